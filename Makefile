@@ -1,0 +1,44 @@
+# Trục: `make` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+STAMP := .venv/.installed
+PYTEST_ARGS ?=
+
+##@ First steps
+help: ## List these targets
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with the pinned libraries (done by every other target when needed)
+
+$(STAMP): requirements.lock pyproject.toml scripts/setup
+	bash scripts/setup
+
+demo: $(STAMP) ## A province of 130 communes, killed and restarted, accounted for; ends by itself
+	$(PY) -m gateway demo
+
+serve: $(STAMP) ## Run one node on this machine (data in var/)
+	$(PY) -m gateway serve
+
+##@ Proof
+test: $(STAMP) ## All tests
+	$(PY) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS) tests
+
+check: $(STAMP) ## ruff, mypy --strict, import-linter, house rules, docs build
+	bash scripts/check
+
+bench: $(STAMP) ## Speed, as ratios of limits measured in the same run
+	$(PY) -m benchmarks
+
+soak: $(STAMP) ## The long run of random kills (MINUTES=10 SEED=1)
+	$(PY) -m pytest -m long tests/fault --timeout 7200 -x
+
+##@ Upkeep
+lock: $(STAMP) ## Pin the libraries anew
+	.venv/bin/pip install -q uv
+	.venv/bin/uv pip compile -q --universal --generate-hashes --no-header --upgrade --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+
+format: $(STAMP) ## Let ruff lay out the code
+	.venv/bin/ruff check --fix --exit-zero . && .venv/bin/ruff format .
+
+.PHONY: help setup demo serve test check bench soak lock format

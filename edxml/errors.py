@@ -1,0 +1,68 @@
+"""The root of all errors of the project, and the errors of the packet library.
+
+    TrucError                      every error that is ours; has a code, parameters and both languages
+    ├── EdxmlError                 the packet library
+    │   ├── PacketRefused          the bytes are no packet we may carry; holds every finding
+    │   ├── WriteRefused           a value cannot be written as a right packet
+    │   └── SealInvalid            a seal does not prove what it says
+    ├── RoutingError               (routing.directory) the directory's data cannot be used
+    ├── AdapterError               (adapters.contract) a channel cannot be opened as it is configured
+    └── GatewayError               (gateway.model.errors) everything that a running node refuses
+
+An error knows its stable `code`, whether the same call may succeed later (`retryable`), and the parameters
+of its text.  It is translated in three places only: HTTP problem, edXML status, outcome of a hand-over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edxml.messages import Language, text
+
+if TYPE_CHECKING:
+    from edxml.findings import Finding
+
+__all__ = ["EdxmlError", "PacketRefused", "SealInvalid", "TrucError", "WriteRefused"]
+
+
+class TrucError(Exception):
+    """Any error of this project. Subclasses set `code`; parameters fill the text of that code."""
+
+    code: ClassVar[str] = "truc.error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, **params: Any) -> None:
+        self.params = params
+        super().__init__(text(self.code, Language.EN, params))
+
+    def text(self, language: Language) -> str:
+        """What happened and what to do, as one or two sentences in `language`."""
+        return text(self.code, language, self.params)
+
+
+class EdxmlError(TrucError):
+    """Any error of the packet library."""
+
+    code = "edxml.error"
+
+
+class PacketRefused(EdxmlError):
+    """The bytes are no packet that we may carry; `findings` says every reason, with its place."""
+
+    code = "edxml.refused"
+
+    def __init__(self, *, findings: tuple[Finding, ...]) -> None:
+        self.findings = findings
+        super().__init__(count=len(findings), first=findings[0].text(Language.EN) if findings else "")
+
+
+class WriteRefused(EdxmlError):
+    """A value cannot be written as a right packet: `what` and `why` are parameters."""
+
+    code = "edxml.write_refused"
+
+
+class SealInvalid(EdxmlError):
+    """A seal is not well made, not ours, or does not fit what it is held against; parameter `why`."""
+
+    code = "edxml.seal_invalid"

@@ -1,0 +1,75 @@
+"""Texts for people: one file per package and language, keyed by code.
+
+A code is `<package or noun>.<reason>`; its text stands in `messages/vi.toml` and `messages/en.toml` of
+exactly one of the project's packages, with `{placeholders}` filled from the parameters of the error or
+finding.  A test compares keys and placeholders of the two languages, so neither can fall behind.
+
+The files are looked up as data, never by importing the package, so `edxml` speaks alone where it is alone.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PACKAGES", "Language", "catalogue", "text"]
+
+PACKAGES = ("edxml", "routing", "adapters", "monitoring", "gateway")
+"""Packages that may carry a message file, in order of search."""
+
+
+class Language(StrEnum):
+    """The two languages that every text exists in; Vietnamese first."""
+
+    VI = "vi"
+    EN = "en"
+
+
+@cache
+def catalogue(package: str, language: Language) -> Mapping[str, str]:
+    """All texts of one package in one language; empty where the package has none.
+
+    Raises tomllib.TOMLDecodeError if the file is broken (a defect: a test reads them all).
+    """
+    spec = util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return {}
+    path = Path(next(iter(spec.submodule_search_locations))) / "messages" / f"{language}.toml"
+    if not path.exists():
+        return {}
+    return {
+        f"{noun}.{reason}": text
+        for noun, reasons in tomllib.loads(path.read_text("utf-8")).items()
+        for reason, text in reasons.items()
+    }
+
+
+@cache
+def _template(code: str, language: Language) -> str | None:
+    for package in PACKAGES:
+        found = catalogue(package, language).get(code)
+        if found is not None:
+            return found
+    return None
+
+
+def text(code: str, language: Language, params: Mapping[str, Any]) -> str:
+    """The sentence for `code` in `language`, its placeholders filled from `params`.
+
+    A code without a text comes back as itself, and a missing parameter as its own name in braces: a person
+    who is being told of a fault must never meet a second one.
+    """
+    template = _template(code, language)
+    if template is None:
+        return code
+    return template.format_map(_Gaps(params))
+
+
+class _Gaps(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "{" + key + "}"
