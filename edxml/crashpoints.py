@@ -1,15 +1,15 @@
-"""Named places where a process may be killed, so that fault tests can enumerate them and kill a real one at each.
+"""Named places where a process may be killed: fault tests enumerate them and kill a real one at each.
 
-A crash point stands after every step that changes what survives a crash: commit, fsync, rename, confirm, hand-over.
-The module that does the step declares the name with its meaning at import, passes it at run time, and lists it in
-the docstring of the function under `Crash points:`:
+A crash point stands after every step that changes what survives a crash: commit, fsync, rename, confirm,
+hand-over.  The module that does the step declares the name with its meaning at import, passes it at run time,
+and lists it in the docstring of the function under `Crash points:`:
 
     declare("folder.staged", "bytes written under a temporary name, not yet synced")
     …
     crash_point("folder.staged")
 
-Nothing happens unless the process was started with `TRUC_CRASH_AT=name[:N]` in its environment: then the N-th
-passing (default the first) kills the process with SIGKILL, as a power cut would, without any clean-up running.
+Nothing happens unless the process was started with `TRUC_CRASH_AT=name[:N]` in its environment: then the
+N-th passing (default the first) kills the process with SIGKILL, so that no clean-up runs.
 It lives in the lowest layer because every layer has such places; it costs one global look-up when not set.
 """
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from threading import Lock
+from itertools import count
 from typing import Final
 
 __all__ = ["ENVIRONMENT", "POINTS", "crash_point", "declare"]
@@ -46,25 +46,24 @@ def declare(name: str, meaning: str) -> str:
 
 
 def _read_target(value: str | None) -> tuple[str, int] | None:
-    """`name[:N]` as (name, N); None where nothing is set. Raises ValueError on anything else: a test must not run unarmed."""
+    """`name[:N]` as (name, N), None where nothing is set. ValueError on anything else: no test runs unarmed."""
     if not value:
         return None
-    name, _, count = value.partition(":")
-    passing = int(count or "1")
+    name, _, number = value.partition(":")
+    passing = int(number or "1")
     if not _NAME.fullmatch(name) or passing < 1:
         raise ValueError(f"{ENVIRONMENT}={value!r} is not of the form noun.step[:N]")
     return name, passing
 
 
 _target = _read_target(os.environ.get(ENVIRONMENT))
-_passed = 0
-_lock = Lock()
+_passings = count(1)  # next() of it is one step under the interpreter's lock: threads need no other
 
 
 def crash_point(name: str) -> None:
     """Die here, if this process was told to. Under 100 ns where it was not.
 
-    In an armed process an undeclared name raises LookupError, so that a misspelt point cannot pass for a survived one.
+    In an armed process an undeclared name raises LookupError: a misspelt point cannot pass for a survived one.
     """
     if _target is None:
         return
@@ -72,12 +71,7 @@ def crash_point(name: str) -> None:
 
 
 def _pass_armed(name: str, wanted: str, passing: int) -> None:
-    global _passed
     if name not in POINTS:
         raise LookupError(f"crash point {name!r} is not declared")
-    if name != wanted:
-        return
-    with _lock:
-        _passed += 1
-        if _passed == passing:
-            os.kill(os.getpid(), signal.SIGKILL)
+    if name == wanted and next(_passings) == passing:
+        os.kill(os.getpid(), signal.SIGKILL)
