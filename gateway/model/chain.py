@@ -1,0 +1,174 @@
+"""The values that the machine decides on: attempts, links and chains.
+
+A chain (chuỗi) holds the deliveries of one document for one recipient, oldest first; only its head may be handed
+over.  Statuses of one reporter about one document form a chain too, so that they keep their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
+
+__all__ = ["Attempt", "Chain", "Link", "Move", "Reason", "SinkSureness"]
+
+
+class SinkSureness(StrEnum):
+    """How sure a repeat is on the recipient's channel (protocol §5); the words of `adapters.contract.SinkKind`."""
+
+    IDEMPOTENT = "idempotent"
+    CHECKABLE = "checkable"
+    BLIND = "blind"
+
+
+class Reason(StrEnum):
+    """Why a delivery is in its state: a closed list, each with a text in both languages (`delivery.<reason>`)."""
+
+    PLANNED = "planned"
+    BEHIND_EARLIER = "behind_earlier"
+    PROMOTED = "promoted"
+    RECALL_PASSED = "recall_passed"
+    RECALL_ORPHAN = "recall_orphan"
+    RECALL_ORPHAN_WAITS = "recall_orphan_waits"
+    RECALL_DOUBTFUL = "recall_doubtful"
+    RECALLED = "recalled"
+    RECALLED_BEFORE = "recalled_before"
+    NOTHING_TO_RECALL = "nothing_to_recall"
+    DOCUMENT_NEVER_CAME = "document_never_came"
+    FETCHED = "fetched"
+    CONFIRMED = "confirmed"
+    HANDED_OVER = "handed_over"
+    FOUND = "found"
+    LATE_RECEIPT = "late_receipt"
+    REPORTED_BY_STATUS = "reported_by_status"
+    REFUSED_BY_RECIPIENT = "refused_by_recipient"
+    RECIPIENT_FAILED = "recipient_failed"
+    CHANNEL_FAULT = "channel_fault"
+    DOCUMENT_FAULT = "document_fault"
+    TRIED_TOO_OFTEN = "tried_too_often"
+    WORKERS_DIED = "workers_died"
+    WORKER_LOST = "worker_lost"
+    ATTEMPT_STILL_OPEN = "attempt_still_open"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    MAY_HAVE_ARRIVED = "may_have_arrived"
+    TIME_LIMIT = "time_limit"
+    NOT_CONFIRMED_IN_TIME = "not_confirmed_in_time"
+    DRAINED = "drained"
+    RELEASED = "released"
+    RESENT = "resent"
+    SINK_PARKED = "sink_parked"
+    BLOB_MISSING = "blob_missing"
+    BLOB_DAMAGED = "blob_damaged"
+    UNROUTABLE = "unroutable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One hand-over that may have begun (protocol §4). `over_by`: nobody acts on it after this instant."""
+
+    id: str
+    turn: int
+    over_by: int
+    end: AttemptEnd | None = None
+    ended_at: int | None = None
+
+    def is_open(self, now: int) -> bool:
+        """Somebody may still be sending."""
+        return self.end is None and now < self.over_by
+
+    def is_unsure(self, now: int) -> bool:
+        """Nobody is sending any more, and nobody knows whether it arrived."""
+        return self.end is AttemptEnd.UNKNOWN or (self.end is None and now >= self.over_by)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One delivery as its chain sees it, with the facts of the transfer that carries it."""
+
+    delivery_id: str
+    transfer_id: str
+    packet_id: str
+    kind: LinkKind
+    state: DeliveryState
+    accepted_at: int
+    head_since: int | None = None
+    attempts: tuple[Attempt, ...] = ()
+    turn: int = 0
+    is_polled: bool = False
+    sink: SinkSureness = SinkSureness.IDEMPOTENT
+    adds_recipient: bool = False
+    tries: int = 0
+    unreported: int = 0
+    permits: int = 0
+
+    def has_open_attempt(self, now: int) -> bool:
+        """A hand-over may be going on."""
+        return any(attempt.is_open(now) for attempt in self.attempts)
+
+    def has_unsure_attempt(self, now: int) -> bool:
+        """A hand-over ended without anybody knowing how."""
+        return any(attempt.is_unsure(now) for attempt in self.attempts)
+
+    def is_in_doubt(self) -> bool:
+        """Open or unsure: it may arrive or have arrived."""
+        return any(attempt.end is None or attempt.end is AttemptEnd.UNKNOWN for attempt in self.attempts)
+
+    def may_have_arrived(self) -> bool:
+        """Computed from attempts, never stored, never erased by hand (protocol §2)."""
+        return any(attempt.end is not AttemptEnd.SURELY_NOT for attempt in self.attempts)
+
+    def is_untouched(self) -> bool:
+        """Neither claimed nor in doubt: withdrawing it now certainly keeps it from arriving (protocol §6)."""
+        held = self.state in (DeliveryState.CLAIMED, DeliveryState.FETCHED, DeliveryState.HANDED_OVER)
+        return not self.state.is_final and not held and not self.is_in_doubt()
+
+    def moved(self, to: DeliveryState) -> Link:
+        """The same link in another state."""
+        return replace(self, state=to)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """All links of one (document, recipient), oldest first."""
+
+    id: str
+    links: tuple[Link, ...]
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(self.links)
+
+    def before(self, link: Link) -> tuple[Link, ...]:
+        """The links that stand before `link`."""
+        return self.links[: self.links.index(link)]
+
+    def find(self, delivery_id: str) -> Link:
+        """The link of a delivery. Raises LookupError where it is not in this chain."""
+        for link in self.links:
+            if link.delivery_id == delivery_id:
+                return link
+        raise LookupError(delivery_id)
+
+    def with_link(self, changed: Link) -> Chain:
+        """The same chain with one link replaced (matched on its delivery)."""
+        links = tuple(changed if old.delivery_id == changed.delivery_id else old for old in self.links)
+        return Chain(self.id, links)
+
+    def has_recall_waiting(self, behind: Link) -> bool:
+        """A recall that came after `behind` is waiting for it."""
+        later = self.links[self.links.index(behind) + 1 :]
+        return any(link.kind is LinkKind.RECALL and link.state is DeliveryState.WAITING for link in later)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One change of one delivery's state, decided here and done by the store. `detail` names a channel's own reason code."""
+
+    delivery_id: str
+    transfer_id: str
+    before: DeliveryState
+    after: DeliveryState
+    reason: Reason
+    due_at: int | None = None
+    detail: str = ""

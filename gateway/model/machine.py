@@ -1,0 +1,387 @@
+"""The machine: pure decisions on chains. State in, moves out; the store does exactly what these say.
+
+Each function stands for rules of the protocol page (docs/protocol.md), named in its docstring, and has a test named
+for the rule.  All of them run inside a transaction that holds the chain's row lock; `now` is the store's clock.
+
+    admit      a packet joins its chain            rules 6, 12
+    settle     what follows from any change        rule 6: recalls withdraw, successors are promoted
+    conclude   a worker reports an outcome         rules 4, 5, 8
+    next_act   send, look or park                  rule 5
+    absent     `find` said no                      rule 5
+    refuse     the recipient said no               issue A: 02 before delivered
+    reclaim    a lease ran out                     rules 3, 8
+    expire     time limits                         rules 7, 10
+    release    an operator lets it go on           rule 9
+    resend     an operator sends it again          rule 9
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from gateway.model.chain import Attempt, Chain, Link, Move, Reason, SinkSureness
+from gateway.model.instants import DAY, MINUTE, SECOND
+from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
+
+__all__ = [
+    "Act",
+    "Pace",
+    "Report",
+    "Step",
+    "absent",
+    "admit",
+    "backoff",
+    "conclude",
+    "ends_attempt",
+    "expire",
+    "first_state",
+    "next_act",
+    "reclaim",
+    "refuse",
+    "release",
+    "resend",
+    "settle",
+    "with_step",
+]
+
+S = DeliveryState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The machine's times and counts; settings may override them. Spans in microseconds."""
+
+    orphan_wait: int = 15 * MINUTE  #: a recall waits so long for its document (protocol §6)
+    fetched_wait: int = (
+        15 * MINUTE
+    )  #: a recall waits so long for a confirmation after the last response (§10)
+    time_limit: int = 30 * DAY  #: a head that nobody confirmed expires (§7)
+    lease: int = 60 * SECOND  #: a claim that is not renewed returns (§3)
+    announce_again: int = 60 * SECOND  #: what was announced and not claimed is announced again (§3)
+    first_wait: int = 5 * SECOND  #: first wait after a failure
+    longest_wait: int = 10 * MINUTE  #: longest wait between tries
+    tries: int = 8  #: failures of the document's own before it is parked (§8)
+    unreported: int = 3  #: claims whose worker never reported before it is parked (§8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a worker says of one hand-over: exactly one of the outcomes of the sink contract.
+
+    `arrived` True: a receipt. False: surely not. None: may have arrived. `parks`: trying again will not help.
+    """
+
+    arrived: bool | None
+    turn: int
+    reason: Reason
+    detail: str = ""
+    counts: bool = False
+    parks: bool = False
+    wait: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one decision changes on one link: the move (None: none), how its attempt ends, what is counted."""
+
+    move: Move | None
+    end: AttemptEnd | None = None
+    end_turn: int | None = None  #: the turn whose attempt ends; None: every attempt in doubt
+    tries: int | None = None  #: the new count of failures; None: unchanged
+    permits: int | None = None  #: the new number of permitted attempts; None: unchanged
+
+
+def backoff(tries: int, pace: Pace) -> int:
+    """Wait before try number `tries` + 1, in microseconds: doubles from the first wait up to the longest."""
+    return min(pace.first_wait << min(max(tries - 1, 0), 16), pace.longest_wait)
+
+
+def first_state(link: Link) -> DeliveryState:
+    """The state in which a head waits for its hand-over: polled channels need no ticket (protocol §10)."""
+    return S.AVAILABLE if link.is_polled else S.READY
+
+
+def _move(
+    link: Link, after: DeliveryState, reason: Reason, *, due_at: int | None = None, detail: str = ""
+) -> Move:
+    return Move(
+        delivery_id=link.delivery_id,
+        transfer_id=link.transfer_id,
+        before=link.state,
+        after=after,
+        reason=reason,
+        due_at=due_at,
+        detail=detail,
+    )
+
+
+# --- a packet joins its chain (rules 6 and 12) -----------------------------------------------------------------
+
+
+def admit(chain: Chain, link: Link, now: int, pace: Pace) -> tuple[Move, ...]:
+    """Decide where a new last link begins and what it does to the links before it.
+
+    `link` is given in state WAITING and is already the chain's last.  The first move returned is always its own
+    (before WAITING; equal to WAITING where it has to wait).  Rule 6: a document accepted after its recall is
+    withdrawn at once, together with the recall if that is unattempted; an update or replacement whose document
+    never came is parked, unless it is what adds this recipient.
+    """
+    earlier = chain.before(link)
+    documents = [old for old in earlier if old.kind is not LinkKind.RECALL]
+    if link.kind is LinkKind.NEW and earlier and not documents:
+        recalls = [old for old in earlier if old.is_untouched()]
+        return (
+            _move(link, S.WITHDRAWN, Reason.RECALLED_BEFORE),
+            *(_move(old, S.WITHDRAWN, Reason.NOTHING_TO_RECALL) for old in recalls),
+        )
+    if link.kind in (LinkKind.UPDATE, LinkKind.REPLACEMENT) and not documents and not link.adds_recipient:
+        return (_move(link, S.PARKED, Reason.DOCUMENT_NEVER_CAME),)
+    moves = settle(chain, now, pace)
+    own = [move for move in moves if move.delivery_id == link.delivery_id]
+    others = [move for move in moves if move.delivery_id != link.delivery_id]
+    waits = Reason.BEHIND_EARLIER if earlier else Reason.RECALL_ORPHAN_WAITS
+    return (*(own or [_move(link, S.WAITING, waits)]), *others)
+
+
+# --- what follows from any change (rule 6) ---------------------------------------------------------------------
+
+
+def settle(chain: Chain, now: int, pace: Pace) -> tuple[Move, ...]:
+    """All moves that rule 6 demands of a chain as it stands now; empty when it is at rest.
+
+    Called after every other change, in the same transaction.  Recalls first, the newest first, so that nothing is
+    promoted that a recall behind it withdraws; then successors, oldest first.
+    """
+    moves: dict[str, Move] = {}
+    for link in reversed(chain.links):
+        if link.kind is LinkKind.RECALL and link.state is S.WAITING:
+            for move in _settle_recall(chain, link, now, pace):
+                moves[move.delivery_id] = move
+                chain = chain.with_link(chain.find(move.delivery_id).moved(move.after))
+    for link in chain.links:
+        if link.kind is not LinkKind.RECALL and link.state is S.WAITING and _may_follow(chain.before(link)):
+            move = _move(link, first_state(link), Reason.PROMOTED if chain.before(link) else Reason.PLANNED)
+            moves[link.delivery_id] = move
+            chain = chain.with_link(link.moved(move.after))
+    return tuple(moves.values())
+
+
+def _may_follow(earlier: tuple[Link, ...]) -> bool:
+    """Nothing before it can still move by itself; a parked head makes successors wait (rule 6)."""
+    return all(link.state.is_final for link in earlier)
+
+
+def _settle_recall(chain: Chain, recall: Link, now: int, pace: Pace) -> list[Move]:
+    """Withdraw *every* earlier packet that is untouched, wait for the others, then go on or end (rule 6)."""
+    earlier = chain.before(recall)
+    if not earlier:
+        if now < recall.accepted_at + pace.orphan_wait:
+            return []
+        return [_move(recall, first_state(recall), Reason.RECALL_ORPHAN)]
+    moves = [_move(link, S.WITHDRAWN, Reason.RECALLED) for link in earlier if link.is_untouched()]
+    gone = {move.delivery_id for move in moves}
+    left = [link for link in earlier if link.delivery_id not in gone]
+    if any(not _lets_recall_pass(link, now) for link in left):
+        return moves
+    if not any(_arrived_or_may_have(link) for link in left):
+        return [*moves, _move(recall, S.WITHDRAWN, Reason.NOTHING_TO_RECALL)]
+    doubtful = any(link.state in (S.PARKED, S.EXPIRED) for link in left)
+    reason = Reason.RECALL_DOUBTFUL if doubtful else Reason.RECALL_PASSED
+    return [*moves, _move(recall, first_state(recall), reason)]
+
+
+def _lets_recall_pass(link: Link, now: int) -> bool:
+    """Final, or parked in doubt with nothing open: frozen, so the recall goes on with a finding (rule 6)."""
+    return link.state.is_final or (link.state is S.PARKED and not link.has_open_attempt(now))
+
+
+def _arrived_or_may_have(link: Link) -> bool:
+    if link.state in (S.DELIVERED, S.REFUSED):
+        return True
+    return link.state in (S.EXPIRED, S.PARKED) and link.may_have_arrived()
+
+
+# --- a worker reports (rules 3, 4, 5, 8) -----------------------------------------------------------------------
+
+
+def conclude(link: Link, report: Report, now: int, pace: Pace) -> Step:
+    """What one outcome does to one link.
+
+    `arrived` is a fact from any turn and in any state (rule 4).  Everything else is fenced: out of turn it only
+    ends its own attempt.  A failure of the channel is not counted against the document; a failure of its own is,
+    and parks it in the end (rule 8).  What may have arrived is parked on a blind sink, else looked up or sent
+    again (rule 5).
+    """
+    turn = report.turn
+    if report.arrived:
+        return Step(move=_receipt(link, report), end=AttemptEnd.ARRIVED, end_turn=turn)
+    end = AttemptEnd.UNKNOWN if report.arrived is None else AttemptEnd.SURELY_NOT
+    if link.turn != turn or link.state is not S.CLAIMED:
+        return Step(move=None, end=end, end_turn=turn)
+    if report.parks:
+        return Step(move=_move(link, S.PARKED, report.reason, detail=report.detail), end=end, end_turn=turn)
+    if report.arrived is None and link.sink is SinkSureness.BLIND:
+        parked = _move(link, S.PARKED, Reason.OUTCOME_UNKNOWN, detail=report.detail)
+        return Step(move=parked, end=end, end_turn=turn)
+    tries = link.tries + report.counts
+    if tries >= pace.tries:
+        parked = _move(link, S.PARKED, Reason.TRIED_TOO_OFTEN, detail=report.detail)
+        return Step(move=parked, end=end, end_turn=turn, tries=tries)
+    wait = report.wait if report.wait is not None else backoff(max(tries, 1), pace)
+    back = _move(link, S.READY, report.reason, due_at=now + wait, detail=report.detail)
+    return Step(move=back, end=end, end_turn=turn, tries=tries, permits=_permit_back(link, end, turn))
+
+
+def _permit_back(link: Link, end: AttemptEnd, turn: int) -> int | None:
+    """On a blind sink in doubt, an attempt that surely did not arrive gives its permit back (rule 9)."""
+    others = replace(link, attempts=tuple(a for a in link.attempts if a.turn != turn))
+    gives_back = link.sink is SinkSureness.BLIND and end is AttemptEnd.SURELY_NOT and others.is_in_doubt()
+    return 1 if gives_back else None
+
+
+def _receipt(link: Link, report: Report) -> Move | None:
+    if link.state in (S.DELIVERED, S.REFUSED, S.UNDELIVERABLE):
+        return None
+    in_turn = link.state in (S.CLAIMED, S.FETCHED, S.HANDED_OVER)
+    reason = report.reason if in_turn else Reason.LATE_RECEIPT
+    return _move(link, S.DELIVERED, reason, detail=report.detail)
+
+
+def refuse(link: Link, reason_detail: str) -> Step:
+    """The recipient refused (transport refusal or status 02): before delivered it ends refused, later it is news only.
+
+    NĐ 30/2020 art. 21.2 lets the recipient return a document that fails its check; the sender is told why.
+    """
+    if link.state in (S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.UNDELIVERABLE, S.WAITING):
+        return Step(move=None)
+    move = _move(link, S.REFUSED, Reason.REFUSED_BY_RECIPIENT, detail=reason_detail)
+    return Step(move=move, end=AttemptEnd.ARRIVED)
+
+
+# --- time passes (rules 3, 7, 8, 10) ---------------------------------------------------------------------------
+
+
+def reclaim(link: Link, now: int, pace: Pace) -> Step:
+    """A claim whose lease ran out returns to ready, or parks when its workers died too often (rules 3 and 8).
+
+    The attempt, if any, stays as it is: open until its `over_by`, unsure after it.
+    """
+    if link.state is not S.CLAIMED:
+        return Step(move=None)
+    if link.unreported >= pace.unreported:
+        return Step(move=_move(link, S.PARKED, Reason.WORKERS_DIED))
+    open_until = max((a.over_by for a in link.attempts if a.is_open(now)), default=now)
+    return Step(move=_move(link, S.READY, Reason.WORKER_LOST, due_at=open_until))
+
+
+def expire(chain: Chain, link: Link, now: int, pace: Pace) -> Step:
+    """Close what nobody confirmed in time (rules 7 and 10). Never touches a claim or an open attempt.
+
+    A fetched item whose recall waits closes 15 minutes after its last response ended; everything else at the
+    time limit, counted from when it became head.
+    """
+    if link.state.is_final or link.state in (S.WAITING, S.CLAIMED) or link.has_open_attempt(now):
+        return Step(move=None)
+    if link.is_polled and link.is_in_doubt() and chain.has_recall_waiting(link):
+        last = max((a.ended_at or a.over_by for a in link.attempts), default=link.accepted_at)
+        if now >= last + pace.fetched_wait:
+            return Step(move=_move(link, S.EXPIRED, Reason.NOT_CONFIRMED_IN_TIME))
+        return Step(move=None)
+    since = link.head_since if link.head_since is not None else link.accepted_at
+    if now < since + pace.time_limit:
+        return Step(move=None)
+    return Step(move=_move(link, S.EXPIRED, Reason.TIME_LIMIT))
+
+
+# --- operators (rule 9) ----------------------------------------------------------------------------------------
+
+
+def release(chain: Chain, link: Link, now: int) -> Step | Reason:
+    """Let a parked delivery go on; a Reason says why not.
+
+    Refused while an attempt is open, when the packet is frozen (in doubt, with a recall behind it) or when a later
+    one has started.  On a blind sink in doubt it permits exactly one attempt.
+    """
+    if link.state is not S.PARKED:
+        return Reason.RELEASED
+    if link.has_open_attempt(now):
+        return Reason.ATTEMPT_STILL_OPEN
+    later = chain.links[chain.links.index(link) + 1 :]
+    if any(other.state is not S.WAITING for other in later):
+        return Reason.BEHIND_EARLIER
+    if link.is_in_doubt() and any(other.kind is LinkKind.RECALL for other in later):
+        return Reason.MAY_HAVE_ARRIVED
+    return Step(
+        move=_move(link, first_state(link), Reason.RELEASED, due_at=now), tries=0, permits=_permit(link)
+    )
+
+
+def resend(chain: Chain, link: Link, now: int) -> Step | Reason:
+    """Send the newest packet of a chain again, as a new transfer with a new key; a Reason says why not (rule 9)."""
+    if link.state not in (S.PARKED, S.EXPIRED):
+        return Reason.RESENT
+    if any(other.has_open_attempt(now) for other in chain):
+        return Reason.ATTEMPT_STILL_OPEN
+    if chain.links[-1].delivery_id != link.delivery_id:
+        return Reason.BEHIND_EARLIER
+    return Step(
+        move=_move(link, first_state(link), Reason.RESENT, due_at=now), tries=0, permits=_permit(link)
+    )
+
+
+def _permit(link: Link) -> int | None:
+    """One attempt, where only a person may permit it."""
+    return 1 if link.sink is SinkSureness.BLIND and link.is_in_doubt() else None
+
+
+# --- what a worker may do with a claim (rules 4, 5) ------------------------------------------------------------
+
+
+class Act(StrEnum):
+    """What a worker does next with a link it has claimed."""
+
+    SEND = "send"  #: stage, commit the attempt, hand over
+    LOOK = "look"  #: ask `find(key)` first
+    PARK = "park"  #: in doubt on a blind sink and no operator permitted another attempt
+
+
+def next_act(link: Link) -> Act:
+    """Rule 5: an idempotent sink is sent to again, a checkable one is asked first, on a blind one a person decides."""
+    if not link.is_in_doubt() or link.sink is SinkSureness.IDEMPOTENT:
+        return Act.SEND
+    if link.sink is SinkSureness.CHECKABLE:
+        return Act.LOOK
+    return Act.SEND if link.permits else Act.PARK
+
+
+def absent(chain: Chain, link: Link, now: int) -> Step:
+    """`find` said no. It counts only when no attempt is open; until then the transfer goes back, uncounted (rule 5).
+
+    With a recall waiting, a counting no returns the transfer instead of sending, and `settle` withdraws it.
+    """
+    open_until = max((a.over_by for a in link.attempts if a.is_open(now)), default=None)
+    if open_until is not None:
+        return Step(move=_move(link, S.READY, Reason.ATTEMPT_STILL_OPEN, due_at=open_until))
+    if chain.has_recall_waiting(link):
+        return Step(move=_move(link, S.READY, Reason.RECALLED, due_at=now), end=AttemptEnd.SURELY_NOT)
+    return Step(move=None, end=AttemptEnd.SURELY_NOT)
+
+
+def ends_attempt(step: Step, attempt: Attempt) -> bool:
+    """Whether this step says how that attempt ended. A known end never changes, except that a receipt is a fact."""
+    in_doubt = attempt.end in (None, AttemptEnd.UNKNOWN)
+    return in_doubt and (step.end_turn is None or attempt.turn == step.end_turn)
+
+
+def with_step(chain: Chain, link: Link, step: Step, now: int) -> Chain:
+    """The chain after a step, for `settle`: the link moved, its doubtful attempts ended as the step says."""
+    changed = link
+    if step.end is not None:
+        ended = tuple(
+            replace(a, end=step.end, ended_at=now) if ends_attempt(step, a) else a for a in link.attempts
+        )
+        changed = replace(changed, attempts=ended)
+    if step.move is not None:
+        changed = changed.moved(step.move.after)
+    return chain.with_link(changed)

@@ -1,0 +1,54 @@
+"""The one table of moves of a delivery. Whatever changes a state asks here first."""
+
+from __future__ import annotations
+
+from gateway.model.states import DeliveryState as S
+from gateway.model.states import Holder
+
+__all__ = ["FIRST", "HOLDERS", "MOVES", "check_move", "is_allowed"]
+
+FIRST: frozenset[S] = frozenset({S.WAITING, S.READY, S.AVAILABLE, S.WITHDRAWN, S.UNDELIVERABLE, S.PARKED})
+"""States in which a delivery may begin."""
+
+MOVES: dict[S, frozenset[S]] = {
+    S.WAITING: frozenset({S.READY, S.AVAILABLE, S.WITHDRAWN, S.PARKED}),
+    S.READY: frozenset({S.CLAIMED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.DELIVERED, S.REFUSED}),
+    S.CLAIMED: frozenset({S.READY, S.HANDED_OVER, S.DELIVERED, S.REFUSED, S.PARKED}),
+    S.HANDED_OVER: frozenset({S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED, S.PARKED}),
+    S.AVAILABLE: frozenset({S.FETCHED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.REFUSED}),
+    S.FETCHED: frozenset({S.DELIVERED, S.REFUSED, S.EXPIRED, S.PARKED}),
+    S.PARKED: frozenset({S.READY, S.AVAILABLE, S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED}),
+    # A receipt is a fact whenever it comes; an operator may resend what expired or what could not be routed.
+    S.EXPIRED: frozenset({S.DELIVERED, S.REFUSED, S.READY, S.AVAILABLE}),
+    S.WITHDRAWN: frozenset({S.DELIVERED}),
+    # A refusal is itself proof of arrival, so a later receipt adds nothing.
+    S.REFUSED: frozenset(),
+    S.DELIVERED: frozenset(),
+    S.UNDELIVERABLE: frozenset(),
+}
+
+HOLDERS: dict[S, Holder] = {
+    S.WAITING: Holder.AXIS,
+    S.READY: Holder.AXIS,
+    S.CLAIMED: Holder.AXIS,
+    S.HANDED_OVER: Holder.NETWORK,
+    S.AVAILABLE: Holder.SOFTWARE,
+    S.FETCHED: Holder.SOFTWARE,
+    S.DELIVERED: Holder.CLERK,
+    S.REFUSED: Holder.SENDER,
+    S.WITHDRAWN: Holder.NOBODY,
+    S.UNDELIVERABLE: Holder.SENDER,
+    S.EXPIRED: Holder.SENDER,
+    S.PARKED: Holder.OPERATOR,
+}
+"""Who must act next in each state, where no better reason is known."""
+
+
+def is_allowed(before: S | None, after: S) -> bool:
+    """Whether a delivery may go from `before` (None: does not exist yet) to `after`."""
+    return after in (FIRST if before is None else MOVES[before])
+
+
+def check_move(before: S | None, after: S) -> None:
+    """Raises AssertionError for a move that is not in the table: a defect of ours, never of a sender."""
+    assert is_allowed(before, after), f"delivery cannot move from {before} to {after}"
