@@ -143,13 +143,12 @@ class LocalTransport:
         """Nobody outside listens to a local transport: nothing happens."""
 
     def depths(self) -> Mapping[str, int]:
-        """Tickets waiting for a slot, per queue, in all processes of the node that answer in half a second."""
+        """Tickets waiting for a slot, per queue, in all processes of the node that answer in time."""
         until = time.monotonic() + _DEPTHS_LIMIT
         if self._is_closed:
             return dict.fromkeys(QUEUES, 0)
         return {
-            queue: sum(slots.depth for slots in self._listeners.get(queue, ()))
-            + self._peers.depth(queue, until)
+            queue: sum(slots.depth for slots in self._listeners.get(queue, ())) + self._peers.depth(queue, until)
             for queue in QUEUES
         }
 
@@ -173,9 +172,7 @@ class LocalTransport:
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)
             if working is not None:
-                others = tuple(
-                    slots for slots in self._listeners.get(working.queue, ()) if slots is not working
-                )
+                others = tuple(slots for slots in self._listeners.get(working.queue, ()) if slots is not working)
                 self._listeners[working.queue] = others
 
     def shut_door(self, door: tuple[socket.socket, Address] | None) -> None:
@@ -196,9 +193,7 @@ class LocalTransport:
         rest = tickets[taken:]
         return [True] * taken + (self._peers.offer(queue, rest, until) if rest else [])
 
-    def _open_door(
-        self, what: str, kind: socket.SocketKind, answer: Answer
-    ) -> tuple[socket.socket, Address] | None:
+    def _open_door(self, what: str, kind: socket.SocketKind, answer: Answer) -> tuple[socket.socket, Address] | None:
         try:
             opened, address = self._rendezvous.bind(what, kind)
         except OSError as error:
@@ -218,9 +213,7 @@ class LocalTransport:
 class _Listening:
     """A handler on a queue."""
 
-    def __init__(
-        self, transport: LocalTransport, slots: Slots, door: tuple[socket.socket, Address] | None
-    ) -> None:
+    def __init__(self, transport: LocalTransport, slots: Slots, door: tuple[socket.socket, Address] | None) -> None:
         self._transport, self._slots, self._door = transport, slots, door
 
     def close(self, timeout: float = 5.0) -> None:

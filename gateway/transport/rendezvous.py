@@ -1,4 +1,4 @@
-"""Rendezvous: where the processes of one node find each other's sockets, and how the dead are told from the living.
+"""Rendezvous: where the processes of a node find each other's sockets, and tell dead ones from living.
 
 Every socket is a file in `<data folder>/run`, named `<what>~<process>~<pid>~<start>~<token>~<number>`:
 
@@ -6,8 +6,8 @@ Every socket is a file in `<data folder>/run`, named `<what>~<process>~<pid>~<st
     wake~api~1235~5678950~d4e5f6~0                  takes wake-ups
 
 `start` is the process's start time in clock ticks since boot, so that a pid that was given out again is not
-mistaken for its former owner.  A socket is bound under a hidden name and renamed once it listens: whoever sees
-a name can connect to it, and a refused connection means that the owner is gone.
+mistaken for its former owner.  A socket is bound under a hidden name and renamed once it listens: whoever
+sees a name can connect to it, and a refused connection means that the owner is gone.
 
 A socket address holds at most 107 bytes of path, a data folder may be deeper: addresses go through
 `/proc/self/fd/<folder>`, which is short wherever the folder lies.
@@ -50,16 +50,10 @@ class Address:
     def parse(cls, name: str) -> Self | None:
         """The address behind a file name; None for a file that is none of ours."""
         parts = name.split("~")
-        if (
-            len(parts) != 6
-            or name.startswith(".")
-            or not all(part.isdigit() for part in (*parts[2:4], parts[5]))
-        ):
+        if len(parts) != 6 or name.startswith(".") or not all(part.isdigit() for part in (*parts[2:4], parts[5])):
             return None
         what, process, pid, started, token, number = parts
-        return cls(
-            what=what, process=process, pid=int(pid), started=int(started), token=token, number=int(number)
-        )
+        return cls(what=what, process=process, pid=int(pid), started=int(started), token=token, number=int(number))
 
 
 class Rendezvous:
@@ -77,6 +71,7 @@ class Rendezvous:
         self._process = _FOREIGN_LETTERS.sub("-", process_name)[:_LONGEST_PROCESS_NAME] or "process"
         self._token = secrets.token_hex(3)
         self._number = 0
+        self._own: set[Address] = set()
         self.remove_dead()
 
     def path(self, name: str) -> str:
@@ -103,17 +98,23 @@ class Rendezvous:
             opened.close()
             self._unlink(hidden)
             raise
+        self._own.add(address)
         return opened, address
 
     def others(self, what: str) -> tuple[Address, ...]:
         """Sockets for `what` that other transports bound (of other processes, or of this one), by name."""
-        found = (
-            Address.parse(name) for name in sorted(os.listdir(self._path)) if name.startswith(f"{what}~")
-        )
+        if self._descriptor < 0:
+            return ()
+        try:
+            names = sorted(os.listdir(self._path))
+        except OSError:  # out of descriptors: a hint finds nobody, and nobody gets an exception for it
+            return ()
+        found = (Address.parse(name) for name in names if name.startswith(f"{what}~"))
         return tuple(address for address in found if address and address.token != self._token)
 
     def withdraw(self, address: Address) -> None:
         """Take an own address off the folder: nobody finds it any more. Safe to repeat."""
+        self._own.discard(address)
         self._unlink(address.name)
 
     def forget_if_dead(self, address: Address) -> bool:
@@ -136,14 +137,19 @@ class Rendezvous:
         return removed
 
     def close(self) -> None:
-        """Let go of the folder; addresses made through it stop working. Safe to repeat."""
+        """Withdraw all own addresses and let go of the folder: nobody is found any more. Safe to repeat."""
+        for address in tuple(self._own):
+            self.withdraw(address)
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _answers(self, name: str) -> bool:
-        """Whether some process holds the socket. Asked with a datagram socket, which takes nobody's place in a
-        backlog: a socket of another kind answers EPROTOTYPE, a socket without owner ECONNREFUSED."""
+        """Whether some process holds the socket.
+
+        Asked with a datagram socket, which takes nobody's place in a backlog: a socket of another kind
+        answers EPROTOTYPE, a socket without owner ECONNREFUSED.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
             try:
                 probe.connect(self.path(name))

@@ -24,9 +24,7 @@ class Slots:
     ticket on: nothing lingers to fill a group.
     """
 
-    def __init__(
-        self, queue: str, slots: int, handler: Handler, group: int, *, on_failure: Callable[[], None]
-    ) -> None:
+    def __init__(self, queue: str, slots: int, handler: Handler, group: int, *, on_failure: Callable[[], None]) -> None:
         if slots < 1 or group < 1:
             raise ValueError(f"slots and group are at least 1, not {slots} and {group}")
         self.queue = queue
@@ -38,8 +36,7 @@ class Slots:
         self._changed = threading.Condition()
         self._is_closed = False
         self._threads = tuple(
-            threading.Thread(target=self._work, name=f"{queue}-{number}", daemon=True)
-            for number in range(1, slots + 1)
+            threading.Thread(target=self._work, name=f"{queue}-{number}", daemon=True) for number in range(1, slots + 1)
         )
         for thread in self._threads:
             thread.start()

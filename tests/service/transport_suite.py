@@ -1,0 +1,417 @@
+"""What every transport must do, as a class to inherit: `class TestLocal(TransportSuite)`.
+
+A transport's own test module sets `kind`, `where` and `most_confirmed`, and adds what only it promises.
+Nothing here asks for an order, or that a ticket is handled only once: neither is promised.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import ClassVar
+
+import pytest
+
+from gateway.transport.contract import QUEUES, Ticket, Transport
+from tests.service.transport_child import Child, Heard, open_transport
+
+__all__ = ["TransportSuite", "stuck_at", "tickets", "until"]
+
+NORMAL, URGENT = "deliver.normal", "deliver.urgent"
+
+OpenTransport = Callable[[str], Transport]
+StartChild = Callable[[str], Child]
+
+
+def tickets(number: int, queue: str = NORMAL, prefix: str = "t") -> list[Ticket]:
+    return [Ticket(f"{prefix}{index}", 1, queue) for index in range(number)]
+
+
+def until(is_true: Callable[[], bool], timeout: float = 10.0) -> None:
+    """Wait for what gives no sign of itself."""
+    end = time.monotonic() + timeout
+    while not is_true():
+        assert time.monotonic() < end, f"not within {timeout} s"
+        time.sleep(0.01)
+
+
+def stuck_at(gate: threading.Event) -> Callable[[object], None]:
+    """A handler or callback that ends when the gate opens."""
+
+    def wait(_: object) -> None:
+        gate.wait(30)
+
+    return wait
+
+
+def announce_all(transport: Transport, wanted: list[Ticket], timeout: float = 20.0) -> None:
+    """As the relay does: announce again what was not confirmed, until all is."""
+    end = time.monotonic() + timeout
+    left = wanted
+    while left:
+        assert time.monotonic() < end, f"{len(left)} tickets were never confirmed"
+        confirmed = set(transport.announce(left))
+        left = [ticket for ticket in left if ticket not in confirmed]
+        if left:
+            time.sleep(0.02)
+
+
+class TransportSuite:
+    """The contract. `where` is asked for once per test and must be empty ground."""
+
+    kind: ClassVar[str]
+
+    @pytest.fixture
+    def where(self) -> str:
+        """Where this test's transports meet: a data folder, a virtual host."""
+        raise NotImplementedError
+
+    def most_confirmed(self, slots: int, group: int) -> int:
+        """How many tickets at most are confirmed while `slots` handlers of `group` tickets are stuck."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def open_one(self, where: str) -> Iterator[OpenTransport]:
+        with ExitStack() as stack:
+
+            def open_named(name: str) -> Transport:
+                transport = open_transport(self.kind, where, name)
+                stack.callback(transport.close)
+                return transport
+
+            yield open_named
+
+    @pytest.fixture
+    def start_child(self, where: str) -> Iterator[StartChild]:
+        with ExitStack() as stack:
+            yield lambda name: stack.enter_context(Child(self.kind, where, name))
+
+    # Tickets
+
+    def test_what_is_confirmed_is_handled(self, open_one: OpenTransport) -> None:
+        transport, handled = open_one("one"), Heard()
+        transport.listen(NORMAL, 2, handled.add)
+        wanted = tickets(500)
+        announce_all(transport, wanted)
+        handled.wait_for(lambda groups: {t for group in groups for t in group} >= set(wanted))
+
+    def test_confirmed_tickets_come_back_in_the_order_given(self, open_one: OpenTransport) -> None:
+        transport = open_one("one")
+        for queue in QUEUES:
+            transport.listen(queue, 1, lambda _: None)
+        mixed = [Ticket(f"t{index}", index, QUEUES[index % len(QUEUES)]) for index in range(40)]
+        assert list(transport.announce(mixed)) == mixed
+
+    def test_an_empty_announcement_is_nothing(self, open_one: OpenTransport) -> None:
+        assert list(open_one("one").announce([])) == []
+
+    def test_what_waited_without_a_listener_is_handled_or_was_not_confirmed(self, open_one: OpenTransport) -> None:
+        transport, handled, wanted = open_one("one"), Heard(), tickets(20)
+        confirmed = set(transport.announce(wanted))
+        transport.listen(NORMAL, 1, handled.add)
+        announce_all(transport, [ticket for ticket in wanted if ticket not in confirmed])
+        handled.wait_for(lambda groups: {t for group in groups for t in group} >= set(wanted))
+
+    def test_groups_are_no_larger_than_asked(self, open_one: OpenTransport) -> None:
+        transport, handled = open_one("one"), Heard()
+        transport.listen(NORMAL, 3, handled.add, group=7)
+        wanted = tickets(200)
+        announce_all(transport, wanted)
+        groups = handled.wait_for(lambda groups: sum(map(len, groups)) >= len(wanted))
+        assert all(1 <= len(group) <= 7 and isinstance(group, tuple) for group in groups)
+
+    def test_a_lone_ticket_does_not_wait_for_company(self, open_one: OpenTransport) -> None:
+        transport, handled = open_one("one"), Heard()
+        transport.listen(NORMAL, 1, lambda group: handled.add((time.monotonic(), group)), group=32)
+        started = time.monotonic()
+        transport.announce(tickets(1))
+        ((at, group),) = handled.wait_for(bool)
+        assert len(group) == 1
+        assert at - started < 0.5
+
+    def test_tickets_that_wait_come_in_groups(self, open_one: OpenTransport) -> None:
+        transport, handled, gate = open_one("one"), Heard(), threading.Event()
+
+        def handle(group: tuple[Ticket, ...]) -> None:
+            handled.add(group)
+            gate.wait(10)
+
+        transport.listen(NORMAL, 1, handle, group=8)
+        announce_all(transport, tickets(1, prefix="first"))
+        handled.wait_for(bool)
+        announce_all(transport, tickets(8))
+        gate.set()
+        groups = handled.wait_for(lambda groups: sum(map(len, groups)) == 9)
+        assert [len(group) for group in groups] == [1, 8]
+
+    def test_slots_bound_how_much_runs_at_once(self, open_one: OpenTransport) -> None:
+        transport, handled, lock = open_one("one"), Heard(), threading.Lock()
+        running, most = 0, 0
+
+        def handle(group: tuple[Ticket, ...]) -> None:
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            time.sleep(0.005)
+            with lock:
+                running -= 1
+            handled.add(group)
+
+        transport.listen(NORMAL, 3, handle, group=2)
+        wanted = tickets(120)
+        announce_all(transport, wanted)
+        handled.wait_for(lambda groups: sum(map(len, groups)) >= len(wanted))
+        assert most == 3
+
+    def test_a_full_queue_pushes_back_and_never_blocks(self, open_one: OpenTransport) -> None:
+        transport, started, gate = open_one("one"), Heard(), threading.Event()
+
+        def handle(group: tuple[Ticket, ...]) -> None:
+            started.add(group)
+            gate.wait(30)
+
+        transport.listen(NORMAL, 2, handle, group=4)
+        confirmed = 0
+        for round_number in range(20):
+            before = time.monotonic()
+            confirmed += len(transport.announce(tickets(50, prefix=f"{round_number}-")))
+            assert time.monotonic() - before < 1.0
+        gate.set()
+        assert 0 < confirmed <= self.most_confirmed(2, 4)
+        started.wait_for(lambda groups: sum(map(len, groups)) == confirmed)
+
+    def test_a_full_queue_does_not_hold_up_an_urgent_one(self, open_one: OpenTransport) -> None:
+        transport, urgent, gate = open_one("one"), Heard(), threading.Event()
+        transport.listen(NORMAL, 1, stuck_at(gate), group=1)
+        transport.listen(URGENT, 1, urgent.add, group=1)
+        for _ in range(5):
+            transport.announce(tickets(20))
+        announce_all(transport, tickets(1, URGENT))
+        urgent.wait_for(bool, timeout=2.0)
+        gate.set()
+
+    def test_a_handler_that_raises_is_forgotten_and_its_slot_lives_on(self, open_one: OpenTransport) -> None:
+        transport, handled = open_one("one"), Heard()
+
+        def handle(group: tuple[Ticket, ...]) -> None:
+            handled.add(group)
+            if any(ticket.transfer_id.startswith("bad") for ticket in group):
+                raise RuntimeError("a handler that fails on purpose")
+
+        transport.listen(NORMAL, 1, handle)
+        announce_all(transport, tickets(1, prefix="bad"))
+        handled.wait_for(bool)
+        announce_all(transport, tickets(5))
+        handled.wait_for(lambda groups: sum(map(len, groups)) >= 6)
+
+    def test_a_closed_subscription_takes_nothing_more(self, open_one: OpenTransport) -> None:
+        transport, handled, others = open_one("one"), Heard(), Heard()
+        closed = transport.listen(NORMAL, 1, handled.add)
+        closed.close()
+        closed.close()
+        transport.listen(NORMAL, 1, others.add)
+        announce_all(transport, tickets(50))
+        others.wait_for(lambda groups: sum(map(len, groups)) >= 50)
+        assert handled.items == ()
+
+    def test_closing_waits_for_a_running_handler(self, open_one: OpenTransport) -> None:
+        transport, started, ended = open_one("one"), Heard(), Heard()
+
+        def handle(group: tuple[Ticket, ...]) -> None:
+            started.add(group)
+            time.sleep(0.3)
+            ended.add(group)
+
+        transport.listen(NORMAL, 1, handle)
+        announce_all(transport, tickets(1))
+        started.wait_for(bool)
+        transport.close()
+        assert len(ended.items) == 1
+
+    def test_closing_gives_up_on_a_stuck_handler_after_its_timeout(self, open_one: OpenTransport) -> None:
+        transport, started, gate = open_one("one"), Heard(), threading.Event()
+
+        def handle(group: tuple[Ticket, ...]) -> None:
+            started.add(group)
+            gate.wait(30)
+
+        subscription = transport.listen(NORMAL, 1, handle)
+        announce_all(transport, tickets(1))
+        started.wait_for(bool)
+        before = time.monotonic()
+        subscription.close(timeout=0.2)
+        assert time.monotonic() - before < 2.0
+        gate.set()
+
+    def test_depths_name_every_queue(self, open_one: OpenTransport) -> None:
+        assert set(open_one("one").depths()) >= set(QUEUES)
+
+    def test_close_is_final_and_may_be_repeated(self, open_one: OpenTransport) -> None:
+        transport, heard = open_one("one"), Heard()
+        transport.listen(NORMAL, 1, heard.add)
+        transport.on_wake(["*"], heard.add)
+        transport.close()
+        transport.close()
+        assert list(transport.announce(tickets(3))) == []
+        transport.wake("inbox")
+        transport.publish_event("inbox", b"{}")
+        assert heard.items == ()
+
+    def test_an_event_for_outsiders_is_accepted(self, open_one: OpenTransport) -> None:
+        open_one("one").publish_event("agency.H99.1", b"{}")
+
+    # Wake-ups
+
+    def test_a_wake_reaches_those_who_asked_for_its_topic(self, open_one: OpenTransport) -> None:
+        transport, relay, inbox, everything = open_one("one"), Heard(), Heard(), Heard()
+        transport.on_wake(["relay"], relay.add)
+        transport.on_wake(["inbox.1", "inbox.2"], inbox.add)
+        transport.on_wake(["*"], everything.add)
+        for topic in ("relay", "inbox.2", "other"):
+            transport.wake(topic)
+        everything.wait_for(lambda topics: set(topics) == {"relay", "inbox.2", "other"})
+        relay.wait_for(bool)
+        inbox.wait_for(bool)
+        assert set(relay.items) == {"relay"}
+        assert set(inbox.items) == {"inbox.2"}
+
+    def test_a_wake_during_a_callback_leads_to_another_call(self, open_one: OpenTransport) -> None:
+        transport, started, gate = open_one("one"), Heard(), threading.Event()
+
+        def callback(topic: str) -> None:
+            started.add(topic)
+            gate.wait(10)
+
+        transport.on_wake(["relay"], callback)
+        transport.wake("relay")
+        started.wait_for(bool)
+        transport.wake("relay")
+        gate.set()
+        started.wait_for(lambda calls: len(calls) == 2)
+
+    def test_a_callback_that_raises_silences_nobody(self, open_one: OpenTransport) -> None:
+        transport, heard = open_one("one"), Heard()
+
+        def fail(_topic: str) -> None:
+            raise RuntimeError("a callback that fails on purpose")
+
+        transport.on_wake(["*"], fail)
+        transport.on_wake(["*"], heard.add)
+        transport.wake("a")
+        transport.wake("b")
+        heard.wait_for(lambda topics: set(topics) == {"a", "b"})
+
+    def test_a_closed_wake_subscription_is_called_no_more(self, open_one: OpenTransport) -> None:
+        transport, closed, other = open_one("one"), Heard(), Heard()
+        subscription = transport.on_wake(["*"], closed.add)
+        subscription.close()
+        subscription.close()
+        transport.on_wake(["*"], other.add)
+        transport.wake("relay")
+        other.wait_for(bool)
+        assert closed.items == ()
+
+    def test_a_thousand_wakes_do_not_block_though_nobody_keeps_up(self, open_one: OpenTransport) -> None:
+        transport, gate = open_one("one"), threading.Event()
+        transport.on_wake(["*"], stuck_at(gate))
+        before = time.monotonic()
+        for index in range(1000):
+            transport.wake(f"inbox.{index % 10}")
+        assert time.monotonic() - before < 1.0
+        gate.set()
+
+    # Several processes
+
+    def test_another_process_gets_tickets(self, open_one: OpenTransport, start_child: StartChild) -> None:
+        child = start_child("worker")
+        child.tell("listen", queue=NORMAL, slots=2, group=16, seconds=0)
+        wanted = tickets(300)
+        announce_all(open_one("relay"), wanted)
+        expected = {ticket.transfer_id for ticket in wanted}
+        child.heard.wait_for(lambda _: set(child.handled) >= expected)
+
+    def test_tickets_go_both_ways(self, open_one: OpenTransport, start_child: StartChild) -> None:
+        transport, handled = open_one("worker"), Heard()
+        transport.listen(NORMAL, 1, handled.add)
+        child = start_child("relay")
+        child.tell("announce", queue=NORMAL, ids=["a", "b", "c"])
+        assert child.wait_for("confirmed")[0]["ids"] == ["a", "b", "c"]
+        handled.wait_for(lambda groups: sum(map(len, groups)) == 3)
+
+    def test_two_processes_of_one_name_share_the_work(self, open_one: OpenTransport, start_child: StartChild) -> None:
+        children = [start_child("worker"), start_child("worker")]
+        for child in children:
+            child.tell("listen", queue=NORMAL, slots=1, group=4, seconds=0.01)
+        wanted = tickets(200)
+        announce_all(open_one("worker"), wanted)
+        expected = {ticket.transfer_id for ticket in wanted}
+        until(lambda: {ticket_id for child in children for ticket_id in child.handled} >= expected)
+        assert all(child.handled for child in children)
+
+    def test_a_killed_listener_leaves_the_work_to_the_living(
+        self, open_one: OpenTransport, start_child: StartChild
+    ) -> None:
+        transport = open_one("relay")
+        killed, living = start_child("worker"), start_child("worker")
+        for child in (killed, living):
+            child.tell("listen", queue=NORMAL, slots=1, group=8, seconds=0)
+        announce_all(transport, tickets(50, prefix="before"))
+        killed.kill()
+        before = time.monotonic()
+        wanted = tickets(50, prefix="after")
+        announce_all(transport, wanted)
+        assert time.monotonic() - before < 5.0
+        until(lambda: set(living.handled) >= {ticket.transfer_id for ticket in wanted})
+
+    def test_a_frozen_listener_blocks_nobody(self, open_one: OpenTransport, start_child: StartChild) -> None:
+        transport = open_one("relay")
+        frozen, living = start_child("worker"), start_child("worker")
+        for child in (frozen, living):
+            child.tell("listen", queue=NORMAL, slots=1, group=8, seconds=0)
+        frozen.freeze()
+        try:
+            for number in range(30):
+                before = time.monotonic()
+                transport.announce(tickets(4, prefix=f"{number}-"))
+                assert time.monotonic() - before < 1.0
+                transport.wake("relay")
+            until(lambda: len(set(living.handled)) >= 4)
+        finally:
+            frozen.thaw()
+
+    def test_a_wake_reaches_another_process(self, open_one: OpenTransport, start_child: StartChild) -> None:
+        transport, child = open_one("api"), start_child("relay")
+        child.tell("on_wake", topics=["relay"])
+        transport.wake("other")
+        transport.wake("relay")
+        child.wait_for("woken")
+        assert {item["topic"] for item in child.heard_of("woken")} == {"relay"}
+
+    def test_a_wake_comes_from_another_process(self, open_one: OpenTransport, start_child: StartChild) -> None:
+        transport, heard = open_one("api"), Heard()
+        transport.on_wake(["*"], heard.add)
+        start_child("relay").tell("wake", topic="inbox.H99.1 Nghệ An")
+        heard.wait_for(lambda topics: "inbox.H99.1 Nghệ An" in topics)
+
+    def test_a_burst_of_topics_reaches_another_process(self, open_one: OpenTransport, start_child: StartChild) -> None:
+        """A notice to all communes wakes all their inboxes at once."""
+        transport, child = open_one("api"), start_child("relay")
+        child.tell("on_wake", topics=["*"])
+        wanted = {f"inbox.{index}" for index in range(1000)}
+        before = time.monotonic()
+        for topic in wanted:
+            transport.wake(topic)
+        assert time.monotonic() - before < 1.0
+        child.heard.wait_for(lambda _: {item["topic"] for item in child.heard_of("woken")} >= wanted)
+
+    def test_waking_a_killed_process_does_nothing(self, open_one: OpenTransport, start_child: StartChild) -> None:
+        transport, heard, child = open_one("api"), Heard(), start_child("relay")
+        child.tell("on_wake", topics=["*"])
+        transport.on_wake(["*"], heard.add)
+        child.kill()
+        for index in range(100):
+            transport.wake(f"t{index}")
+        heard.wait_for(lambda topics: len(topics) == 100)
