@@ -240,7 +240,7 @@ def _serve(
         return _problem(ProblemCode.UNKNOWN_RECIPIENT, address)
     if written.valid_from is not None and on < written.valid_from:
         return _problem(ProblemCode.NOT_YET_IN_FORCE, address, written, on, day=_spoken(written.valid_from))
-    heirs = directory.successors_on(written, on)
+    heirs = (written,) if written.in_force_on(on) else directory.successors_on(written, on)
     if len(heirs) != 1:
         code = ProblemCode.SEVERAL_SUCCESSORS if heirs else ProblemCode.NO_SUCCESSOR
         candidates = tuple(_candidate(heir, on) for heir in heirs)
@@ -255,18 +255,18 @@ def _serve(
 
 def _leg(served: list[_Served], on: date, reach: Mapping[str, Reach]) -> Leg:
     agency = served[0].agency
+    heir = _candidate(agency, on)
     return Leg(
         agency_id=agency.id,
         channel_id=reach[agency.id].channel_id,
-        covers=tuple(_covered(item, on) for item in served),
+        covers=tuple(_covered(item, heir, on) for item in served),
     )
 
 
-def _covered(item: _Served, on: date) -> Covered:
+def _covered(item: _Served, heir: Candidate, on: date) -> Covered:
     address = item.address
     if not item.is_readdressed:
         return Covered(position=address.position, organ_id=address.organ_id)
-    heir = _candidate(item.agency, on)
     return Covered(
         position=address.position,
         organ_id=address.organ_id,

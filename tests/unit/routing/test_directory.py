@@ -11,6 +11,7 @@ from edxml.messages import Language
 from routing.agency import Agency, AgencyKind, CodeScheme, DatedCode, DatedName, DatedParent, Succession
 from routing.directory import Directory
 from routing.errors import DirectoryInvalid
+from routing.names import fold_accents, fold_tones
 from routing.rows import agencies_from_rows, load_nghe_an
 
 DAY = date(2025, 8, 1)
@@ -115,6 +116,35 @@ def test_successors_are_followed_until_they_live_and_each_named_once() -> None:
         for day in (date(2019, 12, 31), one, date(2021, 12, 31), two)
     }
     assert list(heirs.values()) == [["a"], ["b", "c"], ["b", "c"], ["d", "e"]]
+
+
+def test_nobody_succeeds_before_the_day_of_succession() -> None:
+    later = Succession(agency_id="b", effective=date(2021, 1, 1))
+    directory = Directory.from_agencies([agency("a", until=date(2019, 12, 31), successors=(later,)), agency("b")])
+    first, second = directory.agencies
+    assert directory.successors_on(first, date(2020, 12, 31)) == ()
+    assert directory.successors_on(first, date(2021, 1, 1)) == (second,)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Thuỷ", "Thủy"),
+        ("Hoà", "Hòa"),
+        ("HOÀ", "hòa"),
+        ("Quỳnh", "Quy\u0300nh"),
+        ("Uỷ ban nhân dân xã", "UBND  xã"),
+        ("Lao động - Thương binh", "lao động thương binh"),
+    ],
+)
+def test_tone_marks_fold_to_one_place(one: str, other: str) -> None:
+    assert fold_tones(one) == fold_tones(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("Hòa", "Hóa"), ("Hòa", "Hoa"), ("Cắm", "Căm"), ("Đông", "Dông")])
+def test_different_accents_stay_different(one: str, other: str) -> None:
+    assert fold_tones(one) != fold_tones(other)
+    assert fold_accents(one) == fold_accents(other)
 
 
 def test_merging_adds_and_replaces() -> None:

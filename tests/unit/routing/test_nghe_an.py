@@ -55,6 +55,15 @@ def test_pilot_districts_of_2016_have_72_communes(directory: Directory) -> None:
     assert len(directory.children("na-huyen-426-2016", OPENING)) == 39  # Yên Thành
 
 
+def test_children_are_those_of_the_day(directory: Directory) -> None:
+    nghi_phong = directory.search("Nghi Phong", OPENING)[0].agency
+    days = {day: directory.children("na-huyen-429-2016", day) for day in (OPENING, SECOND_MERGERS, TWO_TIERS)}
+    assert nghi_phong in days[OPENING]
+    assert nghi_phong not in days[SECOND_MERGERS], "moved to Vinh, and lives on"
+    assert nghi_phong in directory.children("na-huyen-412-2016", SECOND_MERGERS)
+    assert days[TWO_TIERS] == ()
+
+
 def test_a_gso_code_is_no_identity(directory: Directory) -> None:
     xa = directory.find_gso("16702", OPENING)
     phuong = directory.find_gso("16702", SECOND_MERGERS)
