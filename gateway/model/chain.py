@@ -163,7 +163,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """One change of one delivery's state, decided here and done by the store. `detail` names a channel's own reason code."""
+    """One change of one delivery's state, decided here, done by the store. `detail`: the channel's reason code."""
 
     delivery_id: str
     transfer_id: str

@@ -53,9 +53,7 @@ class Pace:
     """The machine's times and counts; settings may override them. Spans in microseconds."""
 
     orphan_wait: int = 15 * MINUTE  #: a recall waits so long for its document (protocol §6)
-    fetched_wait: int = (
-        15 * MINUTE
-    )  #: a recall waits so long for a confirmation after the last response (§10)
+    fetched_wait: int = 15 * MINUTE  #: a recall waits so long for a confirmation after the last response (§10)
     time_limit: int = 30 * DAY  #: a head that nobody confirmed expires (§7)
     lease: int = 60 * SECOND  #: a claim that is not renewed returns (§3)
     announce_again: int = 60 * SECOND  #: what was announced and not claimed is announced again (§3)
@@ -102,9 +100,7 @@ def first_state(link: Link) -> DeliveryState:
     return S.AVAILABLE if link.is_polled else S.READY
 
 
-def _move(
-    link: Link, after: DeliveryState, reason: Reason, *, due_at: int | None = None, detail: str = ""
-) -> Move:
+def _move(link: Link, after: DeliveryState, reason: Reason, *, due_at: int | None = None, detail: str = "") -> Move:
     return Move(
         delivery_id=link.delivery_id,
         transfer_id=link.transfer_id,
@@ -312,9 +308,7 @@ def release(chain: Chain, link: Link, now: int) -> Step | Reason:
         return Reason.BEHIND_EARLIER
     if link.is_in_doubt() and any(other.kind is LinkKind.RECALL for other in later):
         return Reason.MAY_HAVE_ARRIVED
-    return Step(
-        move=_move(link, first_state(link), Reason.RELEASED, due_at=now), tries=0, permits=_permit(link)
-    )
+    return Step(move=_move(link, first_state(link), Reason.RELEASED, due_at=now), tries=0, permits=_permit(link))
 
 
 def resend(chain: Chain, link: Link, now: int) -> Step | Reason:
@@ -325,9 +319,7 @@ def resend(chain: Chain, link: Link, now: int) -> Step | Reason:
         return Reason.ATTEMPT_STILL_OPEN
     if chain.links[-1].delivery_id != link.delivery_id:
         return Reason.BEHIND_EARLIER
-    return Step(
-        move=_move(link, first_state(link), Reason.RESENT, due_at=now), tries=0, permits=_permit(link)
-    )
+    return Step(move=_move(link, first_state(link), Reason.RESENT, due_at=now), tries=0, permits=_permit(link))
 
 
 def _permit(link: Link) -> int | None:
@@ -378,9 +370,7 @@ def with_step(chain: Chain, link: Link, step: Step, now: int) -> Chain:
     """The chain after a step, for `settle`: the link moved, its doubtful attempts ended as the step says."""
     changed = link
     if step.end is not None:
-        ended = tuple(
-            replace(a, end=step.end, ended_at=now) if ends_attempt(step, a) else a for a in link.attempts
-        )
+        ended = tuple(replace(a, end=step.end, ended_at=now) if ends_attempt(step, a) else a for a in link.attempts)
         changed = replace(changed, attempts=ended)
     if step.move is not None:
         changed = changed.moved(step.move.after)

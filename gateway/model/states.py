@@ -68,9 +68,7 @@ class LinkKind(StrEnum):
     """What a packet is to the chain that its delivery stands in."""
 
     NEW = "new"
-    RECALL = (
-        "recall"  #: thu hồi, lấy lại: a type-1 packet, a status 13, or an update that removes this recipient
-    )
+    RECALL = "recall"  #: thu hồi, lấy lại: a type-1 packet, a status 13, or an update that removes this recipient
     UPDATE = "update"
     REPLACEMENT = "replacement"
     STATUS = "status"

@@ -1,0 +1,152 @@
+"""Everything that a running node refuses, as one tree.
+
+GatewayError
+├── StoreError
+│   ├── StoreBusy            the database is locked or away: try again (retryable)
+│   ├── StoreUnsafe          the database would not keep what it confirms: refuse to start
+│   ├── StoreForeign         the data folder belongs to another node
+│   ├── StoreOutdated        the schema is not this program's: migrate, or run the newer program
+│   ├── BlobMissing          a stored packet's bytes are gone
+│   ├── BlobDamaged          a stored packet's bytes do not match their digest
+│   └── DiskReserve          not enough free disk to accept safely (retryable)
+├── Refusal                  a caller's request is refused; each has its own code
+│   ├── Unauthenticated, Forbidden, NotFound, Conflict, Gone, BadRequest, TooLarge
+└── SettingsError            a setting or a configuration file is wrong
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from edxml.errors import TrucError
+
+__all__ = [
+    "BadRequest",
+    "BlobDamaged",
+    "BlobMissing",
+    "Conflict",
+    "DiskReserve",
+    "Forbidden",
+    "GatewayError",
+    "Gone",
+    "NotFound",
+    "Refusal",
+    "SettingsError",
+    "StoreBusy",
+    "StoreError",
+    "StoreForeign",
+    "StoreOutdated",
+    "StoreUnsafe",
+    "TooLarge",
+    "Unauthenticated",
+]
+
+
+class GatewayError(TrucError):
+    """Any error of a running node."""
+
+    code: ClassVar[str] = "gateway.error"
+
+
+class StoreError(GatewayError):
+    """The store cannot do what it was asked."""
+
+    code = "store.error"
+
+
+class StoreBusy(StoreError):
+    """The database is locked or away; nothing was changed. Parameter `seconds`."""
+
+    code = "store.busy"
+    retryable = True
+
+
+class StoreUnsafe(StoreError):
+    """The database would not keep what it confirms. Parameters `setting`, `value`, `wanted`."""
+
+    code = "store.unsafe"
+
+
+class StoreForeign(StoreError):
+    """The data folder belongs to another node. Parameters `folder`, `owner`, `node`."""
+
+    code = "store.foreign"
+
+
+class StoreOutdated(StoreError):
+    """The schema is not the one of this program. Parameters `found`, `wanted`."""
+
+    code = "store.outdated"
+
+
+class BlobMissing(StoreError):
+    """A stored packet's bytes are gone. Parameter `digest`."""
+
+    code = "blob.missing"
+
+
+class BlobDamaged(StoreError):
+    """A stored packet's bytes do not match their digest. Parameter `digest`."""
+
+    code = "blob.damaged"
+
+
+class DiskReserve(StoreError):
+    """Accepting would eat into the disk reserve. Parameters `free`, `reserve` in MiB."""
+
+    code = "store.disk_reserve"
+    retryable = True
+
+
+class Refusal(GatewayError):
+    """A caller's request is refused; nothing was changed but the event that says so.
+
+    Made with the `reason` code of the text; HTTP status and log level follow from the class.
+    """
+
+    code = "gateway.refused"
+
+    def __init__(self, reason: str, **params: Any) -> None:
+        self.reason = reason
+        super().__init__(**params)
+        self.args = (reason, params)
+
+    def text(self, language: Any) -> str:
+        """The sentence of the reason."""
+        from edxml.messages import text
+
+        return text(self.reason, language, self.params)
+
+
+class Unauthenticated(Refusal):
+    """No valid token."""
+
+
+class Forbidden(Refusal):
+    """The caller is known and may not do this."""
+
+
+class NotFound(Refusal):
+    """No such thing, or not the caller's: foreign and absent answer alike."""
+
+
+class Conflict(Refusal):
+    """The request contradicts what is stored."""
+
+
+class Gone(Refusal):
+    """It was there, and is withdrawn or expired."""
+
+
+class BadRequest(Refusal):
+    """The request is not well made."""
+
+
+class TooLarge(Refusal):
+    """The body is larger than allowed; parameter `limit` in bytes."""
+
+
+class SettingsError(GatewayError):
+    """A setting or a configuration file is wrong. Parameters `where`, `why`."""
+
+    code = "settings.invalid"

@@ -1,0 +1,39 @@
+"""The node: a frozen value of handles, handed to every hop. No behaviour; `compose` builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from edxml.read import Limits
+from edxml.seal import SealKey
+from gateway.channels import Channels
+from gateway.identity import Callers
+from gateway.model.instants import Instant
+from gateway.model.machine import Pace
+from gateway.store import Store
+from gateway.transport.contract import Transport
+from monitoring.metrics import Metrics
+
+__all__ = ["Node"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What one process of a node holds. `now` and `today` are for people; scheduling asks `store.now`."""
+
+    name: str
+    worker: str  #: this process: node, role, pid
+    store: Store
+    transport: Transport
+    channels: Channels  #: who is reached how: directory, reach, sinks and sources, as rows say now
+    callers: Callers  #: who may do what
+    seal_key: SealKey
+    pace: Pace
+    limits: Limits
+    metrics: Metrics
+    now: Callable[[], Instant]
+    today: Callable[[], date]
+    group: int = 32  #: most members of one transaction
+    slots: int = 4  #: groups of tickets that this process works on at once

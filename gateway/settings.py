@@ -1,0 +1,78 @@
+"""Settings of one node: read from the environment (`TRUC_…`), never from the database, only by `compose`.
+
+The default runs with nothing set.  Channels, credentials and rules are rows, not settings (`truc apply`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway.model.errors import SettingsError
+
+__all__ = ["Settings", "find_misspelt", "read_settings"]
+
+
+class Settings(BaseSettings):
+    """What one process of a node is told. Spans in seconds, sizes in MiB, unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="TRUC_", frozen=True, extra="forbid")
+
+    node: str = Field("nut-lien-thong", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Name of this node")
+    data: Path = Field(Path("var"), description="Folder of the database, the blobs, the keys and the run-time sockets")
+    host: str = Field("127.0.0.1", description="Address that the API listens on")
+    port: int = Field(8080, ge=0, le=65535, description="Port that the API listens on; 0 picks a free one")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics of processes without an API; 0: none")
+    log_format: Literal["human", "json"] = Field("human", description="Log lines for people or for programs")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
+    language: Literal["vi", "en", "auto"] = Field("auto", description="Language of texts; auto follows the locale")
+    packet_mib: int = Field(1024, ge=1, description="Largest packet")
+    disk_reserve_mib: int = Field(256, ge=1, description="Free disk below which nothing more is accepted")
+    database_wait: float = Field(20, gt=0, description="How long to wait for the database's writer")
+    slots: int = Field(4, ge=1, le=64, description="Groups of tickets that one delivering process works on at once")
+    group: int = Field(32, ge=1, le=256, description="Most members of a group in one transaction")
+    lease: float = Field(60, gt=0, description="How long a claim stands without being renewed")
+    announce_again: float = Field(60, gt=0, description="After how long an unclaimed ticket is announced again")
+    sweep: float = Field(5, gt=0, description="How often time's own moves are made (leases, limits, orphans)")
+    look: float = Field(2, gt=0, description="How often folders are looked through where no change was noticed")
+    first_wait: float = Field(5, gt=0, description="First wait after a failure; doubles up to longest_wait")
+    longest_wait: float = Field(600, gt=0, description="Longest wait between two tries")
+    time_limit_days: float = Field(30, gt=0, description="After how long an unconfirmed delivery expires")
+    orphan_wait: float = Field(900, gt=0, description="How long a recall waits for a document that never came")
+    fetched_wait: float = Field(900, gt=0, description="How long a recall waits for a confirmation after the last fetch")
+    long_poll: float = Field(30, ge=0, le=300, description="Longest wait of a long poll")
+    today: str = Field("", pattern=r"^$|^\d{4}-\d{2}-\d{2}$", description="Day for validity of agencies; empty: today")
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment. Raises SettingsError naming each variable that is wrong or misspelt."""
+    known = os.environ if environment is None else environment
+    misspelt = find_misspelt(known)
+    if misspelt:
+        why = "; ".join(f"{name} (did you mean {nearest}?)" if nearest else name for name, nearest in misspelt.items())
+        raise SettingsError(where="environment", why=f"unknown: {why}")
+    values = {
+        name: known[f"TRUC_{name.upper()}"] for name in Settings.model_fields if f"TRUC_{name.upper()}" in known
+    }
+    try:
+        return Settings(**values)  # type: ignore[arg-type]
+    except ValidationError as why:
+        wrong = "; ".join(f"TRUC_{str(e['loc'][0]).upper()}: {e['msg']}" for e in why.errors())
+        raise SettingsError(where="environment", why=wrong) from why
+
+
+_OTHERS = frozenset({"TRUC_CRASH_AT", "TRUC_TOKEN", "TRUC_URL"})
+"""Variables of ours that are no settings: the fault tests' and the client commands'."""
+
+
+def find_misspelt(environment: Mapping[str, str]) -> dict[str, str]:
+    """TRUC_ variables that no setting has, each with the nearest name or "" (pydantic does not notice these)."""
+    known = {f"TRUC_{name.upper()}" for name in Settings.model_fields} | _OTHERS
+    strange = [name for name in environment if name.startswith("TRUC_") and name not in known]
+    return {name: next(iter(difflib.get_close_matches(name, known, 1)), "") for name in strange}

@@ -1,0 +1,9 @@
+"""The store: what the node remembers, and the only place that speaks SQL.
+
+Functions are grouped by noun in modules (packets, deliveries, transfers, events, …), take a connection first and
+never commit: the hop does, with `store.write()`.
+"""
+
+from gateway.store.handle import Clock, Store, WallClock, open_store
+
+__all__ = ["Clock", "Store", "WallClock", "open_store"]

@@ -1,0 +1,109 @@
+"""Attempts: hand-overs that may have begun, one row per member of the transfer (protocol §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
+
+from gateway.model.instants import new_id
+from gateway.model.states import AttemptEnd, DeliveryState, TransferState
+from gateway.store.schema import attempts, transfers
+from gateway.store.transfers import members_of
+
+__all__ = ["Begun", "Ended", "begin_attempts", "end_attempts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """An attempt to be begun for every open member of a transfer."""
+
+    transfer_id: str
+    turn: int
+    over_by: int
+
+
+_INSERT_ATTEMPT = insert(attempts)
+_STILL_OURS = select(transfers.c.id, transfers.c.turn).where(
+    transfers.c.id.in_(bindparam("ids", expanding=True)),
+    transfers.c.state.in_([TransferState.CLAIMED, TransferState.FETCHED]),
+)
+_HELD_MEMBERS = (DeliveryState.CLAIMED, DeliveryState.FETCHED)
+
+
+def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: str, now: int) -> frozenset[str]:
+    """Commit attempts before the first byte goes out, only while claimed at that turn (protocol §4).
+
+    Gives the transfers whose attempt was written; for any other, nothing may be sent.  One row per open member.
+    Consumes a permit where one was given (rule 9).  On SQLite the write transaction is the fence; elsewhere the rows
+    are locked by the select.
+    """
+    statement = _STILL_OURS if connection.dialect.name == "sqlite" else _STILL_OURS.with_for_update()
+    held = {(row.id, row.turn) for row in connection.execute(statement, {"ids": [b.transfer_id for b in begun]})}
+    ours = [b for b in begun if (b.transfer_id, b.turn) in held]
+    members = members_of(connection, [b.transfer_id for b in ours])
+    rows = [
+        {
+            "id": new_id(),
+            "delivery_id": member.id,
+            "transfer_id": b.transfer_id,
+            "turn": b.turn,
+            "worker": worker,
+            "began_at": now,
+            "over_by": b.over_by,
+            "outcome": None,
+            "ended_at": None,
+            "detail": "",
+        }
+        for b in ours
+        for member in members[b.transfer_id]
+        if member.state in _HELD_MEMBERS
+    ]
+    if rows:
+        connection.execute(_INSERT_ATTEMPT, rows)
+        connection.execute(_NO_PERMIT, {"ids": [b.transfer_id for b in ours]})
+    return frozenset(str(row["transfer_id"]) for row in rows)
+
+
+_NO_PERMIT = (
+    update(transfers)
+    .where(transfers.c.id.in_(bindparam("ids", expanding=True)), transfers.c.permits > 0)
+    .values(permits=0)
+)
+_END = (
+    update(attempts)
+    .where(
+        attempts.c.delivery_id == bindparam("b_delivery"),
+        or_(bindparam("b_turn") < 0, attempts.c.turn == bindparam("b_turn")),
+        or_(attempts.c.outcome.is_(None), and_(attempts.c.outcome == AttemptEnd.UNKNOWN, bindparam("b_known") == 1)),
+    )
+    .values(outcome=bindparam("end"), ended_at=bindparam("now"), detail=bindparam("more"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How attempts of a delivery ended: that of `turn`, or every one in doubt where it is None."""
+
+    delivery_id: str
+    turn: int | None
+    end: AttemptEnd
+    detail: str = ""
+
+
+def end_attempts(connection: Connection, ended: Sequence[Ended], now: int) -> None:
+    """Write ends. A known end never changes again; one that was unknown may become known."""
+    if ended:
+        rows = [
+            {
+                "b_delivery": e.delivery_id,
+                "b_turn": -1 if e.turn is None else e.turn,
+                "b_known": int(e.end is not AttemptEnd.UNKNOWN),
+                "end": e.end,
+                "now": now,
+                "more": e.detail,
+            }
+            for e in ended
+        ]
+        connection.execute(_END, rows)

@@ -1,0 +1,150 @@
+"""Blobs: the bytes of packets, by the SHA-256 of what is stored, in a folder (three functions: put, open, delete).
+
+Rule 13: temporary name, fsync, rename, directory fsync, then the row.  A blob that is already there is touched, so
+that the sweep of unreferenced blobs leaves it alone.  Unreferenced for a day → trash; looked at again there, gone
+after one more day; a put of the same bytes restores it.
+
+    <root>/spool/<random>     bodies while they come; never answered, so deleted at start
+    <root>/ab/<digest>        blobs
+    <root>/trash/<digest>     on the way out
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from edxml.crashpoints import crash_point, declare
+from gateway.model.errors import BlobDamaged, BlobMissing, DiskReserve
+
+__all__ = ["BlobFolder", "sync_folder"]
+
+declare("blob.synced", "the spooled bytes are on disk under their temporary name")
+declare("blob.renamed", "the blob has its name; the folder is not synced yet")
+declare("blob.folder_synced", "the blob is durable; no row speaks of it yet")
+
+_PIECE = 1 << 20
+
+
+def sync_folder(path: Path) -> None:
+    """fsync a directory, so that the names in it survive a crash of the machine."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFolder:
+    """A folder of blobs. `reserve` is the number of bytes that must stay free."""
+
+    root: Path
+    reserve: int = 256 << 20
+
+    def prepare(self) -> None:
+        """Make the folders. Safe to repeat."""
+        for name in ("spool", "trash", *(f"{i:02x}" for i in range(256))):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        sync_folder(self.root)
+
+    def path(self, digest: str) -> Path:
+        """Where the blob of `digest` (64 lower-case hex digits) lies or would lie."""
+        return self.root / digest[:2] / digest
+
+    def spool(self) -> Path:
+        """A new name for a body that is about to come, on the file system of the blobs."""
+        return self.root / "spool" / f"{os.getpid()}-{os.urandom(8).hex()}"
+
+    def check_reserve(self, coming: int = 0) -> None:
+        """Raises DiskReserve where `coming` more bytes would eat into the reserve. Recovers by itself."""
+        free = self.free()
+        if free - coming < self.reserve:
+            raise DiskReserve(free=free >> 20, reserve=self.reserve >> 20)
+
+    def free(self) -> int:
+        """Bytes that may still be written here."""
+        found = os.statvfs(self.root)
+        return found.f_bavail * found.f_frsize
+
+    def put(self, spooled: Path, digest: str) -> None:
+        """Make a spooled file the blob of `digest`, durably. Repeats and races end with the one blob.
+
+        Crash points: blob.synced, blob.renamed, blob.folder_synced.
+        """
+        target = self.path(digest)
+        with spooled.open("rb") as body:
+            os.fsync(body.fileno())
+        crash_point("blob.synced")
+        os.rename(spooled, target)
+        crash_point("blob.renamed")
+        sync_folder(target.parent)
+        crash_point("blob.folder_synced")
+
+    def open(self, digest: str) -> BinaryIO:
+        """The stored bytes, readable and seekable. Raises BlobMissing."""
+        try:
+            return self.path(digest).open("rb")
+        except FileNotFoundError as why:
+            raise BlobMissing(digest=digest) from why
+
+    def check(self, digest: str) -> None:
+        """Read the blob and compare. Raises BlobMissing, BlobDamaged."""
+        hasher = hashlib.sha256()
+        with self.open(digest) as body:
+            while piece := body.read(_PIECE):
+                hasher.update(piece)
+        if hasher.hexdigest() != digest:
+            raise BlobDamaged(digest=digest)
+
+    def delete(self, digest: str) -> None:
+        """Remove a blob for good (an erased document). Absent is fine."""
+        self.path(digest).unlink(missing_ok=True)
+
+    def clear_spool(self, *, older_than: float = 0.0, is_alive: Callable[[int], bool] = lambda _pid: False) -> int:
+        """Delete spooled bodies that no living process is writing: they were never answered (rule 13). How many."""
+        gone = 0
+        for path in (self.root / "spool").iterdir():
+            owner = path.name.split("-", 1)[0]
+            mine = owner.isdigit() and is_alive(int(owner))
+            if not mine and path.stat().st_mtime <= time.time() - older_than:
+                path.unlink(missing_ok=True)
+                gone += 1
+        return gone
+
+    def names(self) -> Iterator[str]:
+        """Digests of all blobs, folder by folder."""
+        for i in range(256):
+            for entry in os.scandir(self.root / f"{i:02x}"):
+                yield entry.name
+
+    def sweep(self, is_referenced: Callable[[str], bool], *, wait: float = 86_400.0) -> tuple[int, int]:
+        """Move blobs unreferenced for `wait` seconds to trash, empty what lay there as long. (trashed, gone).
+
+        Looks again under its new name: a row that came meanwhile brings the blob back.
+        """
+        limit = time.time() - wait
+        trashed = gone = 0
+        for path in (self.root / "trash").iterdir():
+            if is_referenced(path.name):
+                os.rename(path, self.path(path.name))
+            elif path.stat().st_mtime <= limit:
+                path.unlink(missing_ok=True)
+                gone += 1
+        for digest in self.names():
+            path = self.path(digest)
+            try:
+                if path.stat().st_mtime > limit or is_referenced(digest):
+                    continue
+                shutil.move(path, self.root / "trash" / digest)
+            except FileNotFoundError:
+                continue  # another sweep was faster
+            os.utime(self.root / "trash" / digest)
+            trashed += 1
+        return trashed, gone

@@ -1,0 +1,304 @@
+"""Deliveries and the chains they stand in: loading chains, making links, doing the machine's moves.
+
+`apply` does exactly what the machine decided: it changes states only from the state that the decision saw, keeps
+the transfers beside them (split, closed, a turn more), the roll-ups and one event per move, in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from gateway.model.chain import Attempt, Chain, Link, Move, SinkSureness
+from gateway.model.events import Event, EventKind, kind_of_state
+from gateway.model.moves import HOLDERS, check_move
+from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
+from gateway.store import events
+from gateway.store.dialect import insert_ignore, upsert_counts
+from gateway.store.schema import attempts, chains, channels, deliveries, rollups, transfers
+from gateway.store.transfers import TransferChange, change_transfers
+
+__all__ = ["NewDelivery", "StaleMove", "apply", "chains_of_deliveries", "ensure_chains", "insert_new", "load_chains"]
+
+
+class StaleMove(Exception):
+    """A row was not in the state that a decision saw: somebody moved it without the chain's lock. Run the hop again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDelivery:
+    """A delivery about to be written with its first move's result."""
+
+    link: Link
+    chain_id: str
+    position: int
+    agency_id: str
+    organ: str
+    book: str
+    reason: str
+    leg: str
+    readdressed_from: str = ""
+
+
+# --- chains --------------------------------------------------------------------------------------------------
+
+_CHAIN_OF = select(chains.c.id, chains.c.root, chains.c.agency_id).where(
+    chains.c.root.in_(bindparam("roots", expanding=True))
+)
+_LOCK = select(chains.c.id).where(chains.c.id.in_(bindparam("ids", expanding=True))).order_by(chains.c.id)
+_LINKS = (
+    select(
+        deliveries.c.chain_id, deliveries.c.id, deliveries.c.transfer_id, deliveries.c.packet_id, deliveries.c.kind,
+        deliveries.c.state, deliveries.c.accepted_at, deliveries.c.head_since, deliveries.c.adds_recipient,
+        transfers.c.turn, transfers.c.tries, transfers.c.unreported, transfers.c.permits,
+        channels.c.is_polled, channels.c.sink,
+    )
+    .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id)
+                 .join(channels, transfers.c.channel_id == channels.c.id))
+    .where(deliveries.c.chain_id.in_(bindparam("ids", expanding=True)))
+    .order_by(deliveries.c.chain_id, deliveries.c.position)
+)  # fmt: skip
+_ATTEMPTS = (
+    select(
+        attempts.c.id, attempts.c.delivery_id, attempts.c.turn, attempts.c.over_by, attempts.c.outcome,
+        attempts.c.ended_at,
+    )
+    .where(attempts.c.delivery_id.in_(bindparam("ids", expanding=True)))
+    .order_by(attempts.c.id)
+)  # fmt: skip
+_CHAIN_IDS = select(deliveries.c.id, deliveries.c.chain_id).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def ensure_chains(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
+    """Make the row of each (new id, root, agency) that is missing; gives the chain's id by (root, agency)."""
+    if not wanted:
+        return {}
+    rows = [{"id": new, "root": root, "agency_id": agency} for new, root, agency in wanted]
+    insert_ignore(connection, chains, rows, "root", "agency_id")
+    roots = sorted({root for _, root, _ in wanted})
+    found = connection.execute(_CHAIN_OF, {"roots": roots})
+    return {(row.root, row.agency_id): row.id for row in found}
+
+
+def load_chains(connection: Connection, ids: Iterable[str]) -> dict[str, Chain]:
+    """The chains with these ids, their rows locked in sorted order (protocol §6), each link with its attempts."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    if connection.dialect.name != "sqlite":  # SQLite has one writer: BEGIN IMMEDIATE is the lock
+        connection.execute(_LOCK.with_for_update(), {"ids": wanted}).all()
+    rows = connection.execute(_LINKS, {"ids": wanted}).all()
+    by_delivery: dict[str, list[Attempt]] = defaultdict(list)
+    for made in connection.execute(_ATTEMPTS, {"ids": [row.id for row in rows]}):
+        by_delivery[made.delivery_id].append(_attempt(made))
+    links: dict[str, list[Link]] = defaultdict(list)
+    for row in rows:
+        links[row.chain_id].append(_link(row, tuple(by_delivery.get(row.id, ()))))
+    return {chain_id: Chain(chain_id, tuple(links.get(chain_id, ()))) for chain_id in wanted}
+
+
+def chains_of_deliveries(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, str]:
+    """The chain's id of each delivery that exists."""
+    rows = connection.execute(_CHAIN_IDS, {"ids": list(delivery_ids)})
+    return {row.id: row.chain_id for row in rows}
+
+
+def _attempt(row: Any) -> Attempt:
+    end = None if row.outcome is None else AttemptEnd(row.outcome)
+    return Attempt(id=row.id, turn=row.turn, over_by=row.over_by, end=end, ended_at=row.ended_at)
+
+
+def _link(row: Any, made: tuple[Attempt, ...]) -> Link:
+    return Link(
+        delivery_id=row.id,
+        transfer_id=row.transfer_id,
+        packet_id=row.packet_id,
+        kind=LinkKind(row.kind),
+        state=DeliveryState(row.state),
+        accepted_at=row.accepted_at,
+        head_since=row.head_since,
+        attempts=made,
+        turn=row.turn,
+        is_polled=row.is_polled,
+        sink=SinkSureness(row.sink),
+        adds_recipient=row.adds_recipient,
+        tries=row.tries,
+        unreported=row.unreported,
+        permits=row.permits,
+    )
+
+
+# --- new deliveries ------------------------------------------------------------------------------------------
+
+_INSERT = insert(deliveries)
+
+
+def insert_new(connection: Connection, new: Sequence[NewDelivery], *, now: int, at: int, actor: str) -> None:
+    """Write deliveries with the state of their link; one `delivery.planned` event each. Transfers come separately."""
+    if not new:
+        return
+    for delivery in new:
+        check_move(None, delivery.link.state)
+    connection.execute(_INSERT, [_new_row(delivery, now) for delivery in new])
+    events.append(connection, [_planned(delivery, at, actor) for delivery in new], now)
+    count(connection, [(d.agency_id, d.book, d.link.state, 1) for d in new])
+
+
+def _new_row(delivery: NewDelivery, now: int) -> dict[str, Any]:
+    link = delivery.link
+    return {
+        "id": link.delivery_id,
+        "packet_id": link.packet_id,
+        "chain_id": delivery.chain_id,
+        "position": delivery.position,
+        "transfer_id": link.transfer_id,
+        "agency_id": delivery.agency_id,
+        "organ": delivery.organ,
+        "book": delivery.book,
+        "kind": link.kind,
+        "state": link.state,
+        "was": "",
+        "reason": delivery.reason,
+        "detail": "",
+        "holder": HOLDERS[link.state],
+        "since": now,
+        "accepted_at": link.accepted_at,
+        "head_since": None if link.state is DeliveryState.WAITING else now,
+        "adds_recipient": link.adds_recipient,
+        "leg": delivery.leg,
+        "readdressed_from": delivery.readdressed_from,
+        "status_code": "",
+    }
+
+
+def _planned(delivery: NewDelivery, at: int, actor: str) -> Event:
+    return Event(
+        kind=EventKind.DELIVERY_PLANNED,
+        at=at,
+        actor=actor,
+        book=delivery.book,
+        packet_id=delivery.link.packet_id,
+        delivery_id=delivery.link.delivery_id,
+        agency_id=delivery.agency_id,
+        state_after=delivery.link.state,
+        holder_after=HOLDERS[delivery.link.state],
+        reason=delivery.reason,
+    )
+
+
+# --- moves ---------------------------------------------------------------------------------------------------
+
+_FACTS = (
+    select(
+        deliveries.c.id, deliveries.c.agency_id, deliveries.c.book, deliveries.c.packet_id, deliveries.c.transfer_id,
+        transfers.c.members, transfers.c.channel_id,
+    )
+    .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id))
+    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+)  # fmt: skip
+_MOVE = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("b_id"), deliveries.c.state == bindparam("b_before"))
+    .values(
+        state=bindparam("after"), was=bindparam("b_before"), reason=bindparam("why"), detail=bindparam("more"),
+        holder=bindparam("who"), since=bindparam("now"),
+    )
+)  # fmt: skip
+_HEAD = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(head_since=bindparam("now"))
+
+
+def apply(connection: Connection, moves: Sequence[Move], *, now: int, at: int, actor: str) -> None:
+    """Do the machine's moves. Raises StaleMove where a row is not in the state that the decision saw.
+
+    Several moves of one delivery are done in order, each with its own event.
+    """
+    while moves:
+        first: dict[str, Move] = {}
+        rest: list[Move] = []
+        for move in moves:
+            if move.delivery_id in first:
+                rest.append(move)
+            else:
+                first[move.delivery_id] = move
+        _apply_once(connection, tuple(first.values()), now, at, actor)
+        moves = rest
+
+
+def _apply_once(connection: Connection, moves: Sequence[Move], now: int, at: int, actor: str) -> None:
+    facts = {row.id: row for row in connection.execute(_FACTS, {"ids": [move.delivery_id for move in moves]})}
+    for move in moves:
+        check_move(move.before, move.after)
+    done = connection.execute(_MOVE, [_move_row(move, now) for move in moves])
+    if done.rowcount != len(moves):
+        raise StaleMove(f"{len(moves) - done.rowcount} of {len(moves)} deliveries were moved by somebody else")
+    heads = [move.delivery_id for move in moves if move.before is DeliveryState.WAITING]
+    if heads:
+        connection.execute(_HEAD, [{"b_id": head, "now": now} for head in heads])
+    change_transfers(connection, _transfer_changes(moves, facts), now)
+    events.append(connection, [_event(move, facts[move.delivery_id], at, actor) for move in moves], now)
+    changes = []
+    for move in moves:
+        row = facts[move.delivery_id]
+        changes += [(row.agency_id, row.book, move.before, -1), (row.agency_id, row.book, move.after, 1)]
+    count(connection, changes)
+
+
+def _move_row(move: Move, now: int) -> dict[str, Any]:
+    return {
+        "b_id": move.delivery_id,
+        "b_before": move.before,
+        "after": move.after,
+        "why": move.reason,
+        "more": move.detail,
+        "who": HOLDERS[move.after],
+        "now": now,
+    }
+
+
+def _transfer_changes(moves: Sequence[Move], facts: dict[str, Any]) -> list[TransferChange]:
+    """What the moves of deliveries do to the transfers that carry them."""
+    by_transfer: dict[str, list[Move]] = defaultdict(list)
+    for move in moves:
+        by_transfer[facts[move.delivery_id].transfer_id].append(move)
+    return [
+        TransferChange(transfer_id=transfer_id, members=facts[group[0].delivery_id].members, moves=tuple(group))
+        for transfer_id, group in by_transfer.items()
+    ]
+
+
+def _event(move: Move, row: Any, at: int, actor: str) -> Event:
+    return Event(
+        kind=kind_of_state(move.after, move.reason),
+        at=at,
+        actor=actor,
+        book=row.book,
+        packet_id=row.packet_id,
+        delivery_id=move.delivery_id,
+        agency_id=row.agency_id,
+        state_after=move.after,
+        holder_after=HOLDERS[move.after],
+        reason=move.detail or move.reason,
+    )
+
+
+# --- roll-ups ------------------------------------------------------------------------------------------------
+
+
+def count(connection: Connection, changes: Iterable[tuple[str, str, str, int]]) -> None:
+    """Add to the roll-ups, in the transaction that changes the states (protocol §2)."""
+    sums: dict[tuple[str, str, str], int] = defaultdict(int)
+    for agency_id, book, state, change in changes:
+        sums[agency_id, book, state] += change
+    rows = [
+        {"agency_id": agency_id, "book": book, "state": state, "count": change}
+        for (agency_id, book, state), change in sorted(sums.items())
+        if change
+    ]
+    if rows:
+        connection.execute(
+            upsert_counts(connection.dialect.name, rollups, ("agency_id", "book", "state"), "count"), rows
+        )

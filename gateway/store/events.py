@@ -1,0 +1,51 @@
+"""Events: append-only; the account and the timeline are made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select
+
+from gateway.model.events import RULE_VERSION, Event, leaf_digest
+from gateway.model.instants import new_id
+from gateway.store.schema import events
+
+__all__ = ["append", "of_packet"]
+
+_INSERT = insert(events)
+_OF_PACKET = select(events).where(events.c.packet_id == bindparam("packet")).order_by(events.c.id)
+
+
+def append(connection: Connection, happened: Sequence[Event], recorded_at: int) -> None:
+    """Write events down, in order. They can never be changed or deleted afterwards (triggers refuse it)."""
+    if happened:
+        connection.execute(_INSERT, [_row(event, recorded_at) for event in happened])
+
+
+def _row(event: Event, recorded_at: int) -> dict[str, Any]:
+    event_id = new_id()
+    return {
+        "id": event_id,
+        "kind": event.kind,
+        "book": event.book,
+        "packet_id": event.packet_id,
+        "delivery_id": event.delivery_id,
+        "agency_id": event.agency_id,
+        "system_id": event.system_id,
+        "state_after": event.state_after,
+        "holder_after": event.holder_after,
+        "reason": event.reason,
+        "actor": event.actor,
+        "at": event.at,
+        "recorded_at": recorded_at,
+        "reported_at": event.reported_at,
+        "rule_version": RULE_VERSION,
+        "salt": event.salt,
+        "leaf": leaf_digest(event, event_id, recorded_at),
+    }
+
+
+def of_packet(connection: Connection, packet_id: str) -> list[dict[str, Any]]:
+    """Everything that happened to one packet and its deliveries, oldest first."""
+    return [dict(row._mapping) for row in connection.execute(_OF_PACKET, {"packet": packet_id})]

@@ -1,0 +1,128 @@
+"""The handle of the store: engine, blobs, clock. Opening it checks that what it confirms is kept."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.exc import OperationalError
+
+from gateway.model.errors import StoreBusy, StoreForeign
+from gateway.model.instants import Instant, wall_now
+from gateway.store import schema
+from gateway.store.blobs import BlobFolder
+from gateway.store.dialect import check_durability, open_engine
+from gateway.store.migrate import upgrade
+
+__all__ = ["Clock", "Store", "WallClock", "open_store"]
+
+
+class Clock(Protocol):
+    """Where the store's time comes from on SQLite; on PostgreSQL the database tells. Replaceable as a whole."""
+
+    def now(self) -> Instant:
+        """Microseconds since 1970 UTC."""
+
+
+class WallClock:
+    """This machine's clock."""
+
+    def now(self) -> Instant:
+        """Microseconds since 1970 UTC."""
+        return wall_now()
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What a node remembers: rows through `read` and `write`, bytes through `blobs`, time through `now`."""
+
+    engine: Engine
+    blobs: BlobFolder
+    clock: Clock
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One write transaction: commits at the end of the block, rolls back on any exception.
+
+        Raises StoreBusy where the writer's place could not be had in time; nothing was changed then.
+        """
+        try:
+            with self.engine.connect().execution_options(truc_writes=True) as connection, connection.begin():
+                yield connection
+        except OperationalError as why:
+            raise _translated(why) from why
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view of the rows. Raises StoreBusy where the database is away."""
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                yield connection
+        except OperationalError as why:
+            raise _translated(why) from why
+
+    def now(self, connection: Connection) -> Instant:
+        """The one clock that scheduling compares with (protocol §13)."""
+        if connection.dialect.name == "sqlite":
+            return self.clock.now()
+        moment = connection.exec_driver_sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+        return Instant(moment.scalar_one())
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+
+def _translated(why: OperationalError) -> Exception:
+    cause = why.orig
+    if isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode & 0xFF in (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+    ):
+        return StoreBusy(why=str(cause))
+    return why
+
+
+def open_store(
+    folder: Path, *, node: str, clock: Clock | None = None, reserve: int = 256 << 20, wait_seconds: float = 20.0
+) -> Store:
+    """Open the store in `folder`, making and migrating it where needed. Safe to repeat and to do from many processes.
+
+    Raises StoreForeign where the folder belongs to another node, StoreOutdated where a newer program wrote it,
+    StoreUnsafe where the database would not keep what it confirms.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    blobs = BlobFolder(folder / "blobs", reserve)
+    blobs.prepare()
+    database = folder / "truc.db"
+    engine = open_engine(database, wait_seconds=wait_seconds)
+    upgrade(engine)
+    store = Store(engine, blobs, clock or WallClock())
+    with store.read() as connection:
+        check_durability(connection)
+        owner = connection.execute(select(schema.node.c.name)).scalar()
+    if owner is None:
+        owner = _claim_folder(store, node)
+    if owner != node:
+        store.close()
+        raise StoreForeign(folder=str(folder), owner=owner, node=node)
+    return store
+
+
+def _claim_folder(store: Store, node: str) -> str:
+    with store.write() as connection:
+        owner = connection.execute(select(schema.node.c.name)).scalar()
+        if owner is not None:
+            return str(owner)
+        row = {"name": node, "created_at": store.now(connection), "directory_version": 0, "configuration_version": 0}
+        connection.execute(insert(schema.node), row)
+        return node

@@ -1,0 +1,339 @@
+"""Tables of the store. Names and shapes hold for SQLite and PostgreSQL alike.
+
+Conventions: ids are UUIDv7 text; instants are BIGINT microseconds (gateway.model.instants); closed lists are TEXT;
+no foreign key points at a table that PostgreSQL partitions (packets, deliveries, transfers, attempts, events).
+Small key tables (documents, submissions, chains) carry the unique constraints and outlive dropped partitions.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+
+__all__ = ["metadata"]
+
+metadata = MetaData()
+
+
+def _id(name: str, *, primary: bool = False, null: bool = False) -> Column[str]:
+    return Column(name, Text, primary_key=primary, nullable=null)
+
+
+node = Table(
+    "node",
+    metadata,
+    Column("name", Text, primary_key=True),  # the node that owns this store
+    Column("created_at", BigInteger, nullable=False),
+    Column("directory_version", Integer, nullable=False, default=0),
+    Column("configuration_version", Integer, nullable=False, default=0),
+)
+
+# --- who: agencies, systems, channels ------------------------------------------------------------------------
+
+agencies = Table(
+    "agencies",
+    metadata,
+    _id("id", primary=True),
+    Column("data", Text, nullable=False),  # the agency's dated names, codes and successors, as JSON rows
+)
+
+systems = Table(
+    "systems",
+    metadata,
+    _id("id", primary=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("is_operator", Boolean, nullable=False, default=False),
+    Column("is_enabled", Boolean, nullable=False, default=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+system_tokens = Table(
+    "system_tokens",
+    metadata,
+    Column("digest", Text, primary_key=True),  # SHA-256 of the token, hex; the token itself is never stored
+    _id("system_id"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Index("system_tokens_system", "system_id"),
+)
+
+system_agencies = Table(
+    "system_agencies",
+    metadata,
+    Column("agency_id", Text, primary_key=True),  # one owning system per agency at a time
+    _id("system_id"),
+    Index("system_agencies_system", "system_id"),
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    _id("id", primary=True),
+    Column("kind", Text, nullable=False),
+    Column("sink", Text, nullable=False),  # idempotent, checkable, blind
+    Column("is_polled", Boolean, nullable=False),
+    Column("state", Text, nullable=False, default="open"),
+    Column("speaks_for_agency", Boolean, nullable=False, default=False),  # the node reports 01 itself
+    Column("in_flight", Integer, nullable=False, default=4),
+    Column("settings", Text, nullable=False, default="{}"),
+    Column("system_id", Text),  # whose packets its source takes in
+    # breaker, rule 8: consecutive faults of the channel, when it may be tried again, how many at once after that
+    Column("faults", Integer, nullable=False, default=0),
+    Column("open_until", BigInteger, nullable=False, default=0),
+    Column("ramp", Integer, nullable=False, default=0),
+    Column("is_slow", Boolean, nullable=False, default=False),
+    Column("fault_reason", Text, nullable=False, default=""),
+)
+
+channel_agencies = Table(
+    "channel_agencies",
+    metadata,
+    Column("agency_id", Text, primary_key=True),  # an agency is reached by one channel
+    _id("channel_id"),
+    Index("channel_agencies_channel", "channel_id"),
+)
+
+# --- what: documents, packets, deliveries, transfers, attempts -----------------------------------------------
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("key", Text, primary_key=True),  # issuer and DocumentId, folded
+    Column(
+        "root", Text, nullable=False
+    ),  # the document whose chains its packets join (a replacement joins the replaced)
+    Column("notation", Text, nullable=False),  # issuer, date, number/notation, folded: the second way to match statuses
+    Column("issuer_id", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),  # of the newest packet that carries content
+    Column("packet_id", Text, nullable=False),  # the newest packet
+    Column("packet_digest", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # of the newest packet
+    Column("came", Boolean, nullable=False),  # a packet of kind new, update or replacement was accepted
+    Column("is_recalled", Boolean, nullable=False, default=False),
+    Index("documents_notation", "notation"),
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("key", Text, primary_key=True),  # system, wire digest, recipients: rule 12
+    _id("packet_id"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key", Text, primary_key=True),  # system and Idempotency-Key
+    Column("submission_key", Text, nullable=False),
+    _id("packet_id"),
+)
+
+packets = Table(
+    "packets",
+    metadata,
+    _id("id", primary=True),
+    Column("kind", Text, nullable=False),  # LinkKind
+    Column("book", Text, nullable=False),
+    Column("document_key", Text, nullable=False),
+    Column("document_id", Text, nullable=False),  # as written
+    Column("root", Text, nullable=False),
+    _id("sender_id"),
+    _id("system_id"),
+    Column("sender_organ", Text, nullable=False),
+    Column("notation", Text, nullable=False),
+    Column("subject", Text, nullable=False),  # for the sender and the recipients only; never in events or logs
+    Column("status_code", Text, nullable=False, default=""),
+    Column("is_urgent", Boolean, nullable=False),
+    Column("wire_digest", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("blob", Text, nullable=False),  # SHA-256 of the stored bytes
+    Column("size", BigInteger, nullable=False),
+    Column("attachments", Text, nullable=False),  # JSON: what a range request needs
+    Column("repairs", Text, nullable=False),  # JSON
+    Column("recipients", Text, nullable=False),  # JSON: organ ids as written
+    Column("seal", LargeBinary),
+    Column("accepted_at", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Index("packets_sender", "sender_id", "id"),
+    Index("packets_document", "document_key"),
+    Index("packets_root", "root"),
+    Index("packets_blob", "blob"),
+)
+
+chains = Table(
+    "chains",
+    metadata,
+    _id("id", primary=True),
+    Column("root", Text, nullable=False),
+    _id("agency_id"),
+    Index("chains_root", "root", "agency_id", unique=True),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _id("id", primary=True),
+    _id("packet_id"),
+    _id("chain_id"),
+    Column("position", Integer, nullable=False),  # place in the chain
+    _id("transfer_id"),
+    _id("agency_id"),
+    Column("organ", Text, nullable=False),  # as the sender wrote it
+    Column("book", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("was", Text, nullable=False, default=""),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False, default=""),
+    Column("holder", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("accepted_at", BigInteger, nullable=False),
+    Column("head_since", BigInteger),
+    Column("adds_recipient", Boolean, nullable=False, default=False),
+    Column("leg", Text, nullable=False),  # why this road: the route's reason
+    Column("readdressed_from", Text, nullable=False, default=""),
+    Column("status_code", Text, nullable=False, default=""),  # the furthest business status that came back
+    Index("deliveries_packet", "packet_id"),
+    Index("deliveries_chain", "chain_id", "position", unique=True),
+    Index("deliveries_transfer", "transfer_id"),
+    Index("deliveries_agency_state", "agency_id", "state", "id"),
+    Index("deliveries_open", "state", "head_since"),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    _id("id", primary=True),
+    _id("packet_id"),
+    _id("channel_id"),
+    Column("state", Text, nullable=False),
+    Column("turn", Integer, nullable=False, default=0),
+    Column("members", Integer, nullable=False),  # members not yet final
+    Column("due_at", BigInteger),
+    Column("announced_at", BigInteger),
+    Column("lease_until", BigInteger),
+    Column("worker", Text, nullable=False, default=""),
+    Column("is_urgent", Boolean, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("unreported", Integer, nullable=False, default=0),
+    Column("permits", Integer, nullable=False, default=0),
+    Column("polled_at", BigInteger, nullable=False, default=0),  # rotates what nobody fetches
+    Column("hops", Integer, nullable=False, default=0),  # neighbours (protocol §11): columns only in this version
+    Column("came_from", Text, nullable=False, default=""),
+)
+Index(
+    "transfers_due",
+    transfers.c.due_at,
+    transfers.c.id,
+    sqlite_where=transfers.c.state == "ready",
+    postgresql_where=transfers.c.state == "ready",
+)
+Index(
+    "transfers_leased",
+    transfers.c.lease_until,
+    sqlite_where=transfers.c.state == "claimed",
+    postgresql_where=transfers.c.state == "claimed",
+)
+Index(
+    "transfers_channel",
+    transfers.c.channel_id,
+    transfers.c.polled_at,
+    transfers.c.id,
+    sqlite_where=transfers.c.state != "closed",
+    postgresql_where=transfers.c.state != "closed",
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    _id("id", primary=True),
+    _id("delivery_id"),
+    _id("transfer_id"),
+    Column("turn", Integer, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("began_at", BigInteger, nullable=False),
+    Column("over_by", BigInteger, nullable=False),
+    Column("outcome", Text),
+    Column("ended_at", BigInteger),
+    Column("detail", Text, nullable=False, default=""),
+    Index("attempts_delivery", "delivery_id"),
+)
+
+statuses = Table(
+    "statuses",
+    metadata,
+    _id("id", primary=True),
+    _id("packet_id"),
+    _id("document_packet_id"),
+    Column("document_key", Text, nullable=False),
+    _id("reporter_id"),
+    Column("code", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("reported_at", BigInteger),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("by_node", Boolean, nullable=False, default=False),
+    Index("statuses_document", "document_key", "reporter_id"),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    _id("id", primary=True),
+    _id("agency_id"),  # whom it tells: the sender
+    _id("packet_id"),
+    _id("delivery_id"),
+    Column("code", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("notices_agency", "agency_id", "id"),
+)
+
+# --- memory: events, roll-ups, jobs --------------------------------------------------------------------------
+
+events = Table(
+    "events",
+    metadata,
+    _id("id", primary=True),
+    Column("kind", Text, nullable=False),
+    Column("book", Text, nullable=False, default=""),
+    Column("packet_id", Text, nullable=False, default=""),
+    Column("delivery_id", Text, nullable=False, default=""),
+    Column("agency_id", Text, nullable=False, default=""),
+    Column("system_id", Text, nullable=False, default=""),
+    Column("state_after", Text, nullable=False, default=""),
+    Column("holder_after", Text, nullable=False, default=""),
+    Column("reason", Text, nullable=False, default=""),
+    Column("actor", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("reported_at", BigInteger),
+    Column("rule_version", Integer, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Index("events_packet", "packet_id"),
+    Index("events_recorded", "recorded_at"),
+)
+
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("agency_id", Text, primary_key=True),
+    Column("book", Text, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False, default=""),
+    Column("lease_until", BigInteger, nullable=False, default=0),
+    Column("done_at", BigInteger, nullable=False, default=0),
+)
+
+intake_faults = Table(
+    "intake_faults",
+    metadata,
+    Column("key", Text, primary_key=True),  # channel and name of a thing whose intake began and never ended (rule 8)
+    Column("count", Integer, nullable=False),
+)

@@ -1,0 +1,382 @@
+"""Transfers: the queue. What is due, claims by one conditional update, leases, splits (protocol §1, §3)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, tuple_, update
+
+from gateway.model.chain import Move, Reason
+from gateway.model.instants import new_id
+from gateway.model.states import DeliveryState, TransferState
+from gateway.store.schema import channels, deliveries, transfers
+
+__all__ = [
+    "Due", "NewTransfer", "TransferChange", "change_transfers", "claim", "dead_leases", "in_flight", "insert_new",
+    "mark_announced", "members_of", "next_due", "pick_due", "renew_leases", "set_counts",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTransfer:
+    """A transfer about to be written."""
+
+    id: str
+    packet_id: str
+    channel_id: str
+    state: TransferState
+    members: int
+    due_at: int | None
+    is_urgent: bool
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferChange:
+    """Moves of members of one transfer that has `members` open ones."""
+
+    transfer_id: str
+    members: int
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A transfer that may be announced: the ticket's content and what its queue depends on."""
+
+    transfer_id: str
+    turn: int
+    channel_id: str
+    is_urgent: bool
+    is_slow: bool
+    size: int
+
+
+# --- new ones, and what moves do to them ---------------------------------------------------------------------
+
+_INSERT = insert(transfers)
+
+
+def insert_new(connection: Connection, new: Sequence[NewTransfer]) -> None:
+    """Write transfers at turn 0."""
+    if new:
+        connection.execute(
+            _INSERT,
+            [
+                {
+                    "id": t.id,
+                    "packet_id": t.packet_id,
+                    "channel_id": t.channel_id,
+                    "state": t.state,
+                    "turn": 0,
+                    "members": t.members,
+                    "due_at": t.due_at,
+                    "announced_at": None,
+                    "lease_until": None,
+                    "worker": "",
+                    "is_urgent": t.is_urgent,
+                    "size": t.size,
+                    "tries": 0,
+                    "unreported": 0,
+                    "permits": 0,
+                    "polled_at": 0,
+                    "hops": 0,
+                    "came_from": "",
+                }
+                for t in new
+            ],
+        )
+
+
+_STATE_OF = {
+    DeliveryState.WAITING: TransferState.WAITING,
+    DeliveryState.READY: TransferState.READY,
+    DeliveryState.CLAIMED: TransferState.CLAIMED,
+    DeliveryState.AVAILABLE: TransferState.AVAILABLE,
+    DeliveryState.FETCHED: TransferState.FETCHED,
+    DeliveryState.HANDED_OVER: TransferState.CLAIMED,
+    DeliveryState.PARKED: TransferState.PARKED,
+}
+
+_IN_PLACE = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("b_id"))
+    .values(
+        state=bindparam("after"), turn=transfers.c.turn + bindparam("more"), due_at=bindparam("due"),
+        announced_at=None, lease_until=None, worker="",
+    )
+)  # fmt: skip
+_LEAVE = (
+    update(transfers).where(transfers.c.id == bindparam("b_id")).values(members=transfers.c.members - bindparam("gone"))
+)
+_CLOSE_EMPTY = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("b_id"), transfers.c.members <= 0, transfers.c.state != "closed")
+    .values(state=TransferState.CLOSED, turn=transfers.c.turn + 1, lease_until=None, worker="")
+)
+_CLOSE = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("b_id"))
+    .values(state=TransferState.CLOSED, turn=transfers.c.turn + 1, members=0, lease_until=None, worker="")
+)
+_REHANG = update(deliveries).where(deliveries.c.id == bindparam("b_delivery")).values(transfer_id=bindparam("transfer"))
+
+
+def change_transfers(connection: Connection, changes: Sequence[TransferChange], now: int) -> None:
+    """Follow the moves of deliveries.
+
+    All open members alike: the transfer itself moves, a turn more (rule 3).  All closed: it closes, a turn more.
+    Otherwise the closed leave, and the rest of each kind gets a transfer of its own with a new key, because the old
+    key would bring back the old answer (rule 1: shared only while predecessors are shared; rests of partial outcomes).
+    """
+    in_place: list[dict[str, Any]] = []
+    closes: list[dict[str, Any]] = []
+    splits: list[tuple[TransferChange, list[Move]]] = []
+    for change in changes:
+        closed = [move for move in change.moves if move.after.is_final]
+        reopened = [move for move in change.moves if move.before.is_final and not move.after.is_final]
+        stays = [move for move in change.moves if not move.after.is_final and move not in reopened]
+        alike = len({move.after for move in stays}) == 1 and not any(m.reason is Reason.RESENT for m in stays)
+        if not reopened and not stays and len([m for m in closed if not m.before.is_final]) == change.members:
+            closes.append({"b_id": change.transfer_id})
+        elif not reopened and not closed and alike and len(stays) == change.members:
+            in_place.append(_in_place_row(change.transfer_id, stays[0], now))
+        else:
+            _leave(connection, change, closed, splits, [*stays, *reopened])
+    if closes:
+        connection.execute(_CLOSE, closes)
+    if in_place:
+        connection.execute(_IN_PLACE, in_place)
+    for change, moves in splits:
+        _split(connection, change, moves, now)
+
+
+def _in_place_row(transfer_id: str, move: Move, now: int) -> dict[str, Any]:
+    returns = move.after not in (DeliveryState.FETCHED, DeliveryState.CLAIMED)
+    due = move.due_at if move.due_at is not None else now
+    return {
+        "b_id": transfer_id,
+        "after": _STATE_OF[move.after],
+        "more": int(returns),
+        "due": due if move.after is DeliveryState.READY else None,
+    }
+
+
+def _leave(
+    connection: Connection,
+    change: TransferChange,
+    closed: list[Move],
+    splits: list[tuple[TransferChange, list[Move]]],
+    others: list[Move],
+) -> None:
+    """Members leave a shared transfer: closed ones for good, the others into transfers of their own, kind by kind."""
+    leaving = sum(not move.before.is_final for move in [*closed, *others])
+    if leaving:
+        connection.execute(_LEAVE, [{"b_id": change.transfer_id, "gone": leaving}])
+    kinds: dict[DeliveryState, list[Move]] = defaultdict(list)
+    for move in others:
+        kinds[move.after].append(move)
+    splits += [(change, moves) for moves in kinds.values()]
+    connection.execute(_CLOSE_EMPTY, [{"b_id": change.transfer_id}])
+
+
+_ONE = select(transfers).where(transfers.c.id == bindparam("b_id"))
+
+
+def _split(connection: Connection, change: TransferChange, moves: list[Move], now: int) -> None:
+    old = connection.execute(_ONE, {"b_id": change.transfer_id}).one()
+    row = dict(old._mapping)
+    due = moves[0].due_at if moves[0].due_at is not None else now
+    is_ready = moves[0].after is DeliveryState.READY
+    row |= {
+        "id": new_id(),
+        "state": _STATE_OF[moves[0].after],
+        "turn": old.turn + 1,  # attempts name their turn: it never repeats along a delivery's transfers
+        "members": len(moves),
+        "due_at": due if is_ready else None,
+        "announced_at": None,
+        "lease_until": None,
+        "worker": "",
+    }
+    connection.execute(_INSERT, [row])
+    connection.execute(_REHANG, [{"b_delivery": move.delivery_id, "transfer": row["id"]} for move in moves])
+
+
+_COUNTS = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("b_id"))
+    .values(tries=func.coalesce(bindparam("tries_"), transfers.c.tries),
+            permits=func.coalesce(bindparam("permits_"), transfers.c.permits), unreported=0)
+)  # fmt: skip
+
+
+def set_counts(connection: Connection, counts: Sequence[tuple[str, int | None, int | None]]) -> None:
+    """(transfer, tries, permits): a worker reported, so unreported claims are counted anew (rule 8). None keeps."""
+    if counts:
+        connection.execute(_COUNTS, [{"b_id": i, "tries_": t, "permits_": p} for i, t, p in counts])
+
+
+# --- the relay's picking -------------------------------------------------------------------------------------
+
+_IN_FLIGHT = (
+    select(transfers.c.channel_id, func.count())
+    .where(
+        transfers.c.state.in_([TransferState.READY, TransferState.CLAIMED]),
+        or_(transfers.c.state == TransferState.CLAIMED, transfers.c.announced_at > bindparam("since")),
+    )
+    .group_by(transfers.c.channel_id)
+)
+_DUE = (
+    select(
+        transfers.c.id, transfers.c.turn, transfers.c.channel_id, transfers.c.is_urgent, transfers.c.size,
+        channels.c.is_slow, channels.c.in_flight, channels.c.ramp, channels.c.faults,
+    )
+    .select_from(transfers.join(channels, transfers.c.channel_id == channels.c.id))
+    .where(
+        transfers.c.state == TransferState.READY,
+        transfers.c.due_at <= bindparam("now"),
+        or_(transfers.c.announced_at.is_(None), transfers.c.announced_at <= bindparam("since")),
+        channels.c.state == "open",
+        channels.c.open_until <= bindparam("now"),
+    )
+    .order_by(transfers.c.is_urgent.desc(), transfers.c.due_at, transfers.c.id)
+    .limit(bindparam("most"))
+)  # fmt: skip
+
+
+def in_flight(connection: Connection, *, since: int) -> dict[str, int]:
+    """Transfers per channel that are claimed, or announced after `since` and not claimed yet."""
+    return {row[0]: row[1] for row in connection.execute(_IN_FLIGHT, {"since": since})}
+
+
+def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list[Due]:
+    """What may be announced now, urgent first, then by due time; a channel never over its `in_flight` (rule 3).
+
+    A channel whose breaker has just closed again gets one transfer, then two, four … (`ramp`).
+    """
+    running = in_flight(connection, since=since)
+    picked: list[Due] = []
+    for row in connection.execute(_DUE, {"now": now, "since": since, "most": most * 8}):
+        allowed = row.in_flight if not row.faults and not row.ramp else min(row.in_flight, max(row.ramp, 1))
+        if running.get(row.channel_id, 0) >= allowed or len(picked) >= most:
+            continue
+        running[row.channel_id] = running.get(row.channel_id, 0) + 1
+        picked.append(
+            Due(
+                transfer_id=row.id,
+                turn=row.turn,
+                channel_id=row.channel_id,
+                is_urgent=row.is_urgent,
+                is_slow=row.is_slow,
+                size=row.size,
+            )
+        )
+    return picked
+
+
+_ANNOUNCED = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("b_id"), transfers.c.turn == bindparam("b_turn"))
+    .values(announced_at=bindparam("now"))
+)
+
+
+def mark_announced(connection: Connection, tickets: Iterable[tuple[str, int]], now: int) -> None:
+    """Note when (transfer, turn) was confirmed as announced."""
+    rows = [{"b_id": transfer_id, "b_turn": turn, "now": now} for transfer_id, turn in tickets]
+    if rows:
+        connection.execute(_ANNOUNCED, rows)
+
+
+_NEXT_DUE = select(func.min(transfers.c.due_at)).where(
+    transfers.c.state == TransferState.READY, transfers.c.due_at > bindparam("now")
+)
+
+
+def next_due(connection: Connection, now: int) -> int | None:
+    """When the next transfer that is not due yet becomes due."""
+    found: int | None = connection.execute(_NEXT_DUE, {"now": now}).scalar()
+    return found
+
+
+# --- claims and leases ---------------------------------------------------------------------------------------
+
+_CLAIM_DELIVERIES = (
+    update(deliveries)
+    .where(deliveries.c.transfer_id.in_(bindparam("ids", expanding=True)), deliveries.c.state == DeliveryState.READY)
+    .values(state=DeliveryState.CLAIMED, was=DeliveryState.READY)
+    .returning(deliveries.c.agency_id, deliveries.c.book)
+)
+
+
+def claim(
+    connection: Connection, tickets: Sequence[tuple[str, int]], *, worker: str, lease_until: int
+) -> tuple[list[str], list[Any]]:
+    """Claim by one conditional update: (ids of the transfers that are ours now, (agency, book) of their members).
+
+    No row for a ticket means that somebody else has it, or that it is no longer due: forget the ticket.
+    """
+    if not tickets:
+        return [], []
+    statement = (
+        update(transfers)
+        .where(tuple_(transfers.c.id, transfers.c.turn).in_(list(tickets)), transfers.c.state == TransferState.READY)
+        .values(
+            state=TransferState.CLAIMED, lease_until=lease_until, worker=worker, unreported=transfers.c.unreported + 1
+        )
+        .returning(transfers.c.id)
+    )
+    ours = [row.id for row in connection.execute(statement)]
+    members = list(connection.execute(_CLAIM_DELIVERIES, {"ids": ours})) if ours else []
+    return ours, members
+
+
+_RENEW = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("b_id"), transfers.c.turn == bindparam("b_turn"),
+           transfers.c.state == TransferState.CLAIMED)
+    .values(lease_until=bindparam("until"))
+)  # fmt: skip
+
+
+def renew_leases(connection: Connection, held: Iterable[tuple[str, int]], lease_until: int) -> None:
+    """Keep claims while working; a claim that was taken away stays away."""
+    rows = [{"b_id": transfer_id, "b_turn": turn, "until": lease_until} for transfer_id, turn in held]
+    if rows:
+        connection.execute(_RENEW, rows)
+
+
+_DEAD = (
+    select(deliveries.c.id, deliveries.c.chain_id)
+    .select_from(transfers.join(deliveries, deliveries.c.transfer_id == transfers.c.id))
+    .where(transfers.c.state == TransferState.CLAIMED, transfers.c.lease_until < bindparam("now"),
+           deliveries.c.state == DeliveryState.CLAIMED)
+    .order_by(transfers.c.lease_until)
+    .limit(bindparam("most"))
+)  # fmt: skip
+
+
+def dead_leases(connection: Connection, now: int, most: int) -> list[tuple[str, str]]:
+    """(delivery, chain) of claims whose lease ran out."""
+    return [(row.id, row.chain_id) for row in connection.execute(_DEAD, {"now": now, "most": most})]
+
+
+_MEMBERS = (
+    select(
+        deliveries.c.id, deliveries.c.chain_id, deliveries.c.transfer_id, deliveries.c.organ, deliveries.c.agency_id,
+        deliveries.c.readdressed_from, deliveries.c.state,
+    )
+    .where(deliveries.c.transfer_id.in_(bindparam("ids", expanding=True)))
+    .order_by(deliveries.c.transfer_id, deliveries.c.id)
+)  # fmt: skip
+
+
+def members_of(connection: Connection, transfer_ids: Sequence[str]) -> dict[str, list[Any]]:
+    """Every delivery that hangs on these transfers now, by transfer."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    for row in connection.execute(_MEMBERS, {"ids": list(transfer_ids)}):
+        found[row.transfer_id].append(row)
+    return found
