@@ -1,4 +1,6 @@
-"""What every channel adapter promises: how a packet leaves to an agency (Sink, nơi giao) and comes from one (Source, nguồn lấy).
+"""What every channel adapter promises.
+
+A packet leaves to an agency by a Sink (nơi giao) and comes from one by a Source (nguồn lấy).
 
 An adapter moves bytes and tells the truth about what happened.  It never retries, never counts, never talks
 to the store: the machine decides (see docs/guarantees.md).  Hand-over has two steps so that a committed attempt
@@ -23,8 +25,22 @@ from typing import BinaryIO, ClassVar, Protocol
 from edxml.errors import TrucError
 
 __all__ = [
-    "AdapterError", "Done", "HandOver", "Incoming", "IncomingKind", "Outcome", "Park", "Probe", "Retry",
-    "Scope", "Sink", "SinkKind", "Source", "Staged", "Unknown", "Verdict",
+    "AdapterError",
+    "Done",
+    "HandOver",
+    "Incoming",
+    "IncomingKind",
+    "Outcome",
+    "Park",
+    "Probe",
+    "Retry",
+    "Scope",
+    "Sink",
+    "SinkKind",
+    "Source",
+    "Staged",
+    "Unknown",
+    "Verdict",
 ]
 
 
@@ -65,7 +81,7 @@ class HandOver:
     accepted_at: datetime
     open: Callable[[], BinaryIO]  #: the packet's bytes, as received
     seal: bytes = b""
-    note: Mapping[str, str] = field(default_factory=dict)  #: what travels beside the packet, e.g. reason of re-addressing
+    note: Mapping[str, str] = field(default_factory=dict)  #: travels beside the packet, e.g. why it was re-addressed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +140,30 @@ class Probe:
 class Sink(Protocol):
     """Where an agency's packets are handed over."""
 
-    kind: SinkKind
-    sending_limit: timedelta  #: longest time that one hand-over may write
-    settle_time: timedelta  #: after which bytes already sent can no longer land
+    @property
+    def kind(self) -> SinkKind:
+        """How sure a repeat is on the other side."""
+
+    @property
+    def sending_limit(self) -> timedelta:
+        """Longest time that one hand-over may write."""
+
+    @property
+    def settle_time(self) -> timedelta:
+        """After which bytes already sent can no longer land."""
 
     def stage(self, item: HandOver) -> Staged | Retry | Park:
-        """Prepare one packet; checks it against `item.digest` (else `Park("blob.damaged")`). Not visible yet. Repeatable."""
+        """Prepare one packet, not visible yet. Repeatable.
+
+        Checks the bytes against `item.digest`, else `Park("blob.damaged")`. Of a key that a checkable sink knows
+        as arrived nothing is staged again: its hand-over answers `Done`.
+        """
 
     def find(self, key: str) -> Done | None:
-        """On a checkable sink: the receipt when `key` arrived, None when it did not. Raises AdapterError/OSError when it cannot tell."""
+        """On a checkable sink: the receipt when `key` arrived, None when it surely did not (yet).
+
+        Raises AdapterError or OSError when it cannot tell: that is neither a yes nor a no.
+        """
 
     def probe(self) -> Probe:
         """Look whether the channel is usable, without sending anything."""
@@ -154,13 +185,16 @@ class Incoming:
     token: str
     size: int = 0
     open: Callable[[], BinaryIO] | None = None
-    key: str = ""
-    reason: str = ""
+    key: str = ""  #: of a REFUSAL: the delivery key that was refused
+    reason: str = ""  #: of a REFUSAL: the agency's own words, "" where it gave none; of a DAMAGED: a message code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of something a source found, told after our commit. `report` is a text for the clerk, Vietnamese first."""
+    """What became of something a source found, told after our commit.
+
+    `report` is a text for the clerk, Vietnamese first.
+    """
 
     accepted: bool
     reference: str = ""
@@ -171,7 +205,14 @@ class Source(Protocol):
     """Where an agency's own packets and refusals are taken from."""
 
     def look(self, limit: int) -> Iterator[Incoming]:
-        """Up to `limit` complete things, oldest first. What is still being written is left alone. Repeats until acknowledged."""
+        """Up to `limit` complete things, oldest first; the same ones again until they are acknowledged.
+
+        What is still being written is left alone. Raises AdapterError when the other side cannot be reached. The
+        stream of `Incoming.open` raises OSError when the thing changed meanwhile: it is found again later.
+        """
 
     def acknowledge(self, item: Incoming, verdict: Verdict) -> None:
-        """Called after our commit: set the thing aside. A crash before this call means it is found again. Safe to repeat."""
+        """Called after our commit: set the thing aside. Safe to repeat.
+
+        A crash before or within means that it is found again. Raises AdapterError when it cannot be set aside now.
+        """

@@ -46,7 +46,7 @@ def declare(name: str, meaning: str) -> str:
 
 
 def _read_target(value: str | None) -> tuple[str, int] | None:
-    """`name[:N]` as (name, N), None where nothing is set. ValueError on anything else: no test runs unarmed."""
+    """`name[:N]` as (name, N), None where not set. ValueError on anything else: no test runs unarmed."""
     if not value:
         return None
     name, _, number = value.partition(":")
@@ -63,7 +63,7 @@ _passings = count(1)  # next() of it is one step under the interpreter's lock: t
 def crash_point(name: str) -> None:
     """Die here, if this process was told to. Under 100 ns where it was not.
 
-    In an armed process an undeclared name raises LookupError: a misspelt point cannot pass for a survived one.
+    In an armed process an undeclared name raises LookupError: a misspelt one cannot pass for survived.
     """
     if _target is None:
         return

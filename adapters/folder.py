@@ -1,0 +1,117 @@
+"""The `folder` channel (kênh thư mục): an agency whose software exchanges files.
+
+    channel = open_folder({"root": "/srv/truc/H99.16"}, "kenh-16")
+    channel.sink     hands packets over into <root>/den
+    channel.source   takes packets from <root>/di, and refusals from <root>/den/tra-lai
+
+The folders are drawn in `adapters.folder_layout`; why nothing is lost or doubled is said in `folder_sink` (out)
+and `folder_source` (in); the guide for operators is docs/guides/channels/folder.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from adapters.contract import AdapterError
+from adapters.folder_layout import FolderFault, FolderLayout
+from adapters.folder_sink import FolderSink
+from adapters.folder_source import FolderSource
+from adapters.folder_watch import FolderWatch, watch
+
+__all__ = ["SETTINGS", "FolderChannel", "FolderFault", "open_folder"]
+
+SETTINGS: Mapping[str, object] = {
+    "root": "",
+    "settle": 2.0,
+    "sending_limit": 60.0,
+    "settle_time": 5.0,
+    "remember_days": 120,
+    "unpack": False,
+    "file_mode": "0660",
+}
+"""Every setting of the channel with its default. Times in seconds; `root` has none and must be given."""
+
+_LEAST_REMEMBERED = 31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderChannel:
+    """One agency's folder in both directions."""
+
+    sink: FolderSink
+    source: FolderSource
+    remember: timedelta
+
+    def watch(self, on_change: Callable[[], None]) -> FolderWatch:
+        """Call `on_change` soon after something new may be in `di` or `den/tra-lai`: a hint beside the scan."""
+        return watch(self.sink.layout, on_change)
+
+    def tidy(self) -> int:
+        """Drop what `.truc` need not remember any more; for the periodic job. Gives the number of files."""
+        return self.sink.forget(self.remember)
+
+
+def open_folder(settings: Mapping[str, object], channel_id: str) -> FolderChannel:
+    """The channel as configured. Touches no disk: a folder that is not there shows in `probe` and in outcomes.
+
+    Raises AdapterError with parameters `channel`, `setting` and `why` on an unknown, missing or wrong setting.
+    """
+    reader = _Settings(settings, channel_id)
+    layout = FolderLayout(root=reader.root(), channel_id=channel_id, file_mode=reader.mode("file_mode"))
+    remember = timedelta(days=reader.number("remember_days", least=_LEAST_REMEMBERED, most=3650))
+    return FolderChannel(
+        sink=FolderSink(
+            layout=layout,
+            sending_limit=timedelta(seconds=reader.number("sending_limit", least=1, most=3600)),
+            settle_time=timedelta(seconds=reader.number("settle_time", least=0, most=3600)),
+            unpacks=reader.flag("unpack"),
+        ),
+        source=FolderSource(layout=layout, settle=reader.number("settle", least=0, most=3600)),
+        remember=remember,
+    )
+
+
+class _Settings:
+    """A channel row's settings, checked one by one."""
+
+    def __init__(self, settings: Mapping[str, object], channel_id: str) -> None:
+        self._channel = channel_id
+        for name in settings.keys() - SETTINGS.keys():
+            raise self._error(name, f"no such setting; there are {', '.join(SETTINGS)}")
+        self._values = {**SETTINGS, **settings}
+
+    def _error(self, setting: str, why: str) -> AdapterError:
+        return AdapterError(channel=self._channel, setting=setting, why=why)
+
+    def root(self) -> Path:
+        value = self._values["root"]
+        if not isinstance(value, str | Path) or not str(value):
+            raise self._error("root", "must be given: the absolute path of the agency's folder")
+        if "\x00" in str(value) or not Path(value).is_absolute():
+            raise self._error("root", f"must be an absolute path, not {str(value)!r}")
+        return Path(value)
+
+    def number(self, name: str, *, least: float, most: float) -> float:
+        value = self._values[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise self._error(name, f"must be a number from {least} to {most}, not {value!r}")
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        value = self._values[name]
+        if not isinstance(value, bool):
+            raise self._error(name, f"must be true or false, not {value!r}")
+        return value
+
+    def mode(self, name: str) -> int:
+        value = self._values[name]
+        try:
+            mode = int(value, 8) if isinstance(value, str) else -1
+        except ValueError:
+            mode = -1
+        if not 0o400 <= mode <= 0o777:
+            raise self._error(name, f'must be octal digits in quotes, such as "0660", not {value!r}')
+        return mode
