@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from gateway.model.chain import Attempt, Chain, Link, Move, SinkSureness
 from gateway.model.events import Event, EventKind, kind_of_state
 from gateway.model.moves import HOLDERS, check_move
-from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
+from gateway.model.states import AttemptEnd, Book, DeliveryState, LinkKind
 from gateway.store import events
 from gateway.store.dialect import insert_ignore, upsert_counts
 from gateway.store.schema import attempts, chains, channels, deliveries, rollups, transfers
@@ -41,6 +41,7 @@ class NewDelivery:
     book: str
     reason: str
     leg: str
+    is_urgent: bool = False
     readdressed_from: str = ""
 
 
@@ -172,6 +173,10 @@ def _new_row(delivery: NewDelivery, now: int) -> dict[str, Any]:
         "leg": delivery.leg,
         "readdressed_from": delivery.readdressed_from,
         "status_code": "",
+        "is_urgent": delivery.is_urgent,
+        "polled_at": 0,
+        "served_until": 0,
+        "owes": "",
     }
 
 
@@ -195,9 +200,10 @@ def _planned(delivery: NewDelivery, at: int, actor: str) -> Event:
 _FACTS = (
     select(
         deliveries.c.id, deliveries.c.agency_id, deliveries.c.book, deliveries.c.packet_id, deliveries.c.transfer_id,
-        transfers.c.members, transfers.c.channel_id,
+        transfers.c.members, transfers.c.channel_id, channels.c.speaks_for_agency,
     )
-    .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id))
+    .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id)
+                 .join(channels, transfers.c.channel_id == channels.c.id))
     .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
 )  # fmt: skip
 _MOVE = (
@@ -205,7 +211,7 @@ _MOVE = (
     .where(deliveries.c.id == bindparam("b_id"), deliveries.c.state == bindparam("b_before"))
     .values(
         state=bindparam("after"), was=bindparam("b_before"), reason=bindparam("why"), detail=bindparam("more"),
-        holder=bindparam("who"), since=bindparam("now"),
+        holder=bindparam("who"), since=bindparam("now"), owes=bindparam("report"),
     )
 )  # fmt: skip
 _HEAD = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(head_since=bindparam("now"))
@@ -232,7 +238,7 @@ def _apply_once(connection: Connection, moves: Sequence[Move], now: int, at: int
     facts = {row.id: row for row in connection.execute(_FACTS, {"ids": [move.delivery_id for move in moves]})}
     for move in moves:
         check_move(move.before, move.after)
-    done = connection.execute(_MOVE, [_move_row(move, now) for move in moves])
+    done = connection.execute(_MOVE, [_move_row(move, facts[move.delivery_id], now) for move in moves])
     if done.rowcount != len(moves):
         raise StaleMove(f"{len(moves) - done.rowcount} of {len(moves)} deliveries were moved by somebody else")
     heads = [move.delivery_id for move in moves if move.before is DeliveryState.WAITING]
@@ -247,7 +253,7 @@ def _apply_once(connection: Connection, moves: Sequence[Move], now: int, at: int
     count(connection, changes)
 
 
-def _move_row(move: Move, now: int) -> dict[str, Any]:
+def _move_row(move: Move, row: Any, now: int) -> dict[str, Any]:
     return {
         "b_id": move.delivery_id,
         "b_before": move.before,
@@ -256,7 +262,14 @@ def _move_row(move: Move, now: int) -> dict[str, Any]:
         "more": move.detail,
         "who": HOLDERS[move.after],
         "now": now,
+        "report": _report_owed(move, row),
     }
+
+
+def _report_owed(move: Move, row: Any) -> str:
+    """Software that cannot speak statuses: the node owes the sender 01 "đã đến" once the document is delivered."""
+    arrived = move.after is DeliveryState.DELIVERED and row.book == Book.DOCUMENTS and row.speaks_for_agency
+    return "01" if arrived else ""
 
 
 def _transfer_changes(moves: Sequence[Move], facts: dict[str, Any]) -> list[TransferChange]:

@@ -105,7 +105,7 @@ documents = Table(
     Column("issuer_id", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),  # of the newest packet that carries content
     Column("packet_id", Text, nullable=False),  # the newest packet
-    Column("packet_digest", Text, nullable=False),
+    Column("packet_fingerprint", Text, nullable=False),  # of the newest packet, whatever its kind
     Column("kind", Text, nullable=False),  # of the newest packet
     Column("came", Boolean, nullable=False),  # a packet of kind new, update or replacement was accepted
     Column("is_recalled", Boolean, nullable=False, default=False),
@@ -168,6 +168,8 @@ chains = Table(
     Index("chains_root", "root", "agency_id", unique=True),
 )
 
+_OPEN = ("ready", "available", "fetched", "handed_over", "parked")
+
 deliveries = Table(
     "deliveries",
     metadata,
@@ -192,11 +194,37 @@ deliveries = Table(
     Column("leg", Text, nullable=False),  # why this road: the route's reason
     Column("readdressed_from", Text, nullable=False, default=""),
     Column("status_code", Text, nullable=False, default=""),  # the furthest business status that came back
+    Column("is_urgent", Boolean, nullable=False),
+    Column("polled_at", BigInteger, nullable=False, default=0),  # rotates what nobody fetches (protocol §10)
+    Column("served_until", BigInteger, nullable=False, default=0),  # hidden from other polls while a response runs
+    Column("owes", Text, nullable=False, default=""),  # a status that the node still has to report for the agency
     Index("deliveries_packet", "packet_id"),
     Index("deliveries_chain", "chain_id", "position", unique=True),
     Index("deliveries_transfer", "transfer_id"),
-    Index("deliveries_agency_state", "agency_id", "state", "id"),
-    Index("deliveries_open", "state", "head_since"),
+    Index("deliveries_inbox", "agency_id", "state", "is_urgent", "polled_at", "id"),
+)
+Index(
+    "deliveries_open",
+    deliveries.c.head_since,
+    deliveries.c.id,
+    sqlite_where=deliveries.c.state.in_(_OPEN),
+    postgresql_where=deliveries.c.state.in_(_OPEN),
+)
+Index(
+    "deliveries_waiting",
+    deliveries.c.accepted_at,
+    deliveries.c.id,
+    sqlite_where=deliveries.c.state == "waiting",
+    postgresql_where=deliveries.c.state == "waiting",
+)
+Index(
+    "deliveries_parked",
+    deliveries.c.id,
+    sqlite_where=deliveries.c.state == "parked",
+    postgresql_where=deliveries.c.state == "parked",
+)
+Index(
+    "deliveries_owing", deliveries.c.id, sqlite_where=deliveries.c.owes != "", postgresql_where=deliveries.c.owes != ""
 )
 
 transfers = Table(
@@ -217,7 +245,6 @@ transfers = Table(
     Column("tries", Integer, nullable=False, default=0),
     Column("unreported", Integer, nullable=False, default=0),
     Column("permits", Integer, nullable=False, default=0),
-    Column("polled_at", BigInteger, nullable=False, default=0),  # rotates what nobody fetches
     Column("hops", Integer, nullable=False, default=0),  # neighbours (protocol §11): columns only in this version
     Column("came_from", Text, nullable=False, default=""),
 )

@@ -82,7 +82,6 @@ def insert_new(connection: Connection, new: Sequence[NewTransfer]) -> None:
                     "tries": 0,
                     "unreported": 0,
                     "permits": 0,
-                    "polled_at": 0,
                     "hops": 0,
                     "came_from": "",
                 }

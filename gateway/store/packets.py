@@ -1,0 +1,191 @@
+"""Packets and the small key tables in front of them: submissions, idempotency keys, documents (protocol §12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+
+from gateway.store.dialect import insert_ignore
+from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
+
+__all__ = [
+    "DocumentRow", "NewPacket", "by_ids", "claim_idempotency", "claim_submissions", "documents_by_key",
+    "documents_by_notation", "drop_claims", "has_blob", "insert_new", "packets_like", "recipients_of", "save_documents",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPacket:
+    """A packet about to be written; field for field the row."""
+
+    id: str
+    kind: str
+    book: str
+    document_key: str
+    document_id: str
+    root: str
+    sender_id: str
+    system_id: str
+    sender_organ: str
+    notation: str
+    subject: str
+    status_code: str
+    is_urgent: bool
+    wire_digest: str
+    fingerprint: str
+    blob: str
+    size: int
+    attachments: str
+    repairs: str
+    recipients: str
+    seal: bytes
+    accepted_at: int
+    recorded_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRow:
+    """What is known of a document: field for field the row."""
+
+    key: str
+    root: str
+    notation: str
+    issuer_id: str
+    fingerprint: str
+    packet_id: str
+    packet_fingerprint: str
+    kind: str
+    came: bool
+    is_recalled: bool
+
+
+_PACKET_FIELDS = tuple(NewPacket.__dataclass_fields__)
+_DOCUMENT_FIELDS = tuple(DocumentRow.__dataclass_fields__)
+_INSERT = insert(packets)
+
+
+def insert_new(connection: Connection, new: Sequence[NewPacket]) -> None:
+    """Write packets."""
+    if new:
+        connection.execute(_INSERT, [{name: getattr(p, name) for name in _PACKET_FIELDS} for p in new])
+
+
+_BY_IDS = select(packets).where(packets.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def by_ids(connection: Connection, ids: Iterable[str]) -> dict[str, Any]:
+    """Rows of packets, by id."""
+    return {row.id: row for row in connection.execute(_BY_IDS, {"ids": list(ids)})}
+
+
+# --- first answers -------------------------------------------------------------------------------------------
+
+_SUBMISSIONS = select(submissions.c.key, submissions.c.packet_id).where(
+    submissions.c.key.in_(bindparam("keys", expanding=True))
+)
+_IDEMPOTENCY = select(idempotency).where(idempotency.c.key.in_(bindparam("keys", expanding=True)))
+_DROP_SUBMISSION = delete(submissions).where(submissions.c.packet_id == bindparam("b_id"))
+_DROP_IDEMPOTENCY = delete(idempotency).where(idempotency.c.packet_id == bindparam("b_id"))
+
+
+def claim_submissions(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Enter (submission key, packet id) pairs; gives the packet that holds each key now: ours, or the first one's."""
+    rows = [{"key": key, "packet_id": packet_id} for key, packet_id in wanted]
+    new = insert_ignore(connection, submissions, rows, "key")
+    held = {key: packet_id for key, packet_id in wanted if key in new}
+    missing = [key for key, _ in wanted if key not in new]
+    if missing:
+        held |= {row.key: row.packet_id for row in connection.execute(_SUBMISSIONS, {"keys": missing})}
+    return held
+
+
+def claim_idempotency(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> dict[str, tuple[str, str]]:
+    """Enter (Idempotency-Key, submission key, packet id); gives (submission key, packet id) that hold each key now."""
+    if not wanted:
+        return {}
+    rows = [{"key": key, "submission_key": made, "packet_id": packet_id} for key, made, packet_id in wanted]
+    insert_ignore(connection, idempotency, rows, "key")
+    found = connection.execute(_IDEMPOTENCY, {"keys": [key for key, _, _ in wanted]})
+    return {row.key: (row.submission_key, row.packet_id) for row in found}
+
+
+def drop_claims(connection: Connection, packet_ids: Sequence[str]) -> None:
+    """Forget the keys of packets that were refused after they had been entered in this transaction."""
+    if packet_ids:
+        rows = [{"b_id": packet_id} for packet_id in packet_ids]
+        connection.execute(_DROP_SUBMISSION, rows)
+        connection.execute(_DROP_IDEMPOTENCY, rows)
+
+
+# --- documents -----------------------------------------------------------------------------------------------
+
+_DOCUMENTS = select(documents).where(documents.c.key.in_(bindparam("keys", expanding=True)))
+_BY_NOTATION = select(documents).where(documents.c.notation.in_(bindparam("keys", expanding=True)))
+_SAVE = (
+    update(documents)
+    .where(documents.c.key == bindparam("b_key"))
+    .values({name: bindparam(name) for name in _DOCUMENT_FIELDS if name != "key"})
+)
+_INSERT_DOCUMENT = insert(documents)
+
+
+def documents_by_key(connection: Connection, keys: Iterable[str]) -> dict[str, DocumentRow]:
+    """Known documents, by key; on PostgreSQL their rows are locked."""
+    statement = _DOCUMENTS if connection.dialect.name == "sqlite" else _DOCUMENTS.with_for_update()
+    return {row.key: DocumentRow(**row._mapping) for row in connection.execute(statement, {"keys": sorted(set(keys))})}
+
+
+def documents_by_notation(connection: Connection, keys: Iterable[str]) -> dict[str, list[DocumentRow]]:
+    """Known documents, by folded issuer, date and number/notation; several where senders reuse a number."""
+    found: dict[str, list[DocumentRow]] = {}
+    for row in connection.execute(_BY_NOTATION, {"keys": list(keys)}):
+        found.setdefault(row.notation, []).append(DocumentRow(**row._mapping))
+    return found
+
+
+def save_documents(connection: Connection, new: Sequence[DocumentRow], changed: Sequence[DocumentRow]) -> None:
+    """Write documents. A key that somebody else has just made raises IntegrityError: the hop runs again, singly."""
+    if new:
+        connection.execute(_INSERT_DOCUMENT, [{name: getattr(d, name) for name in _DOCUMENT_FIELDS} for d in new])
+    if changed:
+        connection.execute(
+            _SAVE,
+            [{**{n: getattr(d, n) for n in _DOCUMENT_FIELDS if n != "key"}, "b_key": d.key} for d in changed],
+        )
+
+
+_LIKE = select(packets.c.id).where(packets.c.root == bindparam("root"), packets.c.fingerprint == bindparam("print"))
+
+
+def packets_like(connection: Connection, root: str, fingerprint: str) -> frozenset[str]:
+    """Ids of packets of one document family that say the same."""
+    return frozenset(row.id for row in connection.execute(_LIKE, {"root": root, "print": fingerprint}))
+
+
+_RECIPIENTS = (
+    select(
+        deliveries.c.id, deliveries.c.packet_id, deliveries.c.agency_id, deliveries.c.organ, deliveries.c.state,
+        deliveries.c.reason, deliveries.c.detail, deliveries.c.leg, deliveries.c.readdressed_from,
+    )
+    .where(deliveries.c.packet_id.in_(bindparam("ids", expanding=True)))
+    .order_by(deliveries.c.id)
+)  # fmt: skip
+
+
+def recipients_of(connection: Connection, packet_ids: Iterable[str]) -> dict[str, list[Any]]:
+    """Today's deliveries of packets, by packet."""
+    found: dict[str, list[Any]] = {}
+    for row in connection.execute(_RECIPIENTS, {"ids": list(packet_ids)}):
+        found.setdefault(row.packet_id, []).append(row)
+    return found
+
+
+_HAS_BLOB = select(exists().where(packets.c.blob == bindparam("digest")))
+
+
+def has_blob(connection: Connection, digest: str) -> bool:
+    """Whether any packet needs this blob."""
+    return bool(connection.execute(_HAS_BLOB, {"digest": digest}).scalar())
