@@ -264,7 +264,6 @@ Index(
 Index(
     "transfers_channel",
     transfers.c.channel_id,
-    transfers.c.polled_at,
     transfers.c.id,
     sqlite_where=transfers.c.state != "closed",
     postgresql_where=transfers.c.state != "closed",
