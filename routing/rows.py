@@ -13,6 +13,7 @@ from routing.agency import (
     Agency,
     AgencyKind,
     CodeScheme,
+    Dated,
     DatedCode,
     DatedName,
     DatedParent,
@@ -30,7 +31,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "codes": ("agency_id", "scheme", "code", "valid_from", "valid_to", "assumed"),
     "successors": ("agency_id", "successor_id", "effective", "share", "act"),
 }
-"""The tables and their columns. Dates are `date` or None, `assumed` is bool, everything else is text."""
+"""The tables and their columns. All values are text or None (dates as ISO 8601), but for `assumed`, a bool: ready for JSON."""
 
 Row = Mapping[str, Any]
 
@@ -54,7 +55,7 @@ def as_rows(agencies: Iterable[Agency]) -> dict[str, list[dict[str, Any]]]:
                 {
                     **own,
                     "successor_id": step.agency_id,
-                    "effective": step.effective,
+                    "effective": step.effective.isoformat(),
                     "share": str(step.share),
                     "act": step.act,
                 }
@@ -132,8 +133,11 @@ def _by_first_day(rows: list[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: _day(row["valid_from"]) or date.min)
 
 
-def _period(item: Agency | DatedName | DatedParent | DatedCode) -> dict[str, date | None]:
-    return {"valid_from": item.valid_from, "valid_to": item.valid_to}
+def _period(item: Dated) -> dict[str, str | None]:
+    return {
+        key: None if day is None else day.isoformat()
+        for key, day in (("valid_from", item.valid_from), ("valid_to", item.valid_to))
+    }
 
 
 def _days(row: Row) -> dict[str, date | None]:
