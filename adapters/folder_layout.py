@@ -196,12 +196,17 @@ class FolderLayout:
 
         A file system that knows no locks is used without: the turn of the transfer still fences (protocol §4).
         """
-        handle = os.open(self.marker, os.O_RDWR)
+        try:
+            handle = os.open(self.marker, os.O_RDWR | os.O_CLOEXEC)  # network file systems lock only what is writable
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            handle = os.open(self.marker, os.O_RDONLY | os.O_CLOEXEC)  # enough for `find`
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
             except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
+                if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF):
                     raise
             yield
         finally:

@@ -79,7 +79,7 @@ class FolderSource:
     def look(self, limit: int) -> Iterator[Incoming]:
         """Up to `limit` complete things, refusals first, then packets, each oldest first; again until acknowledged.
 
-        Keeps `limit` entries while listing a folder, whatever its size.  Raises FolderFault.
+        One pass over each folder's names, without sorting more than `limit` of them.  Raises FolderFault.
         """
         self.layout.prepare()
         now = self.clock()
