@@ -1,0 +1,212 @@
+"""What is done with the text of each attachment while the packet goes by: decode, hash, sniff, unwrap, hand on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
+
+from edxml._base64 import Base64Decoder, Base64Garbage
+from edxml._unzip import LOCAL_HEADER, SingleEntry, ZipVerdict
+from edxml._xml import Element, Refusal
+from edxml.attachments import SNIFFED, AttachmentSink, extension, sniff
+from edxml.limits import PIECE, Limits
+
+__all__ = ["Content", "Contents"]
+
+_CONTAINERS = frozenset(
+    ("docx", "docm", "dotx", "xlsx", "xlsm", "xltx", "pptx", "pptm", "odt", "ods", "odp", "odg", "epub", "jar", "kmz")
+)
+"""Extensions of files that are themselves ZIPs; taken out of a ZIP only if ContentType says so."""
+
+_SPOOL_IN_MEMORY = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What one `ContentTransferEncoded` held. Digest, length, sniffed: of the file, unzipped if `is_unzipped`."""
+
+    element: Element
+    line: int
+    digest: str
+    length: int
+    sniffed: str
+    sniffed_as_sent: str  #: of the decoded bytes, before any unzipping
+    is_unzipped: bool
+    zip_verdict: ZipVerdict | None  #: None where it was not tried
+    lacked_padding: bool
+    span: tuple[int, int]
+
+
+class Contents:
+    """Takes the text of all attachments of one packet, in order; `found` lists what they held."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        sink: AttachmentSink | None,
+        describe: Callable[[Element, int], tuple[str, str]],
+    ) -> None:
+        """`describe(element, position)` gives the name and the content type as far as they were read."""
+        self.found: list[Content] = []
+        self._limits = limits
+        self._sink = sink
+        self._describe = describe
+        self._file: _File | None = None
+
+    def begin(self, element: Element, offset: int, line: int) -> None:
+        """The text of `element` begins at `offset`."""
+        position = len(self.found) + 1
+        if position > self._limits.attachments:
+            raise Refusal("edxml.too_many_attachments", line=line, limit=self._limits.attachments)
+        name, content_type = self._describe(element, position)
+        if self._sink is not None:
+            self._sink.begin(position, name, content_type)
+        self._file = _File(
+            element=element,
+            line=line,
+            start=offset,
+            may_be_zip=_may_be_zip(name, content_type),
+            limits=self._limits,
+            sink=self._sink,
+        )
+
+    def begin_section(self, offset: int) -> None:
+        """The text stands in a CDATA section."""
+        file = self._open
+        if file.has_bytes:
+            raise Refusal("edxml.attachment_mixed", line=file.line)
+        file.start = offset
+
+    def write(self, text: bytes) -> None:
+        """The next part of the text."""
+        self._open.take(text)
+
+    def end(self, offset: int) -> None:
+        """The text ended before `offset`."""
+        self.found.append(self._open.finish(offset))
+        self._file = None
+
+    @property
+    def _open(self) -> _File:
+        assert self._file is not None
+        return self._file
+
+
+def _may_be_zip(name: str, content_type: str) -> bool:
+    ending = extension(name)
+    return ending != "zip" and (ending not in _CONTAINERS or content_type.strip().lower() == "application/zip")
+
+
+class _File:
+    """One attachment on its way."""
+
+    def __init__(
+        self,
+        *,
+        element: Element,
+        line: int,
+        start: int,
+        may_be_zip: bool,
+        limits: Limits,
+        sink: AttachmentSink | None,
+    ) -> None:
+        self.line = line
+        self.start = start
+        self._element = element
+        self._limits = limits
+        self._sink = sink
+        self._decoder = Base64Decoder()
+        self._may_be_zip = may_be_zip
+        self._sent = _Tally()
+        self._entry: SingleEntry | None = None
+        self._unzipped = _Tally()
+        self._spool: BinaryIO | None = None
+
+    @property
+    def has_bytes(self) -> bool:
+        return self._sent.length > 0
+
+    def take(self, text: bytes) -> None:
+        try:
+            data = self._decoder.decode(text)
+        except Base64Garbage:
+            raise Refusal("edxml.base64_garbage", line=self.line) from None
+        if data:
+            self._pass_on(data)
+
+    def finish(self, offset: int) -> Content:
+        try:
+            if data := self._decoder.finish():
+                self._pass_on(data)
+        except Base64Garbage:
+            raise Refusal("edxml.base64_garbage", line=self.line) from None
+        verdict = self._entry.finish() if self._entry else None
+        is_unzipped = verdict is ZipVerdict.SINGLE
+        if self._spool is not None:
+            self._hand_on_spooled(self._spool, is_unzipped=is_unzipped)
+        file = self._unzipped if is_unzipped else self._sent
+        return Content(
+            element=self._element,
+            line=self.line,
+            digest=file.hexdigest(),
+            length=file.length,
+            sniffed=sniff(file.head),
+            sniffed_as_sent=sniff(self._sent.head),
+            is_unzipped=is_unzipped,
+            zip_verdict=verdict,
+            lacked_padding=self._decoder.lacked_padding,
+            span=(self.start, offset),
+        )
+
+    def _pass_on(self, data: bytes) -> None:
+        first = not self._sent.length
+        self._sent.add(data)
+        if first and self._may_be_zip and data.startswith(LOCAL_HEADER[: len(data)]):
+            self._entry = self._new_entry(self._unzipped.add)
+            if self._sink is not None:
+                self._spool = cast(BinaryIO, SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY))  # noqa: SIM115
+        if self._entry is not None:
+            self._entry.feed(data)
+        if self._spool is not None:
+            self._spool.write(data)
+        elif self._sink is not None:
+            self._sink.write(data)
+
+    def _hand_on_spooled(self, spool: BinaryIO, *, is_unzipped: bool) -> None:
+        """Only now is it clear whether the sink gets the ZIP or what was in it."""
+        assert self._sink is not None
+        with spool:
+            spool.seek(0)
+            entry = self._new_entry(self._sink.write) if is_unzipped else None
+            while data := spool.read(PIECE):
+                if entry is None:
+                    self._sink.write(data)
+                else:
+                    entry.feed(data)
+
+    def _new_entry(self, write: Callable[[bytes], object]) -> SingleEntry:
+        return SingleEntry(write, max_size=self._limits.unzipped, max_ratio=self._limits.zip_ratio)
+
+
+class _Tally:
+    """Digest, length and first bytes of what goes by."""
+
+    __slots__ = ("_sha", "head", "length")
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+        self.length = 0
+        self.head = b""
+
+    def add(self, data: bytes) -> None:
+        self._sha.update(data)
+        self.length += len(data)
+        if len(self.head) < SNIFFED:
+            self.head += data[: SNIFFED - len(self.head)]
+
+    def hexdigest(self) -> str:
+        return self._sha.hexdigest()

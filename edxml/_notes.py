@@ -1,0 +1,189 @@
+"""The notebook of one reading: every finding and repair, each with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Any
+
+from edxml._xml import Element
+from edxml.findings import Finding, Place, Repair, Severity
+from edxml.ids import OrganId, OrganIdMalformed
+from edxml.limits import Limits
+
+__all__ = ["NAMESPACE", "Notes", "local_name"]
+
+NAMESPACE = "http://www.mic.gov.vn/TBT/QCVN_102_2016"
+"""The one namespace of dialects A, B and F; the prefix `edXML` is bound to it too."""
+
+_IN_NAMESPACE = "{" + NAMESPACE + "}"
+_LOCAL = len(_IN_NAMESPACE)
+_VIETNAM = timezone(timedelta(hours=7))  # no summer time, one zone since 1975
+_DATE = re.compile(r"(\d{4})/(\d\d)/(\d\d)\Z")
+_DATE_OTHER = re.compile(
+    r"(?:(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})|(?P<d2>\d{1,2})[-/.](?P<m2>\d{1,2})[-/.](?P<y2>\d{4}))"
+    r"(?:[T ][0-9:.,+\-Z]*)?\Z"
+)
+_TIME = re.compile(r"(\d{4}/\d\d/\d\d) (\d\d):(\d\d):(\d\d)\Z")
+_TIME_OTHER = re.compile(r"([0-9/.\-]{8,10})[T ](\d{1,2}):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?\Z")
+_OLDEST = 1900
+
+
+def local_name(element: Element) -> str:
+    """The element's name without its namespace."""
+    tag: str = element.tag
+    return tag[_LOCAL:] if tag.startswith(_IN_NAMESPACE) else tag.rpartition("}")[2]
+
+
+class Notes:
+    """Collects what one reading finds and puts right, and reads the values that need judgement."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.findings: list[Finding] = []
+        self.repairs: list[Repair] = []
+        self.limits = limits
+        self.line_of: Callable[[Element], int | None] = lambda element: None
+
+    def add(self, finding: Finding) -> None:
+        """Note a finding that has its place already."""
+        if len(self.findings) < self.limits.findings:
+            self.findings.append(finding)
+
+    def error(self, code: str, element: Element = None, child: str = "", **params: Any) -> None:
+        """Note what refuses the packet, at `element` or at its missing `child`."""
+        self.add(Finding(code=code, place=self._place(element, child), params=params))
+
+    def warn(self, code: str, element: Element = None, child: str = "", **params: Any) -> None:
+        """Note what its sender should mend."""
+        place = self._place(element, child)
+        self.add(Finding(code=code, severity=Severity.WARNING, place=place, params=params))
+
+    def repaired(self, name: str, element: Element = None) -> None:
+        """Note a deviation that was put right."""
+        if len(self.repairs) < self.limits.findings:
+            self.repairs.append(Repair(name=name, place=self._place(element)))
+
+    def _place(self, element: Element, child: str = "") -> Place:
+        if element is None:
+            return Place()
+        path = _path(element)
+        return Place(line=self.line_of(element), path=f"{path}/{child}" if child else path)
+
+    def texts(self, parent: Element, known: dict[str, str]) -> dict[str, str]:
+        """The trimmed texts of the children whose names are in `known`, under the names given there."""
+        found: dict[str, str] = {}
+        longest = self.limits.text
+        for child in parent:
+            tag = child.tag
+            key = known.get(tag[_LOCAL:] if tag.startswith(_IN_NAMESPACE) else local_name(child))
+            if key is None:
+                self.warn("edxml.element_unknown", child, name=local_name(child)[:80])
+            elif key in found:
+                self.error("edxml.element_repeated", child, name=local_name(child))
+            else:
+                text = child.text
+                if text is None:
+                    found[key] = ""
+                elif len(text) <= longest:
+                    found[key] = text.strip()
+                else:
+                    self.error("edxml.text_too_long", child, limit=longest)
+                    found[key] = text[:200]
+        return found
+
+    def text(self, element: Element) -> str:
+        """The trimmed text of one element; empty where there is none. One that is too long is noted and cut."""
+        if element is None or element.text is None:
+            return ""
+        text: str = element.text
+        if len(text) > self.limits.text:
+            self.error("edxml.text_too_long", element, limit=self.limits.text)
+            return text[:200]
+        return text.strip()
+
+    def organ(self, text: str, element: Element) -> OrganId | None:
+        """An organ id that must be right; None and an error where it is not."""
+        try:
+            return OrganId.parse(text)
+        except OrganIdMalformed:
+            if text:
+                self.error("edxml.organ_id_malformed", element, text=text[:80])
+            else:
+                self.error("edxml.organ_id_missing", element)
+            return None
+
+    def day(self, text: str, element: Element) -> date | None:
+        """A date `yyyy/MM/dd`; other forms and impossible dates are named repairs, the latter give None."""
+        if not text:
+            return None
+        day = _day(text)
+        if day is not None:
+            return day
+        day = _day_in_another_form(text)
+        self.repaired("date_impossible" if day is None else "date_form", element)
+        return day
+
+    def moment(self, text: str, element: Element) -> datetime | None:
+        """A time stamp `yyyy/MM/dd HH:mm:ss`, local time of Việt Nam, as aware UTC; repaired as dates are."""
+        if not text:
+            return None
+        found = _TIME.match(text)
+        form = found is not None
+        found = found or _TIME_OTHER.match(text)
+        day = (_day(found[1]) or _day_in_another_form(found[1])) if found else _day_in_another_form(text)
+        if day is None:
+            self.repaired("date_impossible", element)
+            return None
+        hour, minute, second = (int(part or 0) for part in found.groups()[1:]) if found else (0, 0, 0)
+        try:
+            moment = datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=_VIETNAM)
+        except ValueError:
+            self.repaired("date_impossible", element)
+            return None
+        if not form:
+            self.repaired("date_form", element)
+        return moment.astimezone(UTC)
+
+    def number(self, text: str, element: Element) -> int | None:
+        """A count; None where it is absent or, with a warning, where it is no count."""
+        if not text:
+            return None
+        if text.isascii() and text.isdigit() and len(text) < 10:
+            return int(text)
+        self.warn("edxml.number_unreadable", element, text=text[:40])
+        return None
+
+
+@lru_cache(maxsize=2048)
+def _day(text: str) -> date | None:
+    found = _DATE.match(text)
+    return _real_day(found[1], found[2], found[3]) if found else None
+
+
+def _day_in_another_form(text: str) -> date | None:
+    found = _DATE_OTHER.match(text)
+    if found is None:
+        return None
+    return _real_day(found["y"] or found["y2"], found["m"] or found["m2"], found["d"] or found["d2"])
+
+
+def _real_day(year: str, month: str, day: str) -> date | None:
+    try:
+        real = date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+    return real if real.year >= _OLDEST else None
+
+
+def _path(element: Element) -> str:
+    steps: list[str] = []
+    while element is not None:
+        name = local_name(element)
+        before = sum(1 for _ in element.itersiblings(element.tag, preceding=True))
+        if before or next(element.itersiblings(element.tag), None) is not None:
+            name += f"[{before + 1}]"
+        steps.append(name)
+        element = element.getparent()
+    return "/".join(reversed(steps))

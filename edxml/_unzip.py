@@ -1,0 +1,139 @@
+"""A ZIP with exactly one entry, unpacked while it comes: VNPT's library wraps attachments in such ZIPs.
+
+Whether there is a second entry is known only at the end, so the caller must not hand anything on before `finish`
+said SINGLE.  The entry's name is never used; its CRC and length are checked against the central directory.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from enum import StrEnum
+
+__all__ = ["LOCAL_HEADER", "SingleEntry", "ZipVerdict"]
+
+LOCAL_HEADER = b"PK\x03\x04"
+_CENTRAL = b"PK\x01\x02"
+_ENDS = (b"PK\x05\x06", b"PK\x06\x06")
+_DESCRIPTORS = (0, 12, 16, 20, 24)  # sizes that a data descriptor may have
+_STORED, _DEFLATED = 0, 8
+_ENCRYPTED, _SIZES_LATER = 0x0001, 0x0008
+_ZIP64 = 0xFFFFFFFF
+_TAIL = 256 * 1024  # central directory of one entry, with its comments
+_STEP = 256 * 1024
+_RATIO_FROM = 16 << 20
+
+
+class ZipVerdict(StrEnum):
+    """What the bytes turned out to be."""
+
+    SINGLE = "single"  #: one entry, whole and right: what was written out is the file
+    SEVERAL = "several"
+    ENCRYPTED = "encrypted"
+    UNREADABLE = "unreadable"  #: damaged, cut, or a method we do not know
+    BOMB = "bomb"  #: beyond the size or the ratio
+
+
+class SingleEntry:
+    """Unpacks into `write`, in pieces of at most 256 KiB, until it is clear that this is no such ZIP."""
+
+    def __init__(self, write: Callable[[bytes], object], *, max_size: int, max_ratio: int) -> None:
+        self._write = write
+        self._max_size = max_size
+        self._max_ratio = max_ratio
+        self._verdict: ZipVerdict | None = None
+        self._buffer = b""
+        self._inflater: zlib._Decompress | None = None
+        self._stored_left = 0
+        self._crc = 0
+        self._read = 0
+        self.length = 0  #: bytes written out
+        self._step = self._header
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the ZIP."""
+        if self._verdict is None:
+            self._step(data)
+
+    def finish(self) -> ZipVerdict:
+        """No more bytes come: what it was."""
+        if self._verdict is None:
+            self._verdict = self._judge_tail() if self._step == self._tail else ZipVerdict.UNREADABLE
+        return self._verdict
+
+    def _header(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) < 30:
+            return
+        flags, method = struct.unpack_from("<HH", self._buffer, 6)
+        size, _, name, extra = struct.unpack_from("<IIHH", self._buffer, 18)
+        if len(self._buffer) < 30 + name + extra:
+            return
+        rest, self._buffer = self._buffer[30 + name + extra :], b""
+        if flags & _ENCRYPTED:
+            self._verdict = ZipVerdict.ENCRYPTED
+        elif method == _DEFLATED:
+            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            self._step = self._deflated
+            self._deflated(rest)
+        elif method == _STORED and not flags & _SIZES_LATER and size != _ZIP64:
+            self._stored_left = size
+            self._step = self._stored
+            self._stored(rest)
+        else:
+            self._verdict = ZipVerdict.UNREADABLE
+
+    def _deflated(self, data: bytes) -> None:
+        inflater = self._inflater
+        assert inflater is not None
+        self._read += len(data)
+        try:
+            while data and not inflater.eof and self._verdict is None:
+                self._out(inflater.decompress(data, _STEP))
+                data = inflater.unconsumed_tail
+        except zlib.error:
+            self._verdict = ZipVerdict.UNREADABLE
+            return
+        if inflater.eof:
+            self._step = self._tail
+            self._tail(inflater.unused_data)
+
+    def _stored(self, data: bytes) -> None:
+        self._read += len(data)
+        self._out(data[: self._stored_left])
+        rest = data[self._stored_left :]
+        self._stored_left -= len(data) - len(rest)
+        if not self._stored_left:
+            self._step = self._tail
+            self._tail(rest)
+
+    def _out(self, data: bytes) -> None:
+        self.length += len(data)
+        if self.length > self._max_size or (self.length > _RATIO_FROM and self.length > self._max_ratio * self._read):
+            self._verdict = ZipVerdict.BOMB
+            return
+        self._crc = zlib.crc32(data, self._crc)
+        self._write(data)
+
+    def _tail(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > _TAIL:
+            self._verdict = ZipVerdict.SEVERAL
+
+    def _judge_tail(self) -> ZipVerdict:
+        tail = self._buffer
+        for start in _DESCRIPTORS:
+            if tail.startswith(LOCAL_HEADER, start):
+                return ZipVerdict.SEVERAL
+            if tail.startswith(_CENTRAL, start) and len(tail) >= start + 46:
+                break
+        else:
+            return ZipVerdict.UNREADABLE
+        crc, _, size, name, extra, comment = struct.unpack_from("<IIIHHH", tail, start + 16)
+        after = start + 46 + name + extra + comment
+        if tail.startswith(_CENTRAL, after):
+            return ZipVerdict.SEVERAL
+        if not tail.startswith(_ENDS, after) or crc != self._crc or size not in (self.length, _ZIP64):
+            return ZipVerdict.UNREADABLE
+        return ZipVerdict.SINGLE

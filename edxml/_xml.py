@@ -1,0 +1,313 @@
+"""The one hardened XML parser of the project: markup to lxml, attachment text past it.
+
+A packet is markup of some kilobytes around attachment text of up to a gigabyte.  The splitter looks at the raw
+bytes as they come, gives the markup to lxml's push parser and the text inside `ContentTransferEncoded` to whoever
+decodes it, with its exact byte offsets.  So the tree never holds an attachment, and no
+attachment passes through a tree.
+
+Why the two readings cannot disagree: outside comments, CDATA sections and processing instructions, which the
+splitter skips as XML defines them, a `<` in well-formed XML always opens a tag; every `<` stays in the markup that lxml
+judges; and what is taken out must be base64, blanks or character references to blanks, or the packet is refused.
+
+Hardening: UTF-8 only (a declaration that says otherwise is overruled and recorded), so `<!DOCTYPE` has one spelling;
+any declaration is refused before lxml sees it, hence no entities, no external anything; sizes and counts are
+bounded before lxml builds nodes; libxml2's own limits stay switched on (no huge_tree).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from lxml import etree
+
+from edxml.findings import Finding, Place, Severity
+from edxml.limits import Limits
+
+__all__ = ["ContentReader", "Element", "Refusal", "Splitter"]
+
+Element = Any  # lxml's element: lxml has no types of its own
+
+_INTERESTING = re.compile(rb"<(?:[!?]|(?:[^\s<>/!?:\"']{1,64}:)?ContentTransferEncoded(?=[\s/>]))")
+_TAG_REST = re.compile(rb"[^<>\"']*(?:\"[^<\"]*\"[^<>\"']*|'[^<']*'[^<>\"']*)*>")
+_DECLARED = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"'>]{1,40})[\"']")
+_UTF8_NAMES = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
+_OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff", b"\x00", b"<\x00", b"\x4c\x6f\xa7\x94")
+_BOM = b"\xef\xbb\xbf"
+_CDATA = b"<![CDATA["
+_JUNK = 4096  # bytes that may stand before the first "<"
+_MALFORMED = {
+    int(etree.ErrorTypes.ERR_INVALID_ENCODING): "edxml.encoding_invalid",
+    int(etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE): "edxml.prefix_undeclared",
+    int(etree.ErrorTypes.ERR_TAG_NOT_FINISHED): "edxml.truncated",
+}
+
+
+class Refusal(Exception):
+    """Reading cannot go on; `finding` says why. Never leaves this package."""
+
+    def __init__(self, code: str, *, line: int | None = None, path: str = "", **params: Any) -> None:
+        self.finding = Finding(code=code, severity=Severity.ERROR, place=Place(line=line, path=path), params=params)
+        super().__init__(code)
+
+
+class ContentReader(Protocol):
+    """Who takes the text of attachments. Offsets are bytes from the beginning of the packet as received."""
+
+    def begin(self, element: Element, offset: int, line: int) -> None:
+        """The text of `element` begins; the tree holds all that came before it. May raise Refusal."""
+
+    def begin_section(self, offset: int) -> None:
+        """The text stands in a CDATA section that begins at `offset`. Raises Refusal if other text came before."""
+
+    def write(self, text: bytes) -> None:
+        """The next part of the text, untouched. May raise Refusal."""
+
+    def end(self, offset: int) -> None:
+        """The text ended before `offset`. May raise Refusal."""
+
+
+class Splitter:
+    """Takes a packet's bytes in pieces; `close` gives the root of its markup. Raises Refusal, nothing else."""
+
+    def __init__(self, *, limits: Limits, contents: ContentReader, repaired: Callable[[str], None]) -> None:
+        self._limits = limits
+        self._contents = contents
+        self._repaired = repaired
+        self._parser = etree.XMLPullParser(
+            events=("start",),
+            tag="{*}ContentTransferEncoded",
+            encoding="utf-8",
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+            dtd_validation=False,
+            attribute_defaults=False,
+            remove_comments=True,
+            remove_pis=True,
+            huge_tree=False,
+        )
+        self._buffer = b""
+        self._offset = 0  # of the buffer's first byte in the packet
+        self._fed = 0
+        self._tags = 0
+        self._equals = 0
+        self._lines_cut: list[tuple[int, int]] = []  # (line in the tree, lines cut out before it)
+        self._line = 1  # in the tree, of the end of what was fed
+        self._cut = 0
+        self._final = False
+        self._step: Callable[[], bool] = self._begin
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self._buffer = self._buffer + piece if self._buffer else piece
+        while self._step():
+            pass
+
+    def close(self) -> Element:
+        """No more bytes come: the root element of the markup."""
+        self._final = True
+        while self._step():
+            pass
+        if self._step != self._markup:
+            raise Refusal("edxml.truncated", line=self._line + self._cut)
+        self._give(len(self._buffer))
+        try:
+            return self._parser.close()
+        except etree.XMLSyntaxError as error:
+            raise self._malformed(error) from None
+
+    def line_of(self, element: Element) -> int | None:
+        """The line of `element` in the packet as received, 1-based."""
+        line: int | None = element.sourceline
+        if line is None:
+            return None
+        cut = 0
+        for at, lines in self._lines_cut:
+            if line < at:
+                break
+            cut = lines
+        return line + cut
+
+    # Each step below consumes what it can of the buffer; False asks for more bytes.
+
+    def _begin(self) -> bool:
+        buffer = self._buffer
+        if len(buffer) < 4 and not self._final:
+            return False
+        if buffer.startswith(_OTHER_ENCODINGS):
+            raise Refusal("edxml.encoding_unsupported", line=1)
+        start = len(_BOM) if buffer.startswith(_BOM) else 0
+        opening = buffer.find(b"<", start, _JUNK + start)
+        if opening < 0:
+            if len(buffer) > _JUNK or self._final:
+                raise Refusal("edxml.not_xml" if buffer.strip() else "edxml.empty", line=1)
+            return False
+        if len(buffer) < opening + 128 and not self._final:
+            return False  # the declaration in one piece
+        if start:
+            self._repaired("bom")
+        declared = buffer.startswith(b"<?xml", opening)
+        if opening > start and (declared or buffer[start:opening].strip()):
+            self._repaired("junk_before_prolog")
+        if declared and (found := _DECLARED.match(buffer, opening)) and found[1].lower() not in _UTF8_NAMES:
+            self._repaired("encoding_misdeclared")
+        self._note_cut(buffer.count(b"\n", 0, opening))
+        self._skip(opening)
+        self._step = self._markup
+        return True
+
+    def _markup(self) -> bool:
+        buffer = self._buffer
+        position = 0
+        while found := _INTERESTING.search(buffer, position):
+            start = found.start()
+            kind = buffer[start + 1 : start + 2]
+            if kind == b"!":
+                end = self._end_of_declaration(start)
+            elif kind == b"?":
+                end = _after(buffer.find(b"?>", start), 2)
+            else:
+                rest = _TAG_REST.match(buffer, found.end())
+                if rest is not None:
+                    self._open_content(rest.end())
+                    return True
+                end = 0
+            if not end:
+                return self._wait_from(start)
+            position = end
+        start = buffer.rfind(b"<", position)
+        if start >= 0 and buffer.find(b">", start) < 0:
+            return self._wait_from(start)
+        self._give(len(buffer))
+        return False
+
+    def _end_of_declaration(self, start: int) -> int:
+        """Where the comment or CDATA section at `start` ends, 0 if not yet; anything else is refused."""
+        buffer = self._buffer
+        if buffer.startswith(b"<!--", start):
+            return _after(buffer.find(b"-->", start + 4), 3)
+        if buffer.startswith(_CDATA, start):
+            return _after(buffer.find(b"]]>", start), 3)
+        if len(buffer) - start < len(_CDATA) and not self._final:
+            return 0
+        line = self._line + self._cut + buffer.count(b"\n", 0, start)
+        if buffer[start + 2 : start + 3].isalpha():
+            raise Refusal("edxml.dtd_forbidden", line=line)
+        raise Refusal("edxml.malformed", line=line, why="'<!' opens no comment and no CDATA section")
+
+    def _open_content(self, end: int) -> None:
+        is_empty = self._buffer[end - 2 : end] == b"/>"
+        self._give(end)
+        opened = [element for _, element in self._parser.read_events()]
+        if len(opened) != 1:  # libxml2 saw no such tag there: let it say what it saw
+            raise Refusal("edxml.malformed", line=self._line + self._cut, why="unexpected markup")
+        self._contents.begin(opened[0], self._offset, self._line + self._cut)
+        if is_empty:
+            self._contents.end(self._offset)
+        else:
+            self._step = self._content
+
+    def _content(self) -> bool:
+        buffer = self._buffer
+        end = buffer.find(b"<")
+        if end < 0:
+            self._take(len(buffer))
+            return False
+        if end:
+            self._take(end)
+            buffer = self._buffer
+        if len(buffer) < len(_CDATA) and not self._final:
+            return False
+        if buffer.startswith(_CDATA):
+            self._repaired("content_cdata")
+            self._skip(len(_CDATA))
+            self._contents.begin_section(self._offset)
+            self._step = self._section
+            return True
+        self._contents.end(self._offset)
+        return self._leave_content()
+
+    def _section(self) -> bool:
+        end = self._buffer.find(b"]]>")
+        if end < 0:
+            self._take(max(0, len(self._buffer) - 2))
+            return False
+        self._take(end)
+        self._contents.end(self._offset)
+        self._skip(3)
+        self._step = self._after_section
+        return True
+
+    def _after_section(self) -> bool:
+        end = self._buffer.find(b"<")
+        if self._buffer[: end if end >= 0 else None].strip():
+            raise Refusal("edxml.attachment_mixed", line=self._line + self._cut)
+        if end < 0 or len(self._buffer) < end + 2:
+            return False
+        self._note_cut(self._buffer.count(b"\n", 0, end))
+        self._skip(end)
+        return self._leave_content()
+
+    def _leave_content(self) -> bool:
+        if not self._buffer.startswith(b"</"):
+            raise Refusal("edxml.attachment_mixed", line=self._line + self._cut)
+        self._step = self._markup
+        return True
+
+    def _take(self, end: int) -> None:
+        text = self._buffer[:end]
+        self._note_cut(text.count(b"\n"))
+        self._skip(end)
+        self._contents.write(text)
+
+    def _note_cut(self, lines: int) -> None:
+        if lines:
+            self._cut += lines
+            self._lines_cut.append((self._line, self._cut))
+
+    def _skip(self, end: int) -> None:
+        self._buffer = self._buffer[end:]
+        self._offset += end
+
+    def _wait_from(self, start: int) -> bool:
+        if len(self._buffer) - start > self._limits.markup:
+            raise Refusal("edxml.markup_too_long", line=self._line + self._cut, limit=self._limits.markup)
+        self._give(start)
+        return False
+
+    def _give(self, end: int) -> None:
+        """The first `end` bytes of the buffer are markup: bound them, then let lxml read them."""
+        markup = self._buffer[:end] if end < len(self._buffer) else self._buffer
+        self._skip(end)
+        if not markup:
+            return
+        limits = self._limits
+        self._fed += end
+        self._tags += markup.count(b"<")
+        self._equals += markup.count(b"=")
+        line = self._line + self._cut
+        if self._fed > limits.header:
+            raise Refusal("edxml.header_too_large", line=line, limit=limits.header)
+        if self._tags > 2 * limits.elements:
+            raise Refusal("edxml.too_many_elements", line=line, limit=limits.elements)
+        if self._equals > limits.attributes:
+            raise Refusal("edxml.too_many_attributes", line=line, limit=limits.attributes)
+        if b"\0" in markup:
+            line += markup.count(b"\n", 0, markup.find(b"\0"))
+            raise Refusal("edxml.malformed", line=line, why="NUL byte")
+        try:
+            self._parser.feed(markup)
+        except etree.XMLSyntaxError as error:
+            raise self._malformed(error) from None
+        self._line += markup.count(b"\n")
+
+    def _malformed(self, error: etree.XMLSyntaxError) -> Refusal:
+        code = _MALFORMED.get(error.code, "edxml.malformed")
+        line = error.lineno or self._line
+        return Refusal(code, line=line + self._cut, why=(error.msg or "").split(", line ")[0])
+
+
+def _after(found: int, length: int) -> int:
+    return found + length if found >= 0 else 0

@@ -1,0 +1,126 @@
+"""Files of a packet: who takes them while a packet is read, and how one is opened again from the packet's bytes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+
+from edxml._base64 import Base64Decoder, Base64Garbage
+from edxml._unzip import SingleEntry, ZipVerdict
+from edxml.errors import EdxmlError
+from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
+from edxml.packet import Attachment
+
+__all__ = ["AttachmentDamaged", "AttachmentSink", "extension", "open_decoded", "sniff"]
+
+SNIFFED = 1024
+"""Bytes of a file that `sniff` wants to see."""
+
+_SIGNATURES = (
+    (b"%PDF-", "pdf"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
+    (b"{\\rtf", "rtf"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"GIF8", "gif"),
+    (b"II*\x00", "tiff"),
+    (b"MM\x00*", "tiff"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"Rar!\x1a\x07", "rar"),
+    (b"\x1f\x8b", "gzip"),
+    (b"MZ", "exe"),
+    (b"\x7fELF", "exe"),
+)
+_XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|[A-Za-z])")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+class AttachmentDamaged(EdxmlError):
+    """The packet's bytes at the attachment's place no longer give what its digest says; parameter `name`."""
+
+    code = "edxml.attachment_damaged"
+
+
+class AttachmentSink(Protocol):
+    """Takes the files of a packet while it is read, decoded and unzipped, one after the other.
+
+    A file that was begun and not ended belongs to a packet that was refused in the middle: throw it away.
+    """
+
+    def begin(self, position: int, name: str, content_type: str) -> None:
+        """File number `position` (from 1) begins; `name` is what is known so far, perhaps empty."""
+
+    def write(self, data: bytes) -> None:
+        """Its next bytes, at most some hundred KiB."""
+
+    def end(self, attachment: Attachment) -> None:
+        """It is complete."""
+
+
+def sniff(head: bytes) -> str:
+    """The short name of what a file's first bytes look like (SNIFFED of them are enough)."""
+    for signature, name in _SIGNATURES:
+        if head.startswith(signature):
+            return name
+    if not head:
+        return "empty"
+    if _BINARY.search(head):
+        return "unknown"
+    return "xml" if _XML.match(head) else "text"
+
+
+def extension(name: str) -> str:
+    """The extension of a file name, lower-case and without its dot; empty where there is none."""
+    stem, dot, ending = unicodedata.normalize("NFC", name).rpartition(".")
+    return ending.strip().lower() if dot and stem else ""
+
+
+def open_decoded(stream: BinaryIO, attachment: Attachment, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[bytes]:
+    """The file's bytes, decoded from its place in the packet while they are asked for, in constant memory.
+
+    `stream` is the packet as received, and can seek.  Raises AttachmentDamaged where the packet's bytes changed, at
+    the latest at the end.  Check `attachment.digest` over what comes where that matters.
+    """
+    encoded = _decoded(stream, attachment)
+    if attachment.encoding != "zip":
+        return encoded
+    return _unzipped(encoded, attachment, limits)
+
+
+def _decoded(stream: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
+    start, end = attachment.span
+    stream.seek(start)
+    decoder = Base64Decoder()
+    left = end - start
+    try:
+        while left:
+            text = stream.read(min(left, PIECE))
+            if not text:
+                raise AttachmentDamaged(name=attachment.name)
+            left -= len(text)
+            if data := decoder.decode(text):
+                yield data
+        if data := decoder.finish():
+            yield data
+    except Base64Garbage:
+        raise AttachmentDamaged(name=attachment.name) from None
+
+
+def _unzipped(encoded: Iterator[bytes], attachment: Attachment, limits: Limits) -> Iterator[bytes]:
+    pieces: list[bytes] = []
+    entry = SingleEntry(pieces.append, max_size=limits.unzipped, max_ratio=limits.zip_ratio)
+    for data in encoded:
+        for start in range(0, len(data), _ZIP_STEP):
+            entry.feed(data[start : start + _ZIP_STEP])
+            yield from pieces
+            pieces.clear()
+    if entry.finish() is not ZipVerdict.SINGLE:
+        raise AttachmentDamaged(name=attachment.name)
+
+
+_ZIP_STEP = 8 * 1024
+"""Zipped bytes unpacked at a time: at the greatest ratio of deflate they give 8 MiB."""
