@@ -31,7 +31,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "codes": ("agency_id", "scheme", "code", "valid_from", "valid_to", "assumed"),
     "successors": ("agency_id", "successor_id", "effective", "share", "act"),
 }
-"""The tables and their columns. All values are text or None (dates as ISO 8601), but for `assumed`, a bool: ready for JSON."""
+"""The tables and their columns. Values are text or None (dates as ISO 8601), `assumed` is a bool: ready for JSON."""
 
 Row = Mapping[str, Any]
 

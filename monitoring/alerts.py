@@ -1,0 +1,134 @@
+"""What an operator (quản trị viên) must be told: rules over a snapshot of the node. Pure: a snapshot in, alerts out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from edxml.messages import Language, text
+
+__all__ = ["Alert", "AlertCode", "AlertSeverity", "Snapshot", "Thresholds", "find_alerts"]
+
+
+class AlertSeverity(StrEnum):
+    """How soon somebody must look; the order is that of urgency."""
+
+    CRITICAL = "critical"  #: now: documents are at risk or nothing moves
+    WARNING = "warning"  #: today
+
+
+class AlertCode(StrEnum):
+    """Every kind of alert; each is the code of its text and the name of its runbook."""
+
+    ACCOUNT_GAP = "alert.account_gap"
+    BLOB_DAMAGED = "alert.blob_damaged"
+    BLOB_MISSING = "alert.blob_missing"
+    DISK_RESERVE = "alert.disk_reserve"
+    DISK_LOW = "alert.disk_low"
+    CLOCK_JUMPED = "alert.clock_jumped"
+    BACKLOG_STUCK = "alert.backlog_stuck"
+    BACKLOG_OLD = "alert.backlog_old"
+    CHANNEL_DOWN = "alert.channel_down"
+    PARKED = "alert.parked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The node at one moment. Seconds and bytes; None is "not known", which raises no alert."""
+
+    parked: Mapping[str, int] = field(default_factory=dict)  #: parked deliveries by reason code
+    oldest_ready_seconds: float | None = None  #: age of the oldest delivery that is due and not claimed
+    open_breakers: tuple[str, ...] = ()  #: ids of channels that nothing is sent to
+    account_gap: int = 0  #: deliveries that the account cannot explain, both books together
+    disk_free_bytes: int | None = None
+    disk_reserve_bytes: int = 0  #: below this nothing is accepted (507)
+    damaged_blobs: int = 0
+    missing_blobs: int = 0
+    clock_jump_seconds: float = 0.0  #: wall clock against monotonic clock, since the last quiet hour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """When a figure becomes an alert."""
+
+    ready_warning_seconds: float = 300.0
+    ready_critical_seconds: float = 1800.0
+    disk_warning_factor: float = 2.0  #: warn below this many times the reserve
+    clock_jump_seconds: float = 5.0  #: protocol §13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One thing an operator must be told, with the parameters of its text."""
+
+    code: AlertCode
+    severity: AlertSeverity
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def text(self, language: Language) -> str:
+        """What it is and what to do, in `language`."""
+        return text(str(self.code), language, self.params)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: code, severity, params, vi, en."""
+        return {
+            "code": str(self.code),
+            "severity": str(self.severity),
+            "params": dict(self.params),
+            "vi": self.text(Language.VI),
+            "en": self.text(Language.EN),
+        }
+
+
+def find_alerts(snapshot: Snapshot, thresholds: Thresholds | None = None) -> tuple[Alert, ...]:
+    """All alerts of `snapshot`, the most urgent first, in a stable order: one per channel that is down (whatever
+    the number of documents that wait for it) and one per reason of parking."""
+    limits = thresholds or Thresholds()
+    found = [*_of_the_books(snapshot), *_of_the_machine(snapshot, limits), *_of_the_work(snapshot, limits)]
+    urgency = {severity: place for place, severity in enumerate(AlertSeverity)}
+    return tuple(sorted(found, key=lambda alert: urgency[alert.severity]))
+
+
+def _of_the_books(snapshot: Snapshot) -> Iterator[Alert]:
+    if snapshot.account_gap:
+        yield _critical(AlertCode.ACCOUNT_GAP, count=snapshot.account_gap)
+    if snapshot.damaged_blobs:
+        yield _critical(AlertCode.BLOB_DAMAGED, count=snapshot.damaged_blobs)
+    if snapshot.missing_blobs:
+        yield _critical(AlertCode.BLOB_MISSING, count=snapshot.missing_blobs)
+
+
+def _of_the_machine(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
+    free, reserve = snapshot.disk_free_bytes, snapshot.disk_reserve_bytes
+    if free is not None:
+        sizes = {"free_mib": free >> 20, "reserve_mib": reserve >> 20}
+        if free < reserve:
+            yield _critical(AlertCode.DISK_RESERVE, **sizes)
+        elif free < reserve * limits.disk_warning_factor:
+            yield _warning(AlertCode.DISK_LOW, **sizes)
+    if abs(snapshot.clock_jump_seconds) > limits.clock_jump_seconds:
+        yield _critical(AlertCode.CLOCK_JUMPED, seconds=round(snapshot.clock_jump_seconds))
+
+
+def _of_the_work(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
+    age = snapshot.oldest_ready_seconds
+    if age is not None:
+        if age >= limits.ready_critical_seconds:
+            yield _critical(AlertCode.BACKLOG_STUCK, minutes=int(age // 60))
+        elif age >= limits.ready_warning_seconds:
+            yield _warning(AlertCode.BACKLOG_OLD, minutes=int(age // 60))
+    for channel in sorted(snapshot.open_breakers):
+        yield _warning(AlertCode.CHANNEL_DOWN, channel=channel)
+    for reason, count in sorted(snapshot.parked.items()):
+        if count:
+            yield _warning(AlertCode.PARKED, reason=reason, count=count)
+
+
+def _critical(code: AlertCode, **params: Any) -> Alert:
+    return Alert(code=code, severity=AlertSeverity.CRITICAL, params=params)
+
+
+def _warning(code: AlertCode, **params: Any) -> Alert:
+    return Alert(code=code, severity=AlertSeverity.WARNING, params=params)

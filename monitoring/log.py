@@ -1,0 +1,251 @@
+"""Log lines that can never tell what a document says: one line per hop, with ids, codes and figures only.
+
+A key that is not on the list is dropped; a value that does not have its key's shape is withheld.  So no subject,
+name, e-mail address or telephone number gets out, whoever writes the line and whatever a packet holds: an
+exception is logged as its class and place, without its message, and other libraries' records without their text.
+A line that cannot be written (disk full, pipe closed) is lost silently: logging never fails a hop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import sys
+import threading
+from collections.abc import Mapping, MutableMapping
+from enum import StrEnum
+from pathlib import PurePath
+from types import TracebackType
+from typing import Any, Final, TextIO, cast
+
+import msgspec
+import structlog
+
+from monitoring.registry import Hop, HopOutcome
+
+__all__ = ["KEYS", "WITHHELD", "LogFormat", "Shape", "configure", "get", "guard_line", "write_hop"]
+
+WITHHELD: Final = "(withheld)"
+"""What stands in place of a value that does not have its key's shape."""
+
+
+class LogFormat(StrEnum):
+    """How a line looks."""
+
+    JSON = "json"  #: one JSON object per line, for programs
+    HUMAN = "human"  #: for people at a console
+
+
+class Shape(StrEnum):
+    """What a value may look like. None of them lets a sentence, an address or a number of a person through."""
+
+    UUID = "uuid"  #: an id of ours
+    DIGESTED = "digested"  #: an id of ours, or else the start of the value's digest: senders write document ids
+    SLUG = "slug"  #: an id from our own tables: a UUID, or starts with a letter and holds no blank and no @
+    CODE = "code"  #: noun.reason
+    FIGURE = "figure"  #: a number, or yes and no
+    PLACE = "place"  #: module.py:123
+    CLASS = "class"  #: a Python class
+    TIME = "time"  #: ISO 8601 with a zone
+    ROUTE = "route"  #: a template of a path
+
+
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}"
+_PATTERNS: Mapping[Shape, re.Pattern[str]] = {
+    Shape.UUID: re.compile(_UUID),
+    Shape.DIGESTED: re.compile(_UUID),
+    Shape.SLUG: re.compile(rf"[a-z][a-z0-9._\-]{{0,63}}|{_UUID}"),
+    Shape.CODE: re.compile(r"[a-z][a-z_]{0,40}(\.[a-z][a-z0-9_]{0,40}){0,2}"),
+    Shape.PLACE: re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,60}\.py:\d{1,6}"),
+    Shape.CLASS: re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,60}"),
+    Shape.TIME: re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{8,15}(Z|[+-]\d\d:\d\d)"),
+    Shape.ROUTE: re.compile(r"/[a-z0-9_/{}.\-]{0,80}"),
+}
+
+KEYS: Mapping[str, Shape] = {
+    "timestamp": Shape.TIME,
+    "level": Shape.CODE,
+    "event": Shape.CODE,
+    "module": Shape.SLUG,
+    "hop": Shape.CODE,
+    "outcome": Shape.CODE,
+    "reason": Shape.CODE,
+    "ms": Shape.FIGURE,
+    "packet": Shape.UUID,
+    "delivery": Shape.UUID,
+    "transfer": Shape.UUID,
+    "document": Shape.DIGESTED,
+    "system": Shape.SLUG,
+    "agency": Shape.SLUG,
+    "channel": Shape.SLUG,
+    "queue": Shape.SLUG,
+    "process": Shape.SLUG,
+    "state": Shape.CODE,
+    "repair": Shape.CODE,
+    "alert": Shape.CODE,
+    "turn": Shape.FIGURE,
+    "count": Shape.FIGURE,
+    "bytes": Shape.FIGURE,
+    "port": Shape.FIGURE,
+    "pid": Shape.FIGURE,
+    "status": Shape.FIGURE,
+    "route": Shape.ROUTE,
+    "error": Shape.CLASS,
+    "place": Shape.PLACE,
+}
+"""Every key that a line may have, and the shape of its value."""
+
+
+def guard_line(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The processor that drops what is on no list and withholds what has the wrong shape. Never raises."""
+    kept: dict[str, Any] = {}
+    for key, shape in KEYS.items():
+        if key in line and line[key] is not None:
+            kept[key] = _shaped(line[key], shape)
+    return kept
+
+
+def _shaped(value: Any, shape: Shape) -> str | int | float | bool:
+    if shape is Shape.FIGURE:
+        return value if isinstance(value, (bool, int, float)) and abs(value) < 1e15 else WITHHELD
+    text = value if isinstance(value, str) else type(value).__name__ if shape is Shape.CLASS else _plain(value)
+    if _PATTERNS[shape].fullmatch(text):
+        return text
+    if shape is Shape.DIGESTED and isinstance(value, str):
+        return "sha256:" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return WITHHELD
+
+
+def _plain(value: Any) -> str:
+    """Ids come as `UUID` objects too; everything else that is no text has no shape."""
+    return str(value) if type(value).__name__ == "UUID" else WITHHELD
+
+
+def name_exception(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The processor that turns an exception into its class and the place it came from; its message stays inside."""
+    info = line.pop("exc_info", None)
+    error = sys.exc_info()[1] if info is True else info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        line.setdefault("error", type(error).__name__)
+        place = _place_of(error.__traceback__)
+        if place:
+            line.setdefault("place", place)
+    return line
+
+
+def _place_of(traceback: TracebackType | None) -> str:
+    if traceback is None:
+        return ""
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return f"{PurePath(traceback.tb_frame.f_code.co_filename).name}:{traceback.tb_lineno}"
+
+
+class _Lines:
+    """Where lines go: whole lines, one at a time, and never an exception."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def msg(self, line: str) -> None:
+        with self._lock:
+            try:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            except (OSError, ValueError):  # full disk, closed pipe, closed file
+                pass
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _Records(logging.Handler):
+    """Other libraries' records, without their text: who, how grave, where, and the class of the error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        name = record.name.lower()
+        error = record.exc_info[1] if record.exc_info else None
+        get(name).log(
+            record.levelno,
+            "library.logged",
+            place=f"{record.filename}:{record.lineno}",
+            error=type(error).__name__ if error else None,
+        )
+
+
+def configure(format: LogFormat | str = LogFormat.JSON, level: str = "info", *, stream: TextIO | None = None) -> None:
+    """Set up this process's log; call once at its start. Lines of `level` and above go to `stream` (standard error).
+
+    Calling it again replaces what was set up. Raises ValueError for a format or a level that is none.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"no log level: {level}")
+    out = stream if stream is not None else sys.stderr
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            name_exception,
+            guard_line,
+            _renderer(LogFormat(format), is_coloured=out.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=_factory(_Lines(out)),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Records)]:
+        root.removeHandler(handler)
+    root.addHandler(_Records(level=max(number, logging.WARNING)))
+
+
+def _factory(lines: _Lines) -> Any:
+    return lambda *_: lines
+
+
+def _renderer(format: LogFormat, *, is_coloured: bool) -> Any:
+    if format is LogFormat.JSON:
+        return lambda _logger, _method, line: msgspec.json.encode(line).decode()
+    return structlog.dev.ConsoleRenderer(colors=is_coloured, pad_event_to=24, sort_keys=False)
+
+
+def get(name: str) -> structlog.typing.FilteringBoundLogger:
+    """A logger whose lines carry `module=name` (a short name in small letters, "exchange.accept")."""
+    return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(module=name))
+
+
+def write_hop(
+    logger: structlog.typing.FilteringBoundLogger,
+    event: str,
+    *,
+    hop: Hop,
+    outcome: HopOutcome,
+    ms: float,
+    reason: str | None = None,
+    packet: str | None = None,
+    document: str | None = None,
+    delivery: str | None = None,
+    transfer: str | None = None,
+    system: str | None = None,
+    agency: str | None = None,
+    channel: str | None = None,
+) -> None:
+    """The one line of one hop: a warning where a person may have to look, else information."""
+    is_grave = outcome in (HopOutcome.PARKED, HopOutcome.DOUBTFUL, HopOutcome.FAILED)
+    logger.log(
+        logging.WARNING if is_grave else logging.INFO,
+        event,
+        hop=hop,
+        outcome=outcome,
+        ms=round(ms, 1),
+        reason=reason,
+        packet=packet,
+        document=document,
+        delivery=delivery,
+        transfer=transfer,
+        system=system,
+        agency=agency,
+        channel=channel,
+    )

@@ -1,0 +1,229 @@
+"""The counters of one process, for Prometheus. The only module that imports `prometheus_client`.
+
+Every value that reaches a label passes a closed list (`Label`); what is on none becomes `unknown` and is counted,
+so that a packet can neither put words on a dashboard nor make series without end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics import disable_created_metrics
+
+from monitoring.alerts import Alert, AlertCode
+from monitoring.registry import (
+    METRICS,
+    UNKNOWN,
+    BreakerState,
+    Hop,
+    HopOutcome,
+    MetricKind,
+    MetricSpec,
+    SweepFind,
+    TicketEvent,
+)
+
+__all__ = ["CONTENT_TYPE", "Label", "Metrics", "Vocabulary"]
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+"""The content type of what `Metrics.render` gives."""
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter that nobody reads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """The closed lists that other rooms own. `routes` are templates ("/v1/documents/{id}"), never paths."""
+
+    reasons: frozenset[str] = frozenset()
+    states: frozenset[str] = frozenset()
+    packet_kinds: frozenset[str] = frozenset()
+    repairs: frozenset[str] = frozenset()
+    channel_kinds: frozenset[str] = frozenset()
+    attempt_ends: frozenset[str] = frozenset()
+    statuses: frozenset[str] = frozenset()
+    routes: frozenset[str] = frozenset()
+    books: frozenset[str] = frozenset()
+    channels: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label and the closed list of its values; `unknown` counts what is on no list."""
+
+    name: str
+    values: frozenset[str]
+    unknown: Counter = field(repr=False, compare=False)
+
+    def guard(self, value: str) -> str:
+        """`value` where it is on the list, else "unknown"."""
+        if value in self.values:
+            return value
+        self.unknown.labels(self.name).inc()
+        return UNKNOWN
+
+
+class Metrics:
+    """All metrics of one process, registered once in a registry of their own.
+
+    Make one per process. Methods may be called from any thread, never raise for a value, and never block.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._registry = CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for spec in METRICS:
+            self._register(spec)
+        ProcessCollector(registry=self._registry)
+        self._labels = {name: self._label(name, values) for name, values in _lists_of(vocabulary).items()}
+        self.show_alerts(())
+
+    def render(self) -> bytes:
+        """All values in Prometheus's text format, of type `CONTENT_TYPE`."""
+        return generate_latest(self._registry)
+
+    def know_channels(self, channels: Iterable[str]) -> None:
+        """Replace the list of channels after they changed; the gauges of those that are gone disappear."""
+        known = frozenset(channels)
+        for gone in self._labels["channel"].values - known:
+            self._gauges["truc_breaker_state"].remove_by_labels({"channel": gone})
+        self._labels["channel"] = self._label("channel", known)
+
+    # --- intake
+    def count_accepted(self, kind: str, times: int = 1) -> None:
+        """Packets of business kind `kind` whose acceptance was committed."""
+        self._count("truc_packets_accepted_total", times, kind=kind)
+
+    def count_repeated(self, kind: str, times: int = 1) -> None:
+        """Submissions that got the first answer again."""
+        self._count("truc_packets_repeated_total", times, kind=kind)
+
+    def count_refused(self, reason: str) -> None:
+        """A packet refused; `reason` is the code of its first finding or error."""
+        self._count("truc_packets_refused_total", 1, reason=reason)
+
+    def count_repairs(self, repairs: Iterable[str]) -> None:
+        """Deviations put right in one packet, by name."""
+        for repair in repairs:
+            self._count("truc_repairs_total", 1, repair=repair)
+
+    # --- the machine
+    def count_move(self, before: str, after: str, times: int = 1) -> None:
+        """Deliveries that a commit moved from one state to another; `before` "" for new ones."""
+        self._count("truc_deliveries_moved_total", times, before=before or "new", after=after)
+
+    def count_parked(self, reason: str, times: int = 1) -> None:
+        """Deliveries parked for a person."""
+        self._count("truc_deliveries_parked_total", times, reason=reason)
+
+    def count_attempt(self, channel_kind: str, end: str, seconds: float) -> None:
+        """One hand-over that ended, and how long it took."""
+        self._count("truc_attempts_total", 1, channel_kind=channel_kind, end=end)
+        self._observe("truc_handover_seconds", seconds, channel_kind=channel_kind)
+
+    def count_hop(self, hop: Hop, outcome: HopOutcome, seconds: float, documents: int = 1) -> None:
+        """`documents` that went through a hop together, which took `seconds`."""
+        self._count("truc_hops_total", documents, hop=hop, outcome=outcome)
+        for _ in range(documents):
+            self._observe("truc_hop_seconds", seconds, hop=hop)
+
+    def count_tickets(self, event: TicketEvent, times: int = 1) -> None:
+        """Tickets announced, claimed or lost."""
+        self._count("truc_tickets_total", times, event=event)
+
+    def count_sweep(self, found: SweepFind, times: int = 1) -> None:
+        """What the sweep found."""
+        self._count("truc_sweeps_total", times, found=found)
+
+    def count_status(self, status: str) -> None:
+        """A business status taken in, by its code ("03")."""
+        self._count("truc_statuses_total", 1, code=status)
+
+    def show_breaker(self, channel: str, state: BreakerState) -> None:
+        """The breaker's state of one channel."""
+        self._set("truc_breaker_state", state.level, channel=channel)
+
+    # --- the edge
+    def count_request(self, route: str, status: int) -> None:
+        """One HTTP answer; `route` is the template that matched, "" where none did."""
+        self._count("truc_http_requests_total", 1, route=route, status=str(status))
+
+    # --- what is, from snapshots
+    def show_backlog(self, by_state: Mapping[str, int], oldest_seconds: float) -> None:
+        """Deliveries in each open state (states not named are 0) and the age of the oldest that is due."""
+        for state in self._labels["state"].values | by_state.keys():
+            self._set("truc_backlog_deliveries", by_state.get(state, 0), state=state)
+        self._set("truc_backlog_age_seconds", oldest_seconds)
+
+    def show_account_gap(self, book: str, deliveries: int) -> None:
+        """What the account cannot explain; 0 when it closes."""
+        self._set("truc_account_gap_deliveries", deliveries, book=book)
+
+    def show_storage(self, *, blob_bytes: int, free_bytes: int) -> None:
+        """Bytes kept and bytes free."""
+        self._set("truc_blobs_bytes", blob_bytes)
+        self._set("truc_disk_free_bytes", free_bytes)
+
+    def show_alerts(self, alerts: Iterable[Alert]) -> None:
+        """The alerts that are on now; all others are 0."""
+        active = [alert.code for alert in alerts]
+        for code in AlertCode:
+            self._set("truc_alert_active", active.count(code), alert=code)
+
+    # --- inside
+    def _register(self, spec: MetricSpec) -> None:
+        if spec.kind is MetricKind.COUNTER:
+            self._counters[spec.name] = Counter(spec.name, spec.help, spec.labels, registry=self._registry)
+        elif spec.kind is MetricKind.GAUGE:
+            self._gauges[spec.name] = Gauge(spec.name, spec.help, spec.labels, registry=self._registry)
+        else:
+            self._histograms[spec.name] = Histogram(
+                spec.name, spec.help, spec.labels, registry=self._registry, buckets=spec.buckets
+            )
+
+    def _label(self, name: str, values: frozenset[str]) -> Label:
+        return Label(name, values, self._counters["truc_labels_unknown_total"])
+
+    def _guarded(self, labels: Mapping[str, str]) -> dict[str, str]:
+        return {name: self._labels[name].guard(value) for name, value in labels.items()}
+
+    def _count(self, name: str, times: int, **labels: str) -> None:
+        self._counters[name].labels(**self._guarded(labels)).inc(times)
+
+    def _observe(self, name: str, seconds: float, **labels: str) -> None:
+        self._histograms[name].labels(**self._guarded(labels)).observe(seconds)
+
+    def _set(self, name: str, value: float, **labels: str) -> None:
+        gauge = self._gauges[name]
+        (gauge.labels(**self._guarded(labels)) if labels else gauge).set(value)
+
+
+def _lists_of(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
+    """The closed list of each label."""
+    return {
+        "kind": vocabulary.packet_kinds,
+        "reason": vocabulary.reasons,
+        "repair": vocabulary.repairs,
+        "before": vocabulary.states | {"new"},
+        "after": vocabulary.states,
+        "state": vocabulary.states,
+        "channel_kind": vocabulary.channel_kinds,
+        "end": vocabulary.attempt_ends,
+        "code": vocabulary.statuses,
+        "status": frozenset(str(status.value) for status in HTTPStatus),
+        "route": vocabulary.routes,
+        "book": vocabulary.books,
+        "channel": vocabulary.channels,
+        "hop": frozenset(Hop),
+        "outcome": frozenset(HopOutcome),
+        "event": frozenset(TicketEvent),
+        "found": frozenset(SweepFind),
+        "alert": frozenset(AlertCode),
+    }

@@ -1,0 +1,148 @@
+"""Every metric of the project and every closed list of its labels, in one place; renaming one is breaking.
+
+Names are `truc_<noun>_<unit>[_total]`.  A label's values come from a closed list, never from a packet: what is on
+no list is counted as `unknown`.  Lists that other rooms own (reasons, states, repairs, routes, channels) are given
+to `monitoring.metrics.Metrics` when it is made.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "METRICS",
+    "NAME",
+    "UNKNOWN",
+    "BreakerState",
+    "Hop",
+    "HopOutcome",
+    "MetricKind",
+    "MetricSpec",
+    "SweepFind",
+    "TicketEvent",
+]
+
+UNKNOWN = "unknown"
+"""The label value of everything that is on no list."""
+
+NAME = re.compile(r"truc(_[a-z]+)+(_total)?")
+"""What a metric's name looks like."""
+
+
+class Hop(StrEnum):
+    """The six hops of a document's way (design: one document's way)."""
+
+    TAKE_IN = "take_in"  #: lấy văn bản
+    ACCEPT = "accept"  #: tiếp nhận
+    DISPATCH = "dispatch"  #: phân luồng
+    RELAY = "relay"  #: chuyển tiếp
+    DELIVER = "deliver"  #: chuyển giao
+    ACKNOWLEDGE = "acknowledge"  #: cập nhật trạng thái
+
+
+class HopOutcome(StrEnum):
+    """How a hop ended, for counting; the exact reason stands in the event and in the log line."""
+
+    DONE = "done"
+    REPEATED = "repeated"  #: the first answer was given again
+    REFUSED = "refused"
+    RETRY = "retry"
+    PARKED = "parked"
+    DOUBTFUL = "doubtful"  #: may have arrived
+    FAILED = "failed"  #: an error that is ours
+
+
+class TicketEvent(StrEnum):
+    """What became of a ticket (phiếu chuyển)."""
+
+    ANNOUNCED = "announced"
+    CLAIMED = "claimed"
+    LOST = "lost"  #: announced and not claimed in time; or claimed by somebody else
+
+
+class SweepFind(StrEnum):
+    """What the sweep found that nobody had told of."""
+
+    LOST_TICKET = "lost_ticket"
+    DEAD_LEASE = "dead_lease"
+    EXPIRED = "expired"
+    ORPHAN = "orphan"  #: a recall whose document never came
+    LEFT_SPOOL = "left_spool"
+    LEFT_BLOB = "left_blob"
+
+
+class BreakerState(StrEnum):
+    """Whether a channel is used (bộ ngắt kênh)."""
+
+    CLOSED = "closed"  #: used as usual
+    PROBING = "probing"  #: a few go through, to see
+    OPEN = "open"  #: nothing is sent
+
+    @property
+    def level(self) -> int:
+        """The value of the gauge: 0 closed, 1 probing, 2 open."""
+        return tuple(BreakerState).index(self)
+
+
+class MetricKind(StrEnum):
+    """What Prometheus makes of it."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec:
+    """One metric: name, kind, help text, label names, and bucket limits in seconds where it is a histogram."""
+
+    name: str
+    kind: MetricKind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0)
+
+
+def _counter(name: str, text: str, *labels: str) -> MetricSpec:
+    return MetricSpec(name=name, kind=MetricKind.COUNTER, help=text, labels=labels)
+
+
+def _gauge(name: str, text: str, *labels: str) -> MetricSpec:
+    return MetricSpec(name=name, kind=MetricKind.GAUGE, help=text, labels=labels)
+
+
+def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> MetricSpec:
+    return MetricSpec(name=name, kind=MetricKind.HISTOGRAM, help=text, labels=labels, buckets=buckets)
+
+
+METRICS: tuple[MetricSpec, ...] = (
+    _counter("truc_packets_accepted_total", "Packets whose acceptance was committed.", "kind"),
+    _counter("truc_packets_repeated_total", "Submissions answered with the first answer.", "kind"),
+    _counter("truc_packets_refused_total", "Packets refused, by the first finding's code.", "reason"),
+    _counter("truc_repairs_total", "Deviations put right while reading, by name.", "repair"),
+    _counter("truc_deliveries_moved_total", "Committed moves of deliveries.", "before", "after"),
+    _counter("truc_deliveries_parked_total", "Deliveries parked for a person, by reason.", "reason"),
+    _counter("truc_attempts_total", "Hand-overs that may have begun, by their end.", "channel_kind", "end"),
+    _histogram("truc_handover_seconds", "Time of one hand-over to a sink.", _SLOW, "channel_kind"),
+    _histogram("truc_hop_seconds", "Time of one hop, per document (a group's time counts for each).", _FAST, "hop"),
+    _counter("truc_hops_total", "Documents through each hop, by outcome.", "hop", "outcome"),
+    _counter("truc_tickets_total", "Tickets announced, claimed and lost.", "event"),
+    _counter("truc_sweeps_total", "What the sweep found that nobody had told of.", "found"),
+    _counter("truc_statuses_total", "Business statuses taken in, by code.", "code"),
+    _gauge("truc_breaker_state", "0 closed, 1 probing, 2 open.", "channel"),
+    _counter("truc_http_requests_total", "HTTP answers.", "route", "status"),
+    _gauge("truc_blobs_bytes", "Bytes of all blobs kept."),
+    _gauge("truc_disk_free_bytes", "Bytes free where the blobs lie."),
+    _gauge("truc_backlog_deliveries", "Deliveries now in each open state.", "state"),
+    _gauge("truc_backlog_age_seconds", "Age of the oldest delivery that is due and not claimed."),
+    _gauge("truc_account_gap_deliveries", "Accepted minus accounted for: anything but 0 is a fault.", "book"),
+    _gauge("truc_alert_active", "How many alerts of this kind are on.", "alert"),
+    _counter("truc_labels_unknown_total", "Label values that were on no list.", "label"),
+)  # fmt: skip
+"""All metrics, in the order in which they are documented."""

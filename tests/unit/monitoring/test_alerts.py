@@ -1,0 +1,100 @@
+"""Each rule at its edge, and texts in both languages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from edxml.messages import Language, catalogue
+from monitoring.alerts import Alert, AlertCode, AlertSeverity, Snapshot, Thresholds, find_alerts
+
+MIB = 1 << 20
+QUIET = Snapshot(oldest_ready_seconds=1.0, disk_free_bytes=1000 * MIB, disk_reserve_bytes=100 * MIB)
+
+
+def codes(snapshot: Snapshot) -> list[AlertCode]:
+    return [alert.code for alert in find_alerts(snapshot)]
+
+
+def test_a_quiet_node_raises_nothing_and_neither_does_what_is_not_known() -> None:
+    assert codes(QUIET) == []
+    assert codes(Snapshot()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"parked": {"blob.damaged": 1}}, [AlertCode.PARKED]),
+        ({"parked": {"blob.damaged": 0}}, []),
+        ({"oldest_ready_seconds": 299.9}, []),
+        ({"oldest_ready_seconds": 300.0}, [AlertCode.BACKLOG_OLD]),
+        ({"oldest_ready_seconds": 1799.9}, [AlertCode.BACKLOG_OLD]),
+        ({"oldest_ready_seconds": 1800.0}, [AlertCode.BACKLOG_STUCK]),
+        ({"open_breakers": ("ch-b", "ch-a")}, [AlertCode.CHANNEL_DOWN, AlertCode.CHANNEL_DOWN]),
+        ({"account_gap": 1}, [AlertCode.ACCOUNT_GAP]),
+        ({"account_gap": -1}, [AlertCode.ACCOUNT_GAP]),
+        ({"disk_free_bytes": 200 * MIB}, []),
+        ({"disk_free_bytes": 200 * MIB - 1}, [AlertCode.DISK_LOW]),
+        ({"disk_free_bytes": 100 * MIB}, [AlertCode.DISK_LOW]),
+        ({"disk_free_bytes": 100 * MIB - 1}, [AlertCode.DISK_RESERVE]),
+        ({"disk_free_bytes": 0}, [AlertCode.DISK_RESERVE]),
+        ({"damaged_blobs": 1}, [AlertCode.BLOB_DAMAGED]),
+        ({"missing_blobs": 2}, [AlertCode.BLOB_MISSING]),
+        ({"clock_jump_seconds": 5.0}, []),
+        ({"clock_jump_seconds": 5.1}, [AlertCode.CLOCK_JUMPED]),
+        ({"clock_jump_seconds": -60.0}, [AlertCode.CLOCK_JUMPED]),
+    ],
+)
+def test_each_rule_at_its_edge(change: dict[str, object], expected: list[AlertCode]) -> None:
+    assert codes(replace(QUIET, **change)) == expected  # type: ignore[arg-type]
+
+
+def test_the_most_urgent_come_first_and_the_order_is_stable() -> None:
+    bad = replace(QUIET, parked={"b.b": 2, "a.a": 1}, open_breakers=("z", "y"), account_gap=3, missing_blobs=1)
+    found = find_alerts(bad)
+    assert [alert.severity for alert in found] == [AlertSeverity.CRITICAL] * 2 + [AlertSeverity.WARNING] * 4
+    assert [alert.params.get("channel") or alert.params.get("reason") for alert in found[2:]] == [
+        "y",
+        "z",
+        "a.a",
+        "b.b",
+    ]
+    assert found == find_alerts(replace(bad, parked={"a.a": 1, "b.b": 2}, open_breakers=("y", "z")))
+
+
+def test_thresholds_can_be_set() -> None:
+    assert find_alerts(QUIET, Thresholds(ready_warning_seconds=0.5))[0].code is AlertCode.BACKLOG_OLD
+
+
+def test_every_code_has_a_text_and_every_text_a_code() -> None:
+    for language in Language:
+        texts = {key for key in catalogue("monitoring", language) if key.startswith("alert.")}
+        assert texts == {str(code) for code in AlertCode}
+
+
+@pytest.mark.parametrize("code", AlertCode)
+def test_every_alert_that_is_raised_fills_its_text(code: AlertCode) -> None:
+    worst = Snapshot(
+        parked={"blob.missing": 4},
+        oldest_ready_seconds=1e5,
+        open_breakers=("ch-a",),
+        account_gap=1,
+        disk_free_bytes=1,
+        disk_reserve_bytes=5 * MIB,
+        damaged_blobs=1,
+        missing_blobs=1,
+        clock_jump_seconds=9.0,
+    )
+    mild = replace(worst, oldest_ready_seconds=400.0, disk_free_bytes=6 * MIB)
+    alert = next(alert for alert in (*find_alerts(worst), *find_alerts(mild)) if alert.code is code)
+    shown = alert.as_dict()
+    for language in Language:
+        assert shown[language]
+        assert "{" not in shown[language]
+        assert shown[language] != str(code)
+
+
+def test_an_alert_is_a_value() -> None:
+    one, other = (Alert(code=AlertCode.PARKED, severity=AlertSeverity.WARNING, params={"count": 1}) for _ in range(2))
+    assert one == other

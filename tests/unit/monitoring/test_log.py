@@ -1,0 +1,202 @@
+"""Lines as programs and people read them, and what can never stand in one."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.log import KEYS, WITHHELD, configure, get, guard_line, write_hop
+from monitoring.registry import Hop, HopOutcome
+
+PACKET = "0193a3f0-7c5e-7c3a-9d1e-1f2a3b4c5d6e"
+SECRETS = (
+    "V/v bổ nhiệm ông Nguyễn Văn A",
+    "Nguyen Van A",
+    "van.a@nghean.gov.vn",
+    "0912345678",
+    "+84 912 345 678",
+    "(0238) 3840 401",
+    "https://x.vn/?q=Nguyễn",
+)
+
+
+@pytest.fixture
+def out() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    configure("json", stream=stream)
+    yield stream
+    structlog.reset_defaults()
+    configured = [handler for handler in logging.getLogger().handlers if type(handler).__name__ == "_Records"]
+    assert len(configured) == 1
+    logging.getLogger().removeHandler(configured[0])
+
+
+def lines(out: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_one_line_per_hop_with_its_ids(out: io.StringIO) -> None:
+    write_hop(
+        get("exchange.accept"),
+        "packet.accepted",
+        hop=Hop.ACCEPT,
+        outcome=HopOutcome.DONE,
+        ms=12.3456,
+        packet=PACKET,
+        system="0193a3f0-0000-7000-8000-000000000001",
+        agency="na-xa-16702-2025",
+    )
+    (line,) = lines(out)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "level": "info",
+        "event": "packet.accepted",
+        "module": "exchange.accept",
+        "hop": "accept",
+        "outcome": "done",
+        "ms": 12.3,
+        "packet": PACKET,
+        "system": "0193a3f0-0000-7000-8000-000000000001",
+        "agency": "na-xa-16702-2025",
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level"),
+    [
+        (HopOutcome.DONE, "info"),
+        (HopOutcome.RETRY, "info"),
+        (HopOutcome.PARKED, "warning"),
+        (HopOutcome.FAILED, "warning"),
+    ],
+)
+def test_what_a_person_may_have_to_see_is_a_warning(out: io.StringIO, outcome: HopOutcome, level: str) -> None:
+    write_hop(get("x"), "transfer.ended", hop=Hop.DELIVER, outcome=outcome, ms=1, reason="channel.down")
+    assert [line["level"] for line in lines(out)] == [level]
+
+
+def test_people_get_the_same_in_one_readable_line() -> None:
+    stream = io.StringIO()
+    configure("human", stream=stream)
+    write_hop(get("x"), "packet.accepted", hop=Hop.ACCEPT, outcome=HopOutcome.DONE, ms=5, packet=PACKET)
+    (line,) = stream.getvalue().splitlines()
+    assert "packet.accepted" in line
+    assert f"packet={PACKET}" in line
+    assert "\x1b" not in line, "no colours where no terminal is"
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_subject_name_address_or_number_gets_out_by_any_key(out: io.StringIO, secret: str) -> None:
+    log = get("x")
+    everything: dict[str, Any] = dict.fromkeys([key for key in KEYS if key not in ("event", "level")], secret)
+    log.info("packet.accepted", **everything)
+    log.info(secret)
+    log.info("packet.accepted", subject=secret, name=secret, email=secret, phone=secret, params={"to": secret})
+    log.info("packet.accepted", ms=[secret], packet={"id": secret}, error=secret, place=secret + ".py:1")
+    log.warning("packet.refused", reason=f"edxml.refused {secret}")
+    get(secret).info("packet.accepted")
+    assert len(lines(out)) == 6
+    for line in lines(out):
+        assert line.keys() <= KEYS.keys()
+        told = json.dumps(line, ensure_ascii=False)
+        assert secret not in told
+        assert not any(word in told for word in secret.split() if not word.isascii() or "@" in word)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_exceptions_are_named_and_placed_but_not_quoted(out: io.StringIO, secret: str) -> None:
+    try:
+        raise ValueError(secret)
+    except ValueError as error:
+        get("x").exception("hop.failed")
+        get("x").error("hop.failed", exc_info=error)
+        get("x").error("hop.failed", error=error)
+    for line in lines(out):
+        assert line["error"] == "ValueError"
+        assert secret not in json.dumps(line, ensure_ascii=False)
+    assert lines(out)[0]["place"].startswith("test_log.py:")
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_other_libraries_speak_without_their_text(out: io.StringIO, secret: str) -> None:
+    library = logging.getLogger("sqlalchemy.engine")
+    library.warning("INSERT … %s", secret)
+    library.info("SELECT %s", secret)
+    try:
+        raise OSError(secret)
+    except OSError:
+        library.exception("failed on %s", secret)
+    warned, failed = lines(out)
+    assert warned["module"] == failed["module"] == "sqlalchemy.engine"
+    assert (warned["event"], warned["level"], failed["level"]) == ("library.logged", "warning", "error")
+    assert failed["error"] == "OSError"
+    assert secret not in out.getvalue()
+
+
+def test_a_document_id_is_written_by_senders_and_so_only_its_digest_is_logged(out: io.StringIO) -> None:
+    get("x").info("document.recalled", document="H99.12|H99.12,2025-08-01,7/UBND-VP")
+    get("x").info("document.recalled", document=PACKET)
+    digested, own = lines(out)
+    assert digested["document"].startswith("sha256:")
+    assert len(digested["document"]) == 23
+    assert own["document"] == PACKET
+
+
+def test_ids_may_be_uuid_objects_and_none_is_left_out(out: io.StringIO) -> None:
+    get("x").info("packet.accepted", packet=UUID(PACKET), delivery=None, ms=True, count=3)
+    (line,) = lines(out)
+    assert line["packet"] == PACKET
+    assert "delivery" not in line
+    assert (line["ms"], line["count"]) == (True, 3)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(KEYS)) | st.text(max_size=20),
+        st.none() | st.text() | st.integers() | st.floats() | st.binary() | st.lists(st.text()),
+    )
+)
+def test_whatever_comes_a_line_is_made_of_known_shapes(line: dict[str, Any]) -> None:
+    kept = guard_line(None, "info", line)
+    assert kept.keys() <= KEYS.keys()
+    for value in kept.values():
+        assert isinstance(value, (str, int, float))
+        if isinstance(value, str):
+            assert value == WITHHELD or (value.isascii() and not set(value) & set(' @\n\t"'))
+
+
+def test_lower_levels_are_left_out() -> None:
+    stream = io.StringIO()
+    configure("json", "warning", stream=stream)
+    get("x").info("packet.accepted")
+    get("x").warning("packet.refused")
+    assert [line["event"] for line in lines(stream)] == ["packet.refused"]
+
+
+class _Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_fails_nobody() -> None:
+    configure("json", stream=_Full())
+    get("x").info("packet.accepted")
+    closed = io.StringIO()
+    configure("json", stream=closed)
+    closed.close()
+    get("x").info("packet.accepted")
+
+
+@pytest.mark.parametrize(("format", "level"), [("xml", "info"), ("json", "loud")])
+def test_a_wrong_set_up_is_said_at_once(format: str, level: str) -> None:
+    with pytest.raises(ValueError):
+        configure(format, level)
