@@ -29,15 +29,23 @@ SECRETS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _log_of_its_own() -> Iterator[None]:
+    """What a test sets up ends with it."""
+    yield
+    structlog.reset_defaults()
+    root = logging.getLogger()
+    configured = [handler for handler in root.handlers if type(handler).__name__ == "_Records"]
+    assert len(configured) <= 1, "setting up again replaces"
+    for handler in configured:
+        root.removeHandler(handler)
+
+
 @pytest.fixture
-def out() -> Iterator[io.StringIO]:
+def out() -> io.StringIO:
     stream = io.StringIO()
     configure("json", stream=stream)
-    yield stream
-    structlog.reset_defaults()
-    configured = [handler for handler in logging.getLogger().handlers if type(handler).__name__ == "_Records"]
-    assert len(configured) == 1
-    logging.getLogger().removeHandler(configured[0])
+    return stream
 
 
 def lines(out: io.StringIO) -> list[dict[str, Any]]:
