@@ -1,0 +1,38 @@
+"""The table of channel kinds. A further kind is one line here, or one entry more in the mapping that compose passes:
+
+Channels(store, KINDS | {"stand_in": open_stand_in})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from adapters.contract import Sink, Source
+from adapters.folder import open_folder
+from gateway.channels.echo import echo_kind
+
+__all__ = ["KINDS", "Kind", "Opened", "Opener"]
+
+
+class Opened(Protocol):
+    """A channel as its adapter opened it: where packets are handed over, and where they come from, if at all."""
+
+    @property
+    def sink(self) -> Sink: ...
+    @property
+    def source(self) -> Source | None: ...
+
+
+Opener = Callable[[Mapping[str, object], str], Opened]
+"""(settings, channel id) → the channel. Touches nothing outside; raises AdapterError for wrong settings."""
+
+Kind = Opener | None
+"""None: the agency's software polls us; there is nothing to open."""
+
+KINDS: Mapping[str, Kind] = {
+    "inbox": None,
+    "folder": open_folder,
+    "echo": echo_kind(),
+}
+"""Channel kinds by the name that rows and files use."""

@@ -1,0 +1,238 @@
+"""Channels (kênh kết nối): how agencies are reached, paused or not, and what the breaker remembers of them.
+
+Nothing is ever removed: transfers name their channel for good.  A channel that is no longer wanted serves nobody.
+Events of a channel name it as their actor (`channel:<id>`) where it acted itself, else in their reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from gateway.model.breaker import Breaker, after_fault, after_success
+from gateway.model.chain import SinkSureness
+from gateway.model.events import Event, EventKind
+from gateway.model.states import ChannelState
+from gateway.store import events
+from gateway.store.dialect import insert_ignore
+from gateway.store.schema import channel_agencies, channels
+from gateway.store.versions import raise_configuration
+
+__all__ = [
+    "ChannelHealth", "ChannelRow", "channels_of", "list_channels", "list_health", "note_fault", "note_success",
+    "put_channel", "release_agencies", "serve_agencies", "set_state",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelRow:
+    """One channel as configured. `settings` are the adapter's own; `system_id`: whose packets its source takes in."""
+
+    id: str
+    kind: str
+    sink: SinkSureness
+    is_polled: bool
+    state: ChannelState = ChannelState.OPEN
+    speaks_for_agency: bool = False  #: the node reports status 01 itself
+    in_flight: int = 4  #: most transfers under way at once
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    system_id: str | None = None
+    agency_ids: frozenset[str] = frozenset()
+
+    @property
+    def is_paused(self) -> bool:
+        """An operator said that nothing is handed over for now."""
+        return self.state is ChannelState.PAUSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelHealth:
+    """What the breaker remembers, with the code of the last fault ("" where the channel is well)."""
+
+    breaker: Breaker
+    is_slow: bool
+    reason: str
+
+
+# --- rows ----------------------------------------------------------------------------------------------------
+
+_ALL = select(channels).order_by(channels.c.id)
+_SERVED = select(channel_agencies.c.channel_id, channel_agencies.c.agency_id)
+_CHANGE = (
+    update(channels)
+    .where(channels.c.id == bindparam("b_id"))
+    .values(
+        kind=bindparam("kind"), sink=bindparam("sink"), is_polled=bindparam("is_polled"), state=bindparam("state"),
+        speaks_for_agency=bindparam("speaks_for_agency"), in_flight=bindparam("in_flight"),
+        settings=bindparam("settings"), system_id=bindparam("system_id"),
+    )
+)  # fmt: skip
+
+
+def list_channels(connection: Connection) -> tuple[ChannelRow, ...]:
+    """All channels, in order of id, each with the agencies it serves."""
+    served: dict[str, set[str]] = defaultdict(set)
+    for row in connection.execute(_SERVED):
+        served[row.channel_id].add(row.agency_id)
+    return tuple(_channel(row, frozenset(served.get(row.id, ()))) for row in connection.execute(_ALL))
+
+
+def _channel(row: Any, agency_ids: frozenset[str]) -> ChannelRow:
+    return ChannelRow(
+        id=row.id,
+        kind=row.kind,
+        sink=SinkSureness(row.sink),
+        is_polled=row.is_polled,
+        state=ChannelState(row.state),
+        speaks_for_agency=row.speaks_for_agency,
+        in_flight=row.in_flight,
+        settings=json.loads(row.settings),
+        system_id=row.system_id,
+        agency_ids=agency_ids,
+    )
+
+
+def put_channel(connection: Connection, channel: ChannelRow) -> None:
+    """Add a channel, or change the one with its id; whom it serves is for `serve_agencies`. The breaker stays."""
+    row = {
+        "kind": channel.kind,
+        "sink": channel.sink,
+        "is_polled": channel.is_polled,
+        "state": channel.state,
+        "speaks_for_agency": channel.speaks_for_agency,
+        "in_flight": channel.in_flight,
+        "settings": json.dumps(dict(channel.settings), ensure_ascii=False, sort_keys=True),
+        "system_id": channel.system_id,
+    }
+    fresh = {"id": channel.id, "faults": 0, "open_until": 0, "ramp": 0, "is_slow": False, "fault_reason": ""}
+    if not insert_ignore(connection, channels, [fresh | row], "id"):
+        connection.execute(_CHANGE, [{"b_id": channel.id, **row}])
+    raise_configuration(connection)
+
+
+# --- whom they serve: an agency is reached by one channel --------------------------------------------------------
+
+_CHANNELS_OF = select(channel_agencies.c.agency_id, channel_agencies.c.channel_id).where(
+    channel_agencies.c.agency_id.in_(bindparam("ids", expanding=True))
+)
+_RELEASE = delete(channel_agencies).where(
+    channel_agencies.c.channel_id == bindparam("channel"),
+    channel_agencies.c.agency_id.in_(bindparam("ids", expanding=True)),
+)
+
+
+def serve_agencies(connection: Connection, channel_id: str, agency_ids: Collection[str]) -> frozenset[str]:
+    """Let a channel reach agencies; gives those that another channel serves, which stay with it."""
+    rows = [{"agency_id": agency_id, "channel_id": channel_id} for agency_id in sorted(agency_ids)]
+    if insert_ignore(connection, channel_agencies, rows, "agency_id"):
+        raise_configuration(connection)
+    serving = channels_of(connection, agency_ids)
+    return frozenset(agency_id for agency_id, other in serving.items() if other != channel_id)
+
+
+def release_agencies(connection: Connection, channel_id: str, agency_ids: Collection[str]) -> None:
+    """Take agencies from a channel. What is already on its way to them stays on it."""
+    if agency_ids:
+        connection.execute(_RELEASE, {"channel": channel_id, "ids": sorted(agency_ids)})
+        raise_configuration(connection)
+
+
+def channels_of(connection: Connection, agency_ids: Collection[str]) -> dict[str, str]:
+    """The id of the channel of each agency that has one."""
+    found = connection.execute(_CHANNELS_OF, {"ids": sorted(agency_ids)})
+    return {row.agency_id: row.channel_id for row in found}
+
+
+# --- an operator's word ----------------------------------------------------------------------------------------
+
+_SET_STATE = (
+    update(channels)
+    .where(channels.c.id == bindparam("b_id"), channels.c.state != bindparam("after"))
+    .values(state=bindparam("after"))
+)
+_STATE_EVENTS = {ChannelState.PAUSED: EventKind.CHANNEL_PAUSED, ChannelState.OPEN: EventKind.CHANNEL_RESUMED}
+
+
+def set_state(connection: Connection, channel_id: str, state: ChannelState, *, now: int, actor: str) -> bool:
+    """Pause or resume a channel, with its event. False where it was so already, or is not there."""
+    changed = connection.execute(_SET_STATE, {"b_id": channel_id, "after": state}).rowcount == 1
+    if changed:
+        happened = Event(kind=_STATE_EVENTS[state], at=now, actor=actor, reason=f"channel:{channel_id}")
+        events.append(connection, [happened], now)
+        raise_configuration(connection)
+    return changed
+
+
+# --- the breaker (rule 8) ----------------------------------------------------------------------------------------
+
+_HEALTH = select(
+    channels.c.id, channels.c.faults, channels.c.open_until, channels.c.ramp, channels.c.in_flight, channels.c.is_slow,
+    channels.c.fault_reason,
+)  # fmt: skip
+_HEALTH_OF = _HEALTH.where(channels.c.id == bindparam("b_id"))
+_HEALTH_LOCKED = _HEALTH_OF.with_for_update()
+_SET_BREAKER = (
+    update(channels)
+    .where(channels.c.id == bindparam("b_id"))
+    .values(faults=bindparam("faults"), open_until=bindparam("open_until"), ramp=bindparam("ramp"),
+            fault_reason=bindparam("why"))
+)  # fmt: skip
+
+
+def list_health(connection: Connection) -> dict[str, ChannelHealth]:
+    """What the breakers remember, by channel id."""
+    return {row.id: ChannelHealth(breaker=_breaker(row), is_slow=row.is_slow, reason=row.fault_reason)
+            for row in connection.execute(_HEALTH)}  # fmt: skip
+
+
+def note_fault(connection: Connection, channel_id: str, *, now: int, reason: str) -> bool:
+    """A hand-over failed by the channel's fault; True where this opened the breaker (its one event is written).
+
+    Faults while it is open change nothing and write nothing.  `reason` is a message code.
+    """
+    statement = _HEALTH_OF if connection.dialect.name == "sqlite" else _HEALTH_LOCKED
+    row = connection.execute(statement, {"b_id": channel_id}).one()
+    before = _breaker(row)
+    after = after_fault(before, now)
+    if after == before:
+        return False
+    _set_breaker(connection, channel_id, after, reason)
+    has_opened = after.is_broken and not before.is_broken
+    if has_opened:
+        _tell(connection, channel_id, EventKind.CHANNEL_BROKEN, now, reason)
+    return has_opened
+
+
+def note_success(connection: Connection, channel_id: str, *, now: int) -> bool:
+    """A hand-over arrived; True where this closed the breaker (its one event is written).
+
+    On a healthy channel this is one read of one row and no write.
+    """
+    row = connection.execute(_HEALTH_OF, {"b_id": channel_id}).one()
+    if _breaker(row).is_healthy:
+        return False
+    if connection.dialect.name != "sqlite":  # on SQLite the write transaction is the lock
+        row = connection.execute(_HEALTH_LOCKED, {"b_id": channel_id}).one()
+    before = _breaker(row)
+    _set_breaker(connection, channel_id, after_success(before, row.in_flight), "")
+    if before.is_broken:
+        _tell(connection, channel_id, EventKind.CHANNEL_RECOVERED, now, row.fault_reason)
+    return before.is_broken
+
+
+def _breaker(row: Any) -> Breaker:
+    return Breaker(faults=row.faults, open_until=row.open_until, ramp=row.ramp)
+
+
+def _set_breaker(connection: Connection, channel_id: str, breaker: Breaker, reason: str) -> None:
+    values = {"faults": breaker.faults, "open_until": breaker.open_until, "ramp": breaker.ramp, "why": reason}
+    connection.execute(_SET_BREAKER, {"b_id": channel_id, **values})
+
+
+def _tell(connection: Connection, channel_id: str, kind: EventKind, now: int, reason: str) -> None:
+    events.append(connection, [Event(kind=kind, at=now, actor=f"channel:{channel_id}", reason=reason)], now)

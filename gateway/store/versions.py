@@ -1,0 +1,75 @@
+"""Versions of the directory and of the configuration: whoever caches rows sees by them that the rows changed.
+
+Every store function that changes agencies, systems, claims or channels raises the version itself, in the same
+transaction, so that no caller can forget it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select, update
+
+from gateway.store.handle import Store
+from gateway.store.schema import node
+
+__all__ = ["VersionWatch", "Versions", "raise_configuration", "raise_directory", "read_versions"]
+
+_READ = select(node.c.directory_version, node.c.configuration_version)
+_RAISE_DIRECTORY = update(node).values(directory_version=node.c.directory_version + 1)
+_RAISE_CONFIGURATION = update(node).values(configuration_version=node.c.configuration_version + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Both versions at one moment. They only grow."""
+
+    directory: int
+    configuration: int
+
+
+def read_versions(connection: Connection) -> Versions:
+    """The versions as this transaction sees them."""
+    row = connection.execute(_READ).one()
+    return Versions(row.directory_version, row.configuration_version)
+
+
+def raise_directory(connection: Connection) -> None:
+    """Agencies changed."""
+    connection.execute(_RAISE_DIRECTORY)
+
+
+def raise_configuration(connection: Connection) -> None:
+    """Systems, tokens, claims or channels changed."""
+    connection.execute(_RAISE_CONFIGURATION)
+
+
+class VersionWatch:
+    """The versions, asked for at most once in `every` seconds: what is cached by them is at most that much behind.
+
+    May be used from any thread.
+    """
+
+    def __init__(self, store: Store, *, every: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._every = every
+        self._clock = clock
+        self._asking = threading.Lock()
+        self._seen: Versions | None = None
+        self._look_at = 0.0
+
+    def look(self, *, force: bool = False) -> Versions:
+        """The versions, read anew where the last look is too long ago. Raises StoreBusy."""
+        seen = self._seen
+        if seen is not None and not force and self._clock() < self._look_at:
+            return seen
+        with self._asking:
+            if self._seen is None or force or self._clock() >= self._look_at:
+                asked_at = self._clock()
+                with self._store.read() as connection:
+                    self._seen = read_versions(connection)
+                self._look_at = asked_at + self._every
+            return self._seen

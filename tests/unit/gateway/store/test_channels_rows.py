@@ -1,0 +1,115 @@
+"""Channels as rows: what apply writes, what operators say, what the breaker remembers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import event
+
+from gateway.model.instants import SECOND
+from gateway.model.states import ChannelState
+from gateway.store import channels, versions
+from gateway.store.versions import VersionWatch
+from tests.support.stores import HandClock, fresh_store, inbox_row, kinds_of_events
+
+
+def test_a_channel_is_written_changed_and_read_back(tmp_path: Path) -> None:
+    store = fresh_store(tmp_path)
+    with store.write() as connection:
+        channels.put_channel(connection, inbox_row(settings={"tên": "Hộp thư"}, system_id="s1"))
+        assert channels.serve_agencies(connection, "hop-thu", ["a", "b"]) == frozenset()
+        assert channels.list_channels(connection) == (
+            inbox_row(settings={"tên": "Hộp thư"}, system_id="s1", agency_ids=frozenset({"a", "b"})),
+        )
+        channels.put_channel(connection, inbox_row(in_flight=9))
+        (row,) = channels.list_channels(connection)
+        assert (row.in_flight, row.settings, row.agency_ids) == (9, {}, {"a", "b"})
+
+
+def test_an_agency_is_reached_by_one_channel_at_a_time(tmp_path: Path) -> None:
+    store = fresh_store(tmp_path)
+    with store.write() as connection:
+        channels.put_channel(connection, inbox_row("k1"))
+        channels.put_channel(connection, inbox_row("k2"))
+        channels.serve_agencies(connection, "k1", ["a", "b"])
+        assert channels.serve_agencies(connection, "k2", ["b", "c"]) == {"b"}
+        assert channels.channels_of(connection, ["a", "b", "c", "d"]) == {"a": "k1", "b": "k1", "c": "k2"}
+        channels.release_agencies(connection, "k1", ["b"])
+        assert channels.serve_agencies(connection, "k2", ["b"]) == frozenset()
+
+
+def test_pausing_and_resuming_leave_one_event_each(tmp_path: Path) -> None:
+    store = fresh_store(tmp_path)
+    with store.write() as connection:
+        channels.put_channel(connection, inbox_row())
+        for state, is_change in (
+            (ChannelState.PAUSED, True), (ChannelState.PAUSED, False), (ChannelState.OPEN, True),
+        ):  # fmt: skip
+            assert channels.set_state(connection, "hop-thu", state, now=1, actor="an") is is_change
+        assert not channels.set_state(connection, "khong-co", ChannelState.PAUSED, now=1, actor="an")
+    assert kinds_of_events(store) == [
+        ("channel.paused", "an", "channel:hop-thu"),
+        ("channel.resumed", "an", "channel:hop-thu"),
+    ]
+
+
+def test_an_outage_is_one_event_and_so_is_its_end(tmp_path: Path) -> None:
+    clock = HandClock()
+    store = fresh_store(tmp_path, clock)
+    with store.write() as connection:
+        channels.put_channel(connection, inbox_row())
+        opened = [
+            channels.note_fault(connection, "hop-thu", now=clock.now(), reason="folder.unreachable") for _ in range(5)
+        ]
+        assert opened == [False, False, True, False, False]
+        clock.turn(31 * SECOND)
+        assert not channels.note_fault(connection, "hop-thu", now=clock.now(), reason="folder.full")
+        health = channels.list_health(connection)["hop-thu"]
+        assert health.breaker.open_until == clock.now() + 60 * SECOND
+        assert health.reason == "folder.full"
+        clock.turn(61 * SECOND)
+        closed = [channels.note_success(connection, "hop-thu", now=clock.now()) for _ in range(3)]
+        assert closed == [True, False, False]
+        assert channels.list_health(connection)["hop-thu"].breaker.is_healthy
+    assert kinds_of_events(store) == [
+        ("channel.broken", "channel:hop-thu", "folder.unreachable"),
+        ("channel.recovered", "channel:hop-thu", "folder.full"),
+    ]
+
+
+def test_a_success_on_a_healthy_channel_writes_nothing(tmp_path: Path) -> None:
+    store = fresh_store(tmp_path)
+    with store.write() as connection:
+        channels.put_channel(connection, inbox_row())
+    said: list[str] = []
+    with store.write() as connection:
+        event.listen(
+            store.engine, "before_cursor_execute", lambda _c, _k, statement, *_: said.append(statement.split()[0])
+        )
+        channels.note_success(connection, "hop-thu", now=1)
+    assert said == ["SELECT"]
+
+
+def test_putting_a_channel_again_keeps_what_the_breaker_knows(tmp_path: Path) -> None:
+    store = fresh_store(tmp_path)
+    with store.write() as connection:
+        channels.put_channel(connection, inbox_row())
+        channels.note_fault(connection, "hop-thu", now=1, reason="x")
+        channels.put_channel(connection, inbox_row(in_flight=8))
+        assert channels.list_health(connection)["hop-thu"].breaker.faults == 1
+
+
+def test_a_version_is_looked_at_once_a_second(tmp_path: Path) -> None:
+    store = fresh_store(tmp_path)
+    hand = [0.0]
+    watch = VersionWatch(store, clock=lambda: hand[0])
+    first = watch.look()
+    with store.write() as connection:
+        versions.raise_configuration(connection)
+    hand[0] = 0.99
+    assert watch.look() == first
+    assert watch.look(force=True).configuration == first.configuration + 1
+    with store.write() as connection:
+        versions.raise_directory(connection)
+    hand[0] = 2.1
+    assert watch.look().directory == first.directory + 1
