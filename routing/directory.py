@@ -162,7 +162,7 @@ class Directory:
         toned, bare = fold_tones(text), fold_accents(text)
         if not bare:
             return ()
-        ranked: dict[str, tuple[int, str, Match]] = {}
+        ranked: dict[str, tuple[tuple[int, str, str, str], Match]] = {}
         for agency in (*self.find_all(text), *self._gso.get(text.strip(), ())):
             if is_past_included or agency.in_force_on(on):
                 self._rank(ranked, agency, agency.name_on(on), on, 0)
@@ -171,17 +171,19 @@ class Directory:
                 rank = _rank_of(title, toned, bare)
                 if rank is not None:
                     self._rank(ranked, title.agency, title.name, on, rank)
-        return tuple(match for _, _, match in sorted(ranked.values(), key=lambda item: item[:2]))
+        return tuple(match for _, match in sorted(ranked.values(), key=lambda item: item[0]))
 
     def within(self, agency: Agency, on: date) -> str:
         """The name of the agency that `agency` belongs to on `on`, "" at the top: tells same-named units apart."""
         parent = self._ids.get(agency.parent_on(on) or "")
         return parent.name_on(on) if parent else ""
 
-    def _rank(self, ranked: dict[str, tuple[int, str, Match]], agency: Agency, name: str, on: date, rank: int) -> None:
-        if agency.id not in ranked or rank < ranked[agency.id][0]:
+    def _rank(
+        self, ranked: dict[str, tuple[tuple[int, str, str, str], Match]], agency: Agency, name: str, on: date, rank: int
+    ) -> None:
+        if agency.id not in ranked or rank < ranked[agency.id][0][0]:
             match = Match(agency=agency, name=name, within=self.within(agency, on))
-            ranked[agency.id] = (rank, fold_accents(name), match)
+            ranked[agency.id] = ((rank, fold_accents(name), fold_accents(match.within), agency.id), match)
 
 
 def _frozen(index: Mapping[str, dict[str, Agency]]) -> dict[str, tuple[Agency, ...]]:

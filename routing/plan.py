@@ -91,11 +91,12 @@ class Covered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An agency that the sender may have meant. `organ_id` is "" where it has none."""
+    """An agency that the sender may have meant. `organ_id` is "" where it has none; screens say when it is assumed."""
 
     agency_id: str
     name: str
     organ_id: str
+    is_assumed: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} ({self.organ_id})" if self.organ_id else self.name
@@ -307,7 +308,12 @@ def _problem(
 
 def _candidate(agency: Agency, on: date) -> Candidate:
     code = agency.organ_code_on(on)
-    return Candidate(agency_id=agency.id, name=agency.name_on(on), organ_id=code.code if code else "")
+    return Candidate(
+        agency_id=agency.id,
+        name=agency.name_on(on),
+        organ_id=code.code if code else "",
+        is_assumed=code is not None and code.assumed,
+    )
 
 
 def _day_after_end(agency: Agency) -> date:

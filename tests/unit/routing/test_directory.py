@@ -227,6 +227,11 @@ class TestSearch:
             "UBND huyện Thanh Chương",
         ]
 
+    def test_the_order_does_not_hang_on_that_of_the_data(self) -> None:
+        backwards = Directory.from_agencies(reversed(self.DIRECTORY.agencies))
+        for text in ("Đồng Văn", "son", "ubnd"):
+            assert backwards.search(text, self.OPENING) == self.DIRECTORY.search(text, self.OPENING)
+
     def test_whole_names_come_before_parts_and_written_accents_before_bare_ones(self) -> None:
         assert self.names("Nam Sơn")[0] == "UBND xã Nam Sơn"
         found = self.names("Ngọc Sơn")

@@ -92,6 +92,7 @@ def test_several_successors_are_refused_with_the_candidates_named() -> None:
     assert problem.agency_id == "na-huyen-412-2016"
     assert len(problem.candidates) == 6
     assert all(candidate.organ_id.startswith("H99.") for candidate in problem.candidates)
+    assert all(candidate.is_assumed for candidate in problem.candidates)
     told = problem.as_finding().text(Language.VI)
     for candidate in problem.candidates:
         assert f"{candidate.name} ({candidate.organ_id})" in told
