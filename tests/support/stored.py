@@ -1,0 +1,156 @@
+"""A store filled row by row, through the store's own functions, as accept and the hops would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import insert
+
+from gateway.model.chain import Link, Move, Reason
+from gateway.model.events import Event, EventKind
+from gateway.model.instants import Instant, new_id
+from gateway.model.moves import FIRST
+from gateway.model.states import Book, DeliveryState, LinkKind, TransferState
+from gateway.store import Store, deliveries, events, open_store, schema, transfers
+
+CHANNEL = "channel-inbox"
+START = 1_760_000_000_000_000  # an instant in October 2025
+
+
+@dataclass(slots=True)
+class SteppedClock:
+    """A clock that moves when told to."""
+
+    at: int = START
+
+    def now(self) -> Instant:
+        """Microseconds since 1970 UTC."""
+        return Instant(self.at)
+
+    def step(self, micros: int = 1_000_000) -> int:
+        """Move on and tell the time."""
+        self.at += micros
+        return self.at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A packet that was stored, and its deliveries in order of its recipients."""
+
+    packet_id: str
+    delivery_ids: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class FilledStore:
+    """A temporary store and what is needed to fill it."""
+
+    store: Store
+    clock: SteppedClock
+    states: dict[str, DeliveryState] = field(default_factory=dict)
+    positions: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def send(
+        self,
+        recipients: Sequence[str],
+        *,
+        sender: str = "a-sender",
+        root: str = "",
+        book: Book = Book.DOCUMENTS,
+        kind: LinkKind = LinkKind.NEW,
+        first: DeliveryState = DeliveryState.AVAILABLE,
+        named: Sequence[str] | None = None,
+        subject: str = "Về việc phòng, chống thiên tai",
+        status_code: str = "",
+    ) -> Sent:
+        """Store one accepted packet for agencies; `named`: organ ids in its row, where other than theirs."""
+        packet_id, now = new_id(), self.clock.step()
+        root = root or f"root-{packet_id}"
+        links = [self._link(packet_id, kind, first, now) for _ in recipients]
+        with self.store.write() as connection:
+            row = _packet_row(packet_id, sender, root, book, kind, now)
+            row |= {"subject": subject, "status_code": status_code}
+            row["recipients"] = json.dumps([f"organ-{agency}" for agency in recipients] if named is None else named)
+            connection.execute(insert(schema.packets), [row])
+            accepted = Event(
+                kind=EventKind.PACKET_ACCEPTED, at=now, actor="test", book=book, packet_id=packet_id, agency_id=sender
+            )
+            events.append(connection, [accepted], now)
+            chains = deliveries.ensure_chains(connection, [(new_id(), root, agency) for agency in recipients])
+            transfers.insert_new(connection, [_transfer(link) for link in links])
+            new = [
+                deliveries.NewDelivery(
+                    link=link, chain_id=chains[root, agency], position=self._position(root, agency), agency_id=agency,
+                    organ=f"organ-{agency}", book=book, reason=Reason.PLANNED, leg="direct",
+                )
+                for link, agency in zip(links, recipients, strict=True)
+            ]  # fmt: skip
+            deliveries.insert_new(connection, new, now=now, at=now, actor="test")
+        self.states |= {link.delivery_id: first for link in links}
+        return Sent(packet_id=packet_id, delivery_ids=tuple(link.delivery_id for link in links))
+
+    def move(self, delivery_id: str, *to: DeliveryState, reason: Reason = Reason.CONFIRMED, detail: str = "") -> None:
+        """Move one delivery along, all in one transaction."""
+        now = self.clock.step()
+        moves = []
+        for after in to:
+            moves.append(
+                Move(
+                    delivery_id=delivery_id, transfer_id="", before=self.states[delivery_id], after=after,
+                    reason=reason, detail=detail,
+                )
+            )  # fmt: skip
+            self.states[delivery_id] = after
+        with self.store.write() as connection:
+            deliveries.apply(connection, moves, now=now, at=now, actor="test")
+
+    def _position(self, root: str, agency: str) -> int:
+        self.positions[root, agency] = self.positions.get((root, agency), -1) + 1
+        return self.positions[root, agency]
+
+    def _link(self, packet_id: str, kind: LinkKind, first: DeliveryState, now: int) -> Link:
+        assert first in FIRST
+        return Link(
+            delivery_id=new_id(), transfer_id=new_id(), packet_id=packet_id, kind=kind, state=first, accepted_at=now
+        )
+
+
+def fill_store(folder: Path) -> FilledStore:
+    """An empty store with one channel."""
+    clock = SteppedClock()
+    store = open_store(folder, node="t", clock=clock)
+    channel = {"id": CHANNEL, "kind": "inbox", "sink": "idempotent", "is_polled": True, "state": "open"}
+    with store.write() as connection:
+        connection.execute(insert(schema.channels), [channel])
+    return FilledStore(store, clock)
+
+
+def _packet_row(
+    packet_id: str, sender: str, root: str, book: Book, kind: LinkKind, now: int
+) -> dict[str, str | int | bool | bytes | None]:
+    return {
+        "id": packet_id, "kind": kind, "book": book, "document_key": root, "document_id": f"id of {root}",
+        "root": root, "sender_id": sender, "system_id": "system", "sender_organ": f"organ-{sender}",
+        "notation": "12/TB-UBND", "subject": "", "status_code": "", "is_urgent": False,
+        "wire_digest": packet_id, "fingerprint": packet_id, "blob": packet_id, "size": 1000, "attachments": "[]",
+        "repairs": "[]", "recipients": "[]", "seal": b"", "accepted_at": now, "recorded_at": now,
+    }  # fmt: skip
+
+
+_TRANSFER_STATES = {
+    DeliveryState.WAITING: TransferState.WAITING,
+    DeliveryState.READY: TransferState.READY,
+    DeliveryState.AVAILABLE: TransferState.AVAILABLE,
+    DeliveryState.PARKED: TransferState.PARKED,
+}
+
+
+def _transfer(link: Link) -> transfers.NewTransfer:
+    return transfers.NewTransfer(
+        id=link.transfer_id, packet_id=link.packet_id, channel_id=CHANNEL,
+        state=_TRANSFER_STATES.get(link.state, TransferState.CLOSED), members=int(not link.state.is_final),
+        due_at=link.accepted_at if link.state is DeliveryState.READY else None, is_urgent=False, size=1000,
+    )  # fmt: skip
