@@ -41,7 +41,9 @@ from edxml.packet import (
 )
 from edxml.profiles import LENIENT, REPAIRS, STRICT, Profile
 from edxml.read import ReadResult, read
+from edxml.seal import SealKey, SealStatement, generate_seal_key, load_seal_key, make_seal, verify_seal
 from edxml.secrecy import find_marks
+from edxml.validate import validate
 from edxml.write import plan_attachment, write, write_status
 
 __all__ = [
@@ -79,6 +81,8 @@ __all__ = [
     "Replacement",
     "ResponseFor",
     "SealInvalid",
+    "SealKey",
+    "SealStatement",
     "Severity",
     "StaffInfo",
     "StatusCode",
@@ -93,11 +97,16 @@ __all__ = [
     "find_marks",
     "fingerprint",
     "fold_code",
+    "generate_seal_key",
+    "load_seal_key",
+    "make_seal",
     "notation_key",
     "open_decoded",
     "plan_attachment",
     "read",
     "sniff",
+    "validate",
+    "verify_seal",
     "wire_digest",
     "write",
     "write_status",

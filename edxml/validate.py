@@ -40,16 +40,14 @@ def validate(packet: Packet | StatusPacket, *, today: date) -> tuple[Finding, ..
     """Every rule that `packet` breaks, errors and warnings; `today` is the calendar day in Việt Nam."""
     if isinstance(packet, StatusPacket):
         return tuple(_status(packet))
-    return tuple(
-        [
-            *_required(packet),
-            *_dates(packet, today),
-            *_lengths(packet),
-            *_agencies(packet),
-            *_document_id(packet),
-            *_manifest(packet),
-            *_business(packet),
-        ]
+    return (
+        *_required(packet),
+        *_dates(packet, today),
+        *_lengths(packet),
+        *_agencies(packet),
+        *_document_id(packet),
+        *_manifest(packet),
+        *_business(packet),
     )
 
 
@@ -89,9 +87,7 @@ def _lengths(packet: Packet) -> Iterator[Finding]:
     for field, element, limit in _LENGTHS:
         length = len(getattr(packet, field))
         if length > limit:
-            yield _warning(
-                "edxml.value_too_long", f"{_HEADER}/{element}", field=element, length=length, limit=limit
-            )
+            yield _warning("edxml.value_too_long", f"{_HEADER}/{element}", field=element, length=length, limit=limit)
     if len(packet.business_reason) > _REASON_MAX:
         yield _warning(
             "edxml.value_too_long",
