@@ -39,7 +39,7 @@ from adapters.folder_layout import (
     sync_directory,
 )
 from adapters.folder_names import is_key
-from adapters.folder_unpack import publish_unpacked, unpack
+from adapters.folder_unpack import drop_folder, publish_unpacked, unpack
 from edxml.crashpoints import crash_point, declare
 
 __all__ = ["FolderSink"]
@@ -93,23 +93,28 @@ class FolderSink:
             return _surely_not(fault.reason)
 
     def _stage(self, item: HandOver, files: _Files) -> StagedFile:
-        fresh = self.layout.temporary(item.key)
+        fresh, folder = self.layout.temporary(item.key), self.layout.temporary(f"{item.key}.d")
+        companion = _describe(item)
         try:
             inode = _copy(item, fresh, self.layout.file_mode)
-            crash_point("folder.bytes_written")
             if self.unpacks:
-                unpack(fresh, files.unpacked, self.layout)
+                companion["files"] = unpack(fresh, folder, self.layout)
+            crash_point("folder.bytes_written")
             with self.layout.locked():
                 if files.is_published():
                     return StagedFile(files=files, inode=0)
+                if self.unpacks:
+                    drop_folder(files.unpacked)
+                    os.rename(folder, files.unpacked)
                 os.rename(fresh, files.part)
                 crash_point("folder.part_renamed")
                 # After `.part`, never before: a record without `.part` means published.
                 files.record.touch()
-            self.layout.write_json(files.companion_part, _describe(item))
+            self.layout.write_json(files.companion_part, companion)
             sync_directory(self.layout.staging)
         finally:
             fresh.unlink(missing_ok=True)
+            drop_folder(folder)
         crash_point("folder.staged")
         return StagedFile(files=files, inode=inode)
 
@@ -154,13 +159,14 @@ class FolderSink:
         with self.layout.faults(), os.scandir(self.layout.staging) as entries:
             for entry in entries:
                 path = Path(entry.path)
-                if path == self.layout.marker or not entry.is_file(follow_symlinks=False):
+                if path == self.layout.marker or entry.stat(follow_symlinks=False).st_mtime >= limit:
                     continue
-                if entry.stat(follow_symlinks=False).st_mtime >= limit:
-                    continue
-                if path.suffix == ".part":
-                    path.with_suffix(".staged").unlink(missing_ok=True)
-                path.unlink(missing_ok=True)
+                if entry.is_dir(follow_symlinks=False):
+                    drop_folder(path)
+                else:
+                    if path.suffix == ".part":
+                        path.with_suffix(".staged").unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
                 dropped += 1
         return dropped
 
@@ -231,6 +237,7 @@ class StagedFile:
                 files.record.unlink(missing_ok=True)  # before `.part`: alone it would mean published
                 files.part.unlink()
                 files.companion_part.unlink(missing_ok=True)
+                drop_folder(files.unpacked)
         except FileNotFoundError:
             return
 

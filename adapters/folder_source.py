@@ -270,6 +270,11 @@ class _SteadyFile(io.FileIO):
             self.check()
         return count or 0
 
+    def readall(self) -> bytes:
+        content = super().readall()
+        self.check()
+        return content
+
 
 def _unquote(quoted: str) -> bytes:
     return unquote(quoted, encoding="latin-1").encode("latin-1")
