@@ -130,7 +130,7 @@ class FolderSink:
             if is_there(files.part):
                 return None
             if files.is_published():
-                files.sync()
+                files.settle()
                 return Done(evidence=f"den/{files.packet.name}")
             if (self.layout.read_marker() or {}).get("renewed", True):
                 raise FolderFault(root=self.layout.root, reason="folder.staging_lost", why=key)
@@ -179,7 +179,7 @@ class StagedFile:
     inode: int  #: of the `.part` that we put there; 0 where the packet was published before
 
     def hand_over(self, until: float) -> Outcome:
-        """Rename companion, then packet, into `den`, and make both durable. Repeatable: says `Done` again.
+        """Rename companion, packet, attachments into `den`, and make that durable. Repeatable: says `Done` again.
 
         Crash points: `folder.companion_shown`, `folder.published`, `folder.dir_synced`.
         """
@@ -188,7 +188,7 @@ class StagedFile:
             if refused is not None:
                 return refused
             crash_point("folder.published")
-            self.files.sync()
+            self.files.settle()
         except OSError as error:
             return self._judge(name_fault(error))
         crash_point("folder.dir_synced")
@@ -204,7 +204,6 @@ class StagedFile:
                 return Retry(reason="folder.out_of_time")
             if is_there(files.packet):
                 return self._meet_namesake()
-            publish_unpacked(files.unpacked, files.layout.arrived / files.key)
             if is_there(files.companion_part):
                 os.rename(files.companion_part, files.companion)
             crash_point("folder.companion_shown")
@@ -279,8 +278,16 @@ class _Files:
         recorded = is_there(self.record)
         return not is_there(self.part) and (recorded or is_there(self.packet))
 
-    def sync(self) -> None:
-        """The new name first, then the old one's absence."""
+    def settle(self) -> None:
+        """Finish what a publication began: show the attachments, sync the new name, then the old one's absence.
+
+        The attachments come after the packet, so that no part of a document is seen that is then withdrawn; a disk
+        that refuses them holds up no receipt.
+        """
+        try:
+            publish_unpacked(self.unpacked, self.layout.arrived / self.key)
+        except OSError:
+            pass
         sync_directory(self.layout.arrived)
         sync_directory(self.layout.staging)
 

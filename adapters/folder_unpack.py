@@ -68,7 +68,7 @@ def _save(packet: BinaryIO, attachment: Attachment, path: Path, mode: int) -> bo
 
 
 def publish_unpacked(staged: Path, target: Path) -> None:
-    """Show the attachments, before the packet. Repeatable: a folder shown by a call that was killed stays."""
+    """Show the attachments of a published packet. Repeatable; a folder that is already shown stays as it is."""
     if is_there(target):
         drop_folder(staged)
     elif is_there(staged):

@@ -10,7 +10,7 @@ from string import Formatter
 import pytest
 
 import adapters
-from adapters.contract import AdapterError
+from adapters.contract import AdapterError, Sink, Source
 from adapters.folder import open_folder
 from edxml.messages import Language, catalogue
 
@@ -42,6 +42,9 @@ def test_a_wrong_setting_is_named(settings: dict[str, object], setting: str) -> 
 
 def test_settings_reach_sink_and_source() -> None:
     channel = open_folder({"root": "/x", "settle": 5, "sending_limit": 7, "settle_time": 9, "unpack": True}, "kenh")
+    source: Source = channel.source
+    sink: Sink = channel.sink
+    assert (source, sink) == (channel.source, channel.sink)
     assert channel.source.settle == 5
     assert (channel.sink.sending_limit, channel.sink.settle_time) == (timedelta(seconds=7), timedelta(seconds=9))
     assert channel.sink.unpacks
