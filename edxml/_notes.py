@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
@@ -45,20 +46,27 @@ class Notes:
         self.repairs: list[Repair] = []
         self.limits = limits
         self.line_of: Callable[[Element], int | None] = lambda element: None
+        self._numbers: dict[Element, dict[Element, str]] = {}  # parent → child → "[3]", made when first asked for
 
     def add(self, finding: Finding) -> None:
         """Note a finding that has its place already."""
-        if len(self.findings) < self.limits.findings:
+        if not self._is_full:
             self.findings.append(finding)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.findings) >= self.limits.findings
 
     def error(self, code: str, element: Element = None, child: str = "", **params: Any) -> None:
         """Note what refuses the packet, at `element` or at its missing `child`."""
-        self.add(Finding(code=code, place=self._place(element, child), params=params))
+        if not self._is_full:
+            self.add(Finding(code=code, place=self._place(element, child), params=params))
 
     def warn(self, code: str, element: Element = None, child: str = "", **params: Any) -> None:
         """Note what its sender should mend."""
-        place = self._place(element, child)
-        self.add(Finding(code=code, severity=Severity.WARNING, place=place, params=params))
+        if not self._is_full:
+            place = self._place(element, child)
+            self.add(Finding(code=code, severity=Severity.WARNING, place=place, params=params))
 
     def repaired(self, name: str, element: Element = None) -> None:
         """Note a deviation that was put right."""
@@ -68,8 +76,22 @@ class Notes:
     def _place(self, element: Element, child: str = "") -> Place:
         if element is None:
             return Place()
-        path = _path(element)
+        path = self._path(element)
         return Place(line=self.line_of(element), path=f"{path}/{child}" if child else path)
+
+    def _path(self, element: Element) -> str:
+        steps: list[str] = []
+        while element is not None:
+            parent = element.getparent()
+            number = ""
+            if parent is not None:
+                numbers = self._numbers.get(parent)
+                if numbers is None:
+                    numbers = self._numbers[parent] = _number_children(parent)
+                number = numbers[element]
+            steps.append(local_name(element) + number)
+            element = parent
+        return "/".join(reversed(steps))
 
     def texts(self, parent: Element, known: dict[str, str]) -> dict[str, str]:
         """The trimmed texts of the children whose names are in `known`, under the names given there."""
@@ -177,13 +199,13 @@ def _real_day(year: str, month: str, day: str) -> date | None:
     return real if real.year >= _OLDEST else None
 
 
-def _path(element: Element) -> str:
-    steps: list[str] = []
-    while element is not None:
-        name = local_name(element)
-        before = sum(1 for _ in element.itersiblings(element.tag, preceding=True))
-        if before or next(element.itersiblings(element.tag), None) is not None:
-            name += f"[{before + 1}]"
-        steps.append(name)
-        element = element.getparent()
-    return "/".join(reversed(steps))
+def _number_children(parent: Element) -> dict[Element, str]:
+    """For each child its "[n]" among those of its name, empty for an only one."""
+    totals = Counter(local_name(child) for child in parent)
+    seen: Counter[str] = Counter()
+    numbers = {}
+    for child in parent:
+        name = local_name(child)
+        seen[name] += 1
+        numbers[child] = f"[{seen[name]}]" if totals[name] > 1 else ""
+    return numbers

@@ -110,9 +110,8 @@ class Splitter:
         self._final = True
         while self._step():
             pass
-        if self._step != self._markup:
+        if self._step != self._markup or self._buffer:  # inside a text, or inside markup that never ended
             raise Refusal("edxml.truncated", line=self._line + self._cut)
-        self._give(len(self._buffer))
         try:
             return self._parser.close()
         except etree.XMLSyntaxError as error:
@@ -218,7 +217,7 @@ class Splitter:
         if end:
             self._take(end)
             buffer = self._buffer
-        if len(buffer) < len(_CDATA) and not self._final:
+        if len(buffer) < len(_CDATA):
             return False
         if buffer.startswith(_CDATA):
             self._repaired("content_cdata")
@@ -272,9 +271,9 @@ class Splitter:
         self._offset += end
 
     def _wait_from(self, start: int) -> bool:
-        if len(self._buffer) - start > self._limits.markup:
-            raise Refusal("edxml.markup_too_long", line=self._line + self._cut, limit=self._limits.markup)
         self._give(start)
+        if len(self._buffer) > self._limits.markup:
+            raise Refusal("edxml.markup_too_long", line=self._line + self._cut, limit=self._limits.markup)
         return False
 
     def _give(self, end: int) -> None:
