@@ -89,6 +89,9 @@ def test_killed_while_delivering_arrives_once(root: Path, packet: Path, point: s
             path.unlink()
 
     step("deliver", root, KEY, packet, crash_at=point)
+    published = point in ("folder.published", "folder.dir_synced")
+    assert (root / "den" / f"{KEY}.edxml").exists() is published
+    assert published or not (root / "den" / KEY).exists(), "attachments are seen of what may still be withdrawn"
     if software_takes:
         let_software_take()
     for _ in range(2):
@@ -99,6 +102,7 @@ def test_killed_while_delivering_arrives_once(root: Path, packet: Path, point: s
         let_software_take()
     assert taken == [PACKET]
     assert not list((root / ".truc").glob("*.part"))
+    assert (root / "den" / KEY).is_dir()
 
 
 @pytest.mark.fault

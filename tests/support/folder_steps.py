@@ -53,7 +53,7 @@ def take(channel: FolderChannel, copies: Path) -> None:
 def main() -> None:
     """See the module."""
     step, root, *rest = sys.argv[1:]
-    channel = open_folder({"root": root, "settle": 0}, CHANNEL)
+    channel = open_folder({"root": root, "settle": 0, "unpack": True}, CHANNEL)
     if step == "take":
         take(channel, Path(rest[0]))
         return

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.contract import Done, Park
+from adapters.contract import Done
 from adapters.folder import open_folder
 from adapters.folder_sink import FolderSink, StagedFile
 from tests.support.folders import build_item, deliver, far, files_under
@@ -75,15 +75,6 @@ def test_attachments_of_a_packet_published_by_a_killed_process_are_shown_by_the_
     assert isinstance(deliver(sink, item), Done)
     assert files_under(tmp_path / "den" / KEY) == EXPECTED
     assert not (tmp_path / ".truc" / f"{KEY}.d").exists()
-
-
-def test_no_attachment_is_seen_of_what_is_not_handed_over(tmp_path: Path, sink: FolderSink) -> None:
-    """Else a document that is then withdrawn would have been read."""
-    staged = sink.stage(build_item(build_packet(files=FILES), KEY))
-    assert isinstance(staged, StagedFile)
-    (tmp_path / "den" / f"{KEY}.edxml").write_bytes(b"somebody else's")
-    assert staged.hand_over(far()) == Park(reason="folder.name_taken")
-    assert not (tmp_path / "den" / KEY).exists()
 
 
 def test_what_cannot_be_decoded_is_left_out_and_the_packet_arrives(tmp_path: Path, sink: FolderSink) -> None:
