@@ -81,6 +81,7 @@ class HandOver:
     accepted_at: datetime
     open: Callable[[], BinaryIO]  #: the packet's bytes, as received
     seal: bytes = b""
+    stage_until: float = float("inf")  #: CLOCK_BOOTTIME after which the claim may be another's: stage nothing then
     note: Mapping[str, str] = field(default_factory=dict)  #: travels beside the packet, e.g. why it was re-addressed
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
-from edxml.read import Limits
+from edxml.limits import Limits
 from edxml.seal import SealKey
 from gateway.channels import Channels
 from gateway.identity import Callers

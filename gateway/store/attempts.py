@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from gateway.model.instants import new_id
 from gateway.model.states import AttemptEnd, DeliveryState, TransferState
-from gateway.store.schema import attempts, transfers
+from gateway.store.schema import attempts, deliveries, transfers
 from gateway.store.transfers import members_of
 
 __all__ = ["Begun", "Ended", "begin_attempts", "end_attempts"]
@@ -107,3 +107,67 @@ def end_attempts(connection: Connection, ended: Sequence[Ended], now: int) -> No
             for e in ended
         ]
         connection.execute(_END, rows)
+
+
+# --- responses of polled channels ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One response that begins: an attempt of a polled channel (protocol §10)."""
+
+    id: str
+    delivery_id: str
+    transfer_id: str
+    turn: int
+    over_by: int
+
+    @staticmethod
+    def of(delivery_id: str, transfer_id: str, turn: int, over_by: int) -> Response:
+        """A response with a new id."""
+        return Response(id=new_id(), delivery_id=delivery_id, transfer_id=transfer_id, turn=turn, over_by=over_by)
+
+
+_SERVE = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(served_until=bindparam("until"))
+_END_RESPONSE = (
+    update(attempts)
+    .where(attempts.c.id == bindparam("b_id"), attempts.c.outcome.is_(None))
+    .values(outcome=AttemptEnd.UNKNOWN, ended_at=bindparam("now"))
+)
+_SHOW_AGAIN = (
+    update(deliveries)
+    .where(
+        deliveries.c.id.in_(select(attempts.c.delivery_id).where(attempts.c.id.in_(bindparam("ids", expanding=True)))),
+        deliveries.c.served_until > 0,
+    )
+    .values(served_until=0)
+)
+
+
+def begin_responses(connection: Connection, begun: Sequence[Response], *, worker: str, now: int) -> None:
+    """Write them down before their first byte, and hide their items from other polls."""
+    if begun:
+        rows = [
+            {
+                "id": r.id,
+                "delivery_id": r.delivery_id,
+                "transfer_id": r.transfer_id,
+                "turn": r.turn,
+                "worker": worker,
+                "began_at": now,
+                "over_by": r.over_by,
+                "outcome": None,
+                "ended_at": None,
+                "detail": "",
+            }
+            for r in begun
+        ]
+        connection.execute(_INSERT_ATTEMPT, rows)
+        connection.execute(_SERVE, [{"b_id": r.delivery_id, "until": r.over_by} for r in begun])
+
+
+def end_responses(connection: Connection, attempt_ids: Sequence[str], now: int) -> None:
+    """They have ended without a confirmation yet: unknown, and their items may be listed again."""
+    if attempt_ids:
+        connection.execute(_END_RESPONSE, [{"b_id": attempt_id, "now": now} for attempt_id in attempt_ids])
+        connection.execute(_SHOW_AGAIN, {"ids": list(attempt_ids)})

@@ -18,7 +18,7 @@ from gateway.model.instants import DAY
 from gateway.store.schema import deliveries, events, packets, rollups
 
 __all__ = [
-    "BookedDelivery", "BookedEvent", "BookedPacket", "PacketFacts", "counted_deliveries", "counted_rollups",
+    "BookedDelivery", "BookedEvent", "BookedPacket", "PacketFacts", "counted_deliveries", "counted_rollups", "id_floor",
     "loose_events", "packets_between",
 ]  # fmt: skip
 
@@ -105,11 +105,11 @@ def _window(connection: Connection, start: int, end: int) -> tuple[str, str]:
     own bounds widen the window.
     """
     found = connection.execute(_BOUNDS, {"start": start, "end": end}).one()
-    low, high = _id_floor(start - DAY), _id_floor(end)
+    low, high = id_floor(start - DAY), id_floor(end)
     return (low if found[0] is None else min(low, found[0])), (high if found[1] is None else max(high, found[1]))
 
 
-def _id_floor(instant: int) -> str:
+def id_floor(instant: int) -> str:
     """What every UUIDv7 made at `instant` or later sorts after."""
     if instant <= 0:
         return ""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from gateway.model.chain import Attempt, Chain, Link, Move, SinkSureness
 from gateway.model.events import Event, EventKind, kind_of_state
@@ -20,6 +20,7 @@ from gateway.model.states import AttemptEnd, Book, DeliveryState, LinkKind
 from gateway.store import events
 from gateway.store.dialect import insert_ignore, upsert_counts
 from gateway.store.schema import attempts, chains, channels, deliveries, rollups, transfers
+from gateway.store.statuses import FURTHER
 from gateway.store.transfers import TransferChange, change_transfers
 
 __all__ = ["NewDelivery", "StaleMove", "apply", "chains_of_deliveries", "ensure_chains", "insert_new", "load_chains"]
@@ -85,12 +86,12 @@ def ensure_chains(connection: Connection, wanted: Sequence[tuple[str, str, str]]
     return {(row.root, row.agency_id): row.id for row in found}
 
 
-def load_chains(connection: Connection, ids: Iterable[str]) -> dict[str, Chain]:
+def load_chains(connection: Connection, ids: Iterable[str], *, lock: bool = True) -> dict[str, Chain]:
     """The chains with these ids, their rows locked in sorted order (protocol §6), each link with its attempts."""
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    if connection.dialect.name != "sqlite":  # SQLite has one writer: BEGIN IMMEDIATE is the lock
+    if lock and connection.dialect.name != "sqlite":  # SQLite has one writer: BEGIN IMMEDIATE is the lock
         connection.execute(_LOCK.with_for_update(), {"ids": wanted}).all()
     rows = connection.execute(_LINKS, {"ids": wanted}).all()
     by_delivery: dict[str, list[Attempt]] = defaultdict(list)
@@ -131,6 +132,46 @@ def _link(row: Any, made: tuple[Attempt, ...]) -> Link:
         unreported=row.unreported,
         permits=row.permits,
     )
+
+
+_AGENCIES = select(deliveries.c.agency_id).where(deliveries.c.id.in_(bindparam("ids", expanding=True))).distinct()
+
+
+def agencies_of(connection: Connection, delivery_ids: Iterable[str]) -> list[str]:
+    """The recipients of these deliveries."""
+    return [row.agency_id for row in connection.execute(_AGENCIES, {"ids": list(delivery_ids)})]
+
+
+_CHAIN_BY_PAIR = select(chains.c.id).where(
+    chains.c.root == bindparam("root"), chains.c.agency_id == bindparam("agency")
+)
+_WAS_SENT = select(
+    exists().where(
+        chains.c.root == bindparam("root"),
+        chains.c.agency_id == bindparam("agency"),
+        deliveries.c.chain_id == chains.c.id,
+    )
+)
+_STATUS = select(deliveries.c.status_code).where(deliveries.c.id == bindparam("b_id"))
+_NOTE_STATUS = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(status_code=bindparam("code"))
+
+
+def chain_of(connection: Connection, root: str, agency_id: str) -> str | None:
+    """The chain's id of one document and recipient, None where there is none."""
+    found: str | None = connection.execute(_CHAIN_BY_PAIR, {"root": root, "agency": agency_id}).scalar()
+    return found
+
+
+def was_sent(connection: Connection, root: str, agency_id: str) -> bool:
+    """Whether this document was ever planned for this recipient."""
+    return bool(connection.execute(_WAS_SENT, {"root": root, "agency": agency_id}).scalar())
+
+
+def note_status(connection: Connection, delivery_id: str, code: str) -> None:
+    """Keep the furthest business status beside the delivery; what comes late or again changes nothing."""
+    old = connection.execute(_STATUS, {"b_id": delivery_id}).scalar()
+    if old is not None and FURTHER.index(code) > FURTHER.index(old):
+        connection.execute(_NOTE_STATUS, {"b_id": delivery_id, "code": code})
 
 
 # --- new deliveries ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from gateway.model.states import DeliveryState, TransferState
 from gateway.store.schema import channels, deliveries, transfers
 
 __all__ = [
-    "Due", "NewTransfer", "TransferChange", "change_transfers", "claim", "dead_leases", "in_flight", "insert_new",
+    "Due", "NewTransfer", "TransferChange", "change_transfers", "channel_facts", "claim", "in_flight", "insert_new",
     "mark_announced", "members_of", "next_due", "pick_due", "renew_leases", "set_counts",
 ]  # fmt: skip
 
@@ -301,6 +301,16 @@ def next_due(connection: Connection, now: int) -> int | None:
     return found
 
 
+_CHANNEL_FACTS = select(channels.c.id, channels.c.is_polled, channels.c.sink).where(
+    channels.c.id.in_(bindparam("ids", expanding=True))
+)
+
+
+def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[tuple[str, bool, str]]:
+    """(channel, is polled, sureness of its sink) as the rows say in this transaction."""
+    return [(row.id, row.is_polled, row.sink) for row in connection.execute(_CHANNEL_FACTS, {"ids": list(channel_ids)})]
+
+
 # --- claims and leases ---------------------------------------------------------------------------------------
 
 _CLAIM_DELIVERIES = (
@@ -348,19 +358,16 @@ def renew_leases(connection: Connection, held: Iterable[tuple[str, int]], lease_
         connection.execute(_RENEW, rows)
 
 
-_DEAD = (
-    select(deliveries.c.id, deliveries.c.chain_id)
-    .select_from(transfers.join(deliveries, deliveries.c.transfer_id == transfers.c.id))
-    .where(transfers.c.state == TransferState.CLAIMED, transfers.c.lease_until < bindparam("now"),
-           deliveries.c.state == DeliveryState.CLAIMED)
-    .order_by(transfers.c.lease_until)
-    .limit(bindparam("most"))
-)  # fmt: skip
+_ROWS = (
+    select(transfers.c.id, transfers.c.turn, transfers.c.channel_id, transfers.c.packet_id)
+    .where(transfers.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(transfers.c.is_urgent.desc(), transfers.c.id)
+)
 
 
-def dead_leases(connection: Connection, now: int, most: int) -> list[tuple[str, str]]:
-    """(delivery, chain) of claims whose lease ran out."""
-    return [(row.id, row.chain_id) for row in connection.execute(_DEAD, {"now": now, "most": most})]
+def rows_of(connection: Connection, transfer_ids: Sequence[str]) -> list[Any]:
+    """Id, turn, channel and packet of transfers, urgent first."""
+    return list(connection.execute(_ROWS, {"ids": list(transfer_ids)}))
 
 
 _MEMBERS = (

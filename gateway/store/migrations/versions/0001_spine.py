@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - written by alembic, one index a line
 """spine
 
 Revision: 0001, after None

@@ -1,0 +1,100 @@
+"""The composition root: settings in, a Node out. The only place that knows every implementation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+
+from edxml.codes import StatusCode
+from edxml.limits import DEFAULT_LIMITS
+from edxml.messages import PACKAGES, Language, catalogue
+from gateway.channels import KINDS, Channels, Kind
+from gateway.identity import Callers
+from gateway.keys import load_seal_key, make_keys
+from gateway.model.instants import DAY, VIETNAM, wall_now
+from gateway.model.machine import Pace
+from gateway.model.states import AttemptEnd, Book, DeliveryState, LinkKind
+from gateway.node import Node
+from gateway.settings import Settings
+from gateway.store import Clock, open_store
+from gateway.transport.local import LocalTransport
+from monitoring.metrics import Metrics, Vocabulary
+
+__all__ = ["build_node", "pace_of"]
+
+
+def build_node(
+    settings: Settings, *, role: str = "node", clock: Clock | None = None, kinds: Mapping[str, Kind] = KINDS
+) -> Node:
+    """Build one process's node. Raises what opening the store, the keys and the transport raise.
+
+    Opening is safe to repeat and from many processes; the data folder belongs to the node named in the settings.
+    """
+    worker = f"{settings.node}/{role}/{os.getpid()}"
+    store = open_store(
+        settings.data,
+        node=settings.node,
+        clock=clock,
+        reserve=settings.disk_reserve_mib << 20,
+        wait_seconds=settings.database_wait,
+    )
+    make_keys(settings.data / "keys", settings.node)
+    return Node(
+        name=settings.node,
+        worker=worker,
+        store=store,
+        transport=LocalTransport(settings.data, role),
+        channels=Channels(store, kinds),
+        callers=Callers(store),
+        seal_key=load_seal_key(settings.data / "keys"),
+        pace=pace_of(settings),
+        limits=replace(DEFAULT_LIMITS, packet=settings.packet_mib << 20),
+        metrics=Metrics(_vocabulary(kinds)),
+        now=wall_now if clock is None else clock.now,
+        today=_Today(settings),
+        group=settings.group,
+        slots=settings.slots,
+    )
+
+
+def pace_of(settings: Settings) -> Pace:
+    """The machine's times as settings give them."""
+    return Pace(
+        orphan_wait=_micros(settings.orphan_wait),
+        fetched_wait=_micros(settings.fetched_wait),
+        time_limit=int(settings.time_limit_days * DAY),
+        lease=_micros(settings.lease),
+        announce_again=_micros(settings.announce_again),
+        first_wait=_micros(settings.first_wait),
+        longest_wait=_micros(settings.longest_wait),
+    )
+
+
+def _micros(seconds: float) -> int:
+    return timedelta(seconds=seconds) // timedelta(microseconds=1)
+
+
+class _Today:
+    """Vietnam's calendar day; fixed where the settings say so (tests, replays)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._fixed = date.fromisoformat(settings.today) if settings.today else None
+
+    def __call__(self) -> date:
+        return self._fixed or datetime.now(VIETNAM).date()
+
+
+def _vocabulary(kinds: Mapping[str, Kind]) -> Vocabulary:
+    codes = frozenset(code for package in PACKAGES for code in catalogue(package, Language.EN))
+    return Vocabulary(
+        reasons=codes,
+        states=frozenset(map(str, DeliveryState)),
+        packet_kinds=frozenset(map(str, LinkKind)),
+        repairs=frozenset(code.removeprefix("repair.") for code in codes if code.startswith("repair.")),
+        channel_kinds=frozenset(kinds),
+        attempt_ends=frozenset(map(str, AttemptEnd)),
+        statuses=frozenset(map(str, StatusCode)),
+        books=frozenset(map(str, Book)),
+    )

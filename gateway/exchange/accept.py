@@ -1,0 +1,175 @@
+"""Accept (tiếp nhận): from "a blob lies there" to "it is ours": first answers, documents, then dispatch, one commit.
+
+"Accepted" means: the bytes are on disk, the deliveries are planned, the commit is done (docs/guarantees.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from edxml.crashpoints import crash_point, declare
+from gateway.exchange.acknowledge import acknowledge
+from gateway.exchange.advance import give_wakes
+from gateway.exchange.answers import first_answers, new_answer
+from gateway.exchange.dispatch import Dispatch, dispatch
+from gateway.exchange.submission import Outcome, Prepared
+from gateway.model.errors import Conflict, Refusal
+from gateway.model.events import Event, EventKind
+from gateway.model.states import LinkKind
+from gateway.node import Node
+from gateway.store import events, packets
+from gateway.store.deliveries import StaleMove
+from gateway.store.packets import DocumentRow
+
+__all__ = ["accept"]
+
+declare("accept.written", "rows written, the transaction is still open")
+declare("accept.committed", "accepted; the sender has not been answered")
+
+
+def accept(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
+    """Accept a group of prepared submissions; outcomes in their order.
+
+    A repeat gets the first answer with today's states; a conflict is refused by unique constraints, never by a look
+    before.  Members about the same document go in rounds, in their order.  One bad member never fails its
+    neighbours: where a constraint still refuses, the round goes through one by one.
+    Crash points: accept.written, accept.committed.
+    """
+    statuses = [p for p in group if p.kind is LinkKind.STATUS]
+    outcomes: dict[int, Outcome] = {}
+    if statuses:
+        outcomes |= dict(zip(map(id, statuses), acknowledge(node, statuses), strict=True))
+    for members in _rounds([p for p in group if p.kind is not LinkKind.STATUS]):
+        try:
+            answered = _accept_round(node, members)
+        except (IntegrityError, StaleMove):
+            answered = [answer for one in members for answer in _accept_round(node, [one])]
+        outcomes |= dict(zip(map(id, members), answered, strict=True))
+    return tuple(outcomes[id(prepared)] for prepared in group)
+
+
+def _rounds(group: Sequence[Prepared]) -> list[list[Prepared]]:
+    """Members that touch the same document, submission or key go into later rounds, so that a round has no order."""
+    rounds: list[list[Prepared]] = []
+    touched: list[set[str]] = []
+    for prepared in group:
+        keys = {prepared.document_key, prepared.root, prepared.submission_key, _idempotency(prepared)} - {""}
+        after = max((i + 1 for i, held in enumerate(touched) if held & keys), default=0)
+        if after == len(rounds):
+            rounds.append([])
+            touched.append(set())
+        rounds[after].append(prepared)
+        touched[after] |= keys
+    return rounds
+
+
+def _idempotency(prepared: Prepared) -> str:
+    key = prepared.submission.idempotency_key
+    return f"{prepared.submission.caller.system_id}|{key}" if key else ""
+
+
+def _accept_round(node: Node, members: Sequence[Prepared]) -> list[Outcome]:
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        outcomes = first_answers(connection, members, _idempotency)
+        fresh = [p for p in members if p.packet_id not in outcomes]
+        decided = _decide_documents(connection, fresh)
+        refused = {p.packet_id: d for p, d in decided.items() if isinstance(d, Refusal)}
+        going = [(p, d) for p, d in decided.items() if isinstance(d, Decision)]
+        done = dispatch(connection, [_order(p, d) for p, d in going], node.pace, now=now)
+        refused |= done.refused
+        packets.drop_claims(connection, list(refused))
+        events.append(
+            connection, [_refused_event(p, refused[p.packet_id]) for p in fresh if p.packet_id in refused], now
+        )
+        crash_point("accept.written")
+    crash_point("accept.committed")
+    give_wakes(node, done.effects)
+    outcomes |= refused
+    outcomes |= {p.packet_id: new_answer(p, done.lines[p.packet_id]) for p, _ in going if p.packet_id in done.lines}
+    outcomes |= {i: replace(answer, is_repeat=True) for i, answer in done.repeats.items()}
+    return [outcomes[p.packet_id] for p in members]
+
+
+# --- documents: new, known, in conflict (protocol §12) ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a packet does to its document: the row as it will be, and whether it is new."""
+
+    row: DocumentRow
+    is_new: bool
+    may_repeat: bool = False  #: it says the same as the newest packet: recipients that have it get nothing new
+    is_revision: bool = False  #: it says something else: only for those who refused or could not be reached
+
+
+def _order(prepared: Prepared, decision: Decision) -> Dispatch:
+    return Dispatch(
+        prepared=prepared, document=decision.row, document_is_new=decision.is_new, may_repeat=decision.may_repeat,
+        is_revision=decision.is_revision,
+    )  # fmt: skip
+
+
+def _decide_documents(connection: Connection, fresh: Sequence[Prepared]) -> dict[Prepared, Decision | Refusal]:
+    if not fresh:
+        return {}
+    keys = {key for p in fresh for key in (p.document_key, p.root)}
+    known = packets.documents_by_key(connection, keys)
+    return {p: _decide(p, known) for p in fresh}
+
+
+def _decide(prepared: Prepared, known: dict[str, DocumentRow]) -> Decision | Refusal:
+    """Pure: the document as it was known, and one packet, give the document as it will be, or a conflict."""
+    old = known.get(prepared.document_key)
+    brings = prepared.kind is not LinkKind.RECALL
+    if old is None:
+        return Decision(_new_row(prepared, known, brings), is_new=True)
+    if old.is_recalled and old.came and brings:
+        return Conflict("document.recalled", document=prepared.document_key.split("|", 1)[1])
+    same = prepared.fingerprint == old.packet_fingerprint
+    changed = replace(
+        old,
+        packet_id=prepared.packet_id,
+        packet_fingerprint=prepared.fingerprint,
+        fingerprint=prepared.fingerprint if brings else old.fingerprint,
+        kind=prepared.kind,
+        came=old.came or prepared.kind in (LinkKind.NEW, LinkKind.REPLACEMENT),
+        is_recalled=old.is_recalled or not brings,
+    )
+    if same:
+        return Decision(replace(changed, packet_id=old.packet_id), is_new=False, may_repeat=True)
+    if prepared.kind in (LinkKind.NEW, LinkKind.REPLACEMENT) and old.came:
+        return Decision(changed, is_new=False, is_revision=True)
+    return Decision(changed, is_new=False)
+
+
+def _new_row(prepared: Prepared, known: dict[str, DocumentRow], brings: bool) -> DocumentRow:
+    replaced = known.get(prepared.root)
+    return DocumentRow(
+        key=prepared.document_key,
+        root=prepared.root if replaced is None else replaced.root,
+        notation=prepared.notation,
+        issuer_id=prepared.sender_id,
+        fingerprint=prepared.fingerprint if brings else "",
+        packet_id=prepared.packet_id,
+        packet_fingerprint=prepared.fingerprint,
+        kind=prepared.kind,
+        came=prepared.kind in (LinkKind.NEW, LinkKind.REPLACEMENT),
+        is_recalled=not brings,
+    )
+
+
+def _refused_event(prepared: Prepared, why: Refusal) -> Event:
+    return Event(
+        kind=EventKind.PACKET_REFUSED,
+        at=prepared.submission.received_at,
+        actor=prepared.submission.caller.name,
+        system_id=prepared.submission.caller.system_id,
+        agency_id=prepared.sender_id,
+        reason=why.reason,
+    )

@@ -1,0 +1,214 @@
+"""Acknowledge (cập nhật trạng thái): a status is recorded, acts on its delivery, and travels back as a document does.
+
+A status is accepted only from an agency that was sent the document (13: only from its issuer), matched on DocumentId,
+else on the folded issuer, date and number/notation (issue A, item 10).  A status about a status is never sent: there
+is no document to match.  Statuses keep arrival order per (document, reporter): they stand in a chain of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from edxml.codes import StatusCode
+from edxml.crashpoints import crash_point, declare
+from edxml.packet import StatusPacket
+from gateway.exchange.advance import Effects, Planned, advance, give_wakes
+from gateway.exchange.answers import first_answers, new_answer
+from gateway.exchange.dispatch import Dispatch, Dispatched, dispatch
+from gateway.exchange.submission import Outcome, Prepared
+from gateway.model.chain import Chain, Link, Reason
+from gateway.model.errors import BadRequest, Refusal
+from gateway.model.events import Event, EventKind
+from gateway.model.instants import as_instant
+from gateway.model.machine import Report, Step, conclude, refuse
+from gateway.model.states import DeliveryState, LinkKind
+from gateway.node import Node
+from gateway.store import deliveries, events, packets, statuses
+from gateway.store.packets import DocumentRow
+
+__all__ = ["acknowledge"]
+
+declare("acknowledge.written", "status rows written, the transaction is still open")
+declare("acknowledge.committed", "the status is ours; its reporter has not been answered")
+
+_RECEIPTS = frozenset(
+    {StatusCode.ARRIVED, StatusCode.ACCEPTED, StatusCode.ASSIGNED, StatusCode.PROCESSING, StatusCode.FINISHED}
+)
+"""Statuses that only somebody who has the document can send: each is a receipt (protocol §4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Matched:
+    """A status with the document it is about, and where it acts."""
+
+    prepared: Prepared
+    status: StatusPacket
+    document: DocumentRow
+
+
+def acknowledge(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
+    """Take a group of status packets; outcomes in their order. Statuses about one document go one after the other.
+
+    Crash points: acknowledge.written, acknowledge.committed.
+    """
+    outcomes: dict[str, Outcome] = {}
+    for prepared in group:
+        outcomes[prepared.packet_id] = _acknowledge_one(node, prepared)
+    return tuple(outcomes[prepared.packet_id] for prepared in group)
+
+
+def _acknowledge_one(node: Node, prepared: Prepared) -> Outcome:
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        repeated = first_answers(connection, [prepared], _idempotency)
+        if repeated:
+            return repeated[prepared.packet_id]
+        matched = _match(connection, prepared)
+        if isinstance(matched, Refusal):
+            packets.drop_claims(connection, [prepared.packet_id])
+            events.append(connection, [_refused_event(prepared, matched)], now)
+            return matched
+        done, effects = _record(connection, node, matched, now)
+        crash_point("acknowledge.written")
+    crash_point("acknowledge.committed")
+    give_wakes(node, effects)
+    give_wakes(node, done.effects)
+    return new_answer(prepared, done.lines.get(prepared.packet_id, ()))
+
+
+def _idempotency(prepared: Prepared) -> str:
+    key = prepared.submission.idempotency_key
+    return f"{prepared.submission.caller.system_id}|{key}" if key else ""
+
+
+# --- matching --------------------------------------------------------------------------------------------------
+
+
+def _match(connection: Connection, prepared: Prepared) -> _Matched | Refusal:
+    """Find the document and check that this reporter may speak about it. Forged and unmatched answer alike."""
+    assert isinstance(prepared.packet, StatusPacket)
+    document = packets.documents_by_key(connection, [prepared.document_key]).get(prepared.document_key)
+    if document is None:
+        candidates = packets.documents_by_notation(connection, [prepared.notation]).get(prepared.notation, [])
+        document = candidates[0] if len(candidates) == 1 else None
+    if document is None:
+        return BadRequest("status.unmatched", document=prepared.document_key.split("|", 1)[-1])
+    if prepared.packet.status_code is StatusCode.TAKE_BACK:
+        if document.issuer_id != prepared.sender_id:
+            return BadRequest("status.unmatched", document=prepared.document_key.split("|", 1)[-1])
+    elif not deliveries.was_sent(connection, document.root, prepared.sender_id):
+        return BadRequest("status.unmatched", document=prepared.document_key.split("|", 1)[-1])
+    return _Matched(prepared, prepared.packet, document)
+
+
+# --- recording -------------------------------------------------------------------------------------------------
+
+
+def _record(connection: Connection, node: Node, matched: _Matched, now: int) -> tuple[Dispatched, Effects]:
+    prepared, status, document = matched.prepared, matched.status, matched.document
+    if status.status_code is StatusCode.TAKE_BACK:
+        return _record_take_back(connection, node, matched, now), Effects()
+    chain = _chain(connection, document.root, prepared.sender_id)
+    plans = _acts(chain, status, node, now)
+    effects = advance(
+        connection, {chain.id: chain}, plans, pace=node.pace, now=now,
+        at=prepared.submission.received_at, actor=prepared.submission.caller.name,
+    )  # fmt: skip
+    about = _subject_of(chain)
+    root = f"status|{document.root}|{prepared.sender_id}"
+    order = _order(replace(prepared, root=root), document, root)
+    done = dispatch(connection, [order], node.pace, now=now)
+    statuses.record(connection, _row(matched, about, now))
+    if about is not None:
+        deliveries.note_status(connection, about.delivery_id, str(status.status_code))
+    events.append(connection, [_recorded_event(matched, about)], now)
+    return done, effects
+
+
+def _record_take_back(connection: Connection, node: Node, matched: _Matched, now: int) -> Dispatched:
+    """Status 13 is a recall for the recipient it names: it joins the document's chain (rule 6)."""
+    order = _order(replace(matched.prepared, kind=LinkKind.RECALL), matched.document, matched.document.root)
+    done = dispatch(connection, [order], node.pace, now=now)
+    statuses.record(connection, _row(matched, None, now))
+    events.append(connection, [_recorded_event(matched, None)], now)
+    return done
+
+
+def _order(prepared: Prepared, document: DocumentRow, root: str) -> Dispatch:
+    """A status leaves the document's row as it is, but for the chain that it joins."""
+    return Dispatch(
+        prepared=prepared, document=replace(document, root=root), document_is_new=False, keeps_document=True
+    )
+
+
+def _chain(connection: Connection, root: str, agency_id: str) -> Chain:
+    found = deliveries.chain_of(connection, root, agency_id)
+    assert found is not None, "was_sent looked at the same rows in this transaction"
+    return deliveries.load_chains(connection, [found])[found]
+
+
+def _subject_of(chain: Chain) -> Link | None:
+    """The link a status speaks about: the newest document that is not withdrawn."""
+    live = [k for k in chain if k.kind is not LinkKind.RECALL and k.state is not DeliveryState.WITHDRAWN]
+    return live[-1] if live else None
+
+
+def _acts(chain: Chain, status: StatusPacket, node: Node, now: int) -> list[Planned]:
+    """What a status does to the delivery: 02 before delivered refuses; any other of the recipient's is a receipt."""
+    link = _subject_of(chain)
+    if link is None:
+        return []
+    step = Step(move=None)
+    if status.status_code is StatusCode.REFUSED:
+        step = refuse(link, "")
+    elif status.status_code in _RECEIPTS and link.may_have_arrived() and link.attempts:
+        report = Report(arrived=True, turn=link.turn, reason=Reason.REPORTED_BY_STATUS)
+        step = replace(conclude(link, report, now, node.pace), end_turn=None)
+    if step.move is None:
+        return []
+    return [Planned(chain_id=chain.id, delivery_id=link.delivery_id, step=step)]
+
+
+def _row(matched: _Matched, about: Link | None, now: int) -> statuses.StatusRow:
+    status, prepared = matched.status, matched.prepared
+    return statuses.StatusRow(
+        packet_id=prepared.packet_id,
+        document_packet_id=matched.document.packet_id if about is None else about.packet_id,
+        document_key=matched.document.key,
+        reporter_id=prepared.sender_id,
+        code=str(status.status_code),
+        description=status.description,
+        reported_at=None if status.timestamp is None else as_instant(status.timestamp),
+        recorded_at=now,
+        by_node=prepared.submission.by_node,
+    )
+
+
+def _recorded_event(matched: _Matched, about: Link | None) -> Event:
+    prepared = matched.prepared
+    timestamp = matched.status.timestamp
+    return Event(
+        kind=EventKind.STATUS_RECORDED,
+        at=prepared.submission.received_at,
+        actor="node" if prepared.submission.by_node else prepared.submission.caller.name,
+        packet_id=matched.document.packet_id if about is None else about.packet_id,
+        delivery_id="" if about is None else about.delivery_id,
+        agency_id=prepared.sender_id,
+        system_id=prepared.submission.caller.system_id,
+        reason=str(matched.status.status_code),
+        reported_at=None if timestamp is None else as_instant(timestamp),
+    )
+
+
+def _refused_event(prepared: Prepared, why: Refusal) -> Event:
+    return Event(
+        kind=EventKind.PACKET_REFUSED,
+        at=prepared.submission.received_at,
+        actor=prepared.submission.caller.name,
+        system_id=prepared.submission.caller.system_id,
+        agency_id=prepared.sender_id,
+        reason=why.reason,
+    )

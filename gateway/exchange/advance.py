@@ -1,0 +1,128 @@
+"""Doing the machine's steps on rows: primary step, what settles after it, one transaction, effects after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from gateway.model.chain import Chain, Move, Reason
+from gateway.model.instants import new_id
+from gateway.model.machine import Pace, Step, settle, with_step
+from gateway.model.states import DeliveryState
+from gateway.node import Node
+from gateway.store import attempts, deliveries, notices, transfers
+
+__all__ = ["Effects", "Planned", "advance", "do_moves", "give_wakes"]
+
+_TOLD = frozenset(
+    {
+        DeliveryState.WITHDRAWN,
+        DeliveryState.EXPIRED,
+        DeliveryState.PARKED,
+        DeliveryState.REFUSED,
+    }
+)
+"""States that the sender is told of by a notice, besides late receipts."""
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a transaction leaves to be done after its commit: wake-ups and metrics. Losing them costs latency only."""
+
+    topics: set[str] = field(default_factory=set)
+    moves: list[Move] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One step to take on one link of a chain that was loaded in this transaction."""
+
+    chain_id: str
+    delivery_id: str
+    step: Step
+    detail: str = ""
+
+
+def advance(
+    connection: Connection,
+    chains: Mapping[str, Chain],
+    planned: Sequence[Planned],
+    *,
+    pace: Pace,
+    now: int,
+    at: int,
+    actor: str,
+) -> Effects:
+    """Take steps and everything that follows from them. Raises StaleMove (run the hop again).
+
+    Steps of one chain are taken in order; each sees the chain as the one before left it.
+    """
+    current = dict(chains)
+    moves: list[Move] = []
+    ends: list[attempts.Ended] = []
+    counts: list[tuple[str, int | None, int | None]] = []
+    for plan in planned:
+        chain = current[plan.chain_id]
+        link = chain.find(plan.delivery_id)
+        step = plan.step
+        if step.end is not None:
+            ends.append(
+                attempts.Ended(delivery_id=link.delivery_id, turn=step.end_turn, end=step.end, detail=plan.detail)
+            )
+        if step.move is not None or step.end is not None:
+            counts.append((link.transfer_id, step.tries, step.permits))
+        if step.move is not None:
+            moves.append(step.move)
+        chain = with_step(chain, link, step, now)
+        following = settle(chain, now, pace)
+        moves += following
+        for move in following:
+            chain = chain.with_link(chain.find(move.delivery_id).moved(move.after))
+        current[plan.chain_id] = chain
+    attempts.end_attempts(connection, ends, now)
+    transfers.set_counts(connection, counts)
+    return do_moves(connection, chains.values(), moves, now=now, at=at, actor=actor)
+
+
+def do_moves(
+    connection: Connection, chains: Iterable[Chain], moves: Sequence[Move], *, now: int, at: int, actor: str
+) -> Effects:
+    """Do moves that were decided already, tell the senders, and say what to do after the commit."""
+    if not moves:
+        return Effects()
+    deliveries.apply(connection, moves, now=now, at=at, actor=actor)
+    _tell_senders(connection, moves, chains, now)
+    return _effects(connection, moves)
+
+
+def _tell_senders(connection: Connection, moves: Iterable[Move], chains: Iterable[Chain], now: int) -> None:
+    packets = {link.delivery_id: link.packet_id for chain in chains for link in chain}
+    told = [
+        notices.Notice(
+            id=new_id(), delivery_id=move.delivery_id, packet_id=packets[move.delivery_id],
+            code=f"delivery.{move.reason}", at=now,
+        )
+        for move in moves
+        if move.after in _TOLD or move.reason is Reason.LATE_RECEIPT
+    ]  # fmt: skip
+    notices.tell(connection, told)
+
+
+def _effects(connection: Connection, moves: Sequence[Move]) -> Effects:
+    effects = Effects(moves=list(moves))
+    listed = [move.delivery_id for move in moves if move.after is DeliveryState.AVAILABLE]
+    if listed:
+        effects.topics |= {f"inbox:{agency}" for agency in deliveries.agencies_of(connection, listed)}
+    if any(move.after is DeliveryState.READY for move in moves):
+        effects.topics.add("relay")
+    return effects
+
+
+def give_wakes(node: Node, effects: Effects) -> None:
+    """After the commit: wake long polls and the relay, count the moves."""
+    for topic in effects.topics:
+        node.transport.wake(topic)
+    for move in effects.moves:
+        node.metrics.count_move(move.before, move.after)

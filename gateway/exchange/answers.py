@@ -1,0 +1,101 @@
+"""Answers to senders: the first one, and the same again with today's states (protocol §12)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from gateway.exchange.submission import Answer, Outcome, Prepared
+from gateway.model.errors import Conflict
+from gateway.model.events import Event, EventKind
+from gateway.store import events, packets
+
+__all__ = ["first_answers", "line", "new_answer", "stored_answers"]
+
+
+def first_answers(
+    connection: Connection, members: Sequence[Prepared], idempotency_of: Callable[[Prepared], str]
+) -> dict[str, Outcome]:
+    """Outcomes of members that came before, by packet id of the member; the others now hold their keys.
+
+    A repeated Idempotency-Key with another body is a conflict; the same bytes for the same recipients get the
+    first answer, with or without a key.
+    """
+    keyed = [(idempotency_of(p), p.submission_key, p.packet_id) for p in members if idempotency_of(p)]
+    by_key = packets.claim_idempotency(connection, keyed)
+    conflicts: dict[str, Outcome] = {}
+    for prepared in members:
+        made, _ = by_key.get(idempotency_of(prepared), (prepared.submission_key, ""))
+        if made != prepared.submission_key:
+            conflicts[prepared.packet_id] = Conflict("submission.idempotency_conflict")
+    rest = [p for p in members if p.packet_id not in conflicts]
+    held = packets.claim_submissions(connection, [(p.submission_key, p.packet_id) for p in rest])
+    repeats = {p.packet_id: held[p.submission_key] for p in rest if held[p.submission_key] != p.packet_id}
+    if not repeats:
+        return conflicts
+    stored = stored_answers(connection, set(repeats.values()))
+    by_id = {p.packet_id: p for p in rest}
+    events.append(connection, [_repeated(by_id[i], first) for i, first in repeats.items()], _latest(members))
+    return conflicts | {packet_id: stored[first] for packet_id, first in repeats.items()}
+
+
+def _latest(members: Sequence[Prepared]) -> int:
+    return max(p.submission.received_at for p in members)
+
+
+def _repeated(prepared: Prepared, first: str) -> Event:
+    return Event(
+        kind=EventKind.PACKET_REPEATED,
+        at=prepared.submission.received_at,
+        actor=prepared.submission.caller.name,
+        system_id=prepared.submission.caller.system_id,
+        agency_id=prepared.sender_id,
+        packet_id=first,
+        reason="submission.repeated",
+    )
+
+
+def stored_answers(connection: Connection, packet_ids: set[str]) -> dict[str, Answer]:
+    """The answers of packets accepted before, with today's states."""
+    rows = packets.by_ids(connection, packet_ids)
+    lines = packets.recipients_of(connection, packet_ids)
+    return {
+        packet_id: Answer(
+            packet_id=packet_id,
+            document_id=row.document_id,
+            is_repeat=True,
+            accepted_at=row.accepted_at,
+            recipients=tuple(line(d) for d in lines.get(packet_id, ())),
+        )
+        for packet_id, row in rows.items()
+    }
+
+
+def line(delivery: Any) -> Mapping[str, Any]:
+    """One recipient of an answer, from a delivery's row."""
+    return {
+        "delivery_id": delivery.id,
+        "agency_id": delivery.agency_id,
+        "organ_id": delivery.organ,
+        "state": delivery.state,
+        "reason": delivery.detail or delivery.reason,
+        "leg": delivery.leg,
+        "readdressed_from": delivery.readdressed_from,
+    }
+
+
+def new_answer(prepared: Prepared, lines: Sequence[Mapping[str, Any]]) -> Answer:
+    """The first answer."""
+    packet = prepared.packet
+    document = packet.document_id.text if hasattr(packet, "document_id") else prepared.document_key.split("|", 1)[1]
+    return Answer(
+        packet_id=prepared.packet_id,
+        document_id=document,
+        is_repeat=False,
+        accepted_at=prepared.submission.received_at,
+        recipients=tuple(lines),
+        findings=prepared.findings,
+        repairs=prepared.repairs,
+    )

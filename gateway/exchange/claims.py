@@ -1,0 +1,88 @@
+"""Claims: a worker takes transfers with one conditional update, commits, and reads what it needs to work (rule 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.model.chain import Link
+from gateway.model.states import DeliveryState
+from gateway.node import Node
+from gateway.store import deliveries, packets, transfers
+from gateway.transport.contract import Ticket
+from monitoring.registry import TicketEvent
+
+__all__ = ["Claimed", "claim_group"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A transfer that this worker holds, with its packet's row, its channel and its open members."""
+
+    transfer_id: str
+    turn: int
+    channel_id: str
+    packet: Any
+    links: tuple[Link, ...]
+    chain_ids: frozenset[str]
+    organs: tuple[str, ...]
+    note: Mapping[str, str]
+
+    @property
+    def delivery_ids(self) -> tuple[str, ...]:
+        """The open members."""
+        return tuple(link.delivery_id for link in self.links)
+
+    def emptied(self) -> Claimed:
+        """The same without members: it went back, nothing is left to do."""
+        return replace(self, links=(), chain_ids=frozenset())
+
+
+def claim_group(node: Node, tickets: Sequence[Ticket]) -> list[Claimed]:
+    """Claim what these tickets hint at and commit. What somebody else holds, or moved on, is left out."""
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        ours, members = transfers.claim(
+            connection,
+            [(ticket.transfer_id, ticket.turn) for ticket in tickets],
+            worker=node.worker,
+            lease_until=now + node.pace.lease,
+        )
+        counted = [(row.agency_id, row.book) for row in members]
+        changes = [(a, b, DeliveryState.READY, -1) for a, b in counted]
+        changes += [(a, b, DeliveryState.CLAIMED, 1) for a, b in counted]
+        deliveries.count(connection, changes)
+    node.metrics.count_tickets(TicketEvent.CLAIMED, len(ours))
+    if len(ours) < len(tickets):
+        node.metrics.count_tickets(TicketEvent.LOST, len(tickets) - len(ours))
+    if not ours:
+        return []
+    return _read(node, ours)
+
+
+def _read(node: Node, transfer_ids: Sequence[str]) -> list[Claimed]:
+    with node.store.read() as connection:
+        rows = transfers.rows_of(connection, transfer_ids)
+        members = transfers.members_of(connection, transfer_ids)
+        found = packets.by_ids(connection, {row.packet_id for row in rows})
+        chain_ids = {m.chain_id for group in members.values() for m in group}
+        chains = deliveries.load_chains(connection, chain_ids, lock=False)
+    links = {link.delivery_id: link for chain in chains.values() for link in chain}
+    claimed = []
+    for row in rows:
+        held = [m for m in members.get(row.id, ()) if m.state == DeliveryState.CLAIMED]
+        moved = sorted({m.readdressed_from for m in held if m.readdressed_from})
+        claimed.append(
+            Claimed(
+                transfer_id=row.id,
+                turn=row.turn,
+                channel_id=row.channel_id,
+                packet=found[row.packet_id],
+                links=tuple(links[m.id] for m in held),
+                chain_ids=frozenset(m.chain_id for m in held),
+                organs=tuple(m.organ for m in held),
+                note={"readdressed_from": ", ".join(moved)} if moved else {},
+            )
+        )
+    return claimed

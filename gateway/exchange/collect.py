@@ -1,0 +1,213 @@
+"""Collect (nhận tại hộp đến): the polled side of delivery. The recipient's software lists, fetches, confirms (rule 10).
+
+No ticket is needed: an item is available in the accept commit, broker or no broker.  `fetched` is committed before
+the first byte goes out and counts as claimed; while a response runs, the item is hidden from other polls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from edxml.crashpoints import crash_point, declare
+from gateway.exchange.advance import Effects, Planned, advance, give_wakes
+from gateway.identity import Caller
+from gateway.model.chain import Chain, Link, Move, Reason
+from gateway.model.errors import Conflict, Gone, NotFound, Refusal
+from gateway.model.instants import DAY, HOUR
+from gateway.model.machine import Report, Step, conclude
+from gateway.model.states import AttemptEnd, DeliveryState
+from gateway.node import Node
+from gateway.store import attempts, deliveries, inbox
+from gateway.store.inbox import Item
+
+__all__ = ["Confirm", "Fetch", "Served", "confirm", "end_responses", "fetch", "list_items"]
+
+declare("collect.fetched", "the fetch is written; no byte has gone out")
+declare("collect.confirmed", "the confirmation is written; the recipient has not been answered")
+
+_SERVING = 1 * HOUR
+"""Longest time that one response may run."""
+
+_KEPT = 30 * DAY
+"""How long a confirmed item may still be fetched (rule 10)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """A wish to read one item."""
+
+    caller: Caller
+    delivery_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A fetch that may go on: what to send, and the attempt to end when the response has ended ("" where none)."""
+
+    item: Item
+    attempt_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """What the recipient says of one item: `arrived`, or a transport failure with its reason."""
+
+    caller: Caller
+    delivery_id: str
+    arrived: bool = True
+    reason: str = ""
+
+
+def list_items(node: Node, agency_id: str, limit: int) -> list[Item]:
+    """Up to `limit` items that wait for this agency: urgent first, then those shown least recently, then the oldest.
+
+    A full list is rotated, so that items nobody fetches cannot hide those behind them (rule 10).
+    """
+    with node.store.read() as connection:
+        items = inbox.waiting(connection, agency_id, now=node.store.now(connection), limit=limit)
+    if len(items) == limit:
+        with node.store.write() as connection:
+            inbox.rotate(connection, [item.delivery_id for item in items], node.store.now(connection))
+    return items
+
+
+# --- fetch -----------------------------------------------------------------------------------------------------
+
+
+def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
+    """Begin responses. Each is written down before its first byte; unknown and foreign items answer alike.
+
+    A repeat is another response. Withdrawn and expired items are gone; confirmed ones stay readable for 30 days.
+    Crash points: collect.fetched.
+    """
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        found = inbox.items(connection, {want.delivery_id for want in group})
+        outcomes: list[Served | Refusal] = []
+        begun: list[attempts.Response] = []
+        first: dict[str, Move] = {}
+        for want in group:
+            outcome = _may_serve(found.get(want.delivery_id), want.caller, now)
+            if isinstance(outcome, Item) and outcome.state in _UNCONFIRMED:
+                response = attempts.Response.of(outcome.delivery_id, outcome.transfer_id, outcome.turn, now + _SERVING)
+                begun.append(response)
+                if outcome.state == DeliveryState.AVAILABLE:
+                    first[outcome.delivery_id] = _fetched(outcome)
+                outcomes.append(Served(item=outcome, attempt_id=response.id))
+            else:
+                outcomes.append(Served(item=outcome, attempt_id="") if isinstance(outcome, Item) else outcome)
+        attempts.begin_responses(connection, begun, worker=node.worker, now=now)
+        deliveries.apply(connection, tuple(first.values()), now=now, at=node.now(), actor=group[0].caller.name)
+    crash_point("collect.fetched")
+    give_wakes(node, Effects(moves=list(first.values())))
+    return tuple(outcomes)
+
+
+_UNCONFIRMED = (DeliveryState.AVAILABLE, DeliveryState.FETCHED)
+
+
+def _may_serve(item: Item | None, caller: Caller, now: int) -> Item | Refusal:
+    if item is None or item.agency_id not in caller.agency_ids or not item.is_polled:
+        return NotFound("inbox.unknown_item")
+    if item.state in _UNCONFIRMED:
+        return item
+    if item.state == DeliveryState.DELIVERED and now < item.since + _KEPT:
+        return item
+    if item.state in (DeliveryState.WITHDRAWN, DeliveryState.EXPIRED, DeliveryState.DELIVERED):
+        return Gone("inbox.gone", state=item.state)
+    return NotFound("inbox.unknown_item")
+
+
+def _fetched(item: Item) -> Move:
+    return Move(
+        delivery_id=item.delivery_id,
+        transfer_id=item.transfer_id,
+        before=DeliveryState.AVAILABLE,
+        after=DeliveryState.FETCHED,
+        reason=Reason.FETCHED,
+    )
+
+
+def end_responses(node: Node, attempt_ids: Sequence[str]) -> tuple[None, ...]:
+    """Responses ended, whole or broken off: what they sent may have arrived; others may see it again."""
+    with node.store.write() as connection:
+        attempts.end_responses(connection, attempt_ids, node.store.now(connection))
+    return (None,) * len(attempt_ids)
+
+
+# --- confirm ---------------------------------------------------------------------------------------------------
+
+
+def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refusal, ...]:
+    """Take confirmations: the state that each item has afterwards. Repeats get the same answer.
+
+    Before any fetch a confirmation is refused; a late one of a fetched item is always taken (rule 10).  A transport
+    failure parks the item and tells the sender.
+    Crash points: collect.confirmed.
+    """
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        found = inbox.items(connection, {said.delivery_id for said in group})
+        mine = {d: i for d, i in found.items() if i.is_polled}
+        chains = deliveries.load_chains(connection, {item.chain_id for item in mine.values()})
+        outcomes, planned = _decide_all(node, group, mine, chains, now)
+        effects = _take(connection, node, chains, planned, now, group[0].caller.name)
+    crash_point("collect.confirmed")
+    give_wakes(node, effects)
+    return tuple(outcomes)
+
+
+def _decide_all(
+    node: Node, group: Sequence[Confirm], found: Mapping[str, Item], chains: Mapping[str, Chain], now: int
+) -> tuple[list[DeliveryState | Refusal], list[Planned]]:
+    outcomes: list[DeliveryState | Refusal] = []
+    planned: list[Planned] = []
+    seen: set[str] = set()
+    for said in group:
+        item = found.get(said.delivery_id)
+        if item is None or item.agency_id not in said.caller.agency_ids:
+            outcomes.append(NotFound("inbox.unknown_item"))
+            continue
+        link = chains[item.chain_id].find(item.delivery_id)
+        decided = _decide(node, said, link, now)
+        if isinstance(decided, Refusal):
+            outcomes.append(decided)
+            continue
+        outcomes.append(link.state if decided.move is None else decided.move.after)
+        if said.delivery_id not in seen and decided.move is not None:
+            seen.add(said.delivery_id)
+            planned.append(
+                Planned(chain_id=item.chain_id, delivery_id=item.delivery_id, step=decided, detail=said.reason[:200])
+            )
+    return outcomes, planned
+
+
+def _decide(node: Node, said: Confirm, link: Link, now: int) -> Step | Refusal:
+    if link.state in (DeliveryState.DELIVERED, DeliveryState.REFUSED):
+        return Step(move=None)
+    if not link.attempts:
+        if link.state in (DeliveryState.WITHDRAWN, DeliveryState.EXPIRED):
+            return Gone("inbox.gone", state=link.state)
+        return Conflict("inbox.not_fetched")
+    if said.arrived:
+        report = Report(arrived=True, turn=link.turn, reason=Reason.CONFIRMED)
+        return replace(conclude(link, report, now, node.pace), end_turn=None)
+    if link.state is not DeliveryState.FETCHED:
+        return Conflict("inbox.not_fetched")
+    move = Move(
+        delivery_id=link.delivery_id,
+        transfer_id=link.transfer_id,
+        before=link.state,
+        after=DeliveryState.PARKED,
+        reason=Reason.RECIPIENT_FAILED,
+    )
+    return Step(move=move, end=AttemptEnd.UNKNOWN)
+
+
+def _take(
+    connection: Connection, node: Node, chains: Mapping[str, Chain], planned: Sequence[Planned], now: int, actor: str
+) -> Effects:
+    return advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=actor)

@@ -1,0 +1,294 @@
+"""Dispatch (phân luồng): one Delivery per recipient and one Transfer per next hop, in the transaction of accept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from edxml.packet import Packet
+from gateway.exchange.advance import Effects, do_moves
+from gateway.exchange.answers import stored_answers
+from gateway.exchange.rows import book_of, packet_row
+from gateway.exchange.submission import Answer, Prepared
+from gateway.model.chain import Chain, Link, Move, SinkSureness
+from gateway.model.errors import Conflict, Refusal
+from gateway.model.events import Event, EventKind
+from gateway.model.instants import new_id
+from gateway.model.machine import Pace, admit
+from gateway.model.states import DeliveryState, LinkKind, TransferState
+from gateway.store import deliveries, events, packets, transfers
+from gateway.store.deliveries import NewDelivery
+from gateway.store.packets import DocumentRow, NewPacket
+from gateway.store.transfers import NewTransfer
+from routing.plan import Leg, RouteProblem
+
+__all__ = ["ChannelFacts", "Dispatch", "Dispatched", "dispatch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelFacts:
+    """What the machine must know of a leg's channel."""
+
+    is_polled: bool
+    sink: SinkSureness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """One packet to write with its deliveries; the document row as it will be."""
+
+    prepared: Prepared
+    document: DocumentRow
+    document_is_new: bool
+    may_repeat: bool = False
+    is_revision: bool = False
+    keeps_document: bool = False  #: a status changes nothing of its document
+
+
+@dataclass(slots=True)
+class Dispatched:
+    """What was written: lines of the answers, repeats, refusals, effects."""
+
+    lines: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    repeats: dict[str, Answer] = field(default_factory=dict)
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    effects: Effects = field(default_factory=Effects)
+
+
+@dataclass(slots=True)
+class _Rows:
+    packets: list[NewPacket] = field(default_factory=list)
+    deliveries: list[NewDelivery] = field(default_factory=list)
+    transfers: list[NewTransfer] = field(default_factory=list)
+    documents: tuple[list[DocumentRow], list[DocumentRow]] = field(default_factory=lambda: ([], []))
+    moves: list[Move] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+
+def dispatch(connection: Connection, orders: Sequence[Dispatch], pace: Pace, *, now: int) -> Dispatched:
+    """Write packets, deliveries, transfers and events of orders that touch different documents.
+
+    A recipient that has the same packet already gets nothing new; where that is all of them, the first answer goes
+    back.  A revision is refused (`document.conflict`) unless every recipient refused or could not be reached.
+    """
+    done = Dispatched()
+    if not orders:
+        return done
+    facts = _channel_facts(connection, orders)
+    chains = _open_chains(connection, orders)
+    rows = _Rows()
+    for order in orders:
+        _dispatch_one(connection, order, facts, chains, rows, done, pace, now)
+    packets.insert_new(connection, rows.packets)
+    packets.save_documents(connection, *rows.documents)
+    transfers.insert_new(connection, rows.transfers)
+    events.append(connection, rows.events, now)
+    actor = orders[0].prepared.submission.caller.name
+    at = orders[0].prepared.submission.received_at
+    deliveries.insert_new(connection, rows.deliveries, now=now, at=at, actor=actor)
+    done.effects = do_moves(connection, chains.values(), rows.moves, now=now, at=at, actor=actor)
+    for delivery in rows.deliveries:
+        if delivery.link.state is DeliveryState.AVAILABLE:
+            done.effects.topics.add(f"inbox:{delivery.agency_id}")
+        elif delivery.link.state is DeliveryState.READY:
+            done.effects.topics.add("relay")
+    return done
+
+
+def _channel_facts(connection: Connection, orders: Sequence[Dispatch]) -> dict[str, ChannelFacts]:
+    wanted = {leg.channel_id for order in orders for leg in order.prepared.plan.legs}
+    return {
+        channel_id: ChannelFacts(is_polled=is_polled, sink=SinkSureness(sink))
+        for channel_id, is_polled, sink in transfers.channel_facts(connection, wanted)
+    }
+
+
+def _open_chains(connection: Connection, orders: Sequence[Dispatch]) -> dict[tuple[str, str], Chain]:
+    """Lock and load the chain of each (document, recipient), making those that are missing, in sorted order."""
+    wanted = sorted({(o.document.root, leg.agency_id) for o in orders for leg in o.prepared.plan.legs})
+    ids = deliveries.ensure_chains(connection, [(new_id(), root, agency) for root, agency in wanted])
+    brand_new = {o.document.root for o in orders if o.document_is_new and o.document.root == o.document.key}
+    old = [ids[pair] for pair in wanted if pair[0] not in brand_new]
+    loaded = deliveries.load_chains(connection, old)
+    return {pair: loaded.get(ids[pair], Chain(ids[pair], ())) for pair in wanted}
+
+
+def _dispatch_one(
+    connection: Connection,
+    order: Dispatch,
+    facts: Mapping[str, ChannelFacts],
+    chains: Mapping[tuple[str, str], Chain],
+    rows: _Rows,
+    done: Dispatched,
+    pace: Pace,
+    now: int,
+) -> None:
+    prepared = order.prepared
+    legs = list(prepared.plan.legs)
+    if order.may_repeat:
+        same = packets.packets_like(connection, order.document.root, prepared.fingerprint)
+        legs = [leg for leg in legs if not _has_any(chains[order.document.root, leg.agency_id], same)]
+        if not legs:
+            done.repeats[prepared.packet_id] = stored_answers(connection, {order.document.packet_id})[
+                order.document.packet_id
+            ]
+            return
+    if order.is_revision and not all(_may_get_revision(chains[order.document.root, leg.agency_id]) for leg in legs):
+        done.refused[prepared.packet_id] = Conflict("document.conflict", document=order.document.key.split("|", 1)[1])
+        return
+    rows.packets.append(packet_row(prepared, order.document.root, now))
+    if not order.keeps_document:
+        rows.documents[0 if order.document_is_new else 1].append(order.document)
+    rows.events.append(_accepted_event(prepared))
+    added = _plan_links(order, legs, facts, chains, pace, now)
+    written = added.deliveries + _undeliverable(order, prepared.plan.problems)
+    rows.deliveries += written
+    rows.transfers += added.transfers
+    rows.moves += added.moves
+    done.lines[prepared.packet_id] = [_line(delivery) for delivery in written]
+
+
+def _has_any(chain: Chain, packet_ids: frozenset[str]) -> bool:
+    return any(link.packet_id in packet_ids for link in chain)
+
+
+def _may_get_revision(chain: Chain) -> bool:
+    """A recipient who refused, or could not be reached, gets the new revision; one who never had it gets it too."""
+    unreached = (DeliveryState.REFUSED, DeliveryState.UNDELIVERABLE, DeliveryState.EXPIRED)
+    return all(link.state in unreached for link in chain)
+
+
+def _plan_links(
+    order: Dispatch,
+    legs: Sequence[Leg],
+    facts: Mapping[str, ChannelFacts],
+    chains: Mapping[tuple[str, str], Chain],
+    pace: Pace,
+    now: int,
+) -> _Rows:
+    """One link per leg, admitted to its chain; recipients share a transfer only while their predecessors share one."""
+    rows = _Rows()
+    shared: dict[tuple[str, str, str], list[tuple[Leg, Chain, Link, str]]] = {}
+    for leg in legs:
+        chain = chains[order.document.root, leg.agency_id]
+        link = _link(order.prepared, leg, facts[leg.channel_id], now)
+        chain = Chain(chain.id, (*chain.links, link))
+        own, *others = admit(chain, link, now, pace)
+        rows.moves += others
+        before = chain.links[-2].transfer_id if len(chain.links) > 1 else ""
+        alone = leg.agency_id if facts[leg.channel_id].is_polled else ""
+        group = (leg.channel_id, str(own.after), before + alone)
+        shared.setdefault(group, []).append((leg, chain, link.moved(own.after), str(own.reason)))
+    for (channel_id, state, _), members in shared.items():
+        transfer_id = new_id()
+        for leg, chain, link, reason in members:
+            rows.deliveries.append(
+                NewDelivery(
+                    link=replace(link, transfer_id=transfer_id),
+                    chain_id=chain.id,
+                    position=len(chain.links),
+                    agency_id=leg.agency_id,
+                    organ=leg.organ_ids[0],
+                    book=book_of(order.prepared),
+                    reason=reason,
+                    leg=str(leg.reason),
+                    is_urgent=order.prepared.packet.is_urgent if isinstance(order.prepared.packet, Packet) else False,
+                    readdressed_from=leg.readdressed_from or "",
+                )
+            )
+        rows.transfers.append(
+            _transfer(order.prepared, transfer_id, channel_id, DeliveryState(state), len(members), now)
+        )
+    return rows
+
+
+def _link(prepared: Prepared, leg: Leg, channel: ChannelFacts, now: int) -> Link:
+    kind = LinkKind.RECALL if leg.agency_id in prepared.removed else prepared.kind
+    return Link(
+        delivery_id=new_id(),
+        transfer_id="",
+        packet_id=prepared.packet_id,
+        kind=kind,
+        state=DeliveryState.WAITING,
+        accepted_at=now,
+        is_polled=channel.is_polled,
+        sink=channel.sink,
+        adds_recipient=leg.agency_id in prepared.added,
+    )
+
+
+_TRANSFER_STATES = {
+    DeliveryState.WAITING: TransferState.WAITING,
+    DeliveryState.READY: TransferState.READY,
+    DeliveryState.AVAILABLE: TransferState.AVAILABLE,
+    DeliveryState.PARKED: TransferState.PARKED,
+    DeliveryState.WITHDRAWN: TransferState.CLOSED,
+}
+
+
+def _transfer(
+    prepared: Prepared, transfer_id: str, channel_id: str, state: DeliveryState, members: int, now: int
+) -> NewTransfer:
+    return NewTransfer(
+        id=transfer_id,
+        packet_id=prepared.packet_id,
+        channel_id=channel_id,
+        state=_TRANSFER_STATES[state],
+        members=0 if state.is_final else members,
+        due_at=now if state is DeliveryState.READY else None,
+        is_urgent=isinstance(prepared.packet, Packet) and prepared.packet.is_urgent,
+        size=prepared.submission.size,
+    )
+
+
+def _undeliverable(order: Dispatch, problems: Sequence[RouteProblem]) -> list[NewDelivery]:
+    """`recipients=some`: whom nobody can reach becomes a final row in the answer and in the account."""
+    made = []
+    for problem in problems:
+        delivery_id = new_id()
+        link = Link(
+            delivery_id=delivery_id, transfer_id="", packet_id=order.prepared.packet_id, kind=order.prepared.kind,
+            state=DeliveryState.UNDELIVERABLE, accepted_at=order.prepared.submission.received_at,
+        )  # fmt: skip
+        made.append(
+            NewDelivery(
+                link=link,
+                chain_id=delivery_id,
+                position=1,
+                agency_id=problem.agency_id or "",
+                organ=problem.organ_id[:80],
+                book=book_of(order.prepared),
+                reason=str(problem.code),
+                leg="none",
+            )
+        )
+    return made
+
+
+def _line(delivery: NewDelivery) -> Mapping[str, Any]:
+    return {
+        "delivery_id": delivery.link.delivery_id,
+        "agency_id": delivery.agency_id,
+        "organ_id": delivery.organ,
+        "state": str(delivery.link.state),
+        "reason": delivery.reason,
+        "leg": delivery.leg,
+        "readdressed_from": delivery.readdressed_from,
+    }
+
+
+def _accepted_event(prepared: Prepared) -> Event:
+    return Event(
+        kind=EventKind.PACKET_ACCEPTED,
+        at=prepared.submission.received_at,
+        actor=prepared.submission.caller.name,
+        book=book_of(prepared),
+        packet_id=prepared.packet_id,
+        agency_id=prepared.sender_id,
+        system_id=prepared.submission.caller.system_id,
+        state_after="accepted",
+        reason=str(prepared.kind),
+    )

@@ -1,0 +1,228 @@
+"""Looking at a packet before anything is kept: read, rules, secrecy, sender, route; then blob and seal.
+
+`examine` keeps nothing: `/v1/packets/check` and `truc packet check` end here.  `prepare` goes on to what must be
+durable before the transaction.  Both run in the submitter's own thread, many at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from edxml.codes import StatusCode
+from edxml.digests import fingerprint
+from edxml.findings import Finding, Place
+from edxml.ids import OrganId, fold_code, notation_key
+from edxml.packet import Organization, Packet, StatusPacket
+from edxml.read import read
+from edxml.seal import SealStatement, make_seal
+from edxml.validate import validate
+from gateway.exchange.submission import Examined, PacketRefusal, Prepared, Submission
+from gateway.identity import Caller
+from gateway.model.errors import Forbidden
+from gateway.model.instants import as_datetime, new_id
+from gateway.model.states import LinkKind
+from gateway.node import Node
+from routing.directory import Directory
+from routing.plan import Address, RecipientsMode, RoutePlan, plan_route
+
+__all__ = ["examine", "prepare"]
+
+
+def examine(
+    node: Node,
+    path: Path,
+    *,
+    mode: RecipientsMode = RecipientsMode.ALL,
+    only: tuple[str, ...] = (),
+) -> Examined:
+    """Read the packet at `path` and find everything that is wrong with it and where it would go. Keeps nothing."""
+    with path.open("rb") as body:
+        result = read(body, limits=node.limits)
+    packet = result.packet
+    if packet is None or result.is_secret:
+        return Examined(result=result, findings=result.findings, plan=None)
+    findings = [*result.findings, *validate(packet, today=node.today())]
+    snapshot = node.channels.snapshot()
+    sender = _find_sender(node, packet, findings)
+    addresses = _addresses(packet, only, findings)
+    status = isinstance(packet, StatusPacket)
+    plan = plan_route(
+        snapshot.directory,
+        addresses,
+        on=node.today(),
+        reach=snapshot.reach,
+        mode=RecipientsMode.SOME if status else mode,
+        sender_agency_id=sender,
+    )
+    findings += plan.findings()
+    said = "" if isinstance(packet, StatusPacket) else fingerprint(packet)
+    return Examined(result=result, findings=tuple(findings), plan=plan, sender_id=sender or "", fingerprint=said)
+
+
+def _find_sender(node: Node, packet: Packet | StatusPacket, findings: list[Finding]) -> str | None:
+    organ = packet.sender.organ_id
+    agency = None if organ is None else node.channels.snapshot().directory.find(organ, node.today())
+    if agency is None:
+        place = Place(path="edXML/…/MessageHeader/From/OrganId")
+        findings.append(Finding(code="route.unknown_sender", place=place, params={"organ": packet.sender.raw_organ_id}))
+        return None
+    return agency.id
+
+
+def _addresses(packet: Packet | StatusPacket, only: tuple[str, ...], findings: list[Finding]) -> list[Address]:
+    """The addresses to route, with their places; `only` picks some of the packet's own (protocol §12)."""
+    if isinstance(packet, StatusPacket):
+        return [Address(organ_id=_written(packet.response_for.organ_id, packet.response_for.raw_organ_id), position=1)]
+    written = [_address(to) for to in packet.recipients]
+    removed = [change.organ_id.text for change in packet.receiver_changes if not change.added]
+    known = {fold_code(organ) for organ in written}
+    written += [organ for organ in removed if fold_code(organ) not in known]
+    if only:
+        wanted = {fold_code(organ) for organ in only}
+        for organ in only:
+            if fold_code(organ) not in {fold_code(w) for w in written}:
+                findings.append(Finding(code="route.not_in_packet", params={"organ": organ[:80]}))
+        return [
+            Address(organ_id=organ, position=place)
+            for place, organ in enumerate(written, 1)
+            if fold_code(organ) in wanted
+        ]
+    return [Address(organ_id=organ, position=place) for place, organ in enumerate(written, 1)]
+
+
+def _address(organization: Organization) -> str:
+    return _written(organization.organ_id, organization.raw_organ_id)
+
+
+def _written(organ: OrganId | None, raw: str) -> str:
+    return raw if organ is None else organ.text
+
+
+def prepare(node: Node, submission: Submission) -> Prepared:
+    """Examine, then make the blob durable and the seal. Raises PacketRefusal, Forbidden, DiskReserve.
+
+    On any refusal the spooled body is deleted; after a crash the next start deletes it.
+    Crash points: those of blob.put.
+    """
+    try:
+        return _prepare(node, submission)
+    finally:
+        submission.spooled.unlink(missing_ok=True)
+
+
+def _prepare(node: Node, submission: Submission) -> Prepared:
+    examined = examine(node, submission.spooled, mode=submission.mode, only=submission.only)
+    result = examined.result
+    if result.is_secret:
+        raise PacketRefusal(result.findings, is_secret=True)
+    _require_sender(submission.caller, examined)
+    if examined.is_refused or result.packet is None or examined.plan is None:
+        raise PacketRefusal(examined.findings)
+    packet_id = new_id()
+    repairs = tuple(repair.name for repair in result.repairs)
+    prepared = _prepared(node, submission, examined, result.packet, examined.plan, packet_id, repairs)
+    node.store.blobs.check_reserve(submission.size)
+    node.store.blobs.put(submission.spooled, submission.digest)
+    node.metrics.count_repairs(repairs)
+    return prepared
+
+
+def _require_sender(caller: Caller, examined: Examined) -> None:
+    if examined.sender_id and examined.sender_id not in caller.agency_ids:
+        raise Forbidden("identity.foreign_sender")
+
+
+_KINDS = {
+    "new": LinkKind.NEW,
+    "recall": LinkKind.RECALL,
+    "update": LinkKind.UPDATE,
+    "replacement": LinkKind.REPLACEMENT,
+}
+
+
+def _prepared(
+    node: Node,
+    submission: Submission,
+    examined: Examined,
+    packet: Packet | StatusPacket,
+    plan: RoutePlan,
+    packet_id: str,
+    repairs: tuple[str, ...],
+) -> Prepared:
+    directory = node.channels.snapshot().directory
+    seal = make_seal(_statement(node, submission, examined, packet, packet_id, repairs), node.seal_key)
+    common = {
+        "submission": submission, "packet_id": packet_id, "packet": packet, "plan": plan, "seal": seal,
+        "findings": examined.findings, "sender_id": examined.sender_id, "fingerprint": examined.fingerprint,
+        "wire_digest": examined.result.wire_digest, "repairs": repairs,
+    }  # fmt: skip
+    if isinstance(packet, StatusPacket):
+        return Prepared(kind=LinkKind.STATUS, **_status_keys(node, packet, examined.sender_id), **common)  # type: ignore[arg-type]
+    own = f"{examined.sender_id}|{packet.document_id.folded}"
+    target = f"{examined.sender_id}|{packet.target_document_id.folded}"
+    replaced = [f"{examined.sender_id}|{r.document_id.folded}" for r in packet.replacements]
+    kind = _KINDS[packet.business_kind]
+    key = own if kind in (LinkKind.NEW, LinkKind.REPLACEMENT) else target
+    return Prepared(
+        kind=kind,
+        document_key=key,
+        root=replaced[0] if kind is LinkKind.REPLACEMENT and replaced else key,
+        notation=_notation(examined.sender_id, packet),
+        removed=_agencies(node, directory, [c.organ_id for c in packet.receiver_changes if not c.added]),
+        added=_agencies(node, directory, [c.organ_id for c in packet.receiver_changes if c.added]),
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def _notation(issuer_id: str, packet: Packet) -> str:
+    code = f"{packet.code_number}/{packet.code_notation}"
+    key = notation_key(OrganId.parse("X"), packet.promulgation_date, code)
+    return f"{issuer_id}{key[1:]}"
+
+
+def _status_keys(node: Node, packet: StatusPacket, sender_id: str) -> dict[str, str]:
+    """Keys by which the document of a status is found: its issuer is the addressee, but for 13 the reporter."""
+    about = packet.response_for
+    if packet.status_code is StatusCode.TAKE_BACK:
+        issuer = sender_id
+    else:
+        found = None
+        if about.organ_id is not None:
+            found = node.channels.snapshot().directory.find(about.organ_id, node.today())
+        issuer = "" if found is None else found.id
+    folded = "" if about.document_id is None else about.document_id.folded
+    key = notation_key(OrganId.parse("X"), about.promulgation_date, about.code)
+    return {"document_key": f"{issuer}|{folded}", "root": "", "notation": f"{issuer}{key[1:]}"}
+
+
+def _agencies(node: Node, directory: Directory, organs: Iterable[OrganId]) -> frozenset[str]:
+    found = (directory.find(organ, node.today()) for organ in organs)
+    return frozenset(agency.id for agency in found if agency is not None)
+
+
+def _statement(
+    node: Node,
+    submission: Submission,
+    examined: Examined,
+    packet: Packet | StatusPacket,
+    packet_id: str,
+    repairs: tuple[str, ...],
+) -> SealStatement:
+    attachments = () if isinstance(packet, StatusPacket) else packet.attachments
+    recipients = (
+        (_written(packet.response_for.organ_id, packet.response_for.raw_organ_id),)
+        if isinstance(packet, StatusPacket)
+        else tuple(_address(to) for to in packet.recipients)
+    )
+    return SealStatement(
+        node=node.name,
+        packet_id=packet_id,
+        packet_digest=submission.digest,
+        size=submission.size,
+        attachments=tuple((a.digest, a.length) for a in attachments),
+        sender=_address(packet.sender),
+        recipients=recipients,
+        accepted_at=as_datetime(submission.received_at),
+        repairs=repairs,
+    )

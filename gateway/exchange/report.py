@@ -1,0 +1,114 @@
+"""Statuses that the node reports for agencies whose software cannot speak them: 01 on hand-over, 02 from a refusal.
+
+The status is a real edXML packet, built from the document's row with times that never change, so that building it
+again gives the same bytes: a crash between the status and the note that it was sent ends in a repeat, not in a second
+status (protocol §12).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+
+from edxml.codes import StatusCode
+from edxml.crashpoints import crash_point, declare
+from edxml.ids import DocumentId, DocumentIdMalformed, OrganId, OrganIdMalformed
+from edxml.packet import Organization, ResponseFor, StatusPacket
+from edxml.write import write_status
+from gateway.exchange.acknowledge import acknowledge
+from gateway.exchange.examine import prepare
+from gateway.exchange.submission import Outcome, Submission
+from gateway.identity import Caller
+from gateway.model.errors import GatewayError, NotFound
+from gateway.model.instants import as_datetime
+from gateway.node import Node
+from gateway.store import reports
+from gateway.store.reports import Owed
+
+__all__ = ["refuse_for", "report_once", "report_status"]
+
+declare("report.acknowledged", "the node's status is ours; the delivery still says that it owes one")
+
+_TEXTS = {
+    StatusCode.ARRIVED: "Trục liên thông báo thay đơn vị nhận: văn bản đã đến",
+    StatusCode.REFUSED: "Từ chối tiếp nhận: ",
+}
+
+
+def report_once(node: Node, limit: int = 100) -> int:
+    """Send the statuses that deliveries owe; how many. Crash points: report.acknowledged."""
+    with node.store.read() as connection:
+        owing = reports.owing(connection, limit)
+    for owed in owing:
+        outcome = report_status(node, owed, StatusCode(owed.owes), _TEXTS[StatusCode.ARRIVED])
+        crash_point("report.acknowledged")
+        with node.store.write() as connection:
+            reports.paid(connection, owed.delivery_id)
+            if isinstance(outcome, GatewayError):
+                reports.note_failure(connection, owed, outcome.code, node.store.now(connection), node.worker)
+    return len(owing)
+
+
+def refuse_for(node: Node, delivery_id: str, agency_ids: frozenset[str], reason: str) -> Outcome:
+    """An agency refuses what was delivered or listed under `delivery_id`: status 02 with its reason goes to the sender.
+
+    Before delivered it ends refused; later it is a business status only.  Unknown and foreign ids answer alike.
+    """
+    with node.store.read() as connection:
+        owed = reports.of_delivery(connection, delivery_id)
+    if owed is None or owed.agency_id not in agency_ids:
+        return NotFound("inbox.unknown_item")
+    return report_status(node, owed, StatusCode.REFUSED, _TEXTS[StatusCode.REFUSED] + reason[:1000])
+
+
+def report_status(node: Node, owed: Owed, code: StatusCode, description: str) -> Outcome:
+    """Build one status for an agency and take it in like anybody's. A repeat gets the first answer."""
+    status = _status(node, owed, code, description)
+    body = BytesIO()
+    write_status(status, body)
+    spooled = node.store.blobs.spool()
+    spooled.write_bytes(body.getvalue())
+    caller = Caller(
+        system_id=f"node:{node.name}", name="node", agency_ids=frozenset({owed.agency_id}), is_operator=False
+    )
+    submission = Submission(
+        caller=caller,
+        spooled=spooled,
+        digest=hashlib.sha256(body.getvalue()).hexdigest(),
+        size=len(body.getvalue()),
+        received_at=node.now(),
+        by_node=True,
+    )
+    return acknowledge(node, [prepare(node, submission)])[0]
+
+
+def _status(node: Node, owed: Owed, code: StatusCode, description: str) -> StatusPacket:
+    agency = node.channels.snapshot().directory.by_id(owed.agency_id)
+    name = owed.agency_id if agency is None else agency.name_on(node.today())
+    return StatusPacket(
+        sender=Organization(organ_id=OrganId.parse(owed.organ), raw_organ_id=owed.organ, name=name),
+        response_for=ResponseFor(
+            organ_id=_organ(owed.sender_organ),
+            raw_organ_id=owed.sender_organ,
+            code=owed.notation,
+            promulgation_date=None,
+            document_id=_document(owed.document_id),
+        ),
+        status_code=code,
+        description=description,
+        timestamp=as_datetime(owed.since // 1_000_000 * 1_000_000),
+    )
+
+
+def _organ(text: str) -> OrganId | None:
+    try:
+        return OrganId.parse(text)
+    except OrganIdMalformed:
+        return None
+
+
+def _document(text: str) -> DocumentId | None:
+    try:
+        return DocumentId(text)
+    except DocumentIdMalformed:
+        return None

@@ -1,0 +1,77 @@
+"""What time does by itself: dead leases return, limits close, recalls stop waiting (rules 3, 6, 7, 8, 10).
+
+Each function does one bounded batch in one transaction and says how many deliveries it moved; the periodic worker
+calls them until nothing is left.  All compare with the store's clock, and none runs while the clock is distrusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from edxml.crashpoints import crash_point, declare
+from gateway.exchange.advance import Planned, advance, give_wakes
+from gateway.model.chain import Chain, Link
+from gateway.model.machine import Step, expire, reclaim
+from gateway.node import Node
+from gateway.store import deliveries, due
+from monitoring.registry import SweepFind
+
+__all__ = ["expire_once", "reclaim_once", "settle_once", "sweep_once"]
+
+declare("sweep.committed", "time's own moves are written")
+
+_BATCH = 200
+
+Decide = Callable[[Chain, Link, int], Step]
+
+
+def sweep_once(node: Node) -> int:
+    """One batch of each kind; how many deliveries moved. Crash points: sweep.committed."""
+    return reclaim_once(node) + settle_once(node) + expire_once(node)
+
+
+def reclaim_once(node: Node) -> int:
+    """Claims whose lease ran out go back to ready, or park when their workers died too often (rules 3, 8)."""
+    moved = _move(node, due.dead_leases, lambda _chain, link, now: reclaim(link, now, node.pace))
+    if moved:
+        node.metrics.count_sweep(SweepFind.DEAD_LEASE, moved)
+    return moved
+
+
+def settle_once(node: Node) -> int:
+    """Recalls that waited for a document that never came look again under the lock, then go on (rule 6).
+
+    Also links whose doubt became certain only by time: an open attempt that is now unsure.
+    """
+    return _move(node, due.waiting_heads, lambda _chain, _link, _now: Step(move=None))
+
+
+def expire_once(node: Node) -> int:
+    """Heads past their time limit close, and fetched items whose recall has waited long enough (rules 7, 10)."""
+    limit = node.pace.time_limit
+    found = partial(due.past_limit, limit=limit)
+    moved = _move(node, found, lambda chain, link, now: expire(chain, link, now, node.pace))
+    return moved + _move(node, due.fetched_under_recall, lambda chain, link, now: expire(chain, link, now, node.pace))
+
+
+def _move(node: Node, find: Callable[..., Sequence[tuple[str, str]]], decide: Decide) -> int:
+    with node.store.read() as connection:
+        if not find(connection, now=node.store.now(connection), most=_BATCH):
+            return 0
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        found = find(connection, now=now, most=_BATCH)
+        chains = deliveries.load_chains(connection, {chain_id for _, chain_id in found})
+        planned = [
+            Planned(
+                chain_id=chain_id,
+                delivery_id=delivery_id,
+                step=decide(chains[chain_id], chains[chain_id].find(delivery_id), now),
+            )
+            for delivery_id, chain_id in found
+        ]
+        effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
+    crash_point("sweep.committed")
+    give_wakes(node, effects)
+    return len(effects.moves)

@@ -1,0 +1,89 @@
+"""What time has made due: (delivery, chain) pairs, oldest first, by partial indexes on open states."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Select, bindparam, exists, select
+
+from gateway.model.states import DeliveryState, LinkKind, TransferState
+from gateway.store.schema import attempts, deliveries, transfers
+
+__all__ = ["dead_leases", "fetched_under_recall", "past_limit", "waiting_heads"]
+
+_PAIR = (deliveries.c.id, deliveries.c.chain_id)
+
+_DEAD = (
+    select(*_PAIR)
+    .select_from(transfers.join(deliveries, deliveries.c.transfer_id == transfers.c.id))
+    .where(
+        transfers.c.state == TransferState.CLAIMED,
+        transfers.c.lease_until < bindparam("now"),
+        deliveries.c.state == DeliveryState.CLAIMED,
+    )
+    .order_by(transfers.c.lease_until)
+    .limit(bindparam("most"))
+)
+_WAITING = (
+    select(*_PAIR)
+    .where(deliveries.c.state == DeliveryState.WAITING, deliveries.c.kind == LinkKind.RECALL)
+    .order_by(deliveries.c.accepted_at, deliveries.c.id)
+    .limit(bindparam("most"))
+)
+_PAST = (
+    select(*_PAIR)
+    .where(
+        deliveries.c.state.in_(
+            [
+                DeliveryState.READY,
+                DeliveryState.AVAILABLE,
+                DeliveryState.FETCHED,
+                DeliveryState.HANDED_OVER,
+                DeliveryState.PARKED,
+            ]
+        ),
+        deliveries.c.head_since <= bindparam("since"),
+        ~exists().where(
+            attempts.c.delivery_id == deliveries.c.id,
+            attempts.c.outcome.is_(None),
+            attempts.c.over_by > bindparam("now"),
+        ),
+    )
+    .order_by(deliveries.c.head_since)
+    .limit(bindparam("most"))
+)
+_recalls = deliveries.alias("recalls")
+_FETCHED = (
+    select(*_PAIR)
+    .select_from(_recalls.join(deliveries, deliveries.c.chain_id == _recalls.c.chain_id))
+    .where(
+        _recalls.c.state == DeliveryState.WAITING,
+        _recalls.c.kind == LinkKind.RECALL,
+        deliveries.c.position < _recalls.c.position,
+        deliveries.c.state.in_([DeliveryState.FETCHED, DeliveryState.AVAILABLE]),
+    )
+    .order_by(_recalls.c.accepted_at)
+    .limit(bindparam("most"))
+)
+
+
+def _pairs(connection: Connection, statement: Select[str, str], **values: int) -> list[tuple[str, str]]:
+    return [(row.id, row.chain_id) for row in connection.execute(statement, values)]
+
+
+def dead_leases(connection: Connection, *, now: int, most: int) -> list[tuple[str, str]]:
+    """Claims whose lease ran out."""
+    return _pairs(connection, _DEAD, now=now, most=most)
+
+
+def waiting_heads(connection: Connection, *, now: int, most: int) -> list[tuple[str, str]]:
+    """Recalls that wait: for a document that never came, or for a doubt that time resolves."""
+    return _pairs(connection, _WAITING, most=most)
+
+
+def past_limit(connection: Connection, *, now: int, most: int, limit: int) -> list[tuple[str, str]]:
+    """Heads since before `now - limit` without an open attempt."""
+    return _pairs(connection, _PAST, now=now, since=now - limit, most=most)
+
+
+def fetched_under_recall(connection: Connection, *, now: int, most: int) -> list[tuple[str, str]]:
+    """Items of polled channels that were fetched and whose recall waits."""
+    return _pairs(connection, _FETCHED, most=most)

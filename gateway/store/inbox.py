@@ -1,0 +1,124 @@
+"""The inbox of a polled channel: what waits for an agency, and single items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from gateway.model.states import DeliveryState
+from gateway.store.schema import channels, deliveries, packets, transfers
+
+__all__ = ["Item", "items", "rotate", "waiting"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One delivery as its recipient's software sees it."""
+
+    delivery_id: str
+    key: str  #: the delivery key: stable over all fetches
+    transfer_id: str
+    chain_id: str
+    agency_id: str
+    organ: str
+    state: str
+    since: int
+    turn: int
+    is_polled: bool
+    packet_id: str
+    document_id: str
+    kind: str
+    book: str
+    status_code: str
+    sender: str
+    notation: str
+    subject: str
+    is_urgent: bool
+    size: int
+    digest: str
+    attachments: str
+    accepted_at: int
+    readdressed_from: str
+
+
+_COLUMNS = (
+    deliveries.c.id, deliveries.c.transfer_id, deliveries.c.chain_id, deliveries.c.agency_id, deliveries.c.organ,
+    deliveries.c.state, deliveries.c.since, deliveries.c.book, deliveries.c.kind, deliveries.c.readdressed_from,
+    packets.c.id.label("packet_id"), packets.c.document_id, packets.c.status_code, packets.c.sender_organ,
+    packets.c.notation, packets.c.subject, packets.c.is_urgent, packets.c.size, packets.c.blob, packets.c.attachments,
+    packets.c.accepted_at,
+    transfers.c.turn, channels.c.is_polled,
+)  # fmt: skip
+_FROM = (
+    deliveries.join(packets, deliveries.c.packet_id == packets.c.id)
+    .join(transfers, deliveries.c.transfer_id == transfers.c.id)
+    .join(channels, transfers.c.channel_id == channels.c.id)
+)
+_WAITING = (
+    select(*_COLUMNS)
+    .select_from(_FROM)
+    .where(
+        deliveries.c.agency_id == bindparam("agency"),
+        deliveries.c.state == bindparam("state"),
+        deliveries.c.is_urgent.is_(bindparam("urgent")),
+        deliveries.c.served_until <= bindparam("now"),
+    )
+    .order_by(deliveries.c.polled_at, deliveries.c.id)
+    .limit(bindparam("most"))
+)
+_ITEMS = select(*_COLUMNS).select_from(_FROM).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+_ROTATE = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(polled_at=bindparam("now"))
+
+
+def _item(row: Any) -> Item:
+    return Item(
+        delivery_id=row.id,
+        key=row.transfer_id,
+        transfer_id=row.transfer_id,
+        chain_id=row.chain_id,
+        agency_id=row.agency_id,
+        organ=row.organ,
+        state=row.state,
+        since=row.since,
+        turn=row.turn,
+        is_polled=row.is_polled,
+        packet_id=row.packet_id,
+        document_id=row.document_id,
+        kind=row.kind,
+        book=row.book,
+        status_code=row.status_code,
+        sender=row.sender_organ,
+        notation=row.notation,
+        subject=row.subject,
+        is_urgent=row.is_urgent,
+        size=row.size,
+        digest=row.blob,
+        attachments=row.attachments,
+        accepted_at=row.accepted_at,
+        readdressed_from=row.readdressed_from,
+    )
+
+
+def waiting(connection: Connection, agency_id: str, *, now: int, limit: int) -> list[Item]:
+    """What the agency may fetch: urgent first, then new before fetched, then least recently shown first."""
+    found: list[Item] = []
+    for urgent in (True, False):
+        for state in (DeliveryState.AVAILABLE, DeliveryState.FETCHED):
+            if len(found) < limit:
+                values = {"agency": agency_id, "state": state, "urgent": urgent, "now": now, "most": limit - len(found)}
+                found += [_item(row) for row in connection.execute(_WAITING, values)]
+    return found
+
+
+def items(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Item]:
+    """Items by delivery."""
+    return {row.id: _item(row) for row in connection.execute(_ITEMS, {"ids": list(delivery_ids)})}
+
+
+def rotate(connection: Connection, delivery_ids: Sequence[str], now: int) -> None:
+    """These were shown: the next list begins with others."""
+    if delivery_ids:
+        connection.execute(_ROTATE, [{"b_id": delivery_id, "now": now} for delivery_id in delivery_ids])

@@ -1,0 +1,65 @@
+"""Read models for the API, the command line and alerts: frozen values out of a connection, nothing changed.
+
+    document   one document: recipients, statuses, timeline, sister packets; and who may see which of it
+    lists      what an agency sent and was told; what is parked, open for longest, slowest
+    figures    counts and ages: backlog, inboxes, the snapshot behind alerts
+
+Every list is bounded, paged by key and read along an index, so no answer costs more as the store grows.  Lists are
+for looking through: rows may commit out of order, so none of them is a feed to follow by its last id (protocol §13).
+"""
+
+from gateway.store.views.document import (
+    DocumentView,
+    PacketLine,
+    RecipientLine,
+    StatusLine,
+    TimelineLine,
+    document,
+    find_packets,
+)
+from gateway.store.views.figures import (
+    BacklogLine,
+    InboxCount,
+    ParkedCount,
+    Snapshot,
+    backlog,
+    inbox_counts,
+    snapshot,
+)
+from gateway.store.views.lists import (
+    DeliveryLine,
+    NoticeLine,
+    SentLine,
+    SlowLine,
+    notices,
+    oldest_open,
+    parked,
+    sent,
+    slowest,
+)
+
+__all__ = [
+    "BacklogLine",
+    "DeliveryLine",
+    "DocumentView",
+    "InboxCount",
+    "NoticeLine",
+    "PacketLine",
+    "ParkedCount",
+    "RecipientLine",
+    "SentLine",
+    "SlowLine",
+    "Snapshot",
+    "StatusLine",
+    "TimelineLine",
+    "backlog",
+    "document",
+    "find_packets",
+    "inbox_counts",
+    "notices",
+    "oldest_open",
+    "parked",
+    "sent",
+    "slowest",
+    "snapshot",
+]

@@ -1,0 +1,298 @@
+"""One document as its sender, one of its recipients or an operator may see it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, or_, select
+
+from edxml.errors import EdxmlError
+from edxml.ids import DocumentId, OrganId, document_key
+from gateway.model.events import EventKind
+from gateway.model.states import AttemptEnd, DeliveryState
+from gateway.store.schema import attempts, deliveries, events, packets, statuses, transfers
+
+__all__ = [
+    "DocumentView", "PacketLine", "RecipientLine", "StatusLine", "TimelineLine", "document", "find_packets",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketLine:
+    """One packet of a document. `states`: how many of the recipients that may be seen are in which state."""
+
+    packet_id: str
+    kind: str
+    book: str
+    document_key: str
+    document_id: str
+    sender_id: str
+    sender_organ: str
+    notation: str
+    subject: str
+    status_code: str
+    is_urgent: bool
+    wire_digest: str
+    size: int
+    accepted_at: int
+    states: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientLine:
+    """One delivery: where it is, why, who must act next and since when."""
+
+    delivery_id: str
+    agency_id: str
+    organ: str  #: as the sender wrote it
+    state: str
+    was: str  #: the state before
+    reason: str
+    detail: str  #: the channel's own reason code, where it gave one
+    holder: str
+    since: int
+    may_have_arrived: bool  #: computed from attempts (protocol §2)
+    status_code: str  #: the furthest business status that came back
+    leg: str  #: why this road
+    readdressed_from: str
+    tries: int
+    key: str  #: the transfer: what the other side knows the hand-over by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusLine:
+    """One business status that came back (trạng thái xử lý)."""
+
+    status_id: str
+    packet_id: str  #: the status packet
+    document_packet_id: str
+    reporter_id: str
+    code: str
+    description: str
+    reported_at: int | None
+    recorded_at: int
+    by_node: bool  #: the node spoke for the agency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineLine:
+    """One thing that happened, as the events tell it."""
+
+    at: int
+    kind: str
+    packet_id: str
+    delivery_id: str
+    agency_id: str
+    state: str
+    holder: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentView:
+    """A packet, its recipients, and what surrounds it: statuses, timeline and all packets of the same document."""
+
+    packet: PacketLine
+    recipients: tuple[RecipientLine, ...]  #: of this packet, in the order they were planned
+    statuses: tuple[StatusLine, ...]  #: of the whole document, in order of arrival
+    timeline: tuple[TimelineLine, ...]  #: of the whole document, oldest first
+    family: tuple[PacketLine, ...]  #: every packet of the document, this one too, oldest first
+
+
+# --- finding -------------------------------------------------------------------------------------------------
+
+_PACKET_ID = select(packets.c.id).where(packets.c.id == bindparam("text"))
+_DELIVERY_ID = select(deliveries.c.packet_id).where(deliveries.c.id == bindparam("text"))
+_KEYS = (
+    select(packets.c.id)
+    .where(packets.c.document_key.in_(bindparam("keys", expanding=True)))
+    .order_by(packets.c.id.desc())
+    .limit(bindparam("limit"))
+)
+
+
+def find_packets(
+    connection: Connection, text: str, *, issuers: Iterable[OrganId] = (), limit: int = 20
+) -> tuple[str, ...]:
+    """Ids of packets that a person may mean by `text`, newest first: a packet's, a delivery's or a document's id.
+
+    A document's id (mã định danh văn bản) is looked for as issued by the agency it names, and by `issuers`.  Says
+    nothing of who may see them: ask `document` with `seen_by`.
+    """
+    for statement in (_PACKET_ID, _DELIVERY_ID):
+        if found := connection.execute(statement, {"text": text}).scalar():
+            return (str(found),)
+    keys = _document_keys(text, issuers)
+    if not keys:
+        return ()
+    return tuple(row.id for row in connection.execute(_KEYS, {"keys": keys, "limit": limit}))
+
+
+def _document_keys(text: str, issuers: Iterable[OrganId]) -> list[str]:
+    try:
+        parts = DocumentId(text).parts
+        named = () if parts is None else (parts.organ,)
+        return sorted({document_key(issuer, text) for issuer in (*named, *issuers)})
+    except EdxmlError:
+        return []
+
+
+# --- one document --------------------------------------------------------------------------------------------
+
+_ROOT = select(packets.c.root, packets.c.book).where(packets.c.id == bindparam("packet"))
+_FAMILY = (
+    select(
+        packets.c.id.label("packet_id"), packets.c.kind, packets.c.book, packets.c.document_key,
+        packets.c.document_id, packets.c.sender_id, packets.c.sender_organ, packets.c.notation, packets.c.subject,
+        packets.c.status_code, packets.c.is_urgent, packets.c.wire_digest, packets.c.size, packets.c.accepted_at,
+    )
+    .where(packets.c.root == bindparam("root"), packets.c.book == bindparam("book"))
+    .order_by(packets.c.id)
+)  # fmt: skip
+_RECIPIENTS = (
+    select(
+        deliveries.c.packet_id, deliveries.c.id.label("delivery_id"), deliveries.c.agency_id, deliveries.c.organ,
+        deliveries.c.state, deliveries.c.was, deliveries.c.reason, deliveries.c.detail, deliveries.c.holder,
+        deliveries.c.since, deliveries.c.status_code, deliveries.c.leg, deliveries.c.readdressed_from,
+        deliveries.c.transfer_id.label("key"), transfers.c.tries,
+    )
+    .select_from(deliveries.outerjoin(transfers, deliveries.c.transfer_id == transfers.c.id))
+    .where(deliveries.c.packet_id.in_(bindparam("ids", expanding=True)))
+    .order_by(deliveries.c.id)
+)  # fmt: skip
+_ATTEMPTED = (
+    select(attempts.c.delivery_id)
+    .select_from(deliveries.join(attempts, attempts.c.delivery_id == deliveries.c.id))
+    .where(
+        deliveries.c.packet_id.in_(bindparam("ids", expanding=True)),
+        or_(attempts.c.outcome.is_(None), attempts.c.outcome != AttemptEnd.SURELY_NOT),
+    )
+    .distinct()
+)
+_STATUSES = (
+    select(statuses)
+    .where(statuses.c.document_key.in_(bindparam("keys", expanding=True)))
+    .order_by(statuses.c.recorded_at, statuses.c.id)
+)
+_TIMELINE = (
+    select(
+        events.c.at, events.c.kind, events.c.packet_id, events.c.delivery_id, events.c.agency_id,
+        events.c.state_after, events.c.holder_after, events.c.reason, events.c.actor,
+    )
+    .where(events.c.packet_id.in_(bindparam("ids", expanding=True)))
+    .order_by(events.c.recorded_at, events.c.id)
+)  # fmt: skip
+
+
+def document(connection: Connection, packet_id: str, *, seen_by: frozenset[str] | None) -> DocumentView | None:
+    """One packet with everything around it, as the agencies `seen_by` may see it; None: an operator, who sees all.
+
+    A sender sees every recipient of its packets.  A recipient sees its own lines only, and those only once the
+    packet was meant to reach it: what was withdrawn before it could arrive stays unseen, subject and all.  Gives
+    None for what does not exist and for what may not be seen, alike.
+    """
+    root = connection.execute(_ROOT, {"packet": packet_id}).one_or_none()
+    if root is None:
+        return None
+    family = connection.execute(_FAMILY, {"root": root.root, "book": root.book}).all()
+    ids = {"ids": [row.packet_id for row in family]}
+    senders = {row.packet_id: row.sender_id for row in family}
+    arrived = {row.delivery_id for row in connection.execute(_ATTEMPTED, ids)}
+    lines: dict[str, list[RecipientLine]] = {row.packet_id: [] for row in family}
+    for row in connection.execute(_RECIPIENTS, ids):
+        line = _recipient(row, row.delivery_id in arrived)
+        if _may_see(seen_by, senders[row.packet_id], line):
+            lines[row.packet_id].append(line)
+    seen = tuple(
+        _packet(row, lines[row.packet_id])
+        for row in family
+        if lines[row.packet_id] or _is_sender(seen_by, row.sender_id)
+    )
+    packet = next((line for line in seen if line.packet_id == packet_id), None)
+    if packet is None:
+        return None
+    return DocumentView(
+        packet=packet,
+        recipients=tuple(lines[packet_id]),
+        statuses=_statuses(connection, seen, seen_by),
+        timeline=_timeline(connection, seen, lines, seen_by),
+        family=seen,
+    )
+
+
+_UNKNOWN_TO_RECIPIENT = frozenset({DeliveryState.WAITING, DeliveryState.WITHDRAWN, DeliveryState.UNDELIVERABLE})
+
+
+def _is_sender(seen_by: frozenset[str] | None, sender_id: str) -> bool:
+    return seen_by is None or sender_id in seen_by
+
+
+def _may_see(seen_by: frozenset[str] | None, sender_id: str, line: RecipientLine) -> bool:
+    if seen_by is None or sender_id in seen_by:
+        return True
+    return line.agency_id in seen_by and (line.may_have_arrived or line.state not in _UNKNOWN_TO_RECIPIENT)
+
+
+def _recipient(row: Any, may_have_arrived: bool) -> RecipientLine:
+    fields = {name: value for name, value in row._mapping.items() if name not in ("packet_id", "tries")}
+    return RecipientLine(**fields, tries=row.tries or 0, may_have_arrived=may_have_arrived)
+
+
+def _packet(row: Any, lines: Iterable[RecipientLine]) -> PacketLine:
+    states = Counter(line.state for line in lines)
+    return PacketLine(**row._mapping, states=tuple(sorted(states.items())))
+
+
+def _statuses(
+    connection: Connection, seen: tuple[PacketLine, ...], seen_by: frozenset[str] | None
+) -> tuple[StatusLine, ...]:
+    """A sender sees what all reported, a recipient what it reported itself."""
+    senders = {line.packet_id: line.sender_id for line in seen}
+    rows = connection.execute(_STATUSES, {"keys": sorted({line.document_key for line in seen})})
+    return tuple(
+        StatusLine(
+            status_id=row.id,
+            packet_id=row.packet_id,
+            document_packet_id=row.document_packet_id,
+            reporter_id=row.reporter_id,
+            code=row.code,
+            description=row.description,
+            reported_at=row.reported_at,
+            recorded_at=row.recorded_at,
+            by_node=row.by_node,
+        )
+        for row in rows
+        if _is_sender(seen_by, senders.get(row.document_packet_id, "")) or row.reporter_id in (seen_by or ())
+    )
+
+
+def _timeline(
+    connection: Connection,
+    seen: tuple[PacketLine, ...],
+    lines: Mapping[str, list[RecipientLine]],
+    seen_by: frozenset[str] | None,
+) -> tuple[TimelineLine, ...]:
+    senders = {line.packet_id: line.sender_id for line in seen}
+    own = {line.delivery_id for packet in seen for line in lines[packet.packet_id]}
+    rows = connection.execute(_TIMELINE, {"ids": list(senders)})
+    return tuple(
+        TimelineLine(
+            at=row.at,
+            kind=row.kind,
+            packet_id=row.packet_id,
+            delivery_id=row.delivery_id,
+            agency_id=row.agency_id,
+            state=row.state_after,
+            holder=row.holder_after,
+            reason=row.reason,
+            actor=row.actor,
+        )
+        for row in rows
+        if _is_sender(seen_by, senders[row.packet_id])
+        or row.delivery_id in own
+        or row.kind == EventKind.PACKET_ACCEPTED
+    )

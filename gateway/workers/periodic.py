@@ -1,0 +1,79 @@
+"""Periodic work: what must run once at a time on a node, each job under a lease in the job table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gateway.exchange.report import report_once
+from gateway.exchange.sweep import sweep_once
+from gateway.model.events import Event, EventKind
+from gateway.node import Node
+from gateway.store import events, jobs, packets
+from gateway.workers.loop import Loop
+from monitoring import log
+
+__all__ = ["ClockWatch", "periodic_once", "start_periodic"]
+
+_log = log.get("periodic")
+_JUMP = 5.0
+_BLOB_SWEEP = 3600.0
+
+
+class ClockWatch:
+    """Compares the wall clock with the monotonic one: more than 5 s apart, scheduling by time waits (rule 13)."""
+
+    def __init__(self, wall: Callable[[], int]) -> None:
+        self._wall = wall
+        self._offset = self._read()
+
+    def _read(self) -> float:
+        return self._wall() / 1e6 - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def jumped(self) -> float:
+        """Seconds that the wall clock jumped by since the last look; 0.0 where it went along."""
+        offset = self._read()
+        jump = offset - self._offset
+        self._offset = offset
+        return jump if abs(jump) > _JUMP else 0.0
+
+
+def periodic_once(node: Node, watch: ClockWatch, pause: float) -> float:
+    """One round of every job that is due and not held by another process; seconds until the next."""
+    jump = watch.jumped()
+    if jump:
+        _note_jump(node, jump)
+        return pause  # leases, limits and verdicts wait a round; nobody's clock is trusted meanwhile
+    if jobs.take(node.store, "reports", node.worker, seconds=60):
+        while report_once(node):
+            pass
+    if jobs.take(node.store, "sweep", node.worker, seconds=60):
+        while sweep_once(node):
+            pass
+    if jobs.take(node.store, "blobs", node.worker, seconds=600, every=_BLOB_SWEEP):
+        _sweep_blobs(node)
+    return pause
+
+
+def _note_jump(node: Node, jump: float) -> None:
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        jumped = Event(kind=EventKind.CLOCK_JUMPED, at=node.now(), actor=node.worker, reason=f"{jump:+.0f} s")
+        events.append(connection, [jumped], now)
+    _log.warning("clock.jumped", ms=int(jump * 1000))
+
+
+def _sweep_blobs(node: Node) -> None:
+    def is_referenced(digest: str) -> bool:
+        with node.store.read() as connection:
+            return packets.has_blob(connection, digest)
+
+    trashed, gone = node.store.blobs.sweep(is_referenced)
+    if trashed or gone:
+        _log.info("blobs.swept", trashed=trashed, gone=gone)
+
+
+def start_periodic(node: Node, pause: float) -> Loop:
+    """The periodic loop, woken by the topic `reports`."""
+    watch = ClockWatch(node.now)
+    return Loop("periodic", lambda: periodic_once(node, watch, pause), node.transport, ["reports"])

@@ -1,0 +1,67 @@
+"""Relay (chuyển tiếp): the only publisher. Announces what is due, notes what was confirmed (rule 3)."""
+
+from __future__ import annotations
+
+from edxml.crashpoints import crash_point, declare
+from gateway.node import Node
+from gateway.store import transfers
+from gateway.store.transfers import Due
+from gateway.transport.contract import Ticket
+from gateway.workers.loop import Loop
+from monitoring.registry import TicketEvent
+
+__all__ = ["relay_once", "start_relay"]
+
+declare("relay.announced", "tickets are out; nobody wrote down that they are")
+declare("relay.noted", "tickets are out, and it is written down when")
+
+_MOST = 256
+_LARGE = 8 << 20
+_IDLE = 5.0
+
+
+def relay_once(node: Node) -> int:
+    """Announce one batch of what is due; how many tickets were confirmed. May run twice: tickets are hints.
+
+    Crash points: relay.announced, relay.noted.
+    """
+    with node.store.read() as connection:
+        now = node.store.now(connection)
+        picked = transfers.pick_due(connection, now=now, since=now - node.pace.announce_again, most=_MOST)
+    if not picked:
+        return 0
+    confirmed = node.transport.announce([_ticket(due) for due in picked])
+    crash_point("relay.announced")
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        transfers.mark_announced(connection, [(t.transfer_id, t.turn) for t in confirmed], now)
+    crash_point("relay.noted")
+    node.metrics.count_tickets(TicketEvent.ANNOUNCED, len(confirmed))
+    return len(confirmed)
+
+
+def _ticket(due: Due) -> Ticket:
+    """Large packets and channels known to be slow have queues of their own, so that they delay nobody (design §5)."""
+    if due.size > _LARGE:
+        queue = "deliver.large"
+    elif due.is_slow:
+        queue = "deliver.slow"
+    else:
+        queue = "deliver.urgent" if due.is_urgent else "deliver.normal"
+    return Ticket(due.transfer_id, due.turn, queue)
+
+
+def _relay_pause(node: Node) -> float:
+    """Announce all that can be; seconds until something is due by itself."""
+    if relay_once(node):
+        return 0.0
+    with node.store.read() as connection:
+        now = node.store.now(connection)
+        upcoming = transfers.next_due(connection, now)
+    until_due = _IDLE if upcoming is None else (upcoming - now) / 1e6
+    return max(0.02, min(until_due, _IDLE))
+
+
+def start_relay(node: Node) -> Loop:
+    """The relay's loop, woken by the topic `relay`."""
+    return Loop("relay", lambda: _relay_pause(node), node.transport, ["relay"])
