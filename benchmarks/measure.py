@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import _sqlite3
 import ctypes
+import fcntl
 import os
 import random
+import secrets
 import signal
 import sqlite3
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -130,18 +133,23 @@ def serve(command: Sequence[str], folder: Path, *, ready_within: float = 30.0) -
 class RunFolder:
     """Fresh folders for runs, all removed at the end and none before.
 
-    Removing thousands of files slows the creation of files on ext4 for the next run by a factor of five.
+    Where thousands of files were removed, ext4 creates new ones up to five times slower for some minutes: it
+    gives out no inode that was freed a short while ago, and steps over each of them anew for every file.  So
+    nothing is removed between runs, and the runs of one bench keep away from what the last one removed: each
+    folder lies in another block group (the directory's "T" attribute), where the file system can do that.
     """
 
     def __init__(self, under: Path | None = None) -> None:
         """Folders go under `under`, or the system's place for temporary files."""
         self._all = tempfile.TemporaryDirectory(prefix="truc-bench-", dir=under, ignore_cleanup_errors=True)
         self._number = 0
+        _spread_folders(Path(self._all.name))
 
     def fresh(self, name: str) -> Path:
         """A new empty folder."""
         self._number += 1
-        folder = Path(self._all.name) / f"{self._number:03}-{name}"
+        # ext4 chooses the block group by the name: the same name would go where the last bench was removed.
+        folder = Path(self._all.name) / f"{self._number:03}-{name}-{secrets.token_hex(4)}"
         folder.mkdir()
         return folder
 
@@ -282,6 +290,21 @@ def pages_touched(
     read(_CACHE_HIT), read(_CACHE_MISS)
     connection.execute(statement, parameters).fetchall()
     return read(_CACHE_HIT) + read(_CACHE_MISS)
+
+
+_GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHY = 0x80086601, 0x40086602, 0x20000  # of <linux/fs.h>
+
+
+def _spread_folders(under: Path) -> None:
+    """Have ext4 place each new folder in `under` into another block group (`chattr +T`). No harm elsewhere."""
+    descriptor = os.open(under, os.O_RDONLY)
+    try:
+        (flags,) = struct.unpack("l", fcntl.ioctl(descriptor, _GET_FLAGS, bytes(struct.calcsize("l"))))
+        fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("l", flags | _TOP_OF_HIERARCHY))
+    except OSError:
+        pass  # another file system: it has no such attribute, and not this trouble
+    finally:
+        os.close(descriptor)
 
 
 def _listed(folder: str) -> list[str]:
