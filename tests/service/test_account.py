@@ -54,7 +54,7 @@ def test_every_fate_has_its_column_and_the_books_close(filled: FilledStore) -> N
     filled.send(["b"], sender="c", book=Book.STATUSES)
     filled.send(["g"], first=S.UNDELIVERABLE)
     expired = filled.send(["h"])
-    filled.move(*expired.delivery_ids, S.EXPIRED)
+    filled.move(expired.delivery_ids[0], S.EXPIRED)
 
     account = close(filled)
 

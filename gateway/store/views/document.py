@@ -97,7 +97,7 @@ class DocumentView:
     """A packet, its recipients, and what surrounds it: statuses, timeline and all packets of the same document."""
 
     packet: PacketLine
-    recipients: tuple[RecipientLine, ...]  #: of this packet, in the order they were planned
+    recipients: tuple[RecipientLine, ...]  #: of this packet, by delivery id
     statuses: tuple[StatusLine, ...]  #: of the whole document, in order of arrival
     timeline: tuple[TimelineLine, ...]  #: of the whole document, oldest first
     family: tuple[PacketLine, ...]  #: every packet of the document, this one too, oldest first

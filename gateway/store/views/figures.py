@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from gateway.model.states import ChannelState, DeliveryState, TransferState
 from gateway.store.schema import channels, deliveries, rollups, transfers
-from gateway.store.views.lists import OPEN_HEADS
+from gateway.store.views.lists import IS_OPEN
 
 __all__ = ["BacklogLine", "InboxCount", "ParkedCount", "Snapshot", "backlog", "inbox_counts", "snapshot"]
 
@@ -82,7 +82,7 @@ _OLDEST_READY = select(func.min(transfers.c.due_at)).where(
 )
 _OLDEST = (
     select(deliveries.c.state, func.min(deliveries.c.head_since).label("since"))
-    .where(deliveries.c.state.in_(OPEN_HEADS))
+    .where(IS_OPEN)
     .group_by(deliveries.c.state)
 )
 _DEAD = select(func.count()).where(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Executable, bindparam, func, select
+from sqlalchemy import Connection, Executable, bindparam, func, literal_column, select
 
 from gateway.model.instants import SECOND
 from gateway.model.states import DeliveryState
@@ -16,12 +16,14 @@ from gateway.store.books import id_floor
 from gateway.store.schema import deliveries, packets
 
 __all__ = [
-    "OPEN_HEADS", "DeliveryLine", "NoticeLine", "SentLine", "SlowLine", "notices", "oldest_open", "parked", "sent",
+    "IS_OPEN", "DeliveryLine", "NoticeLine", "SentLine", "SlowLine", "notices", "oldest_open", "parked", "sent",
     "slowest",
 ]  # fmt: skip
 
-OPEN_HEADS = ("ready", "available", "fetched", "handed_over", "parked")
-"""Open states that last; word for word those of the index `deliveries_open`, which only so is used."""
+IS_OPEN = deliveries.c.state.in_(
+    [literal_column(f"'{state}'") for state in ("ready", "available", "fetched", "handed_over", "parked")]
+)
+"""Open in a state that lasts. Spelt out like the index `deliveries_open`: with bound values it would not be used."""
 
 NEWEST = "g"
 """Sorts after every id (hexadecimal digits and hyphens): where a list that begins with the newest begins."""
@@ -165,11 +167,7 @@ _PARKED = (
     .order_by(deliveries.c.id)
     .limit(bindparam("limit"))
 )
-_OLDEST = (
-    _DELIVERIES.where(deliveries.c.state.in_(OPEN_HEADS))
-    .order_by(deliveries.c.head_since, deliveries.c.id)
-    .limit(bindparam("limit"))
-)
+_OLDEST = _DELIVERIES.where(IS_OPEN).order_by(deliveries.c.head_since, deliveries.c.id).limit(bindparam("limit"))
 _SLOWEST = (
     _DELIVERIES.where(
         deliveries.c.id >= bindparam("floor"),
