@@ -164,17 +164,12 @@ def _attachment(
     differs = line is not None and own_type and line.content_type and line.content_type != own_type
     if differs or _lies(content_type, content):
         notes.repaired("content_type_mismatch", element)
-    return Attachment(
-        position=position,
+    return content.as_attachment(
+        position,
         name=name,
         content_id=_bare(own_id or (line.content_id if line else "")),
         content_type=content_type,
         description=texts.get("description", "") or (line.description if line else ""),
-        encoding="zip" if content.is_unzipped else "base64",
-        digest=content.digest,
-        length=content.length,
-        sniffed=content.sniffed,
-        span=content.span,
     )
 
 

@@ -13,6 +13,7 @@ from edxml._unzip import LOCAL_HEADER, SingleEntry, ZipVerdict
 from edxml._xml import Element, Refusal
 from edxml.attachments import SNIFFED, AttachmentSink, extension, sniff
 from edxml.limits import PIECE, Limits
+from edxml.packet import Attachment
 
 __all__ = ["Content", "Contents"]
 
@@ -39,6 +40,23 @@ class Content:
     lacked_padding: bool
     span: tuple[int, int]
 
+    def as_attachment(
+        self, position: int, *, name: str, content_id: str = "", content_type: str = "", description: str = ""
+    ) -> Attachment:
+        """The file as a packet's value, with what its element and the manifest say of it."""
+        return Attachment(
+            position=position,
+            name=name,
+            content_id=content_id,
+            content_type=content_type,
+            description=description,
+            encoding="zip" if self.is_unzipped else "base64",
+            digest=self.digest,
+            length=self.length,
+            sniffed=self.sniffed,
+            span=self.span,
+        )
+
 
 class Contents:
     """Takes the text of all attachments of one packet, in order; `found` lists what they held."""
@@ -56,13 +74,14 @@ class Contents:
         self._sink = sink
         self._describe = describe
         self._file: _File | None = None
+        self._said = ("", "")
 
     def begin(self, element: Element, offset: int, line: int) -> None:
         """The text of `element` begins at `offset`."""
         position = len(self.found) + 1
         if position > self._limits.attachments:
             raise Refusal("edxml.too_many_attachments", line=line, limit=self._limits.attachments)
-        name, content_type = self._describe(element, position)
+        name, content_type = self._said = self._describe(element, position)
         if self._sink is not None:
             self._sink.begin(position, name, content_type)
         self._file = _File(
@@ -87,8 +106,12 @@ class Contents:
 
     def end(self, offset: int) -> None:
         """The text ended before `offset`."""
-        self.found.append(self._open.finish(offset))
+        content = self._open.finish(offset)
         self._file = None
+        self.found.append(content)
+        if self._sink is not None:
+            name, content_type = self._said
+            self._sink.end(content.as_attachment(len(self.found), name=name, content_type=content_type))
 
     @property
     def _open(self) -> _File:

@@ -58,7 +58,8 @@ class AttachmentSink(Protocol):
         """Its next bytes, at most some hundred KiB."""
 
     def end(self, attachment: Attachment) -> None:
-        """It is complete."""
+        """It is complete. `attachment` has its digest, length and place; of its name and type what stood before its
+        bytes (the packet's own `attachments` are final)."""
 
 
 def sniff(head: bytes) -> str:
