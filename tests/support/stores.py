@@ -44,4 +44,4 @@ def kinds_of_events(store: Store) -> list[tuple[str, str, str]]:
     """(kind, actor, reason) of every event, oldest first."""
     with store.read() as connection:
         rows = connection.exec_driver_sql("SELECT kind, actor, reason FROM events ORDER BY rowid").all()
-    return [tuple(row) for row in rows]  # type: ignore[misc]
+    return [(row[0], row[1], row[2]) for row in rows]

@@ -1,0 +1,16 @@
+"""Configuration: who exists, who calls and how each agency is reached, as one file ↔ rows.
+
+`truc apply FILE.toml` makes the rows what the file says (idempotent, with a dry run that shows the difference);
+`truc export` gives a file back that would change nothing.  Tokens are in no file.
+"""
+
+from gateway.configuration.changes import Change, ChangeKind, Noun
+from gateway.configuration.export import export
+from gateway.configuration.faults import ConfigurationInvalid
+from gateway.configuration.file import ChannelEntry, Configuration, SystemEntry, parse
+from gateway.configuration.make import PROFILES, apply, diff, init_rows
+
+__all__ = [
+    "PROFILES", "Change", "ChangeKind", "ChannelEntry", "Configuration", "ConfigurationInvalid", "Noun", "SystemEntry",
+    "apply", "diff", "export", "init_rows", "parse",
+]  # fmt: skip

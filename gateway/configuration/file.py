@@ -1,0 +1,303 @@
+"""Reading a configuration file. What is written is checked here; what it means for this node, in `plan`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from edxml.findings import Finding
+from edxml.ids import OrganForm, OrganId, OrganIdMalformed
+from gateway.configuration.faults import ConfigurationInvalid, fault
+from routing.agency import Agency, AgencyKind, CodeScheme, DatedCode, DatedName, DatedParent, Share, Succession
+
+__all__ = ["ChannelEntry", "Configuration", "SystemEntry", "parse"]
+
+_MOST_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemEntry:
+    """A `[[system]]`. `speaks_for`: agencies by our id or an organ code; `is_enabled` None: as it is."""
+
+    where: str
+    name: str
+    is_operator: bool = False
+    is_enabled: bool | None = None
+    speaks_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelEntry:
+    """A `[[channel]]`. `serves`: agencies by our id or an organ code; `is_paused` None: as the operator left it."""
+
+    where: str
+    id: str
+    kind: str
+    serves: tuple[str, ...] = ()
+    system: str | None = None
+    is_paused: bool | None = None
+    speaks_for_agency: bool = False
+    in_flight: int = 4
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What a file says. Whatever it does not name stays as it is."""
+
+    agencies: tuple[Agency, ...] = ()
+    systems: tuple[SystemEntry, ...] = ()
+    channels: tuple[ChannelEntry, ...] = ()
+
+
+def parse(text: str) -> Configuration:
+    """The configuration that a TOML text writes. Raises ConfigurationInvalid with every fault and its place."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as why:
+        line = re.search(r"at line (\d+)", str(why))
+        where = f"TOML:{line[1]}" if line else "TOML:EOF"
+        raise ConfigurationInvalid(
+            [fault("not_toml", where, line=int(line[1]) if line else None, why=str(why))]
+        ) from why
+    try:
+        document = _Document.model_validate(raw)
+    except ValidationError as why:
+        raise ConfigurationInvalid([_fault_of(error, raw) for error in why.errors()]) from why
+    twice = [*_twice(raw, "agency", "id"), *_twice(raw, "system", "name"), *_twice(raw, "channel", "id")]
+    if twice:
+        raise ConfigurationInvalid(twice)
+    return Configuration(
+        agencies=tuple(table.as_agency() for table in document.agency),
+        systems=tuple(table.as_entry(_where(("system", i), raw)) for i, table in enumerate(document.system)),
+        channels=tuple(table.as_entry(_where(("channel", i), raw)) for i, table in enumerate(document.channel)),
+    )
+
+
+# --- the file's own shape ------------------------------------------------------------------------------------------
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Span(_Table):
+    valid_from: date | None = None
+    valid_to: date | None = None
+
+
+class _Name(_Span):
+    name: str = Field(min_length=1)
+    abbreviation: str = ""
+
+
+class _Parent(_Span):
+    id: str
+
+
+class _Code(_Span):
+    code: str = Field(min_length=1)
+    scheme: Annotated[CodeScheme | None, Field(strict=False)] = None
+    assumed: bool = False
+
+    def as_code(self) -> DatedCode:
+        return DatedCode(
+            scheme=self.scheme or _scheme_of(self.code),
+            code=self.code,
+            valid_from=self.valid_from,
+            valid_to=self.valid_to,
+            assumed=self.assumed,
+        )
+
+
+class _Successor(_Table):
+    id: str
+    effective: date
+    share: Annotated[Share, Field(strict=False)] = Share.FULL
+    act: str = ""
+
+
+def _code_alone(value: object) -> object:
+    return {"code": value} if isinstance(value, str) else value
+
+
+class _Agency(_Span):
+    """Short form: `name`, `abbreviation`, `parent`, codes as plain texts. Long form: dated tables."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    kind: Annotated[AgencyKind, Field(strict=False)] = AgencyKind.OTHER
+    name: str | None = Field(None, min_length=1)
+    abbreviation: str = ""
+    names: list[_Name] = []
+    parent: str | None = None
+    parents: list[_Parent] = []
+    codes: list[Annotated[_Code, BeforeValidator(_code_alone)]] = []
+    successors: list[_Successor] = []
+
+    @model_validator(mode="after")
+    def _one_form(self) -> _Agency:
+        if (self.name is None) == (not self.names):
+            raise PydanticCustomError("name_or_names", "either name or names")
+        if self.parent is not None and self.parents:
+            raise PydanticCustomError("parent_or_parents", "either parent or parents")
+        return self
+
+    def as_agency(self) -> Agency:
+        names = tuple(DatedName(**table.model_dump()) for table in self.names)
+        parents = tuple(
+            DatedParent(agency_id=table.id, valid_from=table.valid_from, valid_to=table.valid_to)
+            for table in self.parents
+        )
+        if self.name is not None:
+            names = (DatedName(name=self.name, abbreviation=self.abbreviation),)
+        if self.parent is not None:
+            parents = (DatedParent(agency_id=self.parent),)
+        return Agency(
+            id=self.id,
+            kind=self.kind,
+            names=names,
+            parents=parents,
+            codes=tuple(table.as_code() for table in self.codes),
+            successors=tuple(
+                Succession(agency_id=table.id, effective=table.effective, share=table.share, act=table.act)
+                for table in self.successors
+            ),
+            valid_from=self.valid_from,
+            valid_to=self.valid_to,
+        )
+
+
+class _System(_Table):
+    name: str = Field(min_length=1, max_length=100)
+    operator: bool = False
+    enabled: bool | None = None
+    speaks_for: list[str] = []
+
+    def as_entry(self, where: str) -> SystemEntry:
+        return SystemEntry(
+            where=where,
+            name=self.name,
+            is_operator=self.operator,
+            is_enabled=self.enabled,
+            speaks_for=tuple(self.speaks_for),
+        )
+
+
+def _plain(value: object) -> object:
+    """Settings travel as JSON: a day or a time would come back as something else."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not isinstance(value, dict | list | str | int | float):
+        raise PydanticCustomError("not_plain", "text, number, flag, list or table")
+    for item in inner:
+        _plain(item)
+    return value
+
+
+class _Channel(_Table):
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    kind: str
+    serves: list[str] = []
+    system: str | None = None
+    paused: bool | None = None
+    speaks_for_agency: bool = False
+    in_flight: int = Field(4, ge=1, le=_MOST_AT_ONCE)
+    settings: Annotated[dict[str, Any], BeforeValidator(_plain)] = {}
+
+    def as_entry(self, where: str) -> ChannelEntry:
+        return ChannelEntry(
+            where=where,
+            id=self.id,
+            kind=self.kind,
+            serves=tuple(self.serves),
+            system=self.system,
+            is_paused=self.paused,
+            speaks_for_agency=self.speaks_for_agency,
+            in_flight=self.in_flight,
+            settings=self.settings,
+        )
+
+
+class _Document(_Table):
+    agency: list[_Agency] = []
+    system: list[_System] = []
+    channel: list[_Channel] = []
+
+
+_SCHEMES = {OrganForm.QCVN2016: CodeScheme.QCVN2016, OrganForm.QD2020: CodeScheme.QD2020}
+
+
+def _scheme_of(code: str) -> CodeScheme:
+    try:
+        return _SCHEMES.get(OrganId.parse(code).form, CodeScheme.OTHER)
+    except OrganIdMalformed:
+        return CodeScheme.OTHER
+
+
+# --- faults ----------------------------------------------------------------------------------------------------
+
+_NAMED_BY = {"agency": "id", "system": "name", "channel": "id"}
+_REASONS = {
+    "missing": "missing",
+    "string_type": "not_text",
+    "string_too_short": "missing",
+    "bool_type": "not_flag",
+    "int_type": "not_integer",
+    "list_type": "not_list",
+    "dict_type": "not_table",
+    "model_type": "not_table",
+    "date_type": "not_day",
+    "date_from_datetime_inexact": "not_day",
+    "enum": "not_one_of",
+    "string_pattern_mismatch": "wrong_form",
+    "greater_than_equal": "out_of_range",
+    "less_than_equal": "out_of_range",
+    "name_or_names": "name_or_names",
+    "parent_or_parents": "parent_or_parents",
+    "not_plain": "not_plain",
+}
+_FIELDS = {
+    "": tuple(_Document.model_fields),
+    "agency": tuple(_Agency.model_fields),
+    "system": tuple(_System.model_fields),
+    "channel": tuple(_Channel.model_fields),
+}
+
+
+def _fault_of(error: ErrorDetails, raw: Mapping[str, Any]) -> Finding:
+    loc = error["loc"]
+    where = _where(loc, raw)
+    if error["type"] == "extra_forbidden":
+        section = str(loc[0]) if len(loc) > 1 else ""
+        nearest = difflib.get_close_matches(str(loc[-1]), _FIELDS[section], 1)
+        return fault("misspelt", where, nearest=nearest[0]) if nearest else fault("unknown_field", where)
+    words = error.get("ctx", {})
+    reason = _REASONS.get(error["type"], "wrong_value")
+    params = {"not_one_of": {"choices": words.get("expected", "")}, "out_of_range": {"most": _MOST_AT_ONCE},
+              "wrong_value": {"why": error["msg"]}}  # fmt: skip
+    return fault(reason, where, **params.get(reason, {}))
+
+
+def _where(loc: Sequence[int | str], raw: Mapping[str, Any]) -> str:
+    """`("channel", 2, "in_flight")` as "[[channel]] 3 kenh-16: in_flight", as a person counts and names."""
+    section = str(loc[0])
+    if len(loc) < 2 or not isinstance(loc[1], int):
+        return section
+    table = raw[section][loc[1]]
+    name = table.get(_NAMED_BY.get(section, ""), "") if isinstance(table, dict) else ""
+    inner = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in loc[2:])
+    head = f"[[{section}]] {loc[1] + 1}" + (f" {name}" if name else "")
+    return head + (f": {inner.removeprefix('.')}" if inner else "")
+
+
+def _twice(raw: Mapping[str, Any], section: str, key: str) -> list[Finding]:
+    counts = Counter(table[key] for table in raw.get(section, ()))
+    return [fault("twice", f"[[{section}]] {name}", name=name) for name, count in counts.items() if count > 1]

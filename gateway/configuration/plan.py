@@ -1,0 +1,284 @@
+"""What a file means for this node: every name resolved, every rule looked at, and the rows as they are to be.
+
+Rules: an agency has one owning system and is reached by one channel; who has it now loses it only where the same
+file says so too; a channel keeps its kind, since keys do not cross channels (protocol §9); and no agency that a
+system speaks for may come to be without a channel, because nothing could be sent to it, not even a status.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from sqlalchemy import Connection
+
+from adapters.contract import AdapterError
+from edxml.findings import Finding, Place
+from gateway.channels import ChannelRow, Kind
+from gateway.configuration.changes import Change, Noun, changes_between
+from gateway.configuration.faults import ConfigurationInvalid, fault
+from gateway.configuration.file import ChannelEntry, Configuration, SystemEntry
+from gateway.model.chain import SinkSureness
+from gateway.model.instants import new_id
+from gateway.model.states import ChannelState
+from gateway.store.agencies import changed_agencies, load_directory
+from gateway.store.channels import list_channels
+from gateway.store.systems import SystemRow, list_systems
+from routing.agency import Agency
+from routing.directory import Directory
+from routing.errors import DirectoryInvalid
+from routing.rows import as_rows
+
+__all__ = ["Plan", "make_plan"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to write: agencies, systems and channels that differ from what is stored, each with what it was."""
+
+    agencies: tuple[Agency, ...]
+    systems: tuple[tuple[SystemRow | None, SystemRow], ...]
+    channels: tuple[tuple[ChannelRow | None, ChannelRow], ...]
+    changes: tuple[Change, ...]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is stored, what the file adds to it, and the faults found so far."""
+
+    directory: Directory
+    stored: Directory
+    systems: dict[str, SystemRow]
+    channels: dict[str, ChannelRow]
+    kinds: Mapping[str, Kind]
+    on: date
+    faults: list[Finding] = field(default_factory=list)
+
+
+def make_plan(connection: Connection, configuration: Configuration, *, on: date, kinds: Mapping[str, Kind]) -> Plan:
+    """What applying `configuration` would write. Codes of agencies are looked up as of the day `on`.
+
+    Raises ConfigurationInvalid with every fault.
+    """
+    known = _look(connection, configuration, on, kinds)
+    systems = [(known.systems.get(entry.name), _system(known, entry)) for entry in configuration.systems]
+    names = {**known.systems, **{after.name: after for _, after in systems}}
+    channels = [
+        (known.channels.get(entry.id), row)
+        for entry in configuration.channels
+        if (row := _channel(known, entry, names)) is not None
+    ]
+    wheres = {entry.name: entry.where for entry in configuration.systems}
+    wheres |= {entry.id: entry.where for entry in configuration.channels}
+    _check_owners(known, [after for _, after in systems], wheres)
+    _check_reach(known, [after for _, after in channels], wheres)
+    _check_channel_for_each(known, names, [after for _, after in channels])
+    if known.faults:
+        raise ConfigurationInvalid(known.faults)
+    agencies = changed_agencies(connection, configuration.agencies)
+    systems = [(before, after) for before, after in systems if before != after]
+    channels = [(before, after) for before, after in channels if before != after]
+    return Plan(
+        agencies=agencies,
+        systems=tuple(systems),
+        channels=tuple(channels),
+        changes=tuple(_changes(known, agencies, systems, channels, names)),
+    )
+
+
+def _look(connection: Connection, configuration: Configuration, on: date, kinds: Mapping[str, Kind]) -> _Known:
+    stored = load_directory(connection)
+    try:
+        directory = stored.merged_with(configuration.agencies)
+    except DirectoryInvalid as why:
+        raise ConfigurationInvalid(why.findings) from why
+    return _Known(
+        directory=directory,
+        stored=stored,
+        systems={row.name: row for row in list_systems(connection)},
+        channels={row.id: row for row in list_channels(connection)},
+        kinds=kinds,
+        on=on,
+    )
+
+
+# --- entries to rows -------------------------------------------------------------------------------------------
+
+
+def _agency_ids(known: _Known, written: Iterable[str], where: str) -> frozenset[str]:
+    """Our ids of agencies written as ids or organ codes."""
+    found = set()
+    for text in written:
+        agency = known.directory.by_id(text) or known.directory.find(text, known.on)
+        if agency is None:
+            known.faults.append(fault("agency_unknown", where, agency=text))
+        else:
+            found.add(agency.id)
+    return frozenset(found)
+
+
+def _system(known: _Known, entry: SystemEntry) -> SystemRow:
+    before = known.systems.get(entry.name)
+    is_enabled = entry.is_enabled if entry.is_enabled is not None else before is None or before.is_enabled
+    return SystemRow(
+        id=before.id if before else new_id(),
+        name=entry.name,
+        is_operator=entry.is_operator,
+        is_enabled=is_enabled,
+        agency_ids=_agency_ids(known, entry.speaks_for, entry.where),
+    )
+
+
+def _channel(known: _Known, entry: ChannelEntry, systems: Mapping[str, SystemRow]) -> ChannelRow | None:
+    """The row of an entry; None where it cannot even be opened."""
+    before = known.channels.get(entry.id)
+    if before is not None and before.kind != entry.kind:
+        known.faults.append(fault("kind_fixed", entry.where, before=before.kind, after=entry.kind))
+    if entry.system is not None and entry.system not in systems:
+        known.faults.append(fault("system_unknown", entry.where, system=entry.system))
+        return None
+    sink = _sink_of(known, entry)
+    if sink is None:
+        return None
+    left = before.state if before else ChannelState.OPEN
+    wanted = {None: left, True: ChannelState.PAUSED, False: ChannelState.OPEN}[entry.is_paused]
+    return ChannelRow(
+        id=entry.id,
+        kind=entry.kind,
+        sink=sink,
+        is_polled=known.kinds[entry.kind] is None,
+        state=wanted,
+        speaks_for_agency=entry.speaks_for_agency,
+        in_flight=entry.in_flight,
+        settings=entry.settings,
+        system_id=systems[entry.system].id if entry.system is not None else None,
+        agency_ids=_agency_ids(known, entry.serves, entry.where),
+    )
+
+
+def _sink_of(known: _Known, entry: ChannelEntry) -> SinkSureness | None:
+    """How sure a repeat is on the channel, found by opening it as it would be; None after noting why not."""
+    if entry.kind not in known.kinds:
+        known.faults.append(fault("kind_unknown", entry.where, kind=entry.kind, kinds=", ".join(known.kinds)))
+        return None
+    opener = known.kinds[entry.kind]
+    if opener is None:  # polled: idempotent by contract, the key is in list and header (protocol §10)
+        if entry.settings:
+            known.faults.append(fault("no_settings", entry.where, kind=entry.kind))
+        return SinkSureness.IDEMPOTENT
+    try:
+        opened = opener(entry.settings, entry.id)
+    except AdapterError as why:
+        known.faults.append(Finding(code=why.code, place=Place(path=entry.where), params=why.params))
+        return None
+    if opened.source is not None and entry.system is None:
+        known.faults.append(fault("channel_without_system", entry.where))
+    return SinkSureness(opened.sink.kind)
+
+
+# --- rules between rows ------------------------------------------------------------------------------------------
+
+
+def _check_owners(known: _Known, after: list[SystemRow], wheres: Mapping[str, str]) -> None:
+    owners = {agency_id: row.name for row in known.systems.values() for agency_id in row.agency_ids}
+    for agency_id, first, second in _contested(owners, {row.name: row.agency_ids for row in after}):
+        known.faults.append(fault("agency_owned", wheres[second], agency=_shown(known, agency_id), owner=first))
+
+
+def _check_reach(known: _Known, after: list[ChannelRow], wheres: Mapping[str, str]) -> None:
+    serving = {agency_id: row.id for row in known.channels.values() for agency_id in row.agency_ids}
+    for agency_id, first, second in _contested(serving, {row.id: row.agency_ids for row in after}):
+        known.faults.append(fault("agency_served", wheres[second], agency=_shown(known, agency_id), channel=first))
+
+
+def _contested(holders: Mapping[str, str], wanted: Mapping[str, frozenset[str]]) -> Iterable[tuple[str, str, str]]:
+    """(agency, who has it, who wants it too). Whoever the file names keeps only what the file gives it."""
+    taken = {agency_id: holder for agency_id, holder in holders.items() if holder not in wanted}
+    for name, agency_ids in wanted.items():
+        for agency_id in sorted(agency_ids):
+            holder = taken.setdefault(agency_id, name)
+            if holder != name:
+                yield agency_id, holder, name
+
+
+def _check_channel_for_each(known: _Known, systems: Mapping[str, SystemRow], after: list[ChannelRow]) -> None:
+    """No agency with a system may lose its channel or come without one; those that have none already are let be."""
+    channels = {**known.channels, **{row.id: row for row in after}}
+    alone = _unreached(systems.values(), channels.values())
+    before = _unreached(known.systems.values(), known.channels.values())
+    for agency_id in sorted(alone.keys() - before.keys()):
+        shown = _shown(known, agency_id)
+        where = f"[[system]] {alone[agency_id]}"
+        known.faults.append(fault("agency_without_channel", where, agency=shown, id=agency_id, system=alone[agency_id]))
+
+
+def _unreached(systems: Iterable[SystemRow], channels: Iterable[ChannelRow]) -> dict[str, str]:
+    reached = {agency_id for row in channels for agency_id in row.agency_ids}
+    return {agency_id: row.name for row in systems for agency_id in row.agency_ids if agency_id not in reached}
+
+
+def _shown(known: _Known, agency_id: str) -> str:
+    agency = known.directory.by_id(agency_id)
+    return f"{agency.name_on(known.on)} ({agency_id})" if agency else agency_id
+
+
+# --- differences -------------------------------------------------------------------------------------------------
+
+
+def _changes(
+    known: _Known,
+    agencies: Iterable[Agency],
+    systems: Iterable[tuple[SystemRow | None, SystemRow]],
+    channels: Iterable[tuple[ChannelRow | None, ChannelRow]],
+    names: Mapping[str, SystemRow],
+) -> Iterable[Change]:
+    for agency in agencies:
+        stored = known.stored.by_id(agency.id)
+        yield from changes_between(
+            Noun.AGENCY, agency.id, _agency_fields(stored) if stored else None, _agency_fields(agency)
+        )
+    for before, system in systems:
+        fields = _system_fields(before) if before else None
+        yield from changes_between(Noun.SYSTEM, system.name, fields, _system_fields(system))
+    by_id = {row.id: row.name for row in names.values()}
+    for old, channel in channels:
+        fields = _channel_fields(old, by_id) if old else None
+        yield from changes_between(Noun.CHANNEL, channel.id, fields, _channel_fields(channel, by_id))
+
+
+def _agency_fields(agency: Agency) -> dict[str, str]:
+    """One field per table of dated things, each thing with its values; bare where nothing but the value is set."""
+    tables = as_rows((agency,))
+    (own,) = tables.pop("agencies")
+    shown = {name: str(value or "") for name, value in own.items() if name != "id"}
+    for table, rows in tables.items():
+        values = [[str(v) for name, v in row.items() if name != "agency_id" and v not in (None, "")] for row in rows]
+        shown[table] = "; ".join(" ".join(value) for value in values)
+    return shown
+
+
+def _system_fields(row: SystemRow) -> dict[str, str]:
+    return {
+        "operator": _flag(row.is_operator),
+        "enabled": _flag(row.is_enabled),
+        "speaks_for": ", ".join(sorted(row.agency_ids)),
+    }
+
+
+def _channel_fields(row: ChannelRow, systems: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "kind": row.kind,
+        "sink": str(row.sink),
+        "serves": ", ".join(sorted(row.agency_ids)),
+        "system": systems.get(row.system_id or "", row.system_id or ""),
+        "paused": _flag(row.is_paused),
+        "speaks_for_agency": _flag(row.speaks_for_agency),
+        "in_flight": str(row.in_flight),
+        "settings": json.dumps(dict(row.settings), ensure_ascii=False, sort_keys=True),
+    }
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"

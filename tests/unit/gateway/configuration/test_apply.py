@@ -1,0 +1,245 @@
+"""Applying: idempotent, all or nothing, and never what would leave an agency unreachable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edxml.messages import Language
+from gateway.channels import KINDS
+from gateway.configuration import ChangeKind, ConfigurationInvalid, apply, diff, export, init_rows, parse
+from gateway.store import Store, channels, systems
+from gateway.store.agencies import load_directory
+from gateway.store.versions import read_versions
+from tests.support.stores import fresh_store, kinds_of_events
+
+BASE = """
+[[agency]]
+id = "echo-nhan"
+name = 'Cơ quan thử "tiếp nhận" \\ ở Vinh'
+codes = [{ code = "H99.99.1", assumed = true }]
+
+[[system]]
+name = "Phần mềm A"
+speaks_for = ["H99.12", "na-so-stp"]
+
+[[system]]
+name = "Quản trị"
+operator = true
+
+[[channel]]
+id = "hop-thu-a"
+kind = "inbox"
+serves = ["na-so-snv", "H99.13"]
+speaks_for_agency = true
+
+[[channel]]
+id = "echo"
+kind = "echo"
+serves = ["echo-nhan"]
+in_flight = 2
+settings = { answer = "accept", delay = 1.5, statuses = ["01", "03"] }
+
+[[channel]]
+id = "xa"
+kind = "folder"
+serves = ["H99.201"]
+system = "Phần mềm A"
+settings = { root = "/srv/truc/xã Đô Lương", unpack = true }
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = fresh_store(tmp_path)
+    init_rows(store)
+    return store
+
+
+def everything(store: Store) -> tuple[object, ...]:
+    with store.read() as connection:
+        return (
+            load_directory(connection).agencies,
+            systems.list_systems(connection),
+            channels.list_channels(connection),
+            read_versions(connection),
+        )
+
+
+def faults(store: Store, text: str) -> list[tuple[str, str]]:
+    before = everything(store)
+    with pytest.raises(ConfigurationInvalid) as why:
+        apply(store, parse(text))
+    assert everything(store) == before
+    for finding in why.value.findings:
+        assert "{" not in finding.text(Language.VI) != finding.code
+    assert "{" not in why.value.text(Language.VI)
+    return [(finding.code.removeprefix("configuration."), finding.place.path) for finding in why.value.findings]
+
+
+def test_a_file_is_applied_and_a_repeat_changes_nothing(store: Store) -> None:
+    first = apply(store, parse(BASE), actor="an")
+    assert [(change.kind, change.name) for change in first] == [
+        (ChangeKind.ADDED, name) for name in ("echo-nhan", "Phần mềm A", "Quản trị", "hop-thu-a", "echo", "xa")
+    ]
+    assert ("configuration.applied", "an", "changes x6") in kinds_of_events(store)
+    before, events = everything(store), kinds_of_events(store)
+    assert apply(store, parse(BASE)) == ()
+    assert everything(store) == before
+    assert kinds_of_events(store) == events
+    with store.read() as connection:
+        rows = {row.id: row for row in channels.list_channels(connection)}
+        owner = {row.name: row for row in systems.list_systems(connection)}
+    assert rows["hop-thu-a"].agency_ids == {"na-so-snv", "na-so-stp"}
+    assert rows["hop-thu-a"].is_polled
+    assert rows["xa"].sink == "checkable"
+    assert rows["xa"].system_id == owner["Phần mềm A"].id
+    assert rows["echo"].settings == {"answer": "accept", "delay": 1.5, "statuses": ["01", "03"]}
+    assert owner["Phần mềm A"].agency_ids == {"na-so-snv", "na-so-stp"}
+
+
+def test_a_dry_run_tells_and_changes_nothing(store: Store) -> None:
+    before = everything(store)
+    told = apply(store, parse(BASE), dry_run=True)
+    assert everything(store) == before
+    assert told == diff(store, parse(BASE)) == apply(store, parse(BASE))
+
+
+def test_what_is_exported_changes_nothing_when_applied(store: Store, tmp_path: Path) -> None:
+    apply(store, parse(BASE))
+    with store.write() as connection:
+        channels.set_state(connection, "echo", channels.ChannelState.PAUSED, now=1, actor="an")
+        (system, _) = systems.list_systems(connection)
+        systems.change_system(connection, system.id, is_operator=False, is_enabled=False)
+    text = export(store)
+    assert apply(store, parse(text)) == ()
+    assert "na-so-snv" in text
+    assert '[[agency]]\nid = "na-' not in text  # the packaged directory is not repeated
+    twin = fresh_store(tmp_path / "khác")
+    init_rows(twin)
+    apply(twin, parse(text))
+    assert export(twin) == text
+    assert "truc_" not in text
+
+
+def test_changes_are_shown_field_by_field(store: Store) -> None:
+    apply(store, parse(BASE))
+    text = BASE.replace("in_flight = 2", "in_flight = 3").replace("operator = true", "operator = false")
+    text = text.replace("ở Vinh", "ở Nghi Lộc")
+    changes = apply(store, parse(text))
+    assert [(c.name, c.field, c.before, c.after) for c in changes[1:]] == [
+        ("Quản trị", "operator", "true", "false"),
+        ("echo", "in_flight", "2", "3"),
+    ]
+    assert changes[0].field == "names"
+    assert changes[2].text(Language.VI) == "kênh echo: in_flight 2 → 3"
+
+
+def test_an_operators_pause_outlives_a_file_that_does_not_speak_of_it(store: Store) -> None:
+    apply(store, parse(BASE))
+    with store.write() as connection:
+        channels.set_state(connection, "echo", channels.ChannelState.PAUSED, now=1, actor="an")
+    assert apply(store, parse(BASE)) == ()
+    (change,) = apply(store, parse(BASE.replace("in_flight = 2", "in_flight = 2\npaused = false")), actor="an")
+    assert (change.field, change.after) == ("paused", "false")
+    assert ("channel.resumed", "an", "channel:echo") in kinds_of_events(store)
+
+
+def test_an_agency_passes_from_one_to_another_only_where_the_file_says_both(store: Store) -> None:
+    apply(store, parse(BASE))
+    taking = """
+[[system]]
+name = "Phần mềm B"
+speaks_for = ["na-so-stp"]
+
+[[channel]]
+id = "hop-thu-b"
+kind = "inbox"
+serves = ["na-so-stp"]
+"""
+    assert faults(store, taking) == [
+        ("agency_owned", "[[system]] 1 Phần mềm B"),
+        ("agency_served", "[[channel]] 1 hop-thu-b"),
+    ]
+    giving = BASE.replace(', "na-so-stp"]', "]").replace(', "H99.13"]', "]")
+    apply(store, parse(taking + giving))
+    with store.read() as connection:
+        assert channels.channels_of(connection, ["na-so-stp"]) == {"na-so-stp": "hop-thu-b"}
+        assert len(systems.owners_of(connection, ["na-so-stp", "na-so-snv"])) == 2
+
+
+def test_no_agency_with_a_system_is_left_without_a_channel(store: Store) -> None:
+    alone = '[[system]]\nname = "C"\nspeaks_for = ["na-so-stp"]\n'
+    assert faults(store, alone) == [("agency_without_channel", "[[system]] C")]
+    apply(store, parse(BASE))
+    assert (
+        faults(store, '[[channel]]\nid = "hop-thu-a"\nkind = "inbox"\n')
+        == [
+            ("agency_without_channel", "[[system]] Phần mềm A"),
+        ]
+        * 2
+    )
+
+
+def test_every_fault_of_meaning_is_said_at_once(store: Store) -> None:
+    apply(store, parse(BASE))
+    text = """
+[[system]]
+name = "D"
+speaks_for = ["khong-co"]
+
+[[channel]]
+id = "echo"
+kind = "inbox"
+settings = { a = 1 }
+
+[[channel]]
+id = "k1"
+kind = "fax"
+
+[[channel]]
+id = "k2"
+kind = "folder"
+settings = { root = "/t" }
+
+[[channel]]
+id = "k3"
+kind = "folder"
+settings = { rot = "/t" }
+
+[[channel]]
+id = "k4"
+kind = "inbox"
+system = "Không có"
+"""
+    assert faults(store, text) == [
+        ("agency_unknown", "[[system]] 1 D"),
+        ("kind_fixed", "[[channel]] 1 echo"),
+        ("no_settings", "[[channel]] 1 echo"),
+        ("kind_unknown", "[[channel]] 2 k1"),
+        ("channel_without_system", "[[channel]] 3 k2"),
+        ("adapters.misconfigured", "[[channel]] 4 k3"),
+        ("system_unknown", "[[channel]] 5 k4"),
+    ]
+
+
+def test_agencies_that_contradict_the_directory_are_refused(store: Store) -> None:
+    text = '[[agency]]\nid = "moi"\nname = "Mới"\nparent = "khong-co"\ncodes = ["H99.12"]\n'
+    assert [code for code, _ in faults(store, text)] == ["directory.parent_unknown", "directory.code_taken"]
+
+
+def test_a_further_kind_is_one_entry_more(store: Store) -> None:
+    text = BASE + '[[channel]]\nid = "thu"\nkind = "stand_in"\n'
+    assert faults(store, text) == [("kind_unknown", "[[channel]] 4 thu")]
+    assert len(apply(store, parse(text), kinds={**KINDS, "stand_in": KINDS["echo"]})) == 7
+
+
+def test_init_fills_the_directory_once_and_keeps_what_an_operator_changed(tmp_path: Path) -> None:
+    store = fresh_store(tmp_path)
+    assert init_rows(store) > 600
+    apply(store, parse('[[agency]]\nid = "na-so-stp"\nname = "Sở Tư pháp, tên mới"\nparent = "na-tinh"\n'))
+    assert init_rows(store) == 0
+    assert 'name = "Sở Tư pháp, tên mới"' in export(store)
+    with pytest.raises(ConfigurationInvalid):
+        init_rows(store, "mat_trang")
