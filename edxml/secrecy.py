@@ -21,7 +21,8 @@ from edxml.packet import Packet, StatusPacket
 __all__ = ["CODE", "SecrecyMark", "find_marks", "packet_texts", "scan_texts"]
 
 CODE = "edxml.secrecy_mark"
-_HINT = re.compile(r"m(?:[ậẬ]|ậ|Ậ|at)", re.IGNORECASE)
+_HINT = re.compile(r"m(?:[ậẬ]|at)", re.IGNORECASE)
+_ALWAYS = "secret"  # holds a degree and nothing else, perhaps as a digit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +43,13 @@ def find_marks(packet: Packet | StatusPacket) -> tuple[Finding, ...]:
 
 def scan_texts(texts: Iterator[tuple[str, str]]) -> tuple[Finding, ...]:
     """The same over (field, text) pairs; field names as in the rules."""
-    suspects = [(name, text) for name, text in texts if text and _HINT.search(text)]
+    composed = ((name, unicodedata.normalize("NFC", text)) for name, text in texts if text)
+    suspects = [(name, text) for name, text in composed if _HINT.search(text) or name == _ALWAYS]
     if not suspects:
         return ()
     passes, marks = _rules()
     found: dict[tuple[str, str], Finding] = {}
     for name, text in suspects:
-        text = unicodedata.normalize("NFC", text)
         for allowed in passes:
             text = allowed.sub("\N{MIDDLE DOT}", text)
         for mark in marks:
