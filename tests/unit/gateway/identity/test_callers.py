@@ -96,12 +96,12 @@ def test_rotation_leaves_two_valid_never_three(store: Store, clock: HandClock) -
     assert callers.authenticate(f"Bearer {first}")
     clock.turn(1)
     second = rotate_token(store, "Phần mềm A", grace=timedelta(days=7), actor="an").token
-    callers._watch.look(force=True)
+    callers.refresh()
     assert callers.authenticate(f"Bearer {first}")
     assert callers.authenticate(f"Bearer {second}")
     clock.turn(1)
     third = rotate_token(store, "Phần mềm A", grace=timedelta(days=7), actor="an").token
-    callers._watch.look(force=True)
+    callers.refresh()
     assert refusal_of(callers, f"Bearer {first}") == "identity.bad_token"
     assert callers.authenticate(f"Bearer {second}")
     clock.turn(7 * DAY)  # the cache knows when a token ends: no look at the store is needed

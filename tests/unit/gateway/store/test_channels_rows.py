@@ -7,8 +7,8 @@ from pathlib import Path
 from sqlalchemy import event
 
 from gateway.model.instants import SECOND
-from gateway.model.states import ChannelState
-from gateway.store import channels, versions
+from gateway.model.states import ChannelState, TransferState
+from gateway.store import channels, transfers, versions
 from gateway.store.versions import VersionWatch
 from tests.support.stores import HandClock, fresh_store, inbox_row, kinds_of_events
 
@@ -113,3 +113,38 @@ def test_a_version_is_looked_at_once_a_second(tmp_path: Path) -> None:
         versions.raise_directory(connection)
     hand[0] = 2.1
     assert watch.look().directory == first.directory + 1
+
+
+def test_the_relay_obeys_the_breaker_none_then_one_two_four(tmp_path: Path) -> None:
+    clock = HandClock()
+    store = fresh_store(tmp_path, clock)
+    with store.write() as connection:
+        channels.put_channel(connection, inbox_row("k", kind="folder", is_polled=False, in_flight=4))
+        transfers.insert_new(connection, [_due(f"t{number}") for number in range(8)])
+
+        def picked() -> int:
+            return len(transfers.pick_due(connection, now=clock.now(), since=clock.now(), most=32))
+
+        seen = [picked()]
+        for _ in range(3):
+            channels.note_fault(connection, "k", now=clock.now(), reason="folder.full")
+        seen.append(picked())
+        clock.turn(30 * SECOND)
+        seen.append(picked())
+        for _ in range(2):
+            channels.note_success(connection, "k", now=clock.now())
+            seen.append(picked())
+    assert seen == [4, 0, 1, 2, 4]
+
+
+def _due(transfer_id: str) -> transfers.NewTransfer:
+    return transfers.NewTransfer(
+        id=transfer_id,
+        packet_id="p",
+        channel_id="k",
+        state=TransferState.READY,
+        members=1,
+        due_at=0,
+        is_urgent=False,
+        size=1,
+    )
