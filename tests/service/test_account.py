@@ -115,6 +115,29 @@ def test_a_period_holds_what_was_accepted_in_it_and_nothing_else(filled: FilledS
     assert close(filled, 0, START).total(Book.DOCUMENTS).accepted == 0
 
 
+def test_a_packet_counts_by_when_it_was_accepted_not_by_its_id(filled: FilledStore) -> None:
+    early, middle, late = sorted(new_id() for _ in range(3))
+    start = filled.clock.step()
+    filled.send(["b"], packet_id=late)
+    filled.send(["b"], packet_id=early)
+    end = filled.clock.step()
+    filled.send(["b"], packet_id=middle)
+    assert close(filled, start, end).total(Book.DOCUMENTS).accepted == 2
+    assert close(filled, end, EVER).total(Book.DOCUMENTS).accepted == 1
+
+
+def test_a_packet_without_events_is_met_once_among_others(filled: FilledStore) -> None:
+    silent = filled.send(["b"], packet_id=f"00000000-0000-7{new_id()[15:]}")
+    filled.send(["b"])
+    filled.send(["b"])
+    with filled.store.write() as connection:
+        connection.exec_driver_sql("DROP TRIGGER events_no_delete")
+        connection.execute(delete(schema.events).where(schema.events.c.packet_id == silent.packet_id))
+    account = close(filled)
+    assert account.packets == 3
+    assert kinds(account) == [GapKind.PACKET_UNRECORDED, GapKind.DELIVERY_UNRECORDED]
+
+
 def test_a_row_that_says_delivered_without_an_event_is_found(filled: FilledStore) -> None:
     sent = filled.send(["b"])
     tamper(filled, "UPDATE deliveries SET state = 'delivered'", "UPDATE rollups SET state = 'delivered'")

@@ -226,6 +226,7 @@ def test_notices_are_the_agencys_own_newest_first(filled: FilledStore) -> None:
     assert [line.notice_id for line in look(filled, views.notices, ["a"])] == own
     assert [line.notice_id for line in look(filled, views.notices, ["a"], after=own[0])] == own[1:]
     assert {line.agency_id for line in look(filled, views.notices, ["a", "d"])} == {"a", "d"}
+    assert [line.notice_id for line in look(filled, views.notices, ["a", "d"], limit=1)] == [max(ids)]
 
 
 # --- figures -------------------------------------------------------------------------------------------------
@@ -271,6 +272,8 @@ def test_a_snapshot_tells_what_alerts_need(filled: FilledStore) -> None:
     assert found.dead_leases == 1
     assert found.paused_channels == found.broken_channels == ("channel-inbox",)
     assert found.backlog == look(filled, views.backlog)
+    assert look(filled, views.snapshot, now + 100_000_000).broken_channels == ()
+    assert look(filled, views.snapshot, START).oldest_ready is None
 
 
 # --- plans ---------------------------------------------------------------------------------------------------

@@ -65,9 +65,10 @@ class FilledStore:
         named: Sequence[str] | None = None,
         subject: str = "Về việc phòng, chống thiên tai",
         status_code: str = "",
+        packet_id: str = "",
     ) -> Sent:
         """Store one accepted packet for agencies; `named`: organ ids in its row, where other than theirs."""
-        packet_id, now = new_id(), self.clock.step()
+        packet_id, now = packet_id or new_id(), self.clock.step()
         root = root or f"root-{packet_id}"
         links = [self._link(packet_id, kind, first, now) for _ in recipients]
         with self.store.write() as connection:
