@@ -234,18 +234,16 @@ def write_hop(
 ) -> None:
     """The one line of one hop: a warning where a person may have to look, else information."""
     is_grave = outcome in (HopOutcome.PARKED, HopOutcome.DOUBTFUL, HopOutcome.FAILED)
-    logger.log(
-        logging.WARNING if is_grave else logging.INFO,
-        event,
-        hop=hop,
-        outcome=outcome,
-        ms=round(ms, 1),
-        reason=reason,
-        packet=packet,
-        document=document,
-        delivery=delivery,
-        transfer=transfer,
-        system=system,
-        agency=agency,
-        channel=channel,
-    )
+    ids = {
+        "reason": reason,
+        "packet": packet,
+        "document": document,
+        "delivery": delivery,
+        "transfer": transfer,
+        "system": system,
+        "agency": agency,
+        "channel": channel,
+    }
+    known = {key: value for key, value in ids.items() if value is not None}
+    level = logging.WARNING if is_grave else logging.INFO
+    logger.log(level, event, hop=hop, outcome=outcome, ms=round(ms, 1), **known)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from gateway.exchange.advance import give_wakes
 from gateway.exchange.answers import first_answers, new_answer
 from gateway.exchange.dispatch import Dispatch, dispatch
 from gateway.exchange.submission import Outcome, Prepared
+from gateway.exchange.telling import tell_accepted
 from gateway.model.errors import Conflict, Refusal
 from gateway.model.events import Event, EventKind
 from gateway.model.states import LinkKind
@@ -24,6 +26,7 @@ from gateway.node import Node
 from gateway.store import events, packets
 from gateway.store.deliveries import StaleMove
 from gateway.store.packets import DocumentRow
+from monitoring.registry import Hop
 
 __all__ = ["accept"]
 
@@ -44,11 +47,13 @@ def accept(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
     if statuses:
         outcomes |= dict(zip(map(id, statuses), acknowledge(node, statuses), strict=True))
     for members in _rounds([p for p in group if p.kind is not LinkKind.STATUS]):
+        began = time.monotonic()
         try:
             answered = _accept_round(node, members)
         except (IntegrityError, StaleMove):
             answered = [answer for one in members for answer in _accept_round(node, [one])]
         outcomes |= dict(zip(map(id, members), answered, strict=True))
+        tell_accepted(node, Hop.ACCEPT, zip(members, answered, strict=True), began)
     return tuple(outcomes[id(prepared)] for prepared in group)
 
 

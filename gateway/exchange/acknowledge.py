@@ -7,6 +7,7 @@ is no document to match.  Statuses keep arrival order per (document, reporter): 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from gateway.exchange.advance import Effects, Planned, advance, give_wakes
 from gateway.exchange.answers import first_answers, new_answer
 from gateway.exchange.dispatch import Dispatch, Dispatched, dispatch
 from gateway.exchange.submission import Outcome, Prepared
+from gateway.exchange.telling import tell_accepted
 from gateway.model.chain import Chain, Link, Reason
 from gateway.model.errors import BadRequest, Refusal
 from gateway.model.events import Event, EventKind
@@ -28,6 +30,7 @@ from gateway.model.states import DeliveryState, LinkKind
 from gateway.node import Node
 from gateway.store import deliveries, events, packets, statuses
 from gateway.store.packets import DocumentRow
+from monitoring.registry import Hop
 
 __all__ = ["acknowledge"]
 
@@ -56,7 +59,9 @@ def acknowledge(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
     """
     outcomes: dict[str, Outcome] = {}
     for prepared in group:
-        outcomes[prepared.packet_id] = _acknowledge_one(node, prepared)
+        began = time.monotonic()
+        outcome = outcomes[prepared.packet_id] = _acknowledge_one(node, prepared)
+        tell_accepted(node, Hop.ACKNOWLEDGE, [(prepared, outcome)], began)
     return tuple(outcomes[prepared.packet_id] for prepared in group)
 
 

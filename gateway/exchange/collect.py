@@ -6,6 +6,7 @@ the first byte goes out and counts as claimed; while a response runs, the item i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from sqlalchemy import Connection
 
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
+from gateway.exchange.telling import tell_collected
 from gateway.identity import Caller
 from gateway.model.chain import Chain, Link, Move, Reason
 from gateway.model.errors import Conflict, Gone, NotFound, Refusal
@@ -83,6 +85,7 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
     A repeat is another response. Withdrawn and expired items are gone; confirmed ones stay readable for 30 days.
     Crash points: collect.fetched.
     """
+    began = time.monotonic()
     with node.store.write() as connection:
         now = node.store.now(connection)
         found = inbox.items(connection, {want.delivery_id for want in group})
@@ -103,7 +106,18 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
         deliveries.apply(connection, tuple(first.values()), now=now, at=node.now(), actor=group[0].caller.name)
     crash_point("collect.fetched")
     give_wakes(node, Effects(moves=list(first.values())))
+    tell_collected(node, "item.fetched", _told([want.delivery_id for want in group], found, outcomes), began)
     return tuple(outcomes)
+
+
+def _told(
+    delivery_ids: Sequence[str], found: Mapping[str, Item], outcomes: Sequence[object]
+) -> list[tuple[str, str, str | None]]:
+    """(delivery, agency, reason of a refusal) per member of a group, for its log lines."""
+    return [
+        (d, found[d].agency_id if d in found else "", o.reason if isinstance(o, Refusal) else None)
+        for d, o in zip(delivery_ids, outcomes, strict=True)
+    ]
 
 
 _UNCONFIRMED = (DeliveryState.AVAILABLE, DeliveryState.FETCHED)
@@ -148,6 +162,7 @@ def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refus
     failure parks the item and tells the sender.
     Crash points: collect.confirmed.
     """
+    began = time.monotonic()
     with node.store.write() as connection:
         now = node.store.now(connection)
         found = inbox.items(connection, {said.delivery_id for said in group})
@@ -157,6 +172,7 @@ def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refus
         effects = _take(connection, node, chains, planned, now, group[0].caller.name)
     crash_point("collect.confirmed")
     give_wakes(node, effects)
+    tell_collected(node, "item.confirmed", _told([said.delivery_id for said in group], found, outcomes), began)
     return tuple(outcomes)
 
 

@@ -18,6 +18,7 @@ from adapters.contract import Outcome as SinkOutcome
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
 from gateway.exchange.claims import Claimed, claim_group
+from gateway.exchange.telling import tell_delivered
 from gateway.model.chain import Link, Reason
 from gateway.model.errors import BlobDamaged, BlobMissing
 from gateway.model.instants import as_datetime, micros
@@ -239,8 +240,18 @@ def _conclude(node: Node, works: Sequence[_Work]) -> None:
     give_wakes(node, effects)
     _wake_reports(node, effects)
     for work in works:
-        kind = node.channels.snapshot().by_id[work.claimed.channel_id].kind
-        node.metrics.count_attempt(kind, _END_LABELS[type(work.outcome)], time.monotonic() - work.began)
+        _tell(node, work)
+
+
+def _tell(node: Node, work: _Work) -> None:
+    assert work.outcome is not None
+    seconds = time.monotonic() - work.began
+    kind = node.channels.snapshot().by_id[work.claimed.channel_id].kind
+    node.metrics.count_attempt(kind, _END_LABELS[type(work.outcome)], seconds)
+    tell_delivered(
+        node, transfer_id=work.claimed.transfer_id, packet_id=work.claimed.packet.id,
+        channel_id=work.claimed.channel_id, outcome=work.outcome, seconds=seconds,
+    )  # fmt: skip
 
 
 def _plans(node: Node, work: _Work, members: Iterable[tuple[str, Link]], now: int) -> list[Planned]:

@@ -6,11 +6,13 @@ durable before the transaction.  Both run in the submitter's own thread, many at
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from edxml.codes import StatusCode
 from edxml.digests import fingerprint
+from edxml.errors import TrucError
 from edxml.findings import Finding, Place
 from edxml.ids import OrganId, fold_code, notation_key
 from edxml.packet import Organization, Packet, StatusPacket
@@ -18,6 +20,7 @@ from edxml.read import read
 from edxml.seal import SealStatement, make_seal
 from edxml.validate import validate
 from gateway.exchange.submission import Examined, PacketRefusal, Prepared, Submission
+from gateway.exchange.telling import tell_taken_in
 from gateway.identity import Caller
 from gateway.model.errors import Forbidden
 from gateway.model.instants import as_datetime, new_id
@@ -105,10 +108,16 @@ def prepare(node: Node, submission: Submission) -> Prepared:
     On any refusal the spooled body is deleted; after a crash the next start deletes it.
     Crash points: those of blob.put.
     """
+    began = time.monotonic()
     try:
-        return _prepare(node, submission)
+        prepared = _prepare(node, submission)
+    except TrucError as why:
+        tell_taken_in(node, submission.caller.system_id, began, why=why)
+        raise
     finally:
         submission.spooled.unlink(missing_ok=True)
+    tell_taken_in(node, submission.caller.system_id, began, packet_id=prepared.packet_id)
+    return prepared
 
 
 def _prepare(node: Node, submission: Submission) -> Prepared:

@@ -55,11 +55,11 @@ class Loop:
             except GatewayError as why:
                 failures += 1
                 pause = self._pause(failures)
-                _log.warning("loop.failed", worker=self._name, reason=why.code)
+                _log.warning("loop.failed", process=self._name, reason=why.code)
             except Exception as why:  # noqa: BLE001 - a loop outlives its work; the log line names it
                 failures += 1
                 pause = self._pause(failures)
-                _log.exception("loop.failed", worker=self._name, reason=type(why).__name__)
+                _log.exception("loop.failed", process=self._name, reason=type(why).__name__)
             if pause > 0:
                 self._woken.wait(pause)
 

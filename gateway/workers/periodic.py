@@ -70,7 +70,7 @@ def _sweep_blobs(node: Node) -> None:
 
     trashed, gone = node.store.blobs.sweep(is_referenced)
     if trashed or gone:
-        _log.info("blobs.swept", trashed=trashed, gone=gone)
+        _log.info("blobs.swept", count=trashed + gone)
 
 
 def start_periodic(node: Node, pause: float) -> Loop:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
 from edxml.crashpoints import crash_point, declare
 from gateway.node import Node
 from gateway.store import transfers
 from gateway.store.transfers import Due
 from gateway.transport.contract import Ticket
 from gateway.workers.loop import Loop
-from monitoring.registry import TicketEvent
+from monitoring import log
+from monitoring.registry import Hop, HopOutcome, TicketEvent
 
 __all__ = ["relay_once", "start_relay"]
 
 declare("relay.announced", "tickets are out; nobody wrote down that they are")
 declare("relay.noted", "tickets are out, and it is written down when")
 
+_log = log.get("relay")
 _MOST = 256
 _LARGE = 8 << 20
 _IDLE = 5.0
@@ -25,6 +29,7 @@ def relay_once(node: Node) -> int:
 
     Crash points: relay.announced, relay.noted.
     """
+    began = time.monotonic()
     with node.store.read() as connection:
         now = node.store.now(connection)
         picked = transfers.pick_due(connection, now=now, since=now - node.pace.announce_again, most=_MOST)
@@ -37,6 +42,9 @@ def relay_once(node: Node) -> int:
         transfers.mark_announced(connection, [(t.transfer_id, t.turn) for t in confirmed], now)
     crash_point("relay.noted")
     node.metrics.count_tickets(TicketEvent.ANNOUNCED, len(confirmed))
+    seconds = time.monotonic() - began
+    node.metrics.count_hop(Hop.RELAY, HopOutcome.DONE, seconds, len(confirmed))
+    _log.info("tickets.announced", hop=Hop.RELAY, outcome=HopOutcome.DONE, count=len(confirmed), ms=seconds * 1000)
     return len(confirmed)
 
 
