@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edxml import DEFAULT_LIMITS, Language, Limits, ReadResult, read
+from edxml import DEFAULT_LIMITS, Language, Limits, Packet, ReadResult, read
 from edxml.limits import PIECE
-from tests.support.packets import build_packet, make_packet
+from tests.support.packets import build_packet
 
 SHARED = Path(__file__).parents[3] / "shared"
 CORPUS = sorted((SHARED / "corpus").rglob("*.xml")) or [SHARED / "corpus"]
@@ -186,13 +186,38 @@ def test_every_flipped_byte_ends_in_a_verdict() -> None:
         read(io.BytesIO(GOOD[:at] + b"\xff" + GOOD[at + 1 :]))
 
 
-def test_ten_thousand_recipients_are_too_many() -> None:
-    from tests.support.packets import organization
+CONTENT = b"<edXML:ContentTransferEncoded>QUJD</edXML:ContentTransferEncoded>"
+DECOYS = {
+    "comment": b"<!-- " + CONTENT + b" -->",
+    "instruction": b"<?x " + CONTENT + b" ?>",
+    "section": b"<![CDATA[" + CONTENT + b"]]>",
+    "section_that_looks_like_a_comment": b"<![CDATA[<!--]]>x<![CDATA[-->" + CONTENT + b"]]>",
+    "comment_that_looks_like_a_section": b"<!-- <![CDATA[ --><!-- " + CONTENT + b"]]> -->",
+    "references": b"&lt;edXML:ContentTransferEncoded&gt;QUJD&lt;/edXML:ContentTransferEncoded&gt;",
+}
 
+
+@pytest.mark.parametrize("decoy", DECOYS.values(), ids=DECOYS.keys())
+def test_what_only_looks_like_an_attachment_is_text(decoy: bytes) -> None:
+    result = read_bytes(with_subject(b"a " + decoy + b" b"))
+    assert not result.is_refused, result.findings
+    assert isinstance(result.packet, Packet)
+    (attachment,) = result.packet.attachments
+    assert attachment.sniffed == "pdf"
+    assert result.packet.subject.startswith("a ")
+    assert result.packet.subject.endswith(" b")
+    assert read(Slow(with_subject(b"a " + decoy + b" b"), 1)).packet == result.packet
+
+
+def test_floods_are_refused_before_a_tree_of_them_stands() -> None:
+    for name in ("elements", "attributes", "huge_texts"):
+        assert not read_bytes(HOSTILE[name][0] + b" " * PIECE * 40).is_complete, name
+
+
+def test_ten_thousand_recipients_are_too_many() -> None:
     to = GOOD[GOOD.index(b"<edXML:To>") : GOOD.index(b"</edXML:To>") + len(b"</edXML:To>")]
     result = read_bytes(GOOD.replace(to, b"<edXML:To><edXML:OrganId>H99</edXML:OrganId></edXML:To>" * 10_000))
     assert "edxml.too_many_recipients" in codes(result)
-    assert organization("H99").organ_id == make_packet(recipients=("H99",)).recipients[0].organ_id
 
 
 def test_lines_and_paths_point_at_the_fault() -> None:

@@ -84,6 +84,12 @@ def test_another_node_s_certificate_is_not_trusted() -> None:
         verify_seal(make_seal(STATEMENT, KEY), certificates=[generate_seal_key("other")[1]])
 
 
+def test_seal_in_the_name_of_another_certificate_is_refused() -> None:
+    """The signed properties name the certificate, so the same key under another certificate is another signer."""
+    with pytest.raises(SealInvalid, match="another certificate"):
+        verify_seal(make_seal(STATEMENT, replace(KEY, certificate_digest="A" * 43 + "=")), certificates=[CERT_PEM])
+
+
 def test_nothing_can_be_wrapped_around_or_appended() -> None:
     seal = make_seal(STATEMENT, KEY)
     forged = seal.replace(b"<Seal ", b'<Seal xmlns:x="y" ', 1)
