@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edxml._content import Content
-from edxml._notes import Notes, local_name
+from edxml._notes import Notes, fields_of, local_name
 from edxml._unzip import ZipVerdict
 from edxml._xml import Element
 from edxml.attachments import extension
@@ -14,18 +14,20 @@ from edxml.packet import Attachment, Reference
 
 __all__ = ["describe", "read_attachments", "read_references"]
 
-_REFERENCE = {
+_FILE = {
     "ContentId": "content_id",
     "ContentType": "content_type",
     "Description": "description",
     "AttachmentName": "name",
 }
-_ATTACHMENT = _REFERENCE | {
+_BESIDE = {
     "ContentTransferEncoded": "content",
     "FieldName": "field_name",
     "MimeType": "mime_type",
     "Format": "format",
 }
+_REFERENCE = fields_of(_FILE)
+_ATTACHMENT = fields_of(_FILE | _BESIDE)
 _WRITTEN_TYPES = {
     "application/pdf": ("pdf",),
     "application/doc": ("ole", "rtf"),
@@ -66,7 +68,7 @@ def _own_texts(parent: Element) -> dict[str, str]:
         return {}
     texts = {}
     for child in parent:
-        key = _REFERENCE.get(local_name(child))
+        key = _REFERENCE.get(child.tag) or _REFERENCE.get(local_name(child))
         if key is not None and child.text is not None:
             texts[key] = child.text[:1024].strip()
     return texts
@@ -138,7 +140,8 @@ def read_attachments(
 
 
 def _note_empty(root: Element, expected: int, notes: Notes) -> None:
-    holders = [child for child in root.iter("{*}Attachment") if local_name(child.getparent()) == "AttachmentEncoded"]
+    lists = [child for child in root if local_name(child) == "AttachmentEncoded"]
+    holders = [child for one in lists for child in one if local_name(child) == "Attachment"]
     if len(holders) == expected:
         return
     for holder in holders:

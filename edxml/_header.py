@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edxml._notes import Notes, local_name
+from edxml._notes import Notes, fields_of, local_name
 from edxml._xml import Element
 from edxml.codes import BusinessKind, Priority, StatusCode, SteeringType
 from edxml.ids import DocumentId, DocumentIdMalformed, OrganId, OrganIdMalformed
@@ -20,42 +20,48 @@ from edxml.packet import (
 
 __all__ = ["read_business", "read_document", "read_status", "read_trace"]
 
-_ORGANIZATION = {
-    "OrganId": "raw_organ_id",
-    "OrganName": "name",
-    "OrganizationInCharge": "in_charge",
-    "OrganAdd": "address",
-    "Email": "email",
-    "Telephone": "telephone",
-    "Fax": "fax",
-    "Website": "website",
-}
-_CODE = {"CodeNumber": "code_number", "CodeNotation": "code_notation"}
-_PROMULGATION = {"Place": "place", "PromulgationDate": "date"}
-_DOCUMENT_TYPE = {"Type": "type", "TypeDetail": "type_detail", "TypeName": "type_name"}
-_SIGNER = {
-    "Competence": "signer_competence",
-    "Position": "signer_position",
-    "FullName": "signer_name",
-    "Signer": "signer_name",
-}
+_ORGANIZATION = fields_of(
+    {
+        "OrganId": "raw_organ_id",
+        "OrganName": "name",
+        "OrganizationInCharge": "in_charge",
+        "OrganAdd": "address",
+        "Email": "email",
+        "Telephone": "telephone",
+        "Fax": "fax",
+        "Website": "website",
+    }
+)
+_CODE = fields_of({"CodeNumber": "code_number", "CodeNotation": "code_notation"})
+_PROMULGATION = fields_of({"Place": "place", "PromulgationDate": "date"})
+_DOCUMENT_TYPE = fields_of({"Type": "type", "TypeDetail": "type_detail", "TypeName": "type_name"})
+_SIGNER = fields_of(
+    {
+        "Competence": "signer_competence",
+        "Position": "signer_position",
+        "FullName": "signer_name",
+        "Signer": "signer_name",
+    }
+)
 _STAFF = {"Department": "department", "Staff": "staff", "Email": "email", "Mobile": "mobile"}
-_STAFF_READ = _STAFF | {"DepartmentId": "department_id", "StaffId": "staff_id"}
-_RESPONSE = {"OrganId": "organ_id", "Code": "code", "PromulgationDate": "date", "DocumentId": "document_id"}
-_TRACE = {"OrganId": "organ_id", "Timestamp": "timestamp"}
-_RECEIVER = {"OrganId": "organ_id", "ReceiverType": "type"}
-_OTHER = {
-    "Priority": "priority",
-    "SphereOfPromulgation": "sphere",
-    "TyperNotation": "typer_notation",
-    "PromulgationAmount": "promulgation_amount",
-    "PageAmount": "page_amount",
-    "Direction": "direction",
-    "Appendixes": "appendixes",
-    "ReplyFors": "reply_fors",
-    "ReferenceCodes": "reference_codes",
-    "Secret": "secret",
-}
+_STAFF_READ = fields_of(_STAFF | {"DepartmentId": "department_id", "StaffId": "staff_id"})
+_RESPONSE = fields_of({"OrganId": "organ_id", "Code": "code", "PromulgationDate": "date", "DocumentId": "document_id"})
+_TRACE = fields_of({"OrganId": "organ_id", "Timestamp": "timestamp"})
+_RECEIVER = fields_of({"OrganId": "organ_id", "ReceiverType": "type"})
+_OTHER = fields_of(
+    {
+        "Priority": "priority",
+        "SphereOfPromulgation": "sphere",
+        "TyperNotation": "typer_notation",
+        "PromulgationAmount": "promulgation_amount",
+        "PageAmount": "page_amount",
+        "Direction": "direction",
+        "Appendixes": "appendixes",
+        "ReplyFors": "reply_fors",
+        "ReferenceCodes": "reference_codes",
+        "Secret": "secret",
+    }
+)
 _MESSAGE = {"From", "DocumentId", "Code", "PromulgationInfo", "DocumentType", "Subject", "Content", "SignerInfo"}
 _MESSAGE |= {"DueDate", "OtherInfo", "SteeringType", "ApplicationType", "ToPlaces"}
 _STATUS = {"StatusCode", "Description", "Timestamp", "StaffInfo"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
@@ -14,13 +14,12 @@ from edxml.findings import Finding, Place, Repair, Severity
 from edxml.ids import OrganId, OrganIdMalformed
 from edxml.limits import Limits
 
-__all__ = ["NAMESPACE", "Notes", "local_name"]
+__all__ = ["NAMESPACE", "Notes", "fields_of", "local_name"]
 
 NAMESPACE = "http://www.mic.gov.vn/TBT/QCVN_102_2016"
 """The one namespace of dialects A, B and F; the prefix `edXML` is bound to it too."""
 
 _IN_NAMESPACE = "{" + NAMESPACE + "}"
-_LOCAL = len(_IN_NAMESPACE)
 _VIETNAM = timezone(timedelta(hours=7))  # no summer time, one zone since 1975
 _DATE = re.compile(r"(\d{4})/(\d\d)/(\d\d)\Z")
 _DATE_OTHER = re.compile(
@@ -34,8 +33,17 @@ _OLDEST = 1900
 
 def local_name(element: Element) -> str:
     """The element's name without its namespace."""
-    tag: str = element.tag
-    return tag[_LOCAL:] if tag.startswith(_IN_NAMESPACE) else tag.rpartition("}")[2]
+    return _local(element.tag)
+
+
+@lru_cache(maxsize=1024)
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def fields_of(names: Mapping[str, str]) -> dict[str, str]:
+    """A table for `Notes.texts`: which element's text becomes which field. Made once, at import."""
+    return {**names, **{_IN_NAMESPACE + name: field for name, field in names.items()}}
 
 
 class Notes:
@@ -94,12 +102,11 @@ class Notes:
         return "/".join(reversed(steps))
 
     def texts(self, parent: Element, known: dict[str, str]) -> dict[str, str]:
-        """The trimmed texts of the children whose names are in `known`, under the names given there."""
+        """The trimmed texts of the children by field; `known` is a table made by `fields_of`."""
         found: dict[str, str] = {}
         longest = self.limits.text
         for child in parent:
-            tag = child.tag
-            key = known.get(tag[_LOCAL:] if tag.startswith(_IN_NAMESPACE) else local_name(child))
+            key = known.get(child.tag) or known.get(local_name(child))
             if key is None:
                 self.warn("edxml.element_unknown", child, name=local_name(child)[:80])
             elif key in found:

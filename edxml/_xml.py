@@ -91,7 +91,7 @@ class Splitter:
         self._buffer = b""
         self._offset = 0  # of the buffer's first byte in the packet
         self._fed = 0
-        self._tags = 0
+        self.tags = 0  #: every "<" of the markup: at least the number of elements
         self._equals = 0
         self._lines_cut: list[tuple[int, int]] = []  # (line in the tree, lines cut out before it)
         self._line = 1  # in the tree, of the end of what was fed
@@ -284,12 +284,12 @@ class Splitter:
             return
         limits = self._limits
         self._fed += end
-        self._tags += markup.count(b"<")
+        self.tags += markup.count(b"<")
         self._equals += markup.count(b"=")
         line = self._line + self._cut
         if self._fed > limits.header:
             raise Refusal("edxml.header_too_large", line=line, limit=limits.header)
-        if self._tags > 2 * limits.elements:
+        if self.tags > 2 * limits.elements:
             raise Refusal("edxml.too_many_elements", line=line, limit=limits.elements)
         if self._equals > limits.attributes:
             raise Refusal("edxml.too_many_attributes", line=line, limit=limits.attributes)

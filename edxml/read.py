@@ -93,7 +93,7 @@ def read(
         dialect = _dialect(root, notes)
         if dialect not in (Dialect.A, Dialect.B):
             raise Refusal("edxml.dialect_unsupported", line=root.sourceline, dialect=str(dialect))
-        _check_shape(root, notes)
+        _check_shape(root, splitter.tags, notes)
         packet = _build(root, dialect, contents, notes)
     except Refusal as refusal:
         notes.add(refusal.finding)
@@ -145,13 +145,13 @@ def _dialect(root: Element, notes: Notes) -> Dialect:
 _TOO_DEEP = {DEFAULT_LIMITS.depth: etree.XPath("boolean(" + "/*" * (DEFAULT_LIMITS.depth + 1) + ")")}
 
 
-def _check_shape(root: Element, notes: Notes) -> None:
-    """Depth and number of elements, exactly; the splitter bounded both only roughly."""
+def _check_shape(root: Element, tags: int, notes: Notes) -> None:
+    """Depth and number of elements, exactly; the splitter bounded both roughly (`tags` counts ends too)."""
     limits = notes.limits
     too_deep = _TOO_DEEP.get(limits.depth) or etree.XPath("boolean(" + "/*" * (limits.depth + 1) + ")")
     if too_deep(root):
         raise Refusal("edxml.too_deep", limit=limits.depth)
-    if _COUNT(root) > limits.elements:
+    if tags > limits.elements and _COUNT(root) > limits.elements:
         raise Refusal("edxml.too_many_elements", limit=limits.elements)
 
 

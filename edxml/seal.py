@@ -207,9 +207,12 @@ def _digest(data: bytes) -> str:
 
 def _decode(text: str) -> bytes:
     try:
-        return b64decode(text, validate=True)
+        data = b64decode(text, validate=True)
     except ValueError:
-        raise SealInvalid(why="its base64 is broken") from None
+        data = b""
+    if b64encode(data).decode() != text:  # unused bits set: the same bytes in a second spelling
+        raise SealInvalid(why="its base64 is broken")
+    return data
 
 
 def _body(sealed: SealStatement) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import resource
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -126,6 +127,14 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "base64_padding_inside": (GOOD.replace(b">JVBERi", b">JV==Ri"), "edxml.base64_garbage"),
     "base64_one_letter": (GOOD.replace(b">JVBERi", b">A<!-- -->"), "edxml.base64_garbage"),
     "content_with_element": (GOOD.replace(b">JVBERi", b">JVBE<a/>"), "edxml.attachment_mixed"),
+    "content_half_in_section": (
+        re.sub(rb">JVBE([^<]*)<", rb">JVBE<![CDATA[\1]]><", GOOD),
+        "edxml.attachment_mixed",
+    ),
+    "content_after_section": (
+        re.sub(rb">JVBE([^<]*)<", rb"><![CDATA[JVBE]]>\1<", GOOD),
+        "edxml.attachment_mixed",
+    ),
     "content_with_entity": (GOOD.replace(b">JVBERi", b">JVBE&amp;"), "edxml.base64_garbage"),
     "content_in_header": (
         with_subject(b"<edXML:ContentTransferEncoded>QUJD</edXML:ContentTransferEncoded>"),
@@ -211,7 +220,7 @@ def test_what_only_looks_like_an_attachment_is_text(decoy: bytes) -> None:
 
 def test_floods_are_refused_before_a_tree_of_them_stands() -> None:
     for name in ("elements", "attributes", "huge_texts"):
-        assert not read_bytes(HOSTILE[name][0] + b" " * PIECE * 40).is_complete, name
+        assert not read_bytes(HOSTILE[name][0] + b" " * PIECE * 8).is_complete, name
 
 
 def test_ten_thousand_recipients_are_too_many() -> None:

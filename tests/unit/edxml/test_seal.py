@@ -79,6 +79,17 @@ def test_every_changed_byte_is_noticed() -> None:
             verify_seal(changed, certificates=[KEY.certificate])
 
 
+def test_base64_has_one_spelling_only() -> None:
+    """Unused bits at the end of base64 would make a second seal out of one."""
+    alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    seal = make_seal(STATEMENT, KEY)
+    at = seal.index(b"==</ds:SignatureValue>") - 1
+    respelled = seal[:at] + alphabet[alphabet.index(seal[at]) + 1 :][:1] + seal[at + 1 :]
+    assert len(respelled) == len(seal)
+    with pytest.raises(SealInvalid, match="base64"):
+        verify_seal(respelled, certificates=[CERT_PEM])
+
+
 def test_another_node_s_certificate_is_not_trusted() -> None:
     with pytest.raises(SealInvalid, match="trusted"):
         verify_seal(make_seal(STATEMENT, KEY), certificates=[generate_seal_key("other")[1]])
