@@ -18,6 +18,7 @@ from gateway.model.instants import VIETNAM, as_datetime
 from gateway.model.states import ChannelState
 from gateway.store import Store, channels, events, systems
 from gateway.store.agencies import load_directory, put_agencies
+from gateway.store.versions import lock_configuration
 from routing.directory import Directory
 from routing.rows import load_nghe_an
 
@@ -52,6 +53,7 @@ def apply(
     if dry_run:
         return diff(store, configuration, on=on, kinds=kinds)
     with store.write() as connection:
+        lock_configuration(connection)
         plan = make_plan(connection, configuration, on=on or _today(store, connection), kinds=kinds)
         if plan.changes:
             now = store.now(connection)
@@ -75,6 +77,7 @@ def init_rows(store: Store, profile: str = "nghe_an") -> int:
         raise ConfigurationInvalid([fault("profile_unknown", "profile", name=profile, profiles=", ".join(PROFILES))])
     wanted = PROFILES[profile]()
     with store.write() as connection:
+        lock_configuration(connection)
         stored = load_directory(connection)
         missing = [agency for agency in wanted.agencies if stored.by_id(agency.id) is None]
         stored.merged_with(missing)  # raises where the whole would contradict itself

@@ -11,6 +11,7 @@ from gateway.model.errors import Conflict, NotFound
 from gateway.model.instants import micros, new_id
 from gateway.store import Store, systems
 from gateway.store.agencies import load_directory
+from gateway.store.versions import lock_configuration
 
 __all__ = ["DEFAULT_GRACE", "Registered", "register_system", "revoke_tokens", "rotate_token"]
 
@@ -41,6 +42,7 @@ def register_system(
     token, digest = new_token()
     system_id = new_id()
     with store.write() as connection:
+        lock_configuration(connection)
         now = store.now(connection)
         directory = load_directory(connection) if agency_ids else None
         for agency_id in sorted(agency_ids):
@@ -62,6 +64,7 @@ def rotate_token(store: Store, name: str, *, grace: timedelta = DEFAULT_GRACE, a
     """
     token, digest = new_token()
     with store.write() as connection:
+        lock_configuration(connection)
         now = store.now(connection)
         system_id = _find(systems.list_systems(connection), name)
         systems.rotate_token(connection, system_id, digest, now=now, old_until=now + micros(grace), actor=actor)
@@ -71,6 +74,7 @@ def rotate_token(store: Store, name: str, *, grace: timedelta = DEFAULT_GRACE, a
 def revoke_tokens(store: Store, name: str) -> int:
     """End every token of a system at once (one was lost); gives how many were valid. Raises NotFound."""
     with store.write() as connection:
+        lock_configuration(connection)
         system_id = _find(systems.list_systems(connection), name)
         return systems.expire_tokens(connection, system_id, now=store.now(connection))
 

@@ -16,7 +16,9 @@ from sqlalchemy import Connection, select, update
 from gateway.store.handle import Store
 from gateway.store.schema import node
 
-__all__ = ["VersionWatch", "Versions", "raise_configuration", "raise_directory", "read_versions"]
+__all__ = [
+    "VersionWatch", "Versions", "lock_configuration", "raise_configuration", "raise_directory", "read_versions",
+]  # fmt: skip
 
 _READ = select(node.c.directory_version, node.c.configuration_version)
 _RAISE_DIRECTORY = update(node).values(directory_version=node.c.directory_version + 1)
@@ -35,6 +37,13 @@ def read_versions(connection: Connection) -> Versions:
     """The versions as this transaction sees them."""
     row = connection.execute(_READ).one()
     return Versions(row.directory_version, row.configuration_version)
+
+
+def lock_configuration(connection: Connection) -> None:
+    """Let one transaction at a time change who exists and how they are reached: what was checked stays true until
+    the commit. On SQLite the write transaction is that lock already."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(_READ.with_for_update()).one()
 
 
 def raise_directory(connection: Connection) -> None:

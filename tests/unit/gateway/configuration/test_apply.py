@@ -9,6 +9,7 @@ import pytest
 from edxml.messages import Language
 from gateway.channels import KINDS
 from gateway.configuration import ChangeKind, ConfigurationInvalid, apply, diff, export, init_rows, parse
+from gateway.identity import digest_token, rotate_token
 from gateway.store import Store, channels, systems
 from gateway.store.agencies import load_directory
 from gateway.store.versions import read_versions
@@ -106,6 +107,14 @@ def test_a_dry_run_tells_and_changes_nothing(store: Store) -> None:
     assert told == diff(store, parse(BASE)) == apply(store, parse(BASE))
 
 
+def test_no_token_and_no_digest_is_ever_exported(store: Store) -> None:
+    apply(store, parse(BASE))
+    token = rotate_token(store, "Phần mềm A", actor="an").token
+    text = export(store)
+    assert token not in text
+    assert digest_token(token) not in text
+
+
 def test_what_is_exported_changes_nothing_when_applied(store: Store, tmp_path: Path) -> None:
     apply(store, parse(BASE))
     with store.write() as connection:
@@ -120,7 +129,8 @@ def test_what_is_exported_changes_nothing_when_applied(store: Store, tmp_path: P
     init_rows(twin)
     apply(twin, parse(text))
     assert export(twin) == text
-    assert "truc_" not in text
+    assert "paused = true" in text
+    assert "enabled = false" in text
 
 
 def test_changes_are_shown_field_by_field(store: Store) -> None:

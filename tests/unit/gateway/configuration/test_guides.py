@@ -1,0 +1,40 @@
+"""The files printed in the guides are applied as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from gateway.channels import Channels, EchoSink
+from gateway.configuration import apply, export, init_rows, parse
+from gateway.store import Store
+from tests.support.stores import fresh_store
+
+GUIDES = Path(__file__).parents[4] / "docs" / "guides"
+
+
+def applied(folder: Path, guide: str) -> Store:
+    (text,) = re.findall(r"```toml\n(.*?)```", (GUIDES / guide).read_text("utf-8"), re.DOTALL)
+    store = fresh_store(folder)
+    init_rows(store)
+    assert apply(store, parse(text))
+    assert apply(store, parse(text)) == ()
+    assert apply(store, parse(export(store))) == ()
+    return store
+
+
+def test_the_echo_guide_makes_four_echo_agencies(tmp_path: Path) -> None:
+    known = Channels(applied(tmp_path, "echo.md"))
+    sinks = {channel_id: known.sink(channel_id) for channel_id in known.snapshot().by_id}
+    assert len(sinks) == 4
+    assert all(isinstance(sink, EchoSink) for sink in sinks.values())
+    assert not sinks["echo-mat-lien-lac"].probe().usable
+
+
+def test_the_configuration_guide_makes_what_it_says(tmp_path: Path) -> None:
+    snapshot = Channels(applied(tmp_path, "configuration.md")).snapshot()
+    assert {agency_id: reach.kind for agency_id, reach in snapshot.reach.items()} == {
+        "na-so-snv": "inbox",
+        "na-ttdl": "inbox",
+        "na-xa-16681-2025": "folder",
+    }
