@@ -64,6 +64,26 @@ class TestLocalTransport(TransportSuite):
         assert 4 <= confirmed <= self.most_confirmed(1, 4)
         assert transport.depths()[NORMAL] == 4
 
+    def test_a_frozen_process_costs_one_moment_and_no_ticket(
+        self, open_one: OpenTransport, start_child: StartChild
+    ) -> None:
+        """Whichever of two is frozen, the other one gets all tickets of the very announcement that finds out,
+        and later announcements do not wait for the frozen one again."""
+        children = [start_child("worker"), start_child("worker")]
+        for child in children:
+            child.tell("listen", queue=NORMAL, slots=1, group=16, seconds=0)
+        for frozen in children:
+            transport = open_one("relay")
+            frozen.freeze()
+            try:
+                assert len(transport.announce(tickets(8))) == 8
+                before = time.monotonic()
+                for _ in range(10):
+                    transport.announce(tickets(1))
+                assert time.monotonic() - before < 1.0
+            finally:
+                frozen.thaw()
+
     def test_a_killed_process_leaves_no_socket_for_long(
         self, open_one: OpenTransport, start_child: StartChild, where: str
     ) -> None:
