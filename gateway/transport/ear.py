@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import structlog
+from monitoring import log
 
 __all__ = ["LARGEST_MESSAGE", "Answer", "Ear"]
 
@@ -23,7 +23,7 @@ Answer = Callable[[bytes], bytes | None]
 
 _PER_TURN: Final = 64  # messages read from one socket before the others get their turn
 
-_log = structlog.get_logger(__name__)
+_log = log.get("gateway.transport")
 
 
 class Ear:

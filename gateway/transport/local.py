@@ -22,21 +22,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from gateway.transport.contract import QUEUES, Handler, Subscription, Ticket
 from gateway.transport.ear import Answer, Ear
 from gateway.transport.peers import Peers, answer_offers
 from gateway.transport.rendezvous import Address, Rendezvous
 from gateway.transport.slots import Slots
 from gateway.transport.wakes import WakeBoard
+from monitoring import log
 
 __all__ = ["LocalTransport", "MetricsHook", "TransportCount"]
 
 _ANNOUNCE_LIMIT: Final = 0.8  # seconds, of the second that the contract allows
 _DEPTHS_LIMIT: Final = 0.5  # seconds
 
-_log = structlog.get_logger(__name__)
+_log = log.get("gateway.transport")
 
 
 class TransportCount(StrEnum):
@@ -197,7 +196,7 @@ class LocalTransport:
         try:
             opened, address = self._rendezvous.bind(what, kind)
         except OSError as error:
-            _log.warning("transport.alone", what=what, error=str(error))
+            _log.warning("transport.alone", queue=what, error=type(error).__name__)
             return None
         self._ear.attend(opened, answer)
         return opened, address

@@ -7,13 +7,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from gateway.transport.contract import Handler, Ticket
+from monitoring import log
 
 __all__ = ["Slots"]
 
-_log = structlog.get_logger(__name__)
+_log = log.get("gateway.transport")
 
 
 class Slots:
@@ -77,7 +76,7 @@ class Slots:
             try:
                 self._handler(group)
             except Exception:  # noqa: BLE001 - the contract: logged and forgotten
-                _log.exception("transport.handler_failed", queue=self.queue, tickets=len(group))
+                _log.exception("transport.handler_failed", queue=self.queue, count=len(group))
                 self._on_failure()
 
     def _next_group(self) -> tuple[Ticket, ...]:

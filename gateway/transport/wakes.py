@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-import structlog
-
 from gateway.transport.ear import LARGEST_MESSAGE
 from gateway.transport.rendezvous import Address, Rendezvous
+from monitoring import log
 
 __all__ = ["EVERY_TOPIC", "WakeBoard"]
 
@@ -22,7 +21,7 @@ _MOST_PENDING: Final = 10_000  # different topics
 _SEND_LIMIT: Final = 0.1  # seconds for one datagram to one process
 _FROZEN_FOR: Final = 5.0  # seconds in which a process that takes nothing is left alone
 
-_log = structlog.get_logger(__name__)
+_log = log.get("gateway.transport")
 
 
 class WakeBoard:
@@ -135,7 +134,7 @@ class WakeBoard:
             try:
                 callback(topic)
             except Exception:  # noqa: BLE001 - one bad callback must not silence the others
-                _log.exception("transport.callback_failed", topic=topic)
+                _log.exception("transport.callback_failed")
             finally:
                 with self._changed:
                     self._running = None
