@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import unicodedata
 from typing import Any
 
@@ -73,6 +74,18 @@ def test_words_that_only_look_like_marks_pass(text: str) -> None:
 def test_mark_in_a_field_of_the_old_form() -> None:
     data = build_packet().replace(b"<edXML:Priority>", b"<edXML:Secret>1</edXML:Secret><edXML:Priority>")
     assert read(io.BytesIO(data)).is_secret
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["độ mật" + " " * 60_000 + "x", "-" + " " * 60_000, "MẬT" * 20_000, "(mật " * 12_000, "tuyệt-" * 10_000,
+     "độ " * 20_000 + "mật", "mật" + "\n" * 60_000, "- MẬT" * 12_000 + "x", "MẬT" + "-" * 60_000 + "x",
+     "xác định độ mật " * 4_000, "tuyệt" + "." * 60_000],
+)  # fmt: skip
+def test_no_text_makes_the_patterns_slow(text: str) -> None:
+    started = time.process_time()
+    find_marks(make_packet(subject=text, content=text))
+    assert time.process_time() - started < 0.5
 
 
 def test_mark_in_a_status() -> None:
