@@ -4,9 +4,14 @@
     ├── EdxmlError                 the packet library
     │   ├── PacketRefused          the bytes are no packet we may carry; holds every finding
     │   ├── WriteRefused           a value cannot be written as a right packet
-    │   └── SealInvalid            a seal does not prove what it says
-    ├── RoutingError               (routing.directory) the directory's data cannot be used
+    │   ├── SealInvalid            a seal does not prove what it says
+    │   ├── OrganIdMalformed       (edxml.ids) a text is no organ id in any form we know
+    │   ├── DocumentIdMalformed    (edxml.ids) a text is no document id
+    │   └── AttachmentDamaged      (edxml.attachments) stored bytes do not give the attachment that was read
+    ├── RoutingError               (routing.errors) routing cannot go on
+    │   └── DirectoryInvalid       (routing.errors) the directory's data contradicts itself
     ├── AdapterError               (adapters.contract) a channel cannot be opened as it is configured
+    │   └── FolderFault            (adapters.folder_layout) the exchange folder cannot be used now
     └── GatewayError               (gateway.model.errors) everything that a running node refuses
 
 An error knows its stable `code`, whether the same call may succeed later (`retryable`), and the parameters

@@ -11,7 +11,11 @@ GatewayError
 │   └── DiskReserve          not enough free disk to accept safely (retryable)
 ├── Refusal                  a caller's request is refused; each has its own code
 │   ├── Unauthenticated, Forbidden, NotFound, Conflict, Gone, BadRequest, TooLarge
-└── SettingsError            a setting or a configuration file is wrong
+│   └── PacketRefusal        (exchange.submission) the packet itself is refused, with every finding
+├── SettingsError            a setting is wrong
+│   └── ConfigurationInvalid (configuration.faults) a configuration file is wrong, with every fault
+├── KeysMissing, KeysExposed, KeysDamaged     (keys) the seal key cannot be used
+└── Damaged, KillsWorker     (workers.intake) a file from a channel is not taken in
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ __all__ = [
     "Refusal",
     "SettingsError",
     "StoreBusy",
+    "StoreConflict",
     "StoreError",
     "StoreForeign",
     "StoreOutdated",
@@ -58,6 +63,13 @@ class StoreBusy(StoreError):
     """The database is locked or away; nothing was changed. Parameter `seconds`."""
 
     code = "store.busy"
+    retryable = True
+
+
+class StoreConflict(StoreError):
+    """A unique constraint refused what was written: somebody else was faster. Parameter `why`."""
+
+    code = "store.conflict"
     retryable = True
 
 

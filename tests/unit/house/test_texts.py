@@ -57,7 +57,7 @@ def test_every_refusal_has_a_text() -> None:
     import_all()
     refusals = {c.__name__ for c in subclasses(Refusal)}
     said = {
-        call.args[0].value
+        str(call.args[0].value)
         for module in modules()
         for name, call in module.calls()
         if name in refusals and call.args and isinstance(call.args[0], ast.Constant)
