@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gateway.account.values import BookLine, Fate, Gap, GapKind
-from gateway.model.events import RULE_VERSION, EventKind, leaf_digest
+from gateway.model.events import EventKind, leaf_digest
 from gateway.model.states import Book
 from gateway.model.states import DeliveryState as S
 from gateway.store.books import BookedDelivery, BookedEvent, BookedPacket
@@ -79,8 +79,7 @@ def entered_at(packet: BookedPacket) -> int | None:
 
 def is_intact(booked: BookedEvent) -> bool:
     """The event is what its leaf digest was made of (design §2, promise 7)."""
-    made = leaf_digest(booked.event, booked.id, booked.recorded_at)
-    return booked.rule_version == RULE_VERSION and made == booked.leaf
+    return leaf_digest(booked.event, booked.id, booked.recorded_at, booked.rule_version) == booked.leaf
 
 
 def fold_packet(packet: BookedPacket, sums: Sums) -> None:
@@ -128,24 +127,9 @@ def _histories(happened: Iterable[BookedEvent]) -> dict[str, _Told]:
     return told
 
 
-def _when(booked: BookedEvent) -> tuple[int, str, int, str]:
-    """The order in which events are read: by time, and within one transaction from open to final.
-
-    Events of one transaction share `recorded_at`, and the random part of their ids says nothing; but no transaction
-    takes a delivery out of a final state and changes it once more, so the more final event is the later one.
-    """
-    return booked.recorded_at, booked.id[:13], _finality(booked), booked.id
-
-
-def _finality(booked: BookedEvent) -> int:
-    state = booked.event.state_after
-    if booked.event.kind == EventKind.DELIVERY_PLANNED:
-        return 0
-    if state in _FACTS:
-        return 4
-    if state in (S.WITHDRAWN, S.EXPIRED):
-        return 3
-    return 2 if state == S.PARKED else 1
+def _when(booked: BookedEvent) -> tuple[int, str]:
+    """The order in which events are read: by time, and within one transaction as written (ids are monotone)."""
+    return booked.recorded_at, booked.id
 
 
 def _fate(state: str) -> Fate:

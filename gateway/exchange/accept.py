@@ -9,9 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
-
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.acknowledge import acknowledge
 from gateway.exchange.advance import give_wakes
@@ -19,11 +16,11 @@ from gateway.exchange.answers import first_answers, new_answer
 from gateway.exchange.dispatch import Dispatch, dispatch
 from gateway.exchange.submission import Outcome, Prepared
 from gateway.exchange.telling import tell_accepted
-from gateway.model.errors import Conflict, Refusal
+from gateway.model.errors import Conflict, Refusal, StoreConflict
 from gateway.model.events import Event, EventKind
 from gateway.model.states import LinkKind
 from gateway.node import Node
-from gateway.store import events, packets
+from gateway.store import Connection, events, packets
 from gateway.store.deliveries import StaleMove
 from gateway.store.packets import DocumentRow
 from monitoring.registry import Hop
@@ -50,7 +47,7 @@ def accept(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
         began = time.monotonic()
         try:
             answered = _accept_round(node, members)
-        except (IntegrityError, StaleMove):
+        except (StoreConflict, StaleMove):
             answered = [answer for one in members for answer in _accept_round(node, [one])]
         outcomes |= dict(zip(map(id, members), answered, strict=True))
         tell_accepted(node, Hop.ACCEPT, zip(members, answered, strict=True), began)

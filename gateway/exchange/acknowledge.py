@@ -11,8 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
-
 from edxml.codes import StatusCode
 from edxml.crashpoints import crash_point, declare
 from edxml.packet import StatusPacket
@@ -28,7 +26,7 @@ from gateway.model.instants import as_instant
 from gateway.model.machine import Report, Step, conclude, refuse
 from gateway.model.states import DeliveryState, LinkKind
 from gateway.node import Node
-from gateway.store import deliveries, events, packets, statuses
+from gateway.store import Connection, deliveries, events, packets, statuses
 from gateway.store.packets import DocumentRow
 from monitoring.registry import Hop
 

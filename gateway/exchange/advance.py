@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
-
 from gateway.model.chain import Chain, Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.machine import Pace, Step, settle, with_step
 from gateway.model.states import DeliveryState
 from gateway.node import Node
-from gateway.store import attempts, deliveries, notices, transfers
+from gateway.store import Connection, attempts, deliveries, notices, transfers
 
 __all__ = ["Effects", "Planned", "advance", "do_moves", "give_wakes"]
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from gateway.exchange.submission import Answer, Outcome, Prepared
 from gateway.model.errors import Conflict
 from gateway.model.events import Event, EventKind
-from gateway.store import events, packets
+from gateway.store import Connection, events, packets
 
 __all__ = ["first_answers", "line", "new_answer", "stored_answers"]
 

@@ -10,8 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
-
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
 from gateway.exchange.telling import tell_collected
@@ -22,7 +20,7 @@ from gateway.model.instants import DAY, HOUR
 from gateway.model.machine import Report, Step, conclude
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.node import Node
-from gateway.store import attempts, deliveries, inbox
+from gateway.store import Connection, attempts, deliveries, inbox
 from gateway.store.inbox import Item
 
 __all__ = ["Confirm", "Fetch", "Served", "confirm", "end_responses", "fetch", "list_items"]

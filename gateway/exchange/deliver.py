@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
-
 from adapters.contract import AdapterError, Done, HandOver, Park, Retry, Scope, Staged, Unknown
 from adapters.contract import Outcome as SinkOutcome
 from edxml.crashpoints import crash_point, declare
@@ -25,7 +23,7 @@ from gateway.model.instants import as_datetime, micros
 from gateway.model.machine import Act, Report, Step, absent, conclude, next_act
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.node import Node
-from gateway.store import attempts, channels, deliveries, transfers
+from gateway.store import Connection, attempts, channels, deliveries, transfers
 from gateway.transport.contract import Ticket
 
 __all__ = ["deliver"]
@@ -48,6 +46,7 @@ class _Work:
     until: float = 0.0
     found: bool = False
     began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0  #: how long the sink itself took
 
 
 def deliver(node: Node, tickets: Sequence[Ticket]) -> tuple[SinkOutcome | None, ...]:
@@ -203,10 +202,13 @@ def _begin(node: Node, works: Sequence[_Work]) -> None:
 
 def _hand_over(node: Node, work: _Work) -> SinkOutcome:
     assert work.staged is not None
+    started = time.monotonic()
     try:
         return work.staged.hand_over(work.until)
     except (AdapterError, OSError) as why:
         return Unknown(reason=_code(why))
+    finally:
+        work.seconds = time.monotonic() - started
 
 
 def _code(why: Exception) -> str:
@@ -290,6 +292,7 @@ def _note_channels(connection: Connection, node: Node, works: Sequence[_Work], n
     """Rule 8: faults of the channel feed its breaker, a success closes it; documents are not to blame."""
     for work in works:
         channel_id = work.claimed.channel_id
+        channels.note_pace(connection, channel_id, work.seconds)
         if isinstance(work.outcome, Done):
             channels.note_success(connection, channel_id, now=now)
         elif isinstance(work.outcome, (Retry, Unknown)) and work.outcome.scope is Scope.CHANNEL:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection
-
 from edxml.packet import Packet
 from gateway.exchange.advance import Effects, do_moves
 from gateway.exchange.answers import stored_answers
@@ -19,7 +17,7 @@ from gateway.model.events import Event, EventKind
 from gateway.model.instants import new_id
 from gateway.model.machine import Pace, admit
 from gateway.model.states import DeliveryState, LinkKind, TransferState
-from gateway.store import deliveries, events, packets, transfers
+from gateway.store import Connection, deliveries, events, packets, transfers
 from gateway.store.deliveries import NewDelivery
 from gateway.store.packets import DocumentRow, NewPacket
 from gateway.store.transfers import NewTransfer
@@ -139,12 +137,12 @@ def _dispatch_one(
     if order.is_revision and not all(_may_get_revision(chains[order.document.root, leg.agency_id]) for leg in legs):
         done.refused[prepared.packet_id] = Conflict("document.conflict", document=order.document.key.split("|", 1)[1])
         return
-    rows.packets.append(packet_row(prepared, order.document.root, now))
     if not order.keeps_document:
         rows.documents[0 if order.document_is_new else 1].append(order.document)
     rows.events.append(_accepted_event(prepared))
     added = _plan_links(order, legs, facts, chains, pace, now)
     written = added.deliveries + _undeliverable(order, prepared.plan.problems)
+    rows.packets.append(packet_row(prepared, order.document.root, [delivery.organ for delivery in written], now))
     rows.deliveries += written
     rows.transfers += added.transfers
     rows.moves += added.moves

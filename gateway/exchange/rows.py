@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,8 +22,12 @@ def book_of(prepared: Prepared) -> Book:
     return Book.STATUSES if isinstance(prepared.packet, StatusPacket) else Book.DOCUMENTS
 
 
-def packet_row(prepared: Prepared, root: str, now: int) -> NewPacket:
-    """One packet as it is stored; `root` is the document family whose chains it joins."""
+def packet_row(prepared: Prepared, root: str, recipients: Sequence[str], now: int) -> NewPacket:
+    """One packet as it is stored; `root` is the document family whose chains it joins.
+
+    `recipients` are the organ ids of the deliveries written with it, as the sender wrote them: what the account
+    holds against the deliveries.
+    """
     submission = prepared.submission
     said = _of_status(prepared.packet) if isinstance(prepared.packet, StatusPacket) else _of_document(prepared.packet)
     return NewPacket(
@@ -39,6 +44,7 @@ def packet_row(prepared: Prepared, root: str, now: int) -> NewPacket:
         blob=submission.digest,
         size=submission.size,
         repairs=_ENCODE(prepared.repairs).decode(),
+        recipients=_ENCODE(list(recipients)).decode(),
         seal=prepared.seal,
         accepted_at=submission.received_at,
         recorded_at=now,
@@ -54,7 +60,6 @@ def _of_document(packet: Packet) -> dict[str, Any]:
         "status_code": "",
         "is_urgent": packet.is_urgent,
         "attachments": _attachments(packet),
-        "recipients": _ENCODE([to.raw_organ_id or str(to.organ_id) for to in packet.recipients]).decode(),
     }
 
 
@@ -67,7 +72,6 @@ def _of_status(packet: StatusPacket) -> dict[str, Any]:
         "status_code": str(packet.status_code),
         "is_urgent": False,
         "attachments": "[]",
-        "recipients": _ENCODE([about.raw_organ_id or str(about.organ_id)]).decode(),
     }
 
 

@@ -98,11 +98,11 @@ class Event:
     salt: bytes = field(default_factory=lambda: os.urandom(16))
 
 
-def leaf_digest(event: Event, event_id: str, recorded_at: int) -> bytes:
+def leaf_digest(event: Event, event_id: str, recorded_at: int, rule_version: int) -> bytes:
     """SHA-256 over the salt and every field, in a fixed order: the leaf of this event in a later checkpoint."""
     fields = (
         event_id, event.kind, event.book, event.packet_id, event.delivery_id, event.agency_id, event.system_id,
         event.state_after, event.holder_after, event.reason, event.actor, str(event.at), str(recorded_at),
-        "" if event.reported_at is None else str(event.reported_at), str(RULE_VERSION),
+        "" if event.reported_at is None else str(event.reported_at), str(rule_version),
     )  # fmt: skip
     return hashlib.sha256(event.salt + "\x1f".join(fields).encode()).digest()

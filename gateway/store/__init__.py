@@ -4,6 +4,8 @@ Functions are grouped by noun in modules (packets, deliveries, transfers, events
 never commit: the hop does, with `store.write()`.
 """
 
+from sqlalchemy import Connection
+
 from gateway.store.handle import Clock, Store, WallClock, open_store
 
-__all__ = ["Clock", "Store", "WallClock", "open_store"]
+__all__ = ["Clock", "Connection", "Store", "WallClock", "open_store"]

@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import Column, Connection, Executable, bindparam, func, select
 
 from gateway.model.events import Event, EventKind
-from gateway.model.instants import DAY
+from gateway.model.instants import DAY, id_floor
 from gateway.store.schema import deliveries, events, packets, rollups
 
 __all__ = [
-    "BookedDelivery", "BookedEvent", "BookedPacket", "PacketFacts", "counted_deliveries", "counted_rollups", "id_floor",
+    "BookedDelivery", "BookedEvent", "BookedPacket", "PacketFacts", "counted_deliveries", "counted_rollups",
     "loose_events", "packets_between",
 ]  # fmt: skip
 
@@ -107,14 +107,6 @@ def _window(connection: Connection, start: int, end: int) -> tuple[str, str]:
     found = connection.execute(_BOUNDS, {"start": start, "end": end}).one()
     low, high = id_floor(start - DAY), id_floor(end)
     return (low if found[0] is None else min(low, found[0])), (high if found[1] is None else max(high, found[1]))
-
-
-def id_floor(instant: int) -> str:
-    """What every UUIDv7 made at `instant` or later sorts after."""
-    if instant <= 0:
-        return ""
-    digits = f"{min(instant // 1000, (1 << 48) - 1):012x}"
-    return f"{digits[:8]}-{digits[8:]}"
 
 
 def packets_between(connection: Connection, start: int, end: int) -> Iterator[BookedPacket]:

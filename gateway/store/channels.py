@@ -24,7 +24,7 @@ from gateway.store.schema import channel_agencies, channels
 from gateway.store.versions import raise_configuration
 
 __all__ = [
-    "ChannelHealth", "ChannelRow", "channels_of", "list_channels", "list_health", "note_fault", "note_success",
+    "ChannelHealth", "ChannelRow", "channels_of", "list_channels", "list_health", "note_fault", "note_pace", "note_success",
     "put_channel", "release_agencies", "serve_agencies", "set_state",
 ]  # fmt: skip
 
@@ -236,3 +236,22 @@ def _set_breaker(connection: Connection, channel_id: str, breaker: Breaker, reas
 
 def _tell(connection: Connection, channel_id: str, kind: EventKind, now: int, reason: str) -> None:
     events.append(connection, [Event(kind=kind, at=now, actor=f"channel:{channel_id}", reason=reason)], now)
+
+
+# --- slow ones have slots of their own -------------------------------------------------------------------------
+
+_SLOW_FROM, _QUICK_UNDER = 2.0, 0.5
+_IS_SLOW = select(channels.c.is_slow).where(channels.c.id == bindparam("b_id"))
+_SET_SLOW = update(channels).where(channels.c.id == bindparam("b_id")).values(is_slow=bindparam("slow"))
+
+
+def note_pace(connection: Connection, channel_id: str, seconds: float) -> None:
+    """How long one hand-over took: from 2 s on the channel counts as slow, under 0.5 s as quick again.
+
+    Slow channels share a quarter of the slots, so that they delay nobody else (design §5).
+    """
+    if _QUICK_UNDER <= seconds < _SLOW_FROM:
+        return
+    was = bool(connection.execute(_IS_SLOW, {"b_id": channel_id}).scalar())
+    if was != (seconds >= _SLOW_FROM):
+        connection.execute(_SET_SLOW, {"b_id": channel_id, "slow": not was})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Select, bindparam, exists, select
 
-from gateway.model.states import DeliveryState, LinkKind, TransferState
-from gateway.store.schema import attempts, deliveries, transfers
+from gateway.model.states import LinkKind
+from gateway.store.schema import attempts, deliveries, is_state, transfers
 
 __all__ = ["dead_leases", "fetched_under_recall", "past_limit", "waiting_heads"]
 
@@ -15,31 +15,23 @@ _DEAD = (
     select(*_PAIR)
     .select_from(transfers.join(deliveries, deliveries.c.transfer_id == transfers.c.id))
     .where(
-        transfers.c.state == TransferState.CLAIMED,
+        is_state(transfers.c.state, "claimed"),
         transfers.c.lease_until < bindparam("now"),
-        deliveries.c.state == DeliveryState.CLAIMED,
+        is_state(deliveries.c.state, "claimed"),
     )
     .order_by(transfers.c.lease_until)
     .limit(bindparam("most"))
 )
 _WAITING = (
     select(*_PAIR)
-    .where(deliveries.c.state == DeliveryState.WAITING, deliveries.c.kind == LinkKind.RECALL)
+    .where(is_state(deliveries.c.state, "waiting"), deliveries.c.kind == LinkKind.RECALL)
     .order_by(deliveries.c.accepted_at, deliveries.c.id)
     .limit(bindparam("most"))
 )
 _PAST = (
     select(*_PAIR)
     .where(
-        deliveries.c.state.in_(
-            [
-                DeliveryState.READY,
-                DeliveryState.AVAILABLE,
-                DeliveryState.FETCHED,
-                DeliveryState.HANDED_OVER,
-                DeliveryState.PARKED,
-            ]
-        ),
+        is_state(deliveries.c.state, "ready", "available", "fetched", "handed_over", "parked"),
         deliveries.c.head_since <= bindparam("since"),
         ~exists().where(
             attempts.c.delivery_id == deliveries.c.id,
@@ -55,10 +47,10 @@ _FETCHED = (
     select(*_PAIR)
     .select_from(_recalls.join(deliveries, deliveries.c.chain_id == _recalls.c.chain_id))
     .where(
-        _recalls.c.state == DeliveryState.WAITING,
+        is_state(_recalls.c.state, "waiting"),
         _recalls.c.kind == LinkKind.RECALL,
         deliveries.c.position < _recalls.c.position,
-        deliveries.c.state.in_([DeliveryState.FETCHED, DeliveryState.AVAILABLE]),
+        is_state(deliveries.c.state, "fetched", "available"),
     )
     .order_by(_recalls.c.accepted_at)
     .limit(bindparam("most"))

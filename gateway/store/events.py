@@ -42,7 +42,7 @@ def _row(event: Event, recorded_at: int) -> dict[str, Any]:
         "reported_at": event.reported_at,
         "rule_version": RULE_VERSION,
         "salt": event.salt,
-        "leaf": leaf_digest(event, event_id, recorded_at),
+        "leaf": leaf_digest(event, event_id, recorded_at, RULE_VERSION),
     }
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, insert, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-from gateway.model.errors import StoreBusy, StoreForeign
+from gateway.model.errors import StoreBusy, StoreConflict, StoreForeign
 from gateway.model.instants import Instant, wall_now
 from gateway.store import schema
 from gateway.store.blobs import BlobFolder
@@ -49,13 +49,16 @@ class Store:
     def write(self) -> Iterator[Connection]:
         """One write transaction: commits at the end of the block, rolls back on any exception.
 
-        Raises StoreBusy where the writer's place could not be had in time; nothing was changed then.
+        Raises StoreBusy where the writer's place could not be had in time, StoreConflict where a unique constraint
+        refused; nothing was changed then.
         """
         try:
             with self.engine.connect().execution_options(truc_writes=True) as connection, connection.begin():
                 yield connection
         except OperationalError as why:
             raise _translated(why) from why
+        except IntegrityError as why:
+            raise StoreConflict(why=str(why.orig)) from why
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

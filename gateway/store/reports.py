@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, literal_column, select, update
 
 from gateway.model.events import Event, EventKind
 from gateway.store import events
@@ -37,7 +37,7 @@ _FROM = deliveries.join(packets, deliveries.c.packet_id == packets.c.id)
 _OWING = (
     select(*_COLUMNS)
     .select_from(_FROM)
-    .where(deliveries.c.owes != "")
+    .where(deliveries.c.owes != literal_column("''"))
     .order_by(deliveries.c.id)
     .limit(bindparam("most"))
 )

@@ -7,11 +7,29 @@ Small key tables (documents, submissions, chains) carry the unique constraints a
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    literal_column,
+)
 
-__all__ = ["metadata"]
+__all__ = ["is_state", "metadata"]
 
 metadata = MetaData()
+
+
+def is_state(column: ColumnElement[str], *states: str) -> ColumnElement[bool]:
+    """`column` is one of `states`, spelt out: a partial index is used only where the text is not a bound value."""
+    spelt: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in states]
+    return column == spelt[0] if len(spelt) == 1 else column.in_(spelt)
 
 
 def _id(name: str, *, primary: bool = False, null: bool = False) -> Column[str]:
@@ -252,6 +270,13 @@ Index(
     "transfers_due",
     transfers.c.due_at,
     transfers.c.id,
+    sqlite_where=transfers.c.state == "ready",
+    postgresql_where=transfers.c.state == "ready",
+)
+Index(
+    "transfers_announced",
+    transfers.c.announced_at,
+    transfers.c.channel_id,
     sqlite_where=transfers.c.state == "ready",
     postgresql_where=transfers.c.state == "ready",
 )

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, tuple_,
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.states import DeliveryState, TransferState
-from gateway.store.schema import channels, deliveries, transfers
+from gateway.store.schema import channels, deliveries, is_state, transfers
 
 __all__ = [
     "Due", "NewTransfer", "TransferChange", "change_transfers", "channel_facts", "claim", "in_flight", "insert_new",
@@ -220,12 +220,14 @@ def set_counts(connection: Connection, counts: Sequence[tuple[str, int | None, i
 
 # --- the relay's picking -------------------------------------------------------------------------------------
 
-_IN_FLIGHT = (
+_CLAIMED_OF = (
     select(transfers.c.channel_id, func.count())
-    .where(
-        transfers.c.state.in_([TransferState.READY, TransferState.CLAIMED]),
-        or_(transfers.c.state == TransferState.CLAIMED, transfers.c.announced_at > bindparam("since")),
-    )
+    .where(is_state(transfers.c.state, "claimed"))
+    .group_by(transfers.c.channel_id)
+)
+_ANNOUNCED_OF = (
+    select(transfers.c.channel_id, func.count())
+    .where(is_state(transfers.c.state, "ready"), transfers.c.announced_at > bindparam("since"))
     .group_by(transfers.c.channel_id)
 )
 _DUE = (
@@ -235,7 +237,7 @@ _DUE = (
     )
     .select_from(transfers.join(channels, transfers.c.channel_id == channels.c.id))
     .where(
-        transfers.c.state == TransferState.READY,
+        is_state(transfers.c.state, "ready"),
         transfers.c.due_at <= bindparam("now"),
         or_(transfers.c.announced_at.is_(None), transfers.c.announced_at <= bindparam("since")),
         channels.c.state == "open",
@@ -248,7 +250,11 @@ _DUE = (
 
 def in_flight(connection: Connection, *, since: int) -> dict[str, int]:
     """Transfers per channel that are claimed, or announced after `since` and not claimed yet."""
-    return {row[0]: row[1] for row in connection.execute(_IN_FLIGHT, {"since": since})}
+    running: dict[str, int] = defaultdict(int)
+    for statement, values in ((_CLAIMED_OF, {}), (_ANNOUNCED_OF, {"since": since})):
+        for channel_id, count in connection.execute(statement, values):
+            running[channel_id] += count
+    return running
 
 
 def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list[Due]:
@@ -291,7 +297,7 @@ def mark_announced(connection: Connection, tickets: Iterable[tuple[str, int]], n
 
 
 _NEXT_DUE = select(func.min(transfers.c.due_at)).where(
-    transfers.c.state == TransferState.READY, transfers.c.due_at > bindparam("now")
+    is_state(transfers.c.state, "ready"), transfers.c.due_at > bindparam("now")
 )
 
 

@@ -13,7 +13,10 @@ from typing import Protocol
 __all__ = ["QUEUES", "Handler", "Subscription", "Ticket", "Transport"]
 
 QUEUES: tuple[str, ...] = (
-    "deliver.normal", "deliver.urgent", "deliver.slow", "deliver.large",
+    "deliver.normal",
+    "deliver.urgent",
+    "deliver.slow",
+    "deliver.large",
 )
 """The fixed queues, whatever the number of agencies: normal, urgent, channels known to be slow, packets over 8 MB."""
 
@@ -28,7 +31,7 @@ class Ticket:
 
 
 Handler = Callable[[tuple[Ticket, ...]], None]
-"""Gets a group of tickets (1 to the group size). Runs in a slot; the transport holds no more tickets than free slots allow."""
+"""Gets a group of tickets (1 to the group size). Runs in a slot."""
 
 
 class Subscription(Protocol):
@@ -42,9 +45,10 @@ class Transport(Protocol):
     """Tickets and wake-ups. All methods may be called from any thread."""
 
     def announce(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
-        """Hand tickets over; returns those that were confirmed, in order. The others may or may not have gone out: announce again later.
+        """Hand tickets over; returns those that were confirmed, in order.
 
-        Never blocks for longer than a second; never raises for a missing or full listener (returns fewer tickets instead).
+        The others may or may not have gone out: announce them again later.
+        Never blocks for longer than a second; a missing or full listener means fewer tickets, never an exception.
         """
 
     def listen(self, queue: str, slots: int, handler: Handler, *, group: int = 32) -> Subscription:
@@ -54,13 +58,16 @@ class Transport(Protocol):
         """
 
     def wake(self, topic: str) -> None:
-        """Tell whoever called `on_wake` for `topic`, in any process of this node. A hint: may be lost, never blocks, never raises."""
+        """Tell whoever called `on_wake` for `topic`, in any process of this node.
+
+        A hint: it may be lost. Never blocks, never raises.
+        """
 
     def on_wake(self, topics: Sequence[str], callback: Callable[[str], None]) -> Subscription:
-        """Call `callback(topic)` soon after a `wake` of one of `topics` ("*" is every topic). Callbacks must be quick."""
+        """Call `callback(topic)` soon after a `wake` of one of `topics` ("*": every topic). Callbacks must be quick."""
 
     def publish_event(self, topic: str, body: bytes) -> None:
-        """Tell subscribers outside (issue C: agencies' own broker users) that something changed. The local transport has none."""
+        """Tell subscribers outside (agencies' broker users) that something changed. The local transport has none."""
 
     def depths(self) -> Mapping[str, int]:
         """Tickets waiting per queue, as far as this transport can tell."""

@@ -44,6 +44,7 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float) -> float:
     if jump:
         _note_jump(node, jump)
         return pause  # leases, limits and verdicts wait a round; nobody's clock is trusted meanwhile
+    node.callers.refusals.flush()
     if jobs.take(node.store, "reports", node.worker, seconds=60):
         while report_once(node):
             pass

@@ -9,10 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, bindparam, func, literal_column, select
 
-from gateway.model.instants import SECOND
+from gateway.model.instants import SECOND, id_floor
 from gateway.model.states import DeliveryState
 from gateway.store import schema
-from gateway.store.books import id_floor
 from gateway.store.schema import deliveries, packets
 
 __all__ = [

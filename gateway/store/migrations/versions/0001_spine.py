@@ -339,6 +339,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("transfers", schema=None) as batch_op:
         batch_op.create_index(
+            "transfers_announced",
+            ["announced_at", "channel_id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'ready'"),
+            postgresql_where=sa.text("state = 'ready'"),
+        )
+        batch_op.create_index(
             "transfers_channel",
             ["channel_id", "id"],
             unique=False,
@@ -376,6 +383,9 @@ def downgrade() -> None:
             "transfers_channel",
             sqlite_where=sa.text("state != 'closed'"),
             postgresql_where=sa.text("state != 'closed'"),
+        )
+        batch_op.drop_index(
+            "transfers_announced", sqlite_where=sa.text("state = 'ready'"), postgresql_where=sa.text("state = 'ready'")
         )
 
     op.drop_table("transfers")

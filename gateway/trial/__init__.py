@@ -1,0 +1,1 @@
+"""Trials: users of a running node. The demo plays a province, kills its processes, and closes the account."""

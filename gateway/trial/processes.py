@@ -1,0 +1,63 @@
+"""Real processes of a node under trial: started, killed with -9, started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+__all__ = ["Fleet"]
+
+
+class Fleet:
+    """The processes of one node, one per role. Only processes started here are ever ended, by pid."""
+
+    def __init__(self, environment: dict[str, str], logs: Path) -> None:
+        self._environment = os.environ | environment
+        self._logs = logs
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+        self.kills: dict[str, int] = {}
+        logs.mkdir(parents=True, exist_ok=True)
+
+    def start(self, role: str, *options: str) -> None:
+        """Start a role's process; its log goes to a file of its own."""
+        with (self._logs / f"{role}.log").open("ab") as log:
+            self._running[role] = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-m", "gateway", role, *options],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def kill(self, role: str, *options: str, pause: float = 0.3) -> None:
+        """kill -9, wait until it is gone, start it again."""
+        with self._lock:
+            process = self._running[role]
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            self.kills[role] = self.kills.get(role, 0) + 1
+            time.sleep(pause)
+            self.start(role, *options)
+
+    def dead(self) -> list[str]:
+        """Roles whose process ended by itself: a fault of the node."""
+        return [role for role, process in self._running.items() if process.poll() is not None]
+
+    def stop(self, timeout: float = 15.0) -> None:
+        """SIGTERM to all, then wait; SIGKILL for what does not end in time."""
+        for process in self._running.values():
+            if process.poll() is None:
+                process.terminate()
+        deadline = time.monotonic() + timeout
+        for process in self._running.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
