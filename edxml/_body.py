@@ -126,7 +126,8 @@ def read_attachments(
     ids: set[str] = set()
     for position, content in enumerate(contents, 1):
         parent = content.element.getparent()
-        if parent is None or local_name(parent) != "Attachment":
+        names = (None if parent is None else local_name(parent), local_name(content.element))
+        if names != ("Attachment", "ContentTransferEncoded"):
             notes.error("edxml.attachment_misplaced", content.element)
             continue
         attachment = _attachment(parent, content, joiner, dialect, notes, position)

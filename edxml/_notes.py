@@ -32,13 +32,13 @@ _OLDEST = 1900
 
 
 def local_name(element: Element) -> str:
-    """The element's name without its namespace."""
+    """The name without our namespace; one of a foreign namespace keeps it, so it is never taken for ours."""
     return _local(element.tag)
 
 
 @lru_cache(maxsize=1024)
 def _local(tag: str) -> str:
-    return tag.rpartition("}")[2]
+    return tag.removeprefix(_IN_NAMESPACE)
 
 
 def fields_of(names: Mapping[str, str]) -> dict[str, str]:

@@ -84,7 +84,8 @@ def open_decoded(stream: BinaryIO, attachment: Attachment, *, limits: Limits = D
     """The file's bytes, decoded from its place in the packet while they are asked for, in constant memory.
 
     `stream` is the packet as received, can seek, and is not read by others meanwhile.  Raises AttachmentDamaged where
-    the packet's bytes changed so that they cannot be decoded, at the latest at the end.  Check `attachment.digest` over what comes where that matters.
+    the packet's bytes changed so that they cannot be decoded, at the latest at the end.  Check `attachment.digest` over
+    what comes where that matters.
     """
     encoded = _decoded(stream, attachment)
     if attachment.encoding != "zip":

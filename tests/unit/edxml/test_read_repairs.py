@@ -296,6 +296,15 @@ def test_findings_carry_both_languages_and_a_place() -> None:
     assert told["edxml.recipient_missing"].text(Language.VI).startswith("Thiếu nơi nhận")
 
 
+def test_elements_of_a_foreign_namespace_are_not_taken_for_ours() -> None:
+    foreign = b'<x:OrganId xmlns:x="urn:x">000.00.01.H99</x:OrganId>'
+    result = read(io.BytesIO(swap(b"<edXML:OrganId>000.00.01.H99</edXML:OrganId>", foreign)))
+    assert {finding.code for finding in result.findings} == {"edxml.element_unknown", "edxml.organ_id_missing"}
+    encoded = b"edXML:ContentTransferEncoded"
+    moved = swap(b'<%b xmlns:edXML="%b"' % (encoded, NS), b'<%b xmlns:edXML="urn:x"' % encoded)
+    assert "edxml.attachment_misplaced" in {finding.code for finding in read(io.BytesIO(moved)).findings}
+
+
 def test_element_order_is_no_repair() -> None:
     packet = GOOD[GOOD.index(b"<edXML:From>") : GOOD.index(b"</edXML:MessageHeader>")]
     children = re.findall(rb"<edXML:(\w+)>.*?</edXML:\1>", packet, flags=re.DOTALL)
