@@ -82,9 +82,9 @@ def packet_texts(packet: Packet | StatusPacket) -> Iterator[tuple[str, str]]:
         yield "appendix", line
     for place in packet.to_places:
         yield "to_place", place
-    for attachment in packet.attachments:
-        yield "attachment_name", attachment.name
-        yield "attachment_description", attachment.description
+    for file in (*packet.attachments, *packet.references):
+        yield "attachment_name", file.name
+        yield "attachment_description", file.description
 
 
 @cache

@@ -106,10 +106,11 @@ def _agencies(packet: Packet) -> Iterator[Finding]:
         path = f"{_HEADER}/To[{position}]"
         if not recipient.name:
             yield _warning("edxml.organ_name_missing", f"{path}/OrganName")
+        if recipient.organ_id is None:
+            continue
         if recipient.organ_id in seen:
-            yield _error("edxml.recipient_repeated", f"{path}/OrganId", organ=recipient.raw_organ_id)
-        if recipient.organ_id is not None:
-            seen.add(recipient.organ_id)
+            yield _error("edxml.recipient_repeated", f"{path}/OrganId", organ=recipient.organ_id.text)
+        seen.add(recipient.organ_id)
 
 
 def _document_id(packet: Packet) -> Iterator[Finding]:

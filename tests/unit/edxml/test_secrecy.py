@@ -88,6 +88,12 @@ def test_no_text_makes_the_patterns_slow(text: str) -> None:
     assert time.process_time() - started < 0.5
 
 
+def test_mark_in_the_manifest_alone() -> None:
+    described = "<edXML:Description>Tối mật</edXML:Description><edXML:AttachmentName>".encode()
+    data = build_packet().replace(b"<edXML:AttachmentName>", described)
+    assert read(io.BytesIO(data)).is_secret
+
+
 def test_mark_in_a_status() -> None:
     assert read(io.BytesIO(build_status(description="Từ chối: tài liệu TUYỆT MẬT"))).is_secret
 
