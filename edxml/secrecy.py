@@ -16,7 +16,7 @@ from functools import cache
 from importlib import resources
 
 from edxml.findings import Finding
-from edxml.packet import Packet, StatusPacket
+from edxml.packet import Attachment, Packet, Reference, StatusPacket
 
 __all__ = ["CODE", "SecrecyMark", "find_marks", "packet_texts", "scan_texts"]
 
@@ -82,7 +82,8 @@ def packet_texts(packet: Packet | StatusPacket) -> Iterator[tuple[str, str]]:
         yield "appendix", line
     for place in packet.to_places:
         yield "to_place", place
-    for file in (*packet.attachments, *packet.references):
+    files: tuple[Attachment | Reference, ...] = (*packet.attachments, *packet.references)
+    for file in files:
         yield "attachment_name", file.name
         yield "attachment_description", file.description
 
