@@ -3,6 +3,7 @@
 GatewayError
 ├── StoreError
 │   ├── StoreBusy            the database is locked or away: try again (retryable)
+│   ├── StoreConflict        a unique constraint refused it: somebody else was faster
 │   ├── StoreUnsafe          the database would not keep what it confirms: refuse to start
 │   ├── StoreForeign         the data folder belongs to another node
 │   ├── StoreOutdated        the schema is not this program's: migrate, or run the newer program

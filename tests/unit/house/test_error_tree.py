@@ -25,7 +25,7 @@ def read_tree(docstring: str) -> dict[str, str]:
         depth = len(match[1])
         while stack[-1][0] >= depth:
             stack.pop()
-        names = re.split(r"  |\.$", match[2], maxsplit=1)[0].split(", ")
+        names = re.split(r"  | \(", match[2], maxsplit=1)[0].split(", ")
         parents |= {name.strip(): stack[-1][1] for name in names}
         stack.append((depth, names[0].strip()))
     return parents
