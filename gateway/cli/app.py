@@ -1,0 +1,116 @@
+"""The tree of commands, told in the reader's language, and what each error ends in. No traceback reaches a person."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edxml.errors import TrucError
+from gateway.cli import configuration, node, system
+from gateway.cli.exits import ExitCode, exit_code_of
+from gateway.cli.language import choose_language, localize, take_language
+from gateway.cli.output import Voice, make_voice
+from gateway.configuration import ConfigurationInvalid
+
+__all__ = ["command_tree", "main"]
+
+_ROOMS = (node, configuration, system)
+"""Modules of commands in the order in which `truc --help` lists them."""
+
+
+def command_tree() -> Any:
+    """All commands; helps are still codes (see `localize`)."""
+    app = typer.Typer(name="truc", help="help.truc", no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(_root)
+    for room in _ROOMS:
+        room.register(app)
+    return typer.main.get_command(app)
+
+
+def _root(
+    lang: Annotated[str, typer.Option("--lang", metavar="vi|en", help="help.lang")] = "",
+) -> None:
+    """Takes what is common to all commands; `main` has read it already."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; gives its exit code (`gateway.cli.exits`)."""
+    chosen, rest = take_language(sys.argv[1:] if arguments is None else arguments)
+    voice = make_voice(choose_language(chosen, os.environ))
+    tree = command_tree()
+    localize(tree, voice.language)
+    try:
+        if chosen not in ("", "vi", "en"):
+            voice.fault(voice.say("cli.language_unknown", language=chosen), "cli.language_unknown")
+            return ExitCode.USAGE
+        return int(tree.main(args=rest, prog_name="truc", obj=voice, standalone_mode=False) or ExitCode.OK)
+    except TrucError as why:
+        _tell_error(voice, why)
+        return exit_code_of(why)
+    except typer.TyperException as why:
+        return _tell_usage(voice, why)
+    except (KeyboardInterrupt, typer.Abort):
+        voice.hint("cli.interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the reader of the pipe has left; nothing more to say
+        return ExitCode.OK
+    except OSError as why:
+        voice.fault(voice.say("cli.io", what=why.filename or "", why=why.strerror or type(why).__name__), "cli.io")
+        return ExitCode.USAGE
+    except Exception as why:  # noqa: BLE001 - the last line of defence: a person gets one sentence
+        voice.fault(voice.say("cli.defect", error=type(why).__name__, place=str(_keep(why))), "cli.defect")
+        return ExitCode.DEFECT
+
+
+def _tell_error(voice: Voice, why: TrucError) -> None:
+    if isinstance(why, ConfigurationInvalid):
+        for finding in why.findings:
+            voice.fault(finding.text(voice.language), finding.code)
+        return
+    voice.fault(why.text(voice.language), getattr(why, "reason", why.code))
+
+
+_USAGE = {"MissingParameter": "cli.usage_missing", "NoSuchOption": "cli.usage_no_option"}
+
+
+def _tell_usage(voice: Voice, why: Any) -> int:
+    """A command that was not written rightly; a group without a command shows its help."""
+    if type(why).__name__ == "NoArgsIsHelpError":
+        return ExitCode.USAGE  # the help is out already
+    context = getattr(why, "ctx", None)
+    command = context.command_path if context is not None else "truc"
+    code = _USAGE.get(type(why).__name__, "cli.usage")
+    parameter = getattr(why, "param", None)
+    name = getattr(why, "option_name", "") or (parameter.get_error_hint() if parameter is not None else "")
+    sentence = voice.say(code, name=str(name).strip("'\""), why=why.format_message(), command=command)
+    voice.fault(sentence, code)
+    return ExitCode.USAGE
+
+
+def _keep(error: BaseException) -> Path:
+    """Write down where a defect happened, for those who mend it. Messages stay out: they may tell of a packet."""
+    folder = Path(os.environ.get("TRUC_DATA", "var"))
+    if not os.access(folder, os.W_OK):
+        folder = Path(tempfile.gettempdir())
+    path = folder / f"truc-defect-{time.time_ns()}.txt"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        for link in _chain(error):
+            file.write(f"{type(link).__module__}.{type(link).__qualname__}\n")
+            file.writelines(traceback.format_tb(link.__traceback__))
+    return path
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

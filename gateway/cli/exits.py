@@ -1,0 +1,52 @@
+"""Exit codes of `truc`: one table for scripts, and one translation from errors to it."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from adapters.contract import AdapterError
+from edxml.errors import TrucError
+from gateway.keys import KeysDamaged, KeysExposed, KeysMissing
+from gateway.model.errors import NotFound, SettingsError, StoreError, StoreForeign
+from routing.errors import DirectoryInvalid
+
+__all__ = ["ExitCode", "RemoteRefused", "exit_code_of"]
+
+
+class ExitCode(IntEnum):
+    """What a script is told. Numbers never change their meaning; each has a text (`exit.<name>`)."""
+
+    OK = 0  #: done
+    FINDINGS = 1  #: something was found or refused: findings, books that do not close, a failed check
+    USAGE = 2  #: the command was not written rightly, or a file cannot be read
+    FOREIGN = 3  #: the data folder belongs to another node, or another machine works on it
+    SETTINGS = 4  #: a setting, a configuration file or a key is wrong
+    STORE = 5  #: the store is busy, unsafe, outdated, damaged or out of room
+    NOT_FOUND = 6  #: no such document, system, channel, agency or node
+    REMOTE = 7  #: the node that was asked over the network refused, or cannot be reached
+    DEFECT = 70  #: a defect of the program; its place was written down
+    INTERRUPTED = 130  #: ended by Ctrl+C
+
+
+class RemoteRefused(TrucError):
+    """The asked node gave no good answer. Made with the code of its text; `problem` is its own answer, if any."""
+
+    code = "remote.refused"
+
+    def __init__(self, reason: str = "", **params: object) -> None:
+        self.code = reason or type(self).code  # type: ignore[misc]
+        super().__init__(**params)
+
+
+_TABLE: tuple[tuple[type[TrucError] | tuple[type[TrucError], ...], ExitCode], ...] = (
+    (StoreForeign, ExitCode.FOREIGN),
+    (StoreError, ExitCode.STORE),
+    (NotFound, ExitCode.NOT_FOUND),
+    ((SettingsError, AdapterError, DirectoryInvalid, KeysMissing, KeysExposed, KeysDamaged), ExitCode.SETTINGS),
+    (RemoteRefused, ExitCode.REMOTE),
+)
+
+
+def exit_code_of(error: TrucError) -> ExitCode:
+    """The exit code that an error of ours ends a command with; FINDINGS where it has no code of its own."""
+    return next((code for kinds, code in _TABLE if isinstance(error, kinds)), ExitCode.FINDINGS)

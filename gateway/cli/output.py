@@ -1,0 +1,145 @@
+"""How every command speaks: sentences and tables for people, JSON for programs, progress for long work.
+
+Answers go to standard output, everything else (faults, progress, hints) to standard error, so that both can be piped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from edxml.messages import Language, text
+from gateway.model.instants import VIETNAM, as_datetime
+
+__all__ = ["AsJson", "Voice", "make_voice", "voice_of"]
+
+AsJson = Annotated[bool, typer.Option("--json", help="help.json")]
+"""The option that every listing has."""
+
+_PIPED_WIDTH = 240
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """The two streams and the language of one command."""
+
+    language: Language
+    out: Console
+    err: Console
+
+    def say(self, code: str, /, **params: Any) -> str:
+        """The text of a code; the code itself where it has none."""
+        return text(code, self.language, params)
+
+    def label(self, table: str, value: str) -> str:
+        """What people call a value of a closed list (`state`, "ready"); the value itself where it has no word."""
+        if not value:
+            return ""
+        code = f"{table}.{value.replace('.', '_')}"
+        found = text(code, self.language, {})
+        return value if found == code else found
+
+    def reason(self, value: str) -> str:
+        """Why something is as it is: reasons of the machine are short words, those of others whole codes."""
+        return self.label("delivery", value) if "." not in value else self.say(value)
+
+    def tell(self, code: str, /, **params: Any) -> None:
+        """One sentence as an answer."""
+        self.write(self.say(code, **params))
+
+    def write(self, line: str, style: str = "") -> None:
+        """One line as an answer, whatever letters are in it."""
+        self.out.print(Text(line, style=style), soft_wrap=True)
+
+    def hint(self, code: str, /, **params: Any) -> None:
+        """One sentence beside the answer."""
+        self.err.print(Text(self.say(code, **params)), soft_wrap=True)
+
+    def fault(self, sentence: str, code: str) -> None:
+        """What went wrong and what to do, with the code to look it up by."""
+        line = Text.assemble((self.say("cli.fault"), "bold red"), " ", sentence, " ", (f"[{code}]", "dim"))
+        self.err.print(line, soft_wrap=True)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
+        """A table; `columns` are words of `column.…`. Of a table without rows one sentence says that it is empty."""
+        made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+        for column in columns:
+            is_figure = column.startswith("#")
+            name = self.label("column", column.lstrip("#"))
+            made.add_column(name, justify="right" if is_figure else "left", overflow="fold")
+        for row in rows:
+            made.add_row(*(cell if isinstance(cell, Text) else Text(self._shown(cell)) for cell in row))
+        if made.row_count:
+            self.out.print(made)
+        else:
+            self.tell("cli.nothing")
+
+    def _shown(self, value: Any) -> str:
+        if isinstance(value, bool):
+            return self.say("cli.yes" if value else "cli.no")
+        return "" if value is None else str(value)
+
+    def json(self, value: Any) -> None:
+        """One JSON document: dataclasses as objects, instants as they are stored (microseconds since 1970 UTC)."""
+        self.out.file.write(json.dumps(value, default=_plain, ensure_ascii=False, indent=2) + "\n")
+
+    def moment(self, instant: int | None) -> str:
+        """An instant as people in Vietnam read it, to the second."""
+        return "" if instant is None else f"{as_datetime(instant).astimezone(VIETNAM):%d/%m/%Y %H:%M:%S}"
+
+    def span(self, seconds: float) -> str:
+        """A span of time as people say it: the two largest units."""
+        whole = int(seconds)
+        if whole < 60:
+            return self.say("span.seconds", n=f"{max(seconds, 0):.1f}".rstrip("0").rstrip("."))
+        for size, code in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+            if whole >= size:
+                rest = {"days": 3600, "hours": 60, "minutes": 1}[code]
+                return self.say(f"span.{code}", n=whole // size, rest=whole % size // rest)
+        raise AssertionError("a minute or more is covered")
+
+    def progress(self, *, is_bytes: bool = False) -> Progress:
+        """A bar on standard error; silent where nobody looks at it."""
+        amount = DownloadColumn() if is_bytes else TextColumn("{task.completed}/{task.total}")
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
+        return Progress(*columns, console=self.err, transient=True, disable=not self.err.is_terminal)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    return str(value)
+
+
+def make_voice(language: Language) -> Voice:
+    """The voice of this process's own streams. Piped output is wide: a program or a pager takes the lines."""
+    width = None if sys.stdout.isatty() else _PIPED_WIDTH
+    return Voice(
+        language=language,
+        out=Console(width=width, highlight=False, markup=False),
+        err=Console(stderr=True, highlight=False, markup=False),
+    )
+
+
+def voice_of(ctx: typer.Context) -> Voice:
+    """The voice that `main` gave to the command."""
+    found = ctx.find_root().obj
+    assert isinstance(found, Voice), "main starts every command with a voice"
+    return found

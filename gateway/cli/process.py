@@ -1,0 +1,177 @@
+"""One process of a running node: what starts in which order, what it tells, how it ends.
+
+    settings → data folder → lock → node → dead spool files → event node.started → loops → ready
+    SIGTERM or SIGINT → no new work → what runs is finished → transport, store and lock are let go → exit 0
+
+`truc serve` is all roles in one process; each role apart is the same code with less started.  The parts share the data
+folder and wake each other through it; which of them run, how many of each, and in what order they start is free.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from gateway.cli.lock import NodeLock, take_lock
+from gateway.cli.output import Voice
+from gateway.compose import build_node
+from gateway.configuration import init_rows
+from gateway.model.events import Event, EventKind
+from gateway.node import Node
+from gateway.settings import Settings
+from gateway.store import events
+from gateway.workers import start_delivery, start_intake, start_periodic, start_relay
+from monitoring import log
+
+__all__ = ["Role", "run_process"]
+
+_log = log.get("process")
+_STALE_SPOOL = 3600.0
+
+
+class Role(StrEnum):
+    """What a process does."""
+
+    SERVE = "serve"  #: everything
+    API = "api"
+    RELAY = "relay"
+    DELIVER = "deliver"
+    PERIODIC = "periodic"
+    INTAKE = "intake"
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+_Starter = Callable[[Node, Settings], Sequence[_Closable]]
+_LOOPS: dict[Role, _Starter] = {
+    Role.DELIVER: lambda node, _settings: start_delivery(node),
+    Role.RELAY: lambda node, _settings: [start_relay(node)],
+    Role.PERIODIC: lambda node, settings: [start_periodic(node, settings.sweep)],
+    Role.INTAKE: lambda node, settings: [start_intake(node, settings.look)],
+}
+"""What starts per role, in the order in which a whole node starts: whoever takes work before whoever gives it."""
+
+
+@dataclass(slots=True)
+class _Stop:
+    """The wish to end, as signals tell it. A second signal ends at once, as the system does it."""
+
+    event: threading.Event = field(default_factory=threading.Event)
+
+    def watch(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.event.set()
+        signal.signal(number, signal.SIG_DFL)
+
+
+def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int | None = None) -> None:
+    """Run one process until SIGTERM or SIGINT; returns when everything is closed.
+
+    Raises what opening the folder, the store and the keys raises, before anything was started.  Killed at any moment
+    it may be started again: leases end, the spool is cleared, and what was accepted goes on.
+    """
+    log.configure(settings.log_format, settings.log_level)
+    stop = _Stop()
+    stop.watch()
+    with ExitStack() as closing:
+        lock = take_lock(settings.data, settings.node)
+        closing.callback(lock.close)
+        is_new = not (settings.data / "truc.db").exists()
+        node = build_node(settings, role=role)
+        closing.callback(node.store.close)
+        closing.callback(node.transport.close)
+        if role is Role.SERVE and is_new:
+            voice.hint("process.initialized", folder=str(settings.data), count=init_rows(node.store))
+        _clear_spool(node, lock)
+        _note_start(node, role)
+        lock.share()
+        for part, start in _LOOPS.items():
+            if role in (part, Role.SERVE):
+                for loop in start(node, settings):
+                    closing.callback(loop.close)
+        _serve_until(
+            stop, node, settings, role, _Ready(voice=voice, role=role, host=settings.host, descriptor=ready_fd)
+        )
+        _log.info("process.stopping", process=str(role), pid=os.getpid())
+
+
+def _serve_until(stop: _Stop, node: Node, settings: Settings, role: Role, ready: _Ready) -> None:
+    if role in (Role.SERVE, Role.API):
+        from gateway.api import run_api  # its libraries cost the other roles start-up time and memory
+
+        if not stop.event.is_set():
+            run_api(node, settings, on_listening=ready.tell)
+        return
+    with ExitStack() as closing:
+        port = 0
+        if settings.metrics_port:
+            from gateway.api import start_scrape
+
+            scrape = start_scrape(node, settings.metrics_port)
+            closing.callback(scrape.close)
+            port = settings.metrics_port
+        ready.tell(port)
+        stop.event.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """Tells once that the process works: to a supervisor by a descriptor or a line, to a person by a sentence."""
+
+    voice: Voice
+    role: Role
+    host: str
+    descriptor: int | None
+
+    def tell(self, port: int) -> None:
+        """`port`: where the API, or the metrics, are listening; 0 where nothing does."""
+        _log.info("process.ready", process=str(self.role), pid=os.getpid(), port=port)
+        line = f"READY role={self.role} port={port} pid={os.getpid()}"
+        if self.descriptor is not None:
+            os.write(self.descriptor, line.encode() + b"\n")
+            os.close(self.descriptor)
+        if not self.voice.out.is_terminal:
+            self.voice.write(line)
+            self.voice.out.file.flush()
+        elif self.role in (Role.SERVE, Role.API):
+            self.voice.tell("process.listening", address=f"http://{self.host}:{port}")
+        else:
+            self.voice.tell("process.working", role=self.role)
+
+
+def _clear_spool(node: Node, lock: NodeLock) -> None:
+    """Delete bodies that nobody will ever answer for.
+
+    Alone, all of them are; else a body stays while its writer lives, and an hour longer than it was last written to,
+    since a writer in another container has a number that means nothing here.
+    """
+    if lock.is_alone:
+        gone = node.store.blobs.clear_spool()
+    else:
+        gone = node.store.blobs.clear_spool(older_than=_STALE_SPOOL, is_alive=_is_alive)
+    if gone:
+        _log.info("process.spool_cleared", count=gone)
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def _note_start(node: Node, role: Role) -> None:
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        started = Event(kind=EventKind.NODE_STARTED, at=node.now(), actor=node.worker, reason=f"role:{role}")
+        events.append(connection, [started], now)
