@@ -36,6 +36,7 @@ from gateway.store.views.lists import (
     parked,
     sent,
     slowest,
+    undelivered,
 )
 
 __all__ = [
@@ -62,4 +63,5 @@ __all__ = [
     "sent",
     "slowest",
     "snapshot",
+    "undelivered",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from gateway.store.schema import deliveries, packets
 
 __all__ = [
     "IS_OPEN", "DeliveryLine", "NoticeLine", "SentLine", "SlowLine", "notices", "oldest_open", "parked", "sent",
-    "slowest",
+    "slowest", "undelivered",
 ]  # fmt: skip
 
 IS_OPEN = deliveries.c.state.in_(
@@ -197,3 +197,14 @@ def slowest(connection: Connection, *, start: int, limit: int = 20) -> tuple[Slo
     given = {"floor": id_floor(start), "start": start, "limit": limit}
     lines = (DeliveryLine(**row._mapping) for row in connection.execute(_SLOWEST, given))
     return tuple(SlowLine(line=line, seconds=(line.since - line.accepted_at) / SECOND) for line in lines)
+
+
+_UNDELIVERED = select(deliveries.c.packet_id, deliveries.c.agency_id).where(
+    deliveries.c.id >= bindparam("floor"), deliveries.c.state != DeliveryState.DELIVERED
+)
+
+
+def undelivered(connection: Connection, start: int) -> Iterator[tuple[str, str]]:
+    """(packet, recipient) of every delivery since `start` that the rows do not call delivered."""
+    for row in connection.execute(_UNDELIVERED, {"floor": id_floor(start)}):
+        yield row.packet_id, row.agency_id
