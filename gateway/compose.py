@@ -10,7 +10,8 @@ from datetime import date, datetime, timedelta
 from edxml.codes import StatusCode
 from edxml.limits import DEFAULT_LIMITS
 from edxml.messages import PACKAGES, Language, catalogue
-from gateway.channels import KINDS, Channels, Kind
+from gateway.channels import KINDS, Channels, Kind, echo_kind
+from gateway.exchange.report import echo_statuses
 from gateway.identity import Callers
 from gateway.keys import load_seal_key, make_keys
 from gateway.model.instants import DAY, VIETNAM, wall_now
@@ -41,12 +42,14 @@ def build_node(
         wait_seconds=settings.database_wait,
     )
     make_keys(settings.data / "keys", settings.node)
-    return Node(
+    built: list[Node] = []
+    wired = {**kinds, "echo": echo_kind(lambda echoed: echo_statuses(built[0], echoed))} if "echo" in kinds else kinds
+    node = Node(
         name=settings.node,
         worker=worker,
         store=store,
         transport=LocalTransport(settings.data, role),
-        channels=Channels(store, kinds),
+        channels=Channels(store, wired),
         callers=Callers(store),
         seal_key=load_seal_key(settings.data / "keys"),
         pace=pace_of(settings),
@@ -57,6 +60,8 @@ def build_node(
         group=settings.group,
         slots=settings.slots,
     )
+    built.append(node)
+    return node
 
 
 def pace_of(settings: Settings) -> Pace:

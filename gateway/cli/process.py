@@ -28,7 +28,7 @@ from gateway.model.events import Event, EventKind
 from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import events
-from gateway.workers import start_delivery, start_intake, start_periodic, start_relay
+from gateway.workers import start_delivery, start_figures, start_intake, start_periodic, start_relay
 from monitoring import log
 
 __all__ = ["Role", "run_process"]
@@ -56,7 +56,7 @@ _Starter = Callable[[Node, Settings], Sequence[_Closable]]
 _LOOPS: dict[Role, _Starter] = {
     Role.DELIVER: lambda node, _settings: start_delivery(node),
     Role.RELAY: lambda node, _settings: [start_relay(node)],
-    Role.PERIODIC: lambda node, settings: [start_periodic(node, settings.sweep)],
+    Role.PERIODIC: lambda node, settings: [start_periodic(node, settings.sweep), start_figures(node)],
     Role.INTAKE: lambda node, settings: [start_intake(node, settings.look)],
 }
 """What starts per role, in the order in which a whole node starts: whoever takes work before whoever gives it."""
@@ -93,6 +93,7 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
         node = build_node(settings, role=role)
         closing.callback(node.store.close)
         closing.callback(node.transport.close)
+        closing.callback(lambda: node.callers.refusals.flush(everything=True))
         if role is Role.SERVE and is_new:
             voice.hint("process.initialized", folder=str(settings.data), count=init_rows(node.store))
         _clear_spool(node, lock)

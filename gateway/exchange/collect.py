@@ -23,7 +23,7 @@ from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, inbox
 from gateway.store.inbox import Item
 
-__all__ = ["Confirm", "Fetch", "Served", "confirm", "end_responses", "fetch", "list_items"]
+__all__ = ["Confirm", "Fetch", "Served", "confirm", "end_responses", "fetch", "list_items", "look"]
 
 declare("collect.fetched", "the fetch is written; no byte has gone out")
 declare("collect.confirmed", "the confirmation is written; the recipient has not been answered")
@@ -116,6 +116,17 @@ def _told(
         (d, found[d].agency_id if d in found else "", o.reason if isinstance(o, Refusal) else None)
         for d, o in zip(delivery_ids, outcomes, strict=True)
     ]
+
+
+def look(node: Node, want: Fetch) -> Item:
+    """What a fetch would serve, without beginning a response: no byte of the packet may follow. Raises Refusal."""
+    with node.store.read() as connection:
+        now = node.store.now(connection)
+        found = inbox.items(connection, {want.delivery_id}).get(want.delivery_id)
+    outcome = _may_serve(found, want.caller, now)
+    if isinstance(outcome, Refusal):
+        raise outcome
+    return outcome
 
 
 _UNCONFIRMED = (DeliveryState.AVAILABLE, DeliveryState.FETCHED)

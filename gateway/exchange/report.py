@@ -1,8 +1,7 @@
 """Statuses that the node reports for agencies whose software cannot speak them: 01 on hand-over, 02 from a refusal.
 
-The status is a real edXML packet, built from the document's row with times that never change, so that building it
-again gives the same bytes: a crash between the status and the note that it was sent ends in a repeat, not in a second
-status (protocol §12).
+The status is a real edXML packet.  A repeat is known by delivery, code and description: a crash between the status and
+the note that it was sent ends in the first answer, not in a second status (protocol §12).
 """
 
 from __future__ import annotations
@@ -12,9 +11,11 @@ from io import BytesIO
 
 from edxml.codes import StatusCode
 from edxml.crashpoints import crash_point, declare
+from edxml.errors import TrucError
 from edxml.ids import DocumentId, DocumentIdMalformed, OrganId, OrganIdMalformed
 from edxml.packet import Organization, ResponseFor, StatusPacket
 from edxml.write import write_status
+from gateway.channels import Echoed
 from gateway.exchange.acknowledge import acknowledge
 from gateway.exchange.examine import prepare
 from gateway.exchange.submission import Outcome, Submission
@@ -25,7 +26,7 @@ from gateway.node import Node
 from gateway.store import reports
 from gateway.store.reports import Owed
 
-__all__ = ["refuse_for", "report_once", "report_status"]
+__all__ = ["echo_statuses", "refuse_for", "report_once", "report_status"]
 
 declare("report.acknowledged", "the node's status is ours; the delivery still says that it owes one")
 
@@ -61,6 +62,17 @@ def refuse_for(node: Node, delivery_id: str, agency_ids: frozenset[str], reason:
     return report_status(node, owed, StatusCode.REFUSED, _TEXTS[StatusCode.REFUSED] + reason[:1000])
 
 
+def echo_statuses(node: Node, echoed: Echoed) -> None:
+    """Take the statuses of an echo agency as if its own software had sent them. Raises what refuses one of them."""
+    with node.store.read() as connection:
+        owing = reports.of_key(connection, echoed.item.key)
+    for owed in owing:
+        for status in echoed.statuses:
+            outcome = report_status(node, owed, status.code, status.description or _TEXTS[StatusCode.ARRIVED])
+            if isinstance(outcome, TrucError):
+                raise outcome
+
+
 def report_status(node: Node, owed: Owed, code: StatusCode, description: str) -> Outcome:
     """Build one status for an agency and take it in like anybody's. A repeat gets the first answer."""
     status = _status(node, owed, code, description)
@@ -77,6 +89,7 @@ def report_status(node: Node, owed: Owed, code: StatusCode, description: str) ->
         digest=hashlib.sha256(body.getvalue()).hexdigest(),
         size=len(body.getvalue()),
         received_at=node.now(),
+        key=f"node-status|{owed.delivery_id}|{code}|{hashlib.sha256(description.encode()).hexdigest()}",
         by_node=True,
     )
     return acknowledge(node, [prepare(node, submission)])[0]
@@ -96,7 +109,7 @@ def _status(node: Node, owed: Owed, code: StatusCode, description: str) -> Statu
         ),
         status_code=code,
         description=description,
-        timestamp=as_datetime(owed.since // 1_000_000 * 1_000_000),
+        timestamp=as_datetime(node.now() // 1_000_000 * 1_000_000),
     )
 
 

@@ -31,6 +31,7 @@ class Submission:
     mode: RecipientsMode = RecipientsMode.ALL
     only: tuple[str, ...] = ()  #: organ ids out of the packet's To; empty: all of them
     idempotency_key: str = ""
+    key: str = ""  #: what a repeat is known by, where the bytes may differ (statuses that this node builds)
     by_node: bool = False  #: made by this node for an agency whose software cannot speak statuses
 
 
@@ -74,6 +75,8 @@ class Prepared:
     @property
     def submission_key(self) -> str:
         """Same system, wire digest and recipients → the first answer (protocol §12)."""
+        if self.submission.key:
+            return self.submission.key
         only = ",".join(sorted(self.submission.only))
         return f"{self.submission.caller.system_id}|{self.wire_digest}|{only}"
 

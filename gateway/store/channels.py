@@ -24,7 +24,8 @@ from gateway.store.schema import channel_agencies, channels
 from gateway.store.versions import raise_configuration
 
 __all__ = [
-    "ChannelHealth", "ChannelRow", "channels_of", "list_channels", "list_health", "note_fault", "note_pace", "note_success",
+    "ChannelHealth", "ChannelRow", "channels_of", "list_channels", "list_health", "note_fault",
+    "note_pace", "note_success",
     "put_channel", "release_agencies", "serve_agencies", "set_state",
 ]  # fmt: skip
 

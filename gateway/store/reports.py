@@ -11,7 +11,7 @@ from gateway.model.events import Event, EventKind
 from gateway.store import events
 from gateway.store.schema import deliveries, packets
 
-__all__ = ["Owed", "note_failure", "of_delivery", "owing", "paid"]
+__all__ = ["Owed", "note_failure", "of_delivery", "of_key", "owing", "paid"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,14 @@ def of_delivery(connection: Connection, delivery_id: str) -> Owed | None:
     """What a status about one delivery must say."""
     row = connection.execute(_ONE, {"b_id": delivery_id}).one_or_none()
     return None if row is None else _owed(row)
+
+
+_OF_KEY = select(*_COLUMNS).select_from(_FROM).where(deliveries.c.transfer_id == bindparam("key"))
+
+
+def of_key(connection: Connection, key: str) -> list[Owed]:
+    """What statuses about the deliveries under one delivery key must say."""
+    return [_owed(row) for row in connection.execute(_OF_KEY, {"key": key})]
 
 
 def paid(connection: Connection, delivery_id: str) -> None:

@@ -1,9 +1,10 @@
 """The loops of a running node: each has a `…_once` that a test can step, and a loop that sleeps until woken."""
 
 from gateway.workers.delivery import start_delivery
+from gateway.workers.figures import figures_once, start_figures
 from gateway.workers.intake import start_intake
 from gateway.workers.loop import Loop
 from gateway.workers.periodic import start_periodic
 from gateway.workers.relay import start_relay
 
-__all__ = ["Loop", "start_delivery", "start_intake", "start_periodic", "start_relay"]
+__all__ = ["Loop", "figures_once", "start_delivery", "start_figures", "start_intake", "start_periodic", "start_relay"]
