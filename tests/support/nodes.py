@@ -243,7 +243,7 @@ class House:
         }
         return self.send(to, number, **_about(number, BusinessKind.UPDATE, fields | more))
 
-    def replace(self, to: Iterable[str], replaced: str = "1", number: str = "2", **more: Any) -> Answer:
+    def replacement(self, to: Iterable[str], replaced: str = "1", number: str = "2", **more: Any) -> Answer:
         """Submit a replacement (thay thế): document `number` replaces document `replaced`."""
         codes = tuple(OrganId.parse(organ(one)) for one in to)
         fields: dict[str, Any] = {
@@ -307,7 +307,7 @@ class House:
 
     # --- polled recipients ------------------------------------------------------------------------------------
 
-    def list(self, agency: str, limit: int = 100) -> list[str]:
+    def shown(self, agency: str, limit: int = 100) -> list[str]:
         """Delivery ids that the agency's software is shown."""
         return [item.delivery_id for item in collect.list_items(self.node, agency, limit)]
 
