@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, update
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, select, update
 
 from gateway.store.dialect import insert_ignore
 from gateway.store.handle import Store
 from gateway.store.schema import jobs
 
-__all__ = ["take"]
+__all__ = ["JobRow", "list_jobs", "take"]
+
+_ALL = select(jobs).order_by(jobs.c.name)
 
 _TAKE = (
     update(jobs)
@@ -38,3 +42,18 @@ def take(store: Store, name: str, worker: str, *, seconds: float, every: float =
             "done": now if every else 0,
         }
         return connection.execute(_TAKE, values).rowcount == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """One job: who holds it and until when, and when it was last done (0: never, or not counted)."""
+
+    name: str
+    holder: str
+    lease_until: int
+    done_at: int
+
+
+def list_jobs(connection: Connection) -> tuple[JobRow, ...]:
+    """Every job that was ever taken, by name."""
+    return tuple(JobRow(**row._mapping) for row in connection.execute(_ALL))
