@@ -69,7 +69,7 @@ def advance(
             ends.append(
                 attempts.Ended(delivery_id=link.delivery_id, turn=step.end_turn, end=step.end, detail=plan.detail)
             )
-        if step.move is not None or step.end is not None:
+        if step.end is not None or step.tries is not None or step.permits is not None:
             counts.append((link.transfer_id, step.tries, step.permits))
         if step.move is not None:
             moves.append(step.move)

@@ -20,12 +20,14 @@ from edxml.read import read
 from edxml.seal import SealStatement, make_seal
 from edxml.validate import validate
 from gateway.exchange.submission import Examined, PacketRefusal, Prepared, Submission
-from gateway.exchange.telling import tell_taken_in
+from gateway.exchange.telling import reason_of, tell_taken_in
 from gateway.identity import Caller
 from gateway.model.errors import Forbidden
+from gateway.model.events import Event, EventKind
 from gateway.model.instants import as_datetime, new_id
 from gateway.model.states import LinkKind
 from gateway.node import Node
+from gateway.store import events
 from routing.directory import Directory
 from routing.plan import Address, RecipientsMode, RoutePlan, plan_route
 
@@ -113,11 +115,26 @@ def prepare(node: Node, submission: Submission) -> Prepared:
         prepared = _prepare(node, submission)
     except TrucError as why:
         tell_taken_in(node, submission.caller.system_id, began, why=why)
+        if isinstance(why, PacketRefusal):
+            _note_refusal(node, submission, why)
         raise
     finally:
         submission.spooled.unlink(missing_ok=True)
     tell_taken_in(node, submission.caller.system_id, began, packet_id=prepared.packet_id)
     return prepared
+
+
+def _note_refusal(node: Node, submission: Submission, why: PacketRefusal) -> None:
+    """A refused packet leaves an event, and nothing else: who sent it, and the code of the first finding."""
+    refused = Event(
+        kind=EventKind.PACKET_REFUSED,
+        at=submission.received_at,
+        actor=submission.caller.name,
+        system_id=submission.caller.system_id,
+        reason=reason_of(why),
+    )
+    with node.store.write() as connection:
+        events.append(connection, [refused], node.store.now(connection))
 
 
 def _prepare(node: Node, submission: Submission) -> Prepared:

@@ -92,14 +92,21 @@ def report_status(node: Node, owed: Owed, code: StatusCode, description: str) ->
         key=f"node-status|{owed.delivery_id}|{code}|{hashlib.sha256(description.encode()).hexdigest()}",
         by_node=True,
     )
-    return acknowledge(node, [prepare(node, submission)])[0]
+    try:
+        return acknowledge(node, [prepare(node, submission)])[0]
+    except GatewayError as why:
+        if why.retryable:
+            raise
+        return why
 
 
 def _status(node: Node, owed: Owed, code: StatusCode, description: str) -> StatusPacket:
     agency = node.channels.snapshot().directory.by_id(owed.agency_id)
+    code_now = None if agency is None else agency.organ_code_on(node.today())
+    organ = owed.organ if code_now is None else code_now.code  # a successor speaks under its own code
     name = owed.agency_id if agency is None else agency.name_on(node.today())
     return StatusPacket(
-        sender=Organization(organ_id=OrganId.parse(owed.organ), raw_organ_id=owed.organ, name=name),
+        sender=Organization(organ_id=OrganId.parse(organ), raw_organ_id=organ, name=name),
         response_for=ResponseFor(
             organ_id=_organ(owed.sender_organ),
             raw_organ_id=owed.sender_organ,

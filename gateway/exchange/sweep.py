@@ -1,7 +1,8 @@
 """What time does by itself: dead leases return, limits close, recalls stop waiting (rules 3, 6, 7, 8, 10).
 
-Each function does one bounded batch in one transaction and says how many deliveries it moved; the periodic worker
-calls them until nothing is left.  All compare with the store's clock, and none runs while the clock is distrusted.
+Each function goes through all that is due, a bounded batch per transaction, and says how many moves were made; the
+periodic worker calls them until nothing moves.  All compare with the store's clock, and none runs while the clock is
+distrusted.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Decide = Callable[[Chain, Link, int], Step]
 
 
 def sweep_once(node: Node) -> int:
-    """One batch of each kind; how many deliveries moved. Crash points: sweep.committed."""
+    """One pass of each kind; how many moves were made. Crash points: sweep.committed."""
     return reclaim_once(node) + settle_once(node) + expire_once(node)
 
 
@@ -56,22 +57,28 @@ def expire_once(node: Node) -> int:
 
 
 def _move(node: Node, find: Callable[..., Sequence[tuple[str, str]]], decide: Decide) -> int:
-    with node.store.read() as connection:
-        if not find(connection, now=node.store.now(connection), most=_BATCH):
-            return 0
-    with node.store.write() as connection:
-        now = node.store.now(connection)
-        found = find(connection, now=now, most=_BATCH)
-        chains = deliveries.load_chains(connection, {chain_id for _, chain_id in found})
-        planned = [
-            Planned(
-                chain_id=chain_id,
-                delivery_id=delivery_id,
-                step=decide(chains[chain_id], chains[chain_id].find(delivery_id), now),
-            )
-            for delivery_id, chain_id in found
-        ]
-        effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
-    crash_point("sweep.committed")
-    give_wakes(node, effects)
-    return len(effects.moves)
+    """Page through what is due, a transaction per page; a page may move nothing and still there is a next one."""
+    moved, after = 0, ""
+    while True:
+        with node.store.read() as connection:
+            if not find(connection, now=node.store.now(connection), after=after, most=_BATCH):
+                return moved
+        with node.store.write() as connection:
+            now = node.store.now(connection)
+            found = find(connection, now=now, after=after, most=_BATCH)
+            chains = deliveries.load_chains(connection, {chain_id for _, chain_id in found})
+            planned = [
+                Planned(
+                    chain_id=chain_id,
+                    delivery_id=delivery_id,
+                    step=decide(chains[chain_id], chains[chain_id].find(delivery_id), now),
+                )
+                for delivery_id, chain_id in found
+            ]
+            effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
+        crash_point("sweep.committed")
+        give_wakes(node, effects)
+        moved += len(effects.moves)
+        if not found:
+            return moved
+        after = found[-1][0]

@@ -1,4 +1,4 @@
-"""What time has made due: (delivery, chain) pairs, oldest first, by partial indexes on open states."""
+"""What time has made due: (delivery, chain) pairs after a delivery, by partial indexes on open states."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ _DEAD = (
         transfers.c.lease_until < bindparam("now"),
         is_state(deliveries.c.state, "claimed"),
     )
-    .order_by(transfers.c.lease_until)
+    .where(deliveries.c.id > bindparam("after"))
+    .order_by(deliveries.c.id)
     .limit(bindparam("most"))
 )
 _WAITING = (
     select(*_PAIR)
     .where(is_state(deliveries.c.state, "waiting"), deliveries.c.kind == LinkKind.RECALL)
-    .order_by(deliveries.c.accepted_at, deliveries.c.id)
+    .where(deliveries.c.id > bindparam("after"))
+    .order_by(deliveries.c.id)
     .limit(bindparam("most"))
 )
 _PAST = (
@@ -39,7 +41,8 @@ _PAST = (
             attempts.c.over_by > bindparam("now"),
         ),
     )
-    .order_by(deliveries.c.head_since)
+    .where(deliveries.c.id > bindparam("after"))
+    .order_by(deliveries.c.id)
     .limit(bindparam("most"))
 )
 _recalls = deliveries.alias("recalls")
@@ -52,30 +55,31 @@ _FETCHED = (
         deliveries.c.position < _recalls.c.position,
         is_state(deliveries.c.state, "fetched", "available"),
     )
-    .order_by(_recalls.c.accepted_at)
+    .where(deliveries.c.id > bindparam("after"))
+    .order_by(deliveries.c.id)
     .limit(bindparam("most"))
 )
 
 
-def _pairs(connection: Connection, statement: Select[str, str], **values: int) -> list[tuple[str, str]]:
+def _pairs(connection: Connection, statement: Select[str, str], **values: int | str) -> list[tuple[str, str]]:
     return [(row.id, row.chain_id) for row in connection.execute(statement, values)]
 
 
-def dead_leases(connection: Connection, *, now: int, most: int) -> list[tuple[str, str]]:
+def dead_leases(connection: Connection, *, now: int, after: str, most: int) -> list[tuple[str, str]]:
     """Claims whose lease ran out."""
-    return _pairs(connection, _DEAD, now=now, most=most)
+    return _pairs(connection, _DEAD, now=now, after=after, most=most)
 
 
-def waiting_heads(connection: Connection, *, now: int, most: int) -> list[tuple[str, str]]:
+def waiting_heads(connection: Connection, *, now: int, after: str, most: int) -> list[tuple[str, str]]:
     """Recalls that wait: for a document that never came, or for a doubt that time resolves."""
-    return _pairs(connection, _WAITING, most=most)
+    return _pairs(connection, _WAITING, after=after, most=most)
 
 
-def past_limit(connection: Connection, *, now: int, most: int, limit: int) -> list[tuple[str, str]]:
+def past_limit(connection: Connection, *, now: int, after: str, most: int, limit: int) -> list[tuple[str, str]]:
     """Heads since before `now - limit` without an open attempt."""
-    return _pairs(connection, _PAST, now=now, since=now - limit, most=most)
+    return _pairs(connection, _PAST, now=now, since=now - limit, after=after, most=most)
 
 
-def fetched_under_recall(connection: Connection, *, now: int, most: int) -> list[tuple[str, str]]:
+def fetched_under_recall(connection: Connection, *, now: int, after: str, most: int) -> list[tuple[str, str]]:
     """Items of polled channels that were fetched and whose recall waits."""
-    return _pairs(connection, _FETCHED, most=most)
+    return _pairs(connection, _FETCHED, after=after, most=most)

@@ -274,6 +274,15 @@ Index(
     postgresql_where=transfers.c.state == "ready",
 )
 Index(
+    "transfers_ready",
+    transfers.c.channel_id,
+    transfers.c.is_urgent.desc(),
+    transfers.c.due_at,
+    transfers.c.id,
+    sqlite_where=transfers.c.state == "ready",
+    postgresql_where=transfers.c.state == "ready",
+)
+Index(
     "transfers_announced",
     transfers.c.announced_at,
     transfers.c.channel_id,

@@ -7,16 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
 
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.states import DeliveryState, TransferState
 from gateway.store.schema import channels, deliveries, is_state, transfers
 
-__all__ = [
-    "Due", "NewTransfer", "TransferChange", "change_transfers", "channel_facts", "claim", "in_flight", "insert_new",
-    "mark_announced", "members_of", "next_due", "pick_due", "renew_leases", "set_counts",
+__all__ = [ "NewTransfer", "TransferChange", "change_transfers", "channel_facts", "claim", "insert_new",
+    "mark_announced", "members_of", "next_due", "renew_leases", "set_counts",
 ]  # fmt: skip
 
 
@@ -41,18 +40,6 @@ class TransferChange:
     transfer_id: str
     members: int
     moves: tuple[Move, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
-    """A transfer that may be announced: the ticket's content and what its queue depends on."""
-
-    transfer_id: str
-    turn: int
-    channel_id: str
-    is_urgent: bool
-    is_slow: bool
-    size: int
 
 
 # --- new ones, and what moves do to them ---------------------------------------------------------------------
@@ -218,69 +205,7 @@ def set_counts(connection: Connection, counts: Sequence[tuple[str, int | None, i
         connection.execute(_COUNTS, [{"b_id": i, "tries_": t, "permits_": p} for i, t, p in counts])
 
 
-# --- the relay's picking -------------------------------------------------------------------------------------
-
-_CLAIMED_OF = (
-    select(transfers.c.channel_id, func.count())
-    .where(is_state(transfers.c.state, "claimed"))
-    .group_by(transfers.c.channel_id)
-)
-_ANNOUNCED_OF = (
-    select(transfers.c.channel_id, func.count())
-    .where(is_state(transfers.c.state, "ready"), transfers.c.announced_at > bindparam("since"))
-    .group_by(transfers.c.channel_id)
-)
-_DUE = (
-    select(
-        transfers.c.id, transfers.c.turn, transfers.c.channel_id, transfers.c.is_urgent, transfers.c.size,
-        channels.c.is_slow, channels.c.in_flight, channels.c.ramp, channels.c.faults,
-    )
-    .select_from(transfers.join(channels, transfers.c.channel_id == channels.c.id))
-    .where(
-        is_state(transfers.c.state, "ready"),
-        transfers.c.due_at <= bindparam("now"),
-        or_(transfers.c.announced_at.is_(None), transfers.c.announced_at <= bindparam("since")),
-        channels.c.state == "open",
-        channels.c.open_until <= bindparam("now"),
-    )
-    .order_by(transfers.c.is_urgent.desc(), transfers.c.due_at, transfers.c.id)
-    .limit(bindparam("most"))
-)  # fmt: skip
-
-
-def in_flight(connection: Connection, *, since: int) -> dict[str, int]:
-    """Transfers per channel that are claimed, or announced after `since` and not claimed yet."""
-    running: dict[str, int] = defaultdict(int)
-    for statement, values in ((_CLAIMED_OF, {}), (_ANNOUNCED_OF, {"since": since})):
-        for channel_id, count in connection.execute(statement, values):
-            running[channel_id] += count
-    return running
-
-
-def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list[Due]:
-    """What may be announced now, urgent first, then by due time; a channel never over its `in_flight` (rule 3).
-
-    A channel whose breaker has just closed again gets one transfer, then two, four … (`ramp`).
-    """
-    running = in_flight(connection, since=since)
-    picked: list[Due] = []
-    for row in connection.execute(_DUE, {"now": now, "since": since, "most": most * 8}):
-        allowed = row.in_flight if not row.faults and not row.ramp else min(row.in_flight, max(row.ramp, 1))
-        if running.get(row.channel_id, 0) >= allowed or len(picked) >= most:
-            continue
-        running[row.channel_id] = running.get(row.channel_id, 0) + 1
-        picked.append(
-            Due(
-                transfer_id=row.id,
-                turn=row.turn,
-                channel_id=row.channel_id,
-                is_urgent=row.is_urgent,
-                is_slow=row.is_slow,
-                size=row.size,
-            )
-        )
-    return picked
-
+# --- announced ------------------------------------------------------------------------------------------------
 
 _ANNOUNCED = (
     update(transfers)

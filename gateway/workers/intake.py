@@ -57,13 +57,13 @@ def _take_from(node: Node, channel: ChannelRow, source: Source) -> int:
     )  # fmt: skip
     done = 0
     for item in source.look(_BATCH):
-        key = f"{channel.id}|{item.token}"[:500]
-        if intake.begin(node.store, key) > _MOST_FAULTS:
-            verdict = Verdict(accepted=False, report=_report(KillsWorker()))
-        else:
-            verdict = _verdict(_take_in(node, caller, item))
-        source.acknowledge(item, verdict)
-        intake.end(node.store, key)
+        key = f"{channel.id}|{hashlib.sha256(item.token.encode()).hexdigest()}"
+        begun = intake.begin(node.store, key)
+        try:
+            outcome = KillsWorker() if begun > _MOST_FAULTS else _take_in(node, caller, item)
+            source.acknowledge(item, _verdict(outcome))
+        finally:
+            intake.end(node.store, key)  # it reported, whatever it said: only a dead worker leaves its count
         done += 1
     return done
 

@@ -6,8 +6,8 @@ import time
 
 from edxml.crashpoints import crash_point, declare
 from gateway.node import Node
-from gateway.store import transfers
-from gateway.store.transfers import Due
+from gateway.store import picking, transfers
+from gateway.store.picking import Due
 from gateway.transport.contract import Ticket
 from gateway.workers.loop import Loop
 from monitoring import log
@@ -32,7 +32,7 @@ def relay_once(node: Node) -> int:
     began = time.monotonic()
     with node.store.read() as connection:
         now = node.store.now(connection)
-        picked = transfers.pick_due(connection, now=now, since=now - node.pace.announce_again, most=_MOST)
+        picked = picking.pick_due(connection, now=now, since=now - node.pace.announce_again, most=_MOST)
     if not picked:
         return 0
     confirmed = node.transport.announce([_ticket(due) for due in picked])

@@ -45,7 +45,7 @@ from gateway.model.instants import DAY, SECOND
 from gateway.model.states import DeliveryState
 from gateway.node import Node
 from gateway.settings import read_settings
-from gateway.store import transfers
+from gateway.store import picking
 from gateway.transport.contract import Ticket
 from routing.plan import RecipientsMode
 from tests.support.packets import PROMULGATED, build_packet, build_status
@@ -274,7 +274,7 @@ class House:
         """What the relay would announce now; announced tickets come again after `announce_again`."""
         with self.node.store.read() as connection:
             now = self.node.store.now(connection)
-            picked = transfers.pick_due(connection, now=now, since=now - self.node.pace.announce_again, most=256)
+            picked = picking.pick_due(connection, now=now, since=now - self.node.pace.announce_again, most=256)
         return [Ticket(one.transfer_id, one.turn) for one in picked]
 
     def ready(self) -> list[Ticket]:

@@ -366,6 +366,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("state = 'claimed'"),
             postgresql_where=sa.text("state = 'claimed'"),
         )
+        batch_op.create_index(
+            "transfers_ready",
+            ["channel_id", sa.literal_column("is_urgent DESC"), "due_at", "id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'ready'"),
+            postgresql_where=sa.text("state = 'ready'"),
+        )
 
     for statement in APPEND_ONLY[op.get_context().dialect.name]:
         op.execute(statement)
@@ -373,6 +380,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     with op.batch_alter_table("transfers", schema=None) as batch_op:
+        batch_op.drop_index(
+            "transfers_ready", sqlite_where=sa.text("state = 'ready'"), postgresql_where=sa.text("state = 'ready'")
+        )
         batch_op.drop_index(
             "transfers_leased", sqlite_where=sa.text("state = 'claimed'"), postgresql_where=sa.text("state = 'claimed'")
         )

@@ -8,7 +8,7 @@ from sqlalchemy import event
 
 from gateway.model.instants import SECOND
 from gateway.model.states import ChannelState, TransferState
-from gateway.store import channels, transfers, versions
+from gateway.store import channels, picking, transfers, versions
 from gateway.store.versions import VersionWatch
 from tests.support.stores import HandClock, fresh_store, inbox_row, kinds_of_events
 
@@ -123,7 +123,7 @@ def test_the_relay_obeys_the_breaker_none_then_one_two_four(tmp_path: Path) -> N
         transfers.insert_new(connection, [_due(f"t{number}") for number in range(8)])
 
         def picked() -> int:
-            return len(transfers.pick_due(connection, now=clock.now(), since=clock.now(), most=32))
+            return len(picking.pick_due(connection, now=clock.now(), since=clock.now(), most=32))
 
         seen = [picked()]
         for _ in range(3):

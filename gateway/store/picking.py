@@ -1,0 +1,107 @@
+"""The relay's picking: what is due, channel by channel, so that one long backlog never hides the others (rule 3)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, or_, select
+
+from gateway.store.schema import channels, is_state, transfers
+
+__all__ = ["Due", "in_flight", "pick_due"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A transfer that may be announced: the ticket's content and what its queue depends on."""
+
+    transfer_id: str
+    turn: int
+    channel_id: str
+    is_urgent: bool
+    is_slow: bool
+    size: int
+
+
+_CLAIMED_OF = (
+    select(transfers.c.channel_id, func.count())
+    .where(is_state(transfers.c.state, "claimed"))
+    .group_by(transfers.c.channel_id)
+)
+_ANNOUNCED_OF = (
+    select(transfers.c.channel_id, func.count())
+    .where(is_state(transfers.c.state, "ready"), transfers.c.announced_at > bindparam("since"))
+    .group_by(transfers.c.channel_id)
+)
+
+# The channels that have anything ready, by hops along the index of ready transfers instead of reading all of them.
+_first = select(func.min(transfers.c.channel_id).label("id")).where(is_state(transfers.c.state, "ready"))
+_waiting = _first.cte("waiting", recursive=True)
+_next = (
+    select(func.min(transfers.c.channel_id))
+    .where(is_state(transfers.c.state, "ready"), transfers.c.channel_id > _waiting.c.id)
+    .scalar_subquery()
+)
+_waiting = _waiting.union_all(select(_next).where(_waiting.c.id.is_not(None)))
+_CHANNELS = (
+    select(channels.c.id, channels.c.is_slow, channels.c.in_flight, channels.c.ramp, channels.c.faults)
+    .select_from(_waiting.join(channels, _waiting.c.id == channels.c.id))
+    .where(channels.c.state == "open", channels.c.open_until <= bindparam("now"))
+)
+_DUE_OF = (
+    select(transfers.c.id, transfers.c.turn, transfers.c.is_urgent, transfers.c.size, transfers.c.due_at)
+    .where(
+        is_state(transfers.c.state, "ready"),
+        transfers.c.channel_id == bindparam("channel"),
+        transfers.c.due_at <= bindparam("now"),
+        or_(transfers.c.announced_at.is_(None), transfers.c.announced_at <= bindparam("since")),
+    )
+    .order_by(transfers.c.is_urgent.desc(), transfers.c.due_at, transfers.c.id)
+    .limit(bindparam("room"))
+)
+
+
+def in_flight(connection: Connection, *, since: int) -> dict[str, int]:
+    """Transfers per channel that are claimed, or announced after `since` and not claimed yet."""
+    running: dict[str, int] = defaultdict(int)
+    for statement, values in ((_CLAIMED_OF, {}), (_ANNOUNCED_OF, {"since": since})):
+        for channel_id, count in connection.execute(statement, values):
+            running[channel_id] += count
+    return running
+
+
+def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list[Due]:
+    """What may be announced now, urgent first, then by due time; a channel never over its `in_flight` (rule 3).
+
+    A channel whose breaker has just closed again gets one transfer, then two, four … (`ramp`).  Costs what may be
+    picked, not what waits.
+    """
+    running = in_flight(connection, since=since)
+    found: list[tuple[tuple[bool, int, str], Due]] = []
+    for channel in connection.execute(_CHANNELS, {"now": now}).all():
+        room = _allowed(channel) - running.get(channel.id, 0)
+        if room > 0:
+            values = {"channel": channel.id, "now": now, "since": since, "room": room}
+            found += [_due(channel, row) for row in connection.execute(_DUE_OF, values)]
+    found.sort(key=lambda pair: pair[0])
+    return [due for _, due in found[:most]]
+
+
+def _allowed(channel: Any) -> int:
+    if not channel.faults and not channel.ramp:
+        return int(channel.in_flight)
+    return min(int(channel.in_flight), max(int(channel.ramp), 1))
+
+
+def _due(channel: Any, row: Any) -> tuple[tuple[bool, int, str], Due]:
+    due = Due(
+        transfer_id=row.id,
+        turn=row.turn,
+        channel_id=channel.id,
+        is_urgent=row.is_urgent,
+        is_slow=channel.is_slow,
+        size=row.size,
+    )
+    return (not row.is_urgent, row.due_at, row.id), due
