@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from edxml.codes import StatusCode
 from edxml.limits import DEFAULT_LIMITS
 from edxml.messages import PACKAGES, Language, catalogue
+from gateway.api.routes import ROUTES
 from gateway.channels import KINDS, Channels, Kind, echo_kind
 from gateway.exchange.report import echo_statuses
 from gateway.identity import Callers
@@ -102,4 +103,5 @@ def _vocabulary(kinds: Mapping[str, Kind]) -> Vocabulary:
         attempt_ends=frozenset(map(str, AttemptEnd)),
         statuses=frozenset(map(str, StatusCode)),
         books=frozenset(map(str, Book)),
+        routes=ROUTES,
     )

@@ -1,0 +1,169 @@
+"""One request on a hot route, and the ways to answer it: raw ASGI, because a document passes here four times."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from edxml.messages import Language
+from gateway.api.problems import PROBLEM_JSON, Problem, language_of
+from gateway.identity import Caller
+from gateway.model.errors import BadRequest, TooLarge
+from gateway.model.instants import new_id
+
+__all__ = ["Asked", "ClientGone", "Headers", "Message", "Receive", "Send", "request_id_of", "uuid_of"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+_JSON = b"application/json"
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SMALL = 64 * 1024
+_SMALL_WAIT = 30.0
+_LINGER = 1 << 20
+_LINGER_WAIT = 2.0
+
+
+class ClientGone(Exception):
+    """The caller closed the connection before its request was whole."""
+
+
+def request_id_of(headers: Headers) -> str:
+    """The caller's own `X-Request-Id` where it is plain enough to be repeated, else a new id."""
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return new_id()
+
+
+def uuid_of(text: str) -> str:
+    """An id out of a path. Raises BadRequest `api.bad_id` where it cannot be one of ours."""
+    if _UUID.fullmatch(text) is None:
+        raise BadRequest("api.bad_id")
+    return text
+
+
+class Asked:
+    """A request and its answer. `status` is what was answered, 0 before."""
+
+    __slots__ = ("_receive", "_send", "caller", "ids", "is_body_read", "request_id", "scope", "status")
+
+    def __init__(self, scope: Message, receive: Receive, send: Send, ids: dict[str, str], request_id: str) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.ids = ids
+        self.request_id = request_id
+        self.status = 0
+        self.is_body_read = False
+        self.caller: Caller | None = None
+
+    def header(self, name: bytes) -> str:
+        """The first header of that name (small letters), "" where there is none."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return bytes(value).decode("latin-1")
+        return ""
+
+    @property
+    def language(self) -> Language:
+        """What `Accept-Language` asks for."""
+        return language_of(self.header(b"accept-language"))
+
+    @property
+    def is_head(self) -> bool:
+        """Whether only the headers are wanted."""
+        return bool(self.scope["method"] == "HEAD")
+
+    def query(self) -> list[tuple[str, str]]:
+        """The query's pairs. Raises BadRequest where there are too many."""
+        text = self.scope["query_string"]
+        if not text:
+            return []
+        try:
+            return parse_qsl(text.decode("ascii"), keep_blank_values=True, max_num_fields=2_100)
+        except ValueError:
+            raise BadRequest("api.bad_query") from None
+
+    async def receive(self) -> Message:
+        """The next message of the body. Raises ClientGone."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        if not message.get("more_body", False):
+            self.is_body_read = True
+        return message
+
+    async def small_body(self) -> bytes:
+        """A body of a few words. Raises TooLarge, ClientGone, and TimeoutError after half a minute."""
+        message = await self.receive() if not self.is_body_read else {"body": b""}
+        if self.is_body_read:
+            body = bytes(message.get("body", b""))
+        else:
+            pieces, size = [message.get("body", b"")], len(message.get("body", b""))
+            async with asyncio.timeout(_SMALL_WAIT):
+                while not self.is_body_read and size <= _SMALL:
+                    piece = (await self.receive()).get("body", b"")
+                    size += len(piece)
+                    pieces.append(piece)
+            body = b"".join(pieces)
+        if len(body) > _SMALL:
+            raise TooLarge("submission.too_large", limit=_SMALL)
+        return body
+
+    async def watch_for_end(self) -> None:
+        """Returns when the caller has closed the connection."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    # --- answering
+    async def begin(self, status: int, kind: bytes, length: int, headers: Headers = ()) -> None:
+        """Status and headers."""
+        self.status = status
+        lines = [
+            (b"content-type", kind),
+            (b"content-length", str(length).encode()),
+            (b"x-request-id", self.request_id.encode()),
+            *headers,
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+
+    async def send_piece(self, piece: bytes, *, is_last: bool) -> None:
+        """Bytes of the body; waits while the caller's socket is full."""
+        await self._send({"type": "http.response.body", "body": piece, "more_body": not is_last})
+
+    async def answer(self, status: int, body: bytes, *, kind: bytes = _JSON, headers: Headers = ()) -> None:
+        """A whole answer."""
+        await self.begin(status, kind, len(body), headers)
+        await self.send_piece(b"" if self.is_head else body, is_last=True)
+
+    async def refuse(self, problem: Problem) -> None:
+        """A problem. Where the body is still coming the connection ends, after some of it was read and thrown away:
+        a caller that is cut off while it sends may never see the answer."""
+        body = problem.body(self.language, self.request_id)
+        if self.is_body_read or self.scope["method"] in ("GET", "HEAD"):
+            await self.answer(problem.status, body, kind=PROBLEM_JSON.encode(), headers=problem.headers)
+            return
+        await self.begin(
+            problem.status, PROBLEM_JSON.encode(), len(body), (*problem.headers, (b"connection", b"close"))
+        )
+        await self.send_piece(body, is_last=False)
+        await self._linger()
+        await self.send_piece(b"", is_last=True)
+
+    async def _linger(self) -> None:
+        if self.header(b"expect").lower() == "100-continue":
+            return
+        read = 0
+        try:
+            async with asyncio.timeout(_LINGER_WAIT):
+                while not self.is_body_read and read < _LINGER:
+                    read += len((await self.receive()).get("body", b""))
+        except (TimeoutError, ClientGone):
+            pass

@@ -1,0 +1,152 @@
+"""What all routes share: the node, the lanes, and one grouper for each thing that many callers do at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.api.bell import Bell
+from gateway.api.gate import Gate
+from gateway.api.lanes import Lane
+from gateway.exchange import collect
+from gateway.exchange.accept import accept
+from gateway.exchange.collect import Confirm, Fetch, Served
+from gateway.exchange.group import Grouper
+from gateway.exchange.submission import Outcome, Prepared
+from gateway.model.errors import Refusal, StoreError
+from gateway.model.states import DeliveryState
+from gateway.node import Node
+from gateway.settings import Settings
+from monitoring import log
+
+__all__ = ["Edge", "Opened", "open_edge"]
+
+_log = log.get("api.edge")
+
+INLINE = 256 * 1024
+"""Bytes up to which a packet is read whole in one go, checked against its digest, and sent as one piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A fetch that may go on; `body` are the packet's bytes where they are few."""
+
+    served: Served
+    body: bytes | None
+
+
+class Endings:
+    """Responses that have ended and must be written down: gathered for a second, because a confirmation that comes
+    first makes it unnecessary (its receipt ends the attempt). Used on the event loop only."""
+
+    _WAIT = 1.0
+
+    def __init__(self, node: Node, lane: Lane) -> None:
+        self._node = node
+        self._lane = lane
+        self._ended: dict[str, list[str]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: set[asyncio.Future[None]] = set()
+
+    def add(self, served: Served) -> None:
+        """This response has ended, whole or broken off."""
+        if not served.attempt_id:
+            return
+        self._ended.setdefault(served.item.delivery_id, []).append(served.attempt_id)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._WAIT, self._flush)
+
+    def forget(self, delivery_id: str) -> None:
+        """A confirmation came."""
+        self._ended.pop(delivery_id, None)
+
+    def take(self) -> list[str]:
+        """All attempts to end, which are forgotten here."""
+        ended, self._ended = self._ended, {}
+        return [attempt_id for attempts in ended.values() for attempt_id in attempts]
+
+    def _flush(self) -> None:
+        self._timer = None
+        ended = self.take()
+        if ended:
+            writing = self._lane.run(self.write, ended)
+            self._writing.add(writing)
+            writing.add_done_callback(self._writing.discard)
+
+    def write(self, ended: list[str]) -> None:
+        """Write them down, in any thread. Where the store is busy they stay open until their time is over."""
+        try:
+            collect.end_responses(self._node, ended)
+        except StoreError as why:
+            _log.warning("responses.not_ended", reason=why.code, count=len(ended))
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Handles of one API process. Made by `open_edge`, ended by `close`."""
+
+    node: Node
+    settings: Settings
+    gate: Gate
+    bell: Bell
+    endings: Endings
+    submitting: Lane
+    looking: Lane
+    serving: Lane
+    minding: Lane
+    accepting: Grouper[Prepared, Outcome]
+    fetching: Grouper[Fetch, Opened | Refusal]
+    confirming: Grouper[Confirm, DeliveryState | Refusal]
+
+    def close(self) -> None:
+        """Finish what was begun: groups, lanes, endings. Not on the event loop. Safe to repeat."""
+        self.bell.close()
+        self.submitting.close()
+        for grouper in (self.accepting, self.fetching, self.confirming):
+            grouper.close()
+        ended = self.endings.take()
+        if ended:
+            self.endings.write(ended)
+        for lane in (self.looking, self.serving, self.minding):
+            lane.close()
+
+
+def open_edge(node: Node, settings: Settings) -> Edge:
+    """Everything that one API process needs beside its node; threads start with the first use."""
+    minding = Lane("minding", 3)
+    return Edge(
+        node=node,
+        settings=settings,
+        gate=Gate(node, minding),
+        bell=Bell(node.transport),
+        endings=Endings(node, minding),
+        submitting=Lane("submitting", 12),
+        looking=Lane("looking", 6),
+        serving=Lane("serving", 6),
+        minding=minding,
+        accepting=Grouper(lambda group: accept(node, group), most=node.group, name="accept"),
+        fetching=Grouper(lambda group: _fetch(node, group), most=node.group, name="fetch"),
+        confirming=Grouper(lambda group: collect.confirm(node, group), most=node.group, name="confirm"),
+    )
+
+
+def _fetch(node: Node, group: Sequence[Fetch]) -> list[Opened | Refusal]:
+    """Begin responses, and read what is small: the commit comes before the first byte (protocol §10)."""
+    opened: list[Opened | Refusal] = []
+    for outcome in collect.fetch(node, group):
+        if isinstance(outcome, Refusal):
+            opened.append(outcome)
+        else:
+            opened.append(Opened(outcome, _small_body(node, outcome)))
+    return opened
+
+
+def _small_body(node: Node, served: Served) -> bytes | None:
+    """The bytes, or None where they are many, missing or not what they were: then the route looks closer."""
+    if served.item.size > INLINE:
+        return None
+    try:
+        return node.store.blobs.path(served.item.digest).read_bytes()
+    except OSError:
+        return None

@@ -1,0 +1,83 @@
+"""The gate: who calls, found out without the event loop ever asking the database; and every refusal an event."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+from edxml.errors import TrucError
+from edxml.secrecy import CODE as SECRECY
+from gateway.api.lanes import Lane
+from gateway.api.problems import code_of
+from gateway.exchange.submission import PacketRefusal
+from gateway.identity import Caller
+from gateway.model.errors import Refusal, StoreError
+from gateway.model.events import Event, EventKind
+from gateway.node import Node
+from gateway.store import events
+from monitoring import log
+
+__all__ = ["Gate"]
+
+_log = log.get("api.gate")
+
+_REMEMBERED = 0.25
+"""Seconds for which an authenticated header is taken again unasked. `Callers` itself looks at the rows once a second,
+so a revoked token ends a second and a quarter later at the latest."""
+
+_MOST = 4_096
+
+
+class Gate:
+    """Authenticates callers. Used on the event loop only."""
+
+    def __init__(self, node: Node, lane: Lane, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._node = node
+        self._lane = lane
+        self._clock = clock
+        self._known: dict[bytes, tuple[float, Caller]] = {}
+
+    async def admit(self, authorization: str) -> Caller:
+        """The caller whose token the `Authorization` header carries. Raises Unauthenticated, StoreBusy."""
+        digest = hashlib.sha256(authorization.encode("latin-1", "replace")).digest()
+        known = self._known.get(digest)
+        if known is not None and self._clock() < known[0]:
+            return known[1]
+        caller = await self._lane.run(self._node.callers.authenticate, authorization or None)
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[digest] = (self._clock() + _REMEMBERED, caller)
+        return caller
+
+    async def note(self, why: BaseException, caller: Caller | None) -> None:
+        """Write a refusal down. A store that cannot take it now is logged: the refusal itself stands."""
+        if not isinstance(why, Refusal):
+            return
+        try:
+            await self._lane.run(self._write, why, caller)
+        except (StoreError, TrucError):
+            _log.warning("refusal.not_written", reason=code_of(why))
+
+    def _write(self, why: Refusal, caller: Caller | None) -> None:
+        system_id = caller.system_id if caller is not None else ""
+        if not isinstance(why, PacketRefusal):
+            self._node.callers.refusals.note(why.reason, system_id=system_id)
+            return
+        refused = Event(
+            kind=EventKind.PACKET_REFUSED,
+            at=self._node.now(),
+            actor=caller.name if caller is not None else "unknown",
+            system_id=system_id,
+            reason=_reason(why),
+        )
+        with self._node.store.write() as connection:
+            events.append(connection, [refused], self._node.store.now(connection))
+
+
+def _reason(why: PacketRefusal) -> str:
+    """The first finding's code; of a secret packet the rule that saw the mark, and nothing that the packet says."""
+    for finding in why.findings:
+        if finding.code == SECRECY:
+            return f"{SECRECY}:{finding.params.get('rule', '')}"[:120]
+    return why.findings[0].code if why.findings else why.reason

@@ -1,0 +1,61 @@
+"""/health/live, /health/ready, /metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from gateway.api.health import look_at
+from gateway.api.v1.doors import TheEdge
+from gateway.api.v1.examples import EXAMPLES, answer
+from gateway.api.v1.shapes import LiveShape
+from monitoring.metrics import CONTENT_TYPE
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["observe"])
+
+
+@router.get(
+    "/health/live",
+    response_model=LiveShape,
+    responses={200: answer("LiveShape", "The process runs")},
+    summary="Tiến trình đang chạy / the process runs",
+)
+async def live() -> Any:
+    """Answers as long as the process can answer anything: restart it when this fails, never for less."""
+    return {"status": "live"}
+
+
+_NOT_READY = answer("HealthShape", "Something that accepting needs is missing; each check says what")
+_NOT_READY["content"]["application/json"]["example"] = EXAMPLES["HealthShape"] | {
+    "status": "not_ready",
+    "checks": [{"name": "disk", "is_ok": False, "code": "store.disk_reserve", "vi": "…", "en": "…"}],
+}
+
+
+@router.get(
+    "/health/ready",
+    responses={200: answer("HealthShape", "Documents can be taken in"), 503: _NOT_READY},
+    summary="Sẵn sàng tiếp nhận / ready to take documents in",
+)
+async def ready(edge: TheEdge, response: Response) -> dict[str, Any]:
+    """Store writable within its wait, transport open, disk above its reserve, keys valid, directory readable."""
+    checks = await edge.minding.run(look_at, edge.node)
+    is_ready = all(check.is_ok for check in checks)
+    if not is_ready:
+        response.status_code = 503
+    words = [{name: getattr(check, name) for name in ("name", "is_ok", "code", "vi", "en")} for check in checks]
+    return {"status": "ready" if is_ready else "not_ready", "checks": words}
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"description": "Prometheus", "content": {"text/plain": {"example": "# HELP …"}}}},
+    summary="Số đo cho Prometheus / metrics",
+)
+async def metrics(edge: TheEdge) -> Response:
+    """The counters of this process, in Prometheus's text format."""
+    return Response(await edge.minding.run(edge.node.metrics.render), media_type=CONTENT_TYPE)

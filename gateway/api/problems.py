@@ -1,0 +1,173 @@
+"""Errors as `application/problem+json` (RFC 9457), in both languages: the one table from class to HTTP status.
+
+The code is stable, is the metric's `reason` and the runbook's file name; the sentence may be reworded at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import msgspec
+
+from edxml.errors import TrucError
+from edxml.findings import Finding
+from edxml.messages import Language, text
+from gateway.exchange.submission import PacketRefusal
+from gateway.model.errors import (
+    BadRequest,
+    Conflict,
+    DiskReserve,
+    Forbidden,
+    Gone,
+    NotFound,
+    Refusal,
+    StoreBusy,
+    TooLarge,
+    Unauthenticated,
+)
+
+__all__ = [
+    "PROBLEM_JSON",
+    "NotAcceptedKind",
+    "NotAllowed",
+    "Problem",
+    "RangeNotSatisfiable",
+    "TooSlow",
+    "code_of",
+    "language_of",
+    "problem_of",
+]
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class TooSlow(BadRequest):
+    """The body did not come in time; parameter `seconds`."""
+
+
+class NotAllowed(BadRequest):
+    """The path is there, the method is not."""
+
+
+class NotAcceptedKind(BadRequest):
+    """The body is of a kind that is not taken here; parameter `kind`."""
+
+
+class RangeNotSatisfiable(BadRequest):
+    """No byte of the range asked for is there; parameter `size`."""
+
+
+_STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
+    (PacketRefusal, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (Unauthenticated, HTTPStatus.UNAUTHORIZED),
+    (Forbidden, HTTPStatus.FORBIDDEN),
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (Conflict, HTTPStatus.CONFLICT),
+    (Gone, HTTPStatus.GONE),
+    (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (TooSlow, HTTPStatus.REQUEST_TIMEOUT),
+    (NotAllowed, HTTPStatus.METHOD_NOT_ALLOWED),
+    (NotAcceptedKind, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    (RangeNotSatisfiable, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+    (BadRequest, HTTPStatus.BAD_REQUEST),
+    (DiskReserve, HTTPStatus.INSUFFICIENT_STORAGE),
+    (StoreBusy, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+"""The first class that fits decides; what fits none is ours to mend: 500, with an id and nothing from inside."""
+
+RETRY_AFTER = 2
+"""Seconds after which a busy store or a full disk is worth asking again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One answer that says no."""
+
+    status: int
+    code: str
+    vi: str
+    en: str
+    findings: tuple[Finding, ...] = ()
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+
+    def body(self, language: Language, request_id: str) -> bytes:
+        """The JSON document; `detail` and `title` in the language asked for, both languages beside it."""
+        return msgspec.json.encode(
+            {
+                "type": f"urn:truc:problem:{self.code}",
+                "title": text(f"problem.{_noun(self.status)}", language, {}),
+                "status": self.status,
+                "code": self.code,
+                "detail": self.vi if language is Language.VI else self.en,
+                "vi": self.vi,
+                "en": self.en,
+                "findings": [finding.as_dict() for finding in self.findings],
+                "instance": f"urn:truc:request:{request_id}",
+            }
+        )
+
+
+def problem_of(why: BaseException, request_id: str) -> Problem:
+    """The problem that an error is. Unknown errors give 500 with the request's id: the log has the rest."""
+    status = next((status for kind, status in _STATUSES if isinstance(why, kind)), None)
+    if status is None or not isinstance(why, TrucError):
+        params = {"id": request_id}
+        return Problem(
+            status=HTTPStatus.INTERNAL_SERVER_ERROR,
+            code=code_of(why),
+            vi=text("api.internal", Language.VI, params),
+            en=text("api.internal", Language.EN, params),
+        )
+    return Problem(
+        status=status,
+        code=code_of(why),
+        vi=why.text(Language.VI),
+        en=why.text(Language.EN),
+        findings=why.findings if isinstance(why, PacketRefusal) else (),
+        headers=_headers(why),
+    )
+
+
+def code_of(why: BaseException) -> str:
+    """The stable code of an error; `api.internal` for whatever is not ours to show."""
+    if isinstance(why, Refusal):
+        return why.reason
+    known = isinstance(why, TrucError) and any(isinstance(why, kind) for kind, _ in _STATUSES)
+    return why.code if known and isinstance(why, TrucError) else "api.internal"
+
+
+def _headers(why: TrucError) -> tuple[tuple[bytes, bytes], ...]:
+    if isinstance(why, Unauthenticated):
+        return ((b"www-authenticate", b'Bearer realm="truc"'),)
+    if isinstance(why, (StoreBusy, DiskReserve)):
+        return ((b"retry-after", str(RETRY_AFTER).encode()),)
+    if isinstance(why, NotAllowed):
+        return ((b"allow", str(why.params.get("allow", "")).encode()),)
+    if isinstance(why, RangeNotSatisfiable):
+        return ((b"content-range", f"bytes */{why.params.get('size', 0)}".encode()),)
+    return ()
+
+
+def _noun(status: int) -> str:
+    return HTTPStatus(status).name.lower()
+
+
+def language_of(accept_language: str) -> Language:
+    """Vietnamese unless the header wants English more (RFC 9110 §12.5.4)."""
+    if not accept_language:
+        return Language.VI
+    wanted: dict[str, float] = {}
+    for choice in accept_language[:200].split(","):
+        tag, _, rest = choice.partition(";")
+        quality = rest.strip().removeprefix("q=")
+        name = tag.strip().lower().split("-", 1)[0]
+        wanted[name] = max(wanted.get(name, 0.0), _quality(quality))
+    return Language.EN if wanted.get("en", 0.0) > max(wanted.get("vi", 0.0), wanted.get("*", 0.0)) else Language.VI
+
+
+def _quality(text_: str) -> float:
+    try:
+        return float(text_) if text_ else 1.0
+    except ValueError:
+        return 0.0

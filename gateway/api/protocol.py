@@ -1,0 +1,77 @@
+"""HTTP/1.1 as uvicorn speaks it, with bounds on the head of a request: its size, and the time it may take.
+
+uvicorn with httptools has neither, so that a thousand connections that say nothing, or one header without an end,
+would cost a thousand sockets or all memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+__all__ = ["MOST_HEAD", "HeadBoundProtocol"]
+
+MOST_HEAD = 64 * 1024
+"""Bytes of request line and headers."""
+
+_HEAD_WAIT = 30.0
+"""Seconds from the first byte of a connection or request to the end of its headers."""
+
+
+class HeadBoundProtocol(HttpToolsProtocol):
+    """Ends connections whose request heads are too long (431) or too slow (closed without a word)."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._is_in_head = True
+        self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(_HEAD_WAIT, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD:
+                self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_in_head = True
+        self._head_bytes = 0
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(_HEAD_WAIT, self._give_up)
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        self._stop_timer()
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > MOST_HEAD:
+            self._refuse_head()
+            raise ValueError("head too long")
+        super().on_headers_complete()
+
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

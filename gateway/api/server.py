@@ -1,0 +1,101 @@
+"""The server: uvicorn on a socket of ours, one worker."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from gateway.api.app import create_app
+from gateway.api.front import Front
+from gateway.api.protocol import HeadBoundProtocol
+from gateway.node import Node
+from gateway.settings import Settings
+from monitoring import log
+
+__all__ = ["ApiServer", "Listening", "run_api"]
+
+_log = log.get("api.server")
+
+_KEEP_ALIVE = 75
+_GRACE = 20
+_BACKLOG = 2_048
+
+Listening = Callable[[str, int], None]
+
+
+class ApiServer(uvicorn.Server):
+    """One API process's server. `stop` may be called from any thread."""
+
+    def __init__(self, front: Front, settings: Settings, on_listening: Listening | None = None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                front,
+                loop="uvloop",
+                http=HeadBoundProtocol,
+                ws="none",
+                lifespan="on",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=_KEEP_ALIVE,
+                timeout_graceful_shutdown=_GRACE,
+                backlog=_BACKLOG,
+            )
+        )
+        self._front = front
+        self._socket = _listen(settings.host, settings.port)
+        self._on_listening = on_listening
+
+    @property
+    def port(self) -> int:
+        """The port that it really has."""
+        return int(self._socket.getsockname()[1])
+
+    def serve_until_stopped(self) -> None:
+        """Serve until SIGTERM, SIGINT or `stop`; then answer what was begun, for at most 20 s, and end."""
+        try:
+            self.run(sockets=[self._socket])
+        finally:
+            self._socket.close()
+
+    def stop(self) -> None:
+        """Take no new connections, send long polls home, end. Safe to repeat."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            host = str(self._socket.getsockname()[0])
+            _log.info("api.listening", port=self.port)
+            if self._on_listening is not None:
+                self._on_listening(host, self.port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._front.edge.bell.send_everybody_home()
+        await super().shutdown(sockets)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises OSError where the port is taken or is not ours to have."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+    except BaseException:
+        opened.close()
+        raise
+    opened.set_inheritable(False)
+    return opened
+
+
+def run_api(node: Node, settings: Settings, *, on_listening: Listening | None = None) -> None:
+    """Serve the API until the process is told to end; `on_listening(host, port)` when it takes connections.
+
+    Raises OSError where the address cannot be had. The node stays open: whoever built it closes it.
+    """
+    ApiServer(create_app(node, settings), settings, on_listening).serve_until_stopped()

@@ -1,0 +1,140 @@
+"""Taking a body in: spooled on the blobs' file system and hashed while it comes, refused before it can do harm.
+
+Leaves behind (hop "take in", lấy văn bản): one spooled file, nothing else; none at all where it returns with an error.
+Memory per body: one piece, however large the body is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.api.asked import Asked
+from gateway.api.edge import Edge
+from gateway.api.problems import NotAcceptedKind, TooSlow
+from gateway.model.errors import BadRequest, TooLarge
+
+__all__ = ["Spooled", "admit_body", "spool_body"]
+
+_PIECE = 256 * 1024
+_BETWEEN_CHUNKS = 30.0
+_PATIENCE = 60.0
+_LEAST_RATE = 16 * 1024
+"""A body may take a minute, and a second more for every 16 KiB that came: a slow line is served, a dripping one not."""
+
+_KINDS = frozenset({"", "application/xml", "text/xml", "application/octet-stream"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spooled:
+    """A body that is whole. `file` is None where it is small and still in memory: `write` puts it there."""
+
+    path: Path
+    size: int
+    digest: str
+    rest: bytes
+
+    def write(self) -> Path:
+        """Write what is still in memory; in a thread. The file is whole afterwards."""
+        if self.rest:
+            try:
+                with self.path.open("xb") as file:
+                    file.write(self.rest)
+            except BaseException:
+                self.path.unlink(missing_ok=True)
+                raise
+        return self.path
+
+
+def admit_body(edge: Edge, asked: Asked) -> None:
+    """Everything that can be refused before a byte of the body is read.
+
+    Raises NotAcceptedKind, BadRequest, TooLarge where `Content-Length` tells it, DiskReserve.
+    """
+    kind = asked.header(b"content-type").partition(";")[0].strip().lower()
+    if kind not in _KINDS:
+        raise NotAcceptedKind("api.bad_kind", kind=kind[:60])
+    if asked.header(b"content-encoding").strip().lower() not in ("", "identity"):
+        raise NotAcceptedKind("api.bad_encoding")
+    told = asked.header(b"content-length")
+    length = int(told) if told.isdigit() else 0
+    if length > edge.node.limits.packet:
+        raise TooLarge("submission.too_large", limit=edge.node.limits.packet)
+    edge.node.store.blobs.check_reserve(length)
+
+
+async def spool_body(edge: Edge, asked: Asked) -> Spooled:
+    """Take the whole body in. Call `admit_body` first.
+
+    Raises TooLarge as soon as more came than is allowed, TooSlow, BadRequest for an empty body, ClientGone; on each of
+    them, and when it is cancelled, nothing is left behind.
+    """
+    intake = _Intake(edge)
+    try:
+        return await _take_all(intake, asked)
+    except BaseException:
+        await asyncio.shield(edge.submitting.run(intake.drop))
+        raise
+
+
+async def _take_all(intake: _Intake, asked: Asked) -> Spooled:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    try:
+        async with asyncio.timeout(_BETWEEN_CHUNKS) as patience:
+            while not asked.is_body_read:
+                await intake.add((await asked.receive()).get("body", b""))
+                latest = min(loop.time() + _BETWEEN_CHUNKS, began + _PATIENCE + intake.size / _LEAST_RATE)
+                patience.reschedule(latest)
+    except TimeoutError:
+        raise TooSlow("submission.too_slow") from None
+    if not intake.size:
+        raise BadRequest("submission.empty")
+    return await intake.finish()
+
+
+class _Intake:
+    """One body while it comes. Small ones stay in memory until their thread writes them with all else it does."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._path = edge.node.store.blobs.spool()
+        self._hasher = hashlib.sha256()
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._is_on_disk = False
+        self.size = 0
+
+    async def add(self, piece: bytes) -> None:
+        """The next bytes. Raises TooLarge."""
+        self.size += len(piece)
+        if self.size > self._edge.node.limits.packet:
+            raise TooLarge("submission.too_large", limit=self._edge.node.limits.packet)
+        self._pieces.append(piece)
+        self._held += len(piece)
+        if self._held >= _PIECE:
+            self._edge.node.store.blobs.check_reserve(self._held)
+            await self._edge.submitting.run(self._write)
+
+    async def finish(self) -> Spooled:
+        """What came, whole."""
+        if self._is_on_disk:
+            await self._edge.submitting.run(self._write)
+            return Spooled(path=self._path, size=self.size, digest=self._hasher.hexdigest(), rest=b"")
+        rest = b"".join(self._pieces)
+        return Spooled(path=self._path, size=self.size, digest=hashlib.sha256(rest).hexdigest(), rest=rest)
+
+    def drop(self) -> None:
+        """Forget it: nothing stays on disk. In a thread."""
+        self._path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        block = b"".join(self._pieces)
+        self._pieces.clear()
+        self._held = 0
+        self._hasher.update(block)
+        with self._path.open("ab" if self._is_on_disk else "xb") as file:
+            self._is_on_disk = True
+            file.write(block)

@@ -1,0 +1,46 @@
+"""What FastAPI's routes take as parameters: the edge, the request as the front named it, and who calls."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Query, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from gateway.api.asked import Asked
+from gateway.api.edge import Edge
+from gateway.identity import Caller
+
+__all__ = ["After", "Calling", "DeliveryId", "Here", "Limit", "PacketId", "Position", "TheEdge"]
+
+_UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+_bearer = HTTPBearer(auto_error=False, scheme_name="token", description="`truc_…`, as `truc system add` gave it")
+
+
+async def _edge(request: Request) -> Edge:
+    edge: Edge = request.app.state.edge
+    return edge
+
+
+async def _asked(request: Request) -> Asked:
+    asked: Asked = request.scope["truc"]
+    return asked
+
+
+TheEdge = Annotated[Edge, Depends(_edge)]
+Here = Annotated[Asked, Depends(_asked)]
+
+
+async def _caller(
+    edge: TheEdge, asked: Here, _token: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    asked.caller = await edge.gate.admit(asked.header(b"authorization"))
+    return asked.caller
+
+
+Calling = Annotated[Caller, Depends(_caller)]
+DeliveryId = Annotated[str, Path(pattern=_UUID, description="Mã lượt chuyển")]
+PacketId = Annotated[str, Path(pattern=_UUID, description="Mã gói tin")]
+Position = Annotated[int, Path(ge=1, le=10_000, description="Vị trí của tệp trong gói tin, từ 1")]
+Limit = Annotated[int, Query(ge=1, le=500, description="Số dòng nhiều nhất")]
+After = Annotated[str, Query(pattern=r"^$|" + _UUID, description="`next` của lần trước")]

@@ -1,0 +1,66 @@
+"""Serving an item: GET /v1/inbox/{delivery_id}/packet. `fetched` is committed before the first byte (protocol §10)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from edxml.errors import TrucError
+from gateway.api.asked import Asked
+from gateway.api.edge import Edge, Opened
+from gateway.api.sending import XML, send_file, send_small
+from gateway.exchange import collect
+from gateway.exchange.collect import Confirm, Fetch
+from gateway.identity import Caller
+from gateway.model.errors import BlobDamaged, BlobMissing, Refusal
+from gateway.store.inbox import Item
+from monitoring import log
+
+__all__ = ["fetch_packet", "key_header", "open_item", "park_damaged"]
+
+_log = log.get("api.serve")
+
+
+def key_header(item: Item) -> tuple[tuple[bytes, bytes], ...]:
+    """`Truc-Key`: the delivery key, the same over all fetches; whoever keeps it sees every packet once."""
+    return ((b"truc-key", item.key.encode()),)
+
+
+async def open_item(edge: Edge, caller: Caller, delivery_id: str) -> Opened:
+    """Begin a response. Whoever opens one ends it by `edge.endings.add`. Raises NotFound, Gone."""
+    opened = await asyncio.wrap_future(edge.fetching.submit(Fetch(caller=caller, delivery_id=delivery_id)))
+    if isinstance(opened, Refusal):
+        raise opened
+    return opened
+
+
+async def fetch_packet(edge: Edge, asked: Asked) -> None:
+    """The packet's bytes as they were received; ranges, and HEAD, which begins no response. Raises as `open_item`."""
+    caller = asked.caller = await edge.gate.admit(asked.header(b"authorization"))
+    delivery_id = asked.ids["delivery_id"]
+    if asked.is_head:
+        item = await edge.looking.run(collect.look, edge.node, Fetch(caller=caller, delivery_id=delivery_id))
+        await _send(edge, asked, item, None)
+        return
+    opened = await open_item(edge, caller, delivery_id)
+    try:
+        await _send(edge, asked, opened.served.item, opened.body)
+    except (BlobMissing, BlobDamaged) as why:
+        await park_damaged(edge, caller, opened.served.item, why)
+        raise
+    finally:
+        edge.endings.add(opened.served)
+
+
+async def _send(edge: Edge, asked: Asked, item: Item, body: bytes | None) -> None:
+    if body is not None:
+        await send_small(asked, body, item.digest, XML, key_header(item))
+        return
+    file = await edge.serving.run(edge.node.store.blobs.open, item.digest)
+    await send_file(asked, file, item.size, item.digest, edge.serving, XML, key_header(item))
+
+
+async def park_damaged(edge: Edge, caller: Caller, item: Item, why: TrucError) -> None:
+    """What cannot be served as it was accepted waits for a person, with the reason, and is offered no more."""
+    _log.error("blob.unusable", reason=why.code, delivery=item.delivery_id, packet=item.packet_id)
+    wish = Confirm(caller=caller, delivery_id=item.delivery_id, arrived=False, reason=why.code)
+    await asyncio.wrap_future(edge.confirming.submit(wish))

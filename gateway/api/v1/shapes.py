@@ -1,0 +1,362 @@
+"""The shapes of answers and bodies, for FastAPI and OpenAPI: one pydantic class per word of the interface."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "AcceptedShape", "AgencyList", "AgencyShape", "CheckShape", "ConfirmBody", "ConfirmedShape", "DocumentShape",
+    "FindingShape", "HealthShape", "InboxShape", "ItemShape", "LegShape", "LiveShape", "MeShape", "NoticeList",
+    "ProblemShape", "RefuseBody", "RepairShape", "SentList", "StatusBody",
+]  # fmt: skip
+
+Id = Annotated[str, Field(description="UUIDv7", examples=["0199b3f0-7c1e-7a52-9d0b-3f6a1c2d4e5f"])]
+Time = Annotated[str, Field(description="ISO 8601, +07:00, milliseconds", examples=["2025-10-06T08:15:30.123+07:00"])]
+Organ = Annotated[str, Field(description="mã định danh cơ quan", examples=["H99.01"])]
+
+
+class Shape(BaseModel):
+    """What every shape keeps to: no word that is not documented."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FindingShape(Shape):
+    """One thing that is wrong in a packet: code, place, both languages."""
+
+    code: str
+    severity: Literal["error", "warning"]
+    line: int | None
+    path: str
+    vi: str
+    en: str
+
+
+class RepairShape(Shape):
+    """One deviation that was put right while reading."""
+
+    name: str
+    line: int | None
+    path: str
+    vi: str
+    en: str
+
+
+class ProblemShape(Shape):
+    """RFC 9457, with a stable code and both languages."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    vi: str
+    en: str
+    findings: list[FindingShape]
+    instance: str
+
+
+class RecipientAnswer(Shape):
+    """One recipient of a packet that was accepted."""
+
+    delivery_id: Id
+    agency_id: str
+    organ_id: Organ
+    state: str
+    reason: str
+    leg: str
+    readdressed_from: str
+
+
+class AcceptedShape(Shape):
+    """The packet is ours: on disk, planned, committed. A repeat gets this again, with today's states."""
+
+    packet_id: Id
+    document_id: str
+    is_repeat: bool
+    accepted_at: Time
+    recipients: list[RecipientAnswer]
+    findings: list[FindingShape]
+    repairs: list[str]
+
+
+class FileShape(Shape):
+    """One attachment (tệp đính kèm): `digest` is SHA-256 of the decoded file, `length` its bytes."""
+
+    position: int
+    name: str
+    content_type: str
+    digest: str
+    length: int
+
+
+class ItemShape(Shape):
+    """One item of an inbox. `key` stays the same over all fetches: keep it to see every packet once."""
+
+    delivery_id: Id
+    key: Id
+    packet_id: Id
+    document_id: str
+    kind: str
+    book: Literal["documents", "statuses"]
+    status_code: str
+    sender: Organ
+    notation: str
+    subject: str
+    is_urgent: bool
+    size: int
+    digest: str
+    accepted_at: Time
+    state: str
+    readdressed_from: str
+    attachments: list[FileShape]
+
+
+class InboxShape(Shape):
+    """What waits: urgent first, then what was shown least recently."""
+
+    items: list[ItemShape]
+
+
+class ConfirmBody(Shape):
+    """`arrived` false is a failure of transport, with its reason; a business refusal goes to `refuse`."""
+
+    arrived: bool = True
+    reason: str = ""
+
+
+class ConfirmedShape(Shape):
+    """The state of the delivery after it."""
+
+    state: str
+
+
+class RefuseBody(Shape):
+    """Why the agency does not take the document; its sender reads it in status 02."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=1_000)]
+
+
+class StatusBody(Shape):
+    """A business status (trạng thái xử lý) for software that has JSON only."""
+
+    code: Literal["01", "02", "03", "04", "05", "06", "16"]
+    description: Annotated[str, Field(max_length=1_000)] = ""
+    delivery_id: str = ""
+    document_id: Annotated[str, Field(max_length=200)] = ""
+    agency: Annotated[str, Field(max_length=100)] = ""
+
+
+class RecipientShape(Shape):
+    """One recipient: where its copy is, why, who must act next and since when."""
+
+    delivery_id: Id
+    agency_id: str
+    agency_name: str
+    organ_id: Organ
+    state: str
+    was: str
+    reason: str
+    reason_vi: str
+    reason_en: str
+    detail: str
+    holder: str
+    since: Time
+    may_have_arrived: bool
+    status_code: str
+    leg: str
+    readdressed_from: str
+    tries: int
+    key: str
+
+
+class StatusShape(Shape):
+    """One status that came back."""
+
+    packet_id: Id
+    reporter_id: str
+    code: str
+    description: str
+    reported_at: Time | None
+    recorded_at: Time
+    by_node: bool
+
+
+class TimelineShape(Shape):
+    """One thing that happened."""
+
+    at: Time
+    kind: str
+    packet_id: str
+    delivery_id: str
+    agency_id: str
+    state: str
+    holder: str
+    reason: str
+    actor: str
+
+
+class PacketShape(Shape):
+    """One packet of a document, with how many of its recipients are in which state."""
+
+    packet_id: Id
+    kind: str
+    book: Literal["documents", "statuses"]
+    document_id: str
+    sender_id: str
+    sender: Organ
+    notation: str
+    subject: str
+    status_code: str
+    is_urgent: bool
+    digest: str
+    size: int
+    accepted_at: Time
+    states: dict[str, int]
+
+
+class DocumentShape(Shape):
+    """One document as the caller may see it: the packet, its recipients, statuses, timeline, sister packets."""
+
+    packet: PacketShape
+    recipients: list[RecipientShape]
+    statuses: list[StatusShape]
+    timeline: list[TimelineShape]
+    family: list[PacketShape]
+
+
+class SentShape(Shape):
+    """One packet that the caller's agencies sent."""
+
+    packet_id: Id
+    book: Literal["documents", "statuses"]
+    kind: str
+    document_id: str
+    sender_id: str
+    notation: str
+    subject: str
+    status_code: str
+    is_urgent: bool
+    size: int
+    accepted_at: Time
+    states: dict[str, int]
+
+
+class SentList(Shape):
+    """Newest first; ask again with `after` = `next` for older ones, until `next` is empty."""
+
+    items: list[SentShape]
+    next: str
+
+
+class NoticeShape(Shape):
+    """What a sender was told of one delivery: `code` is a message code, with its texts."""
+
+    notice_id: Id
+    agency_id: str
+    packet_id: Id
+    delivery_id: str
+    code: str
+    vi: str
+    en: str
+    at: Time
+
+
+class NoticeList(Shape):
+    """Newest first; ask again with `after` = `next` for older ones, until `next` is empty."""
+
+    items: list[NoticeShape]
+    next: str
+
+
+class LegShape(Shape):
+    """One recipient of the route and the channel to it."""
+
+    agency_id: str
+    agency_name: str
+    organ_ids: list[str]
+    channel_kind: str
+    reason: str
+    vi: str
+    en: str
+
+
+class CheckShape(Shape):
+    """What would happen if the packet were submitted now. Nothing of it was kept."""
+
+    would_be_accepted: bool
+    findings: list[FindingShape]
+    repairs: list[RepairShape]
+    route: list[LegShape]
+    document_id: str
+    sender_id: str
+    size: int
+
+
+class CodeShape(Shape):
+    """One code of an agency; `assumed` codes are not the province's (mã giả định)."""
+
+    scheme: str
+    code: str
+    valid_from: str | None
+    valid_to: str | None
+    assumed: bool
+    note: Annotated[str, Field(description="“mã giả định” beside an assumed code, else empty")]
+
+
+class AgencyShape(Shape):
+    """An agency on the day asked for."""
+
+    agency_id: str
+    kind: str
+    name: str
+    within: str
+    organ_id: str
+    assumed: bool
+    note: str
+    is_in_force: bool
+    is_reachable: bool
+    valid_from: str | None
+    valid_to: str | None
+    successors: list[str]
+    codes: list[CodeShape]
+
+
+class AgencyList(Shape):
+    """Best match first."""
+
+    items: list[AgencyShape]
+
+
+class MeShape(Shape):
+    """Who the token says that you are."""
+
+    system_id: str
+    name: str
+    is_operator: bool
+    agencies: list[AgencyShape]
+
+
+class LiveShape(Shape):
+    """The process runs."""
+
+    status: Literal["live"]
+
+
+class CheckedShape(Shape):
+    """One thing that was looked at."""
+
+    name: str
+    is_ok: bool
+    code: str
+    vi: str
+    en: str
+
+
+class HealthShape(Shape):
+    """Whether documents can be taken in now."""
+
+    status: Literal["ready", "not_ready"]
+    checks: list[CheckedShape]
