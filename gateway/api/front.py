@@ -65,7 +65,7 @@ class Front:
         is_accounted = isinstance(why, Accounted)
         reason: BaseException = why.why if isinstance(why, Accounted) else why
         if isinstance(why, TimeoutError):
-            reason = TooSlow("submission.too_slow")
+            reason = TooSlow("api.too_slow")
         if not isinstance(reason, TrucError):
             _log.exception("request.failed", route=template, exc_info=reason)
         if asked.status:  # the answer has begun: breaking the connection off is all that can still be said

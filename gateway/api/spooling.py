@@ -89,9 +89,9 @@ async def _take_all(intake: _Intake, asked: Asked) -> Spooled:
                 latest = min(loop.time() + _BETWEEN_CHUNKS, began + _PATIENCE + intake.size / _LEAST_RATE)
                 patience.reschedule(latest)
     except TimeoutError:
-        raise TooSlow("submission.too_slow") from None
+        raise TooSlow("api.too_slow") from None
     if not intake.size:
-        raise BadRequest("submission.empty")
+        raise BadRequest("api.empty")
     return await intake.finish()
 
 

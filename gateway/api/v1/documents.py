@@ -87,7 +87,7 @@ def _find(edge: Edge, caller: Caller, wanted: str) -> dict[str, Any]:
             return _words(edge, view_of(edge, caller, packet_id))
         except NotFound:
             continue
-    raise NotFound("document.unknown")
+    raise NotFound("api.unknown_document")
 
 
 def _issuers(edge: Edge, caller: Caller) -> list[OrganId]:
@@ -114,7 +114,7 @@ def view_of(edge: Edge, caller: Caller, packet_id: str) -> views.DocumentView:
     with edge.node.store.read() as connection:
         view = views.document(connection, packet_id, seen_by=seen_by(caller))
     if view is None:
-        raise NotFound("document.unknown")
+        raise NotFound("api.unknown_document")
     return view
 
 

@@ -122,7 +122,7 @@ def answer(shape: str, description: str) -> dict[str, Any]:
 
 _CODES = {
     400: "api.bad_id", 401: "identity.no_token", 403: "identity.foreign_agency", 404: "inbox.unknown_item",
-    408: "submission.too_slow", 409: "inbox.not_fetched", 410: "inbox.gone", 413: "submission.too_large",
+    408: "api.too_slow", 409: "inbox.not_fetched", 410: "inbox.gone", 413: "submission.too_large",
     415: "api.bad_kind", 416: "api.bad_range", 422: "packet.refused", 503: "store.busy", 507: "store.disk_reserve",
     500: "api.internal",
 }  # fmt: skip
