@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -79,6 +79,7 @@ class Metrics:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._known: dict[tuple[str, ...], Any] = {}
         for spec in METRICS:
             self._register(spec)
         ProcessCollector(registry=self._registry)
@@ -195,10 +196,25 @@ class Metrics:
         return {name: self._labels[name].guard(value) for name, value in labels.items()}
 
     def _count(self, name: str, times: int, **labels: str) -> None:
-        self._counters[name].labels(**self._guarded(labels)).inc(times)
+        key = (name, *labels.values())
+        child = self._known.get(key)
+        if child is None:
+            child = self._counters[name].labels(**self._guarded(labels))
+            self._remember(key, labels, child)
+        child.inc(times)
 
     def _observe(self, name: str, seconds: float, **labels: str) -> None:
-        self._histograms[name].labels(**self._guarded(labels)).observe(seconds)
+        key = (name, *labels.values())
+        child = self._known.get(key)
+        if child is None:
+            child = self._histograms[name].labels(**self._guarded(labels))
+            self._remember(key, labels, child)
+        child.observe(seconds)
+
+    def _remember(self, key: tuple[str, ...], labels: Mapping[str, str], child: Any) -> None:
+        """Keep the series of labels that are on their lists; those that are not are counted as unknown each time."""
+        if all(value in self._labels[name].values for name, value in labels.items()):
+            self._known[key] = child
 
     def _set(self, name: str, value: float, **labels: str) -> None:
         gauge = self._gauges[name]

@@ -107,10 +107,12 @@ def _channel_facts(connection: Connection, orders: Sequence[Dispatch]) -> dict[s
 def _open_chains(connection: Connection, orders: Sequence[Dispatch]) -> dict[tuple[str, str], Chain]:
     """Lock and load the chain of each (document, recipient), making those that are missing, in sorted order."""
     wanted = sorted({(o.document.root, leg.agency_id) for o in orders for leg in o.prepared.plan.legs})
-    ids = deliveries.ensure_chains(connection, [(new_id(), root, agency) for root, agency in wanted])
     brand_new = {o.document.root for o in orders if o.document_is_new and o.document.root == o.document.key}
-    old = [ids[pair] for pair in wanted if pair[0] not in brand_new]
-    loaded = deliveries.load_chains(connection, old)
+    new = {pair: new_id() for pair in wanted if pair[0] in brand_new}
+    deliveries.insert_chains(connection, [(chain_id, root, agency) for (root, agency), chain_id in new.items()])
+    known = [pair for pair in wanted if pair not in new]
+    ids = new | deliveries.ensure_chains(connection, [(new_id(), root, agency) for root, agency in known])
+    loaded = deliveries.load_chains(connection, [ids[pair] for pair in known])
     return {pair: loaded.get(ids[pair], Chain(ids[pair], ())) for pair in wanted}
 
 

@@ -18,7 +18,7 @@ from gateway.model.events import Event, EventKind, kind_of_state
 from gateway.model.moves import HOLDERS, check_move
 from gateway.model.states import AttemptEnd, Book, DeliveryState, LinkKind
 from gateway.store import events
-from gateway.store.dialect import insert_ignore, upsert_counts
+from gateway.store.dialect import insert_missing, upsert_counts
 from gateway.store.schema import attempts, chains, channels, deliveries, rollups, transfers
 from gateway.store.statuses import FURTHER
 from gateway.store.transfers import TransferChange, change_transfers
@@ -51,6 +51,7 @@ class NewDelivery:
 _CHAIN_OF = select(chains.c.id, chains.c.root, chains.c.agency_id).where(
     chains.c.root.in_(bindparam("roots", expanding=True))
 )
+_INSERT_CHAIN = insert(chains)
 _LOCK = select(chains.c.id).where(chains.c.id.in_(bindparam("ids", expanding=True))).order_by(chains.c.id)
 _LINKS = (
     select(
@@ -80,10 +81,16 @@ def ensure_chains(connection: Connection, wanted: Sequence[tuple[str, str, str]]
     if not wanted:
         return {}
     rows = [{"id": new, "root": root, "agency_id": agency} for new, root, agency in wanted]
-    insert_ignore(connection, chains, rows, "root", "agency_id")
+    insert_missing(connection, chains, rows, "root", "agency_id")
     roots = sorted({root for _, root, _ in wanted})
     found = connection.execute(_CHAIN_OF, {"roots": roots})
     return {(row.root, row.agency_id): row.id for row in found}
+
+
+def insert_chains(connection: Connection, new: Sequence[tuple[str, str, str]]) -> None:
+    """Write chains (id, root, agency) of documents that are new in this transaction; StoreConflict if they are not."""
+    if new:
+        connection.execute(_INSERT_CHAIN, [{"id": i, "root": root, "agency_id": agency} for i, root, agency in new])
 
 
 def load_chains(connection: Connection, ids: Iterable[str], *, lock: bool = True) -> dict[str, Chain]:

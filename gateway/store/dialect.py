@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.model.errors import StoreUnsafe
 
-__all__ = ["APPEND_ONLY", "check_durability", "insert_ignore", "open_engine", "upsert_counts"]
+__all__ = ["APPEND_ONLY", "check_durability", "insert_ignore", "insert_missing", "open_engine", "upsert_counts"]
 
 _BUSY_SECONDS = 20
 
@@ -86,6 +86,18 @@ def check_durability(connection: Connection) -> None:
 
 
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+@cache
+def _ignoring(name: str, table: Table, key: tuple[str, ...]) -> Executable:
+    statement: Executable = _INSERTS[name](table).on_conflict_do_nothing(index_elements=list(key))
+    return statement
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str) -> None:
+    """Insert rows whose unique `key` columns are not there yet. The constraint decides; ask afterwards who holds a key."""
+    if rows:
+        connection.execute(_ignoring(connection.dialect.name, table, key), list(rows))
 
 
 def insert_ignore(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str) -> frozenset[str]:

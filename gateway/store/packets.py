@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
-from gateway.store.dialect import insert_ignore
+from gateway.store.dialect import insert_missing
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
 
 __all__ = [
@@ -94,12 +94,9 @@ _DROP_IDEMPOTENCY = delete(idempotency).where(idempotency.c.packet_id == bindpar
 def claim_submissions(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Enter (submission key, packet id) pairs; gives the packet that holds each key now: ours, or the first one's."""
     rows = [{"key": key, "packet_id": packet_id} for key, packet_id in wanted]
-    new = insert_ignore(connection, submissions, rows, "key")
-    held = {key: packet_id for key, packet_id in wanted if key in new}
-    missing = [key for key, _ in wanted if key not in new]
-    if missing:
-        held |= {row.key: row.packet_id for row in connection.execute(_SUBMISSIONS, {"keys": missing})}
-    return held
+    insert_missing(connection, submissions, rows, "key")
+    found = connection.execute(_SUBMISSIONS, {"keys": [key for key, _ in wanted]})
+    return {row.key: row.packet_id for row in found}
 
 
 def claim_idempotency(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> dict[str, tuple[str, str]]:
@@ -107,7 +104,7 @@ def claim_idempotency(connection: Connection, wanted: Sequence[tuple[str, str, s
     if not wanted:
         return {}
     rows = [{"key": key, "submission_key": made, "packet_id": packet_id} for key, made, packet_id in wanted]
-    insert_ignore(connection, idempotency, rows, "key")
+    insert_missing(connection, idempotency, rows, "key")
     found = connection.execute(_IDEMPOTENCY, {"keys": [key for key, _, _ in wanted]})
     return {row.key: (row.submission_key, row.packet_id) for row in found}
 
