@@ -14,7 +14,7 @@ from gateway.model.chain import Reason
 from gateway.model.errors import Refusal
 from gateway.model.events import EventKind
 from monitoring.alerts import AlertCode
-from tests.unit.house.sources import import_all, modules
+from tests.unit.house.sources import HOUSE, import_all, modules
 
 _CODE = re.compile(r"[a-z]+\.[a-z0-9_]+")
 _KINDS = frozenset(map(str, EventKind))
@@ -32,6 +32,18 @@ def subclasses(root: type[TrucError]) -> set[type[TrucError]]:
 
 def placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def refusal_codes() -> set[str]:
+    """Codes in quotes with which a refusal is made, anywhere."""
+    import_all()
+    refusals = {c.__name__ for c in subclasses(Refusal)}
+    return {
+        str(call.args[0].value)
+        for module in modules()
+        for name, call in module.calls()
+        if name in refusals and call.args and isinstance(call.args[0], ast.Constant)
+    }
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -54,14 +66,7 @@ def test_every_error_has_a_text() -> None:
 
 
 def test_every_refusal_has_a_text() -> None:
-    import_all()
-    refusals = {c.__name__ for c in subclasses(Refusal)}
-    said = {
-        str(call.args[0].value)
-        for module in modules()
-        for name, call in module.calls()
-        if name in refusals and call.args and isinstance(call.args[0], ast.Constant)
-    }
+    said = refusal_codes()
     assert len(said) > 10
     assert sorted(said - everything(Language.EN).keys()) == []
 
@@ -109,3 +114,10 @@ def test_no_text_is_dead() -> None:
     words = set(re.findall(r"[a-z][a-z0-9_]*", source))
     dead = [code for code in everything(Language.EN) if code.split(".")[1] not in words]
     assert dead == []
+
+
+def test_every_code_of_an_error_or_refusal_has_a_page_in_the_runbook() -> None:
+    import_all()
+    errors = {c.code for c in subclasses(TrucError) if not c.__module__.startswith("tests")}
+    nouns = {code.split(".")[0] for code in errors | refusal_codes() | set(map(str, AlertCode))}
+    assert {noun for noun in nouns if not (HOUSE / f"docs/runbook/{noun}.md").exists()} == set()
