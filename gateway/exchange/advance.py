@@ -67,9 +67,12 @@ def advance(
         step = plan.step
         if step.end is not None:
             ends.append(
-                attempts.Ended(delivery_id=link.delivery_id, turn=step.end_turn, end=step.end, detail=plan.detail)
+                attempts.Ended(
+                    delivery_id=link.delivery_id, turn=step.end_turn, key=step.end_key, end=step.end,
+                    detail=plan.detail,
+                )  # fmt: skip
             )
-        if step.end is not None or step.tries is not None or step.permits is not None:
+        if (step.end is not None and step.is_report) or step.tries is not None or step.permits is not None:
             counts.append((link.transfer_id, step.tries, step.permits))
         if step.move is not None:
             moves.append(step.move)

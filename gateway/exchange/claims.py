@@ -61,10 +61,11 @@ def claim_group(node: Node, tickets: Sequence[Ticket]) -> list[Claimed]:
     return _read(node, ours)
 
 
-def _read(node: Node, transfer_ids: Sequence[str]) -> list[Claimed]:
+def _read(node: Node, ours: Mapping[str, int]) -> list[Claimed]:
+    """What was claimed, each at the turn of its claim: the rows may have moved on since, and are then another's."""
     with node.store.read() as connection:
-        rows = transfers.rows_of(connection, transfer_ids)
-        members = transfers.members_of(connection, transfer_ids)
+        rows = transfers.rows_of(connection, list(ours))
+        members = transfers.members_of(connection, list(ours))
         found = packets.by_ids(connection, {row.packet_id for row in rows})
         chain_ids = {m.chain_id for group in members.values() for m in group}
         chains = deliveries.load_chains(connection, chain_ids, lock=False)
@@ -76,7 +77,7 @@ def _read(node: Node, transfer_ids: Sequence[str]) -> list[Claimed]:
         claimed.append(
             Claimed(
                 transfer_id=row.id,
-                turn=row.turn,
+                turn=ours[row.id],
                 channel_id=row.channel_id,
                 packet=found[row.packet_id],
                 links=tuple(links[m.id] for m in held),

@@ -66,21 +66,30 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One hand-over that may have begun (protocol §4). `over_by`: nobody acts on it after this instant."""
+    """One hand-over that may have begun (protocol §4). `over_by`: nobody acts on it after this instant.
+
+    `transfer_id` is the delivery key under which it was sent: `find` of another key tells nothing about it.
+    """
 
     id: str
+    transfer_id: str = ""
     turn: int
     over_by: int
     end: AttemptEnd | None = None
     ended_at: int | None = None
 
     def is_open(self, now: int) -> bool:
-        """Somebody may still be sending."""
-        return self.end is None and now < self.over_by
+        """Somebody may still be sending, or what was sent may still land: also after an unknown outcome."""
+        return self.is_in_doubt and now < self.over_by
 
     def is_unsure(self, now: int) -> bool:
-        """Nobody is sending any more, and nobody knows whether it arrived."""
-        return self.end is AttemptEnd.UNKNOWN or (self.end is None and now >= self.over_by)
+        """Nothing can land any more, and nobody knows whether it arrived."""
+        return self.is_in_doubt and now >= self.over_by
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Open or unsure."""
+        return self.end is None or self.end is AttemptEnd.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +122,11 @@ class Link:
 
     def is_in_doubt(self) -> bool:
         """Open or unsure: it may arrive or have arrived."""
-        return any(attempt.end is None or attempt.end is AttemptEnd.UNKNOWN for attempt in self.attempts)
+        return any(attempt.is_in_doubt for attempt in self.attempts)
+
+    def is_in_doubt_elsewhere(self) -> bool:
+        """In doubt under another delivery key than today's (a resend gave it a new one)."""
+        return any(attempt.is_in_doubt and attempt.transfer_id != self.transfer_id for attempt in self.attempts)
 
     def may_have_arrived(self) -> bool:
         """Computed from attempts, never stored, never erased by hand (protocol §2)."""

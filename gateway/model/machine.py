@@ -86,6 +86,8 @@ class Step:
     move: Move | None
     end: AttemptEnd | None = None
     end_turn: int | None = None  #: the turn whose attempt ends; None: every attempt in doubt
+    end_key: str | None = None  #: the delivery key whose attempts end; None: whatever their key
+    is_report: bool = True  #: a worker reported what became of its claim: unreported claims are counted anew (rule 8)
     tries: int | None = None  #: the new count of failures; None: unchanged
     permits: int | None = None  #: the new number of permitted attempts; None: unchanged
 
@@ -120,12 +122,12 @@ def admit(chain: Chain, link: Link, now: int, pace: Pace) -> tuple[Move, ...]:
 
     `link` is given in state WAITING and is already the chain's last.  The first move returned is always its own
     (before WAITING; equal to WAITING where it has to wait).  Rule 6: a document accepted after its recall is
-    withdrawn at once, together with the recall if that is unattempted; an update or replacement whose document
-    never came is parked, unless it is what adds this recipient.
+    withdrawn at once, together with the recall if that is unattempted, and so is an update or a replacement; one
+    whose document never came is parked, unless it is what adds this recipient.
     """
     earlier = chain.before(link)
     documents = [old for old in earlier if old.kind is not LinkKind.RECALL]
-    if link.kind is LinkKind.NEW and earlier and not documents:
+    if link.kind is not LinkKind.RECALL and earlier and not documents:
         recalls = [old for old in earlier if old.is_untouched()]
         return (
             _move(link, S.WITHDRAWN, Reason.RECALLED_BEFORE),
@@ -171,11 +173,11 @@ def _may_follow(earlier: tuple[Link, ...]) -> bool:
 def _settle_recall(chain: Chain, recall: Link, now: int, pace: Pace) -> list[Move]:
     """Withdraw *every* earlier packet that is untouched, wait for the others, then go on or end (rule 6)."""
     earlier = chain.before(recall)
-    if not earlier:
-        if now < recall.accepted_at + pace.orphan_wait:
-            return []
-        return [_move(recall, first_state(recall), Reason.RECALL_ORPHAN)]
     moves = [_move(link, S.WITHDRAWN, Reason.RECALLED) for link in earlier if link.is_untouched()]
+    if all(link.kind is LinkKind.RECALL for link in earlier):
+        if now < recall.accepted_at + pace.orphan_wait:
+            return moves
+        return [*moves, _move(recall, first_state(recall), Reason.RECALL_ORPHAN)]
     gone = {move.delivery_id for move in moves}
     left = [link for link in earlier if link.delivery_id not in gone]
     if any(not _lets_recall_pass(link, now) for link in left):
@@ -239,7 +241,7 @@ def _permit_back(link: Link, end: AttemptEnd, turn: int) -> int | None:
 def _receipt(link: Link, report: Report) -> Move | None:
     if link.state in (S.DELIVERED, S.REFUSED, S.UNDELIVERABLE):
         return None
-    in_turn = link.state in (S.CLAIMED, S.FETCHED, S.HANDED_OVER)
+    in_turn = link.state in (S.CLAIMED, S.FETCHED, S.HANDED_OVER) and link.turn == report.turn
     reason = report.reason if in_turn else Reason.LATE_RECEIPT
     return _move(link, S.DELIVERED, reason, detail=report.detail)
 
@@ -350,20 +352,25 @@ def next_act(link: Link) -> Act:
 def absent(chain: Chain, link: Link, now: int) -> Step:
     """`find` said no. It counts only when no attempt is open; until then the transfer goes back, uncounted (rule 5).
 
-    With a recall waiting, a counting no returns the transfer instead of sending, and `settle` withdraws it.
+    With a recall waiting, a counting no returns the transfer instead of sending, and `settle` withdraws it; what is
+    in doubt under another key cannot be withdrawn: it is parked, and the recall goes on.
     """
     open_until = max((a.over_by for a in link.attempts if a.is_open(now)), default=None)
     if open_until is not None:
         return Step(move=_move(link, S.READY, Reason.ATTEMPT_STILL_OPEN, due_at=open_until))
-    if chain.has_recall_waiting(link):
-        return Step(move=_move(link, S.READY, Reason.RECALLED, due_at=now), end=AttemptEnd.SURELY_NOT)
-    return Step(move=None, end=AttemptEnd.SURELY_NOT)
+    if not chain.has_recall_waiting(link):
+        return Step(move=None, end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id, is_report=False)
+    if link.is_in_doubt_elsewhere():
+        back = _move(link, S.PARKED, Reason.MAY_HAVE_ARRIVED)
+    else:
+        back = _move(link, S.READY, Reason.RECALLED, due_at=now)
+    return Step(move=back, end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id)
 
 
 def ends_attempt(step: Step, attempt: Attempt) -> bool:
     """Whether this step says how that attempt ended. A known end never changes, except that a receipt is a fact."""
-    in_doubt = attempt.end in (None, AttemptEnd.UNKNOWN)
-    return in_doubt and (step.end_turn is None or attempt.turn == step.end_turn)
+    in_turn = step.end_turn is None or attempt.turn == step.end_turn
+    return attempt.is_in_doubt and in_turn and step.end_key in (None, attempt.transfer_id)
 
 
 def with_step(chain: Chain, link: Link, step: Step, now: int) -> Chain:

@@ -15,7 +15,7 @@ MOVES: dict[S, frozenset[S]] = {
     S.READY: frozenset({S.CLAIMED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.DELIVERED, S.REFUSED}),
     S.CLAIMED: frozenset({S.READY, S.HANDED_OVER, S.DELIVERED, S.REFUSED, S.PARKED}),
     S.HANDED_OVER: frozenset({S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED, S.PARKED}),
-    S.AVAILABLE: frozenset({S.FETCHED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.REFUSED}),
+    S.AVAILABLE: frozenset({S.FETCHED, S.DELIVERED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.REFUSED}),
     S.FETCHED: frozenset({S.DELIVERED, S.REFUSED, S.EXPIRED, S.PARKED}),
     S.PARKED: frozenset({S.READY, S.AVAILABLE, S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED}),
     # A receipt is a fact whenever it comes; an operator may resend what expired or what could not be routed.

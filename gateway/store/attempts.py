@@ -76,6 +76,7 @@ _END = (
     .where(
         attempts.c.delivery_id == bindparam("b_delivery"),
         or_(bindparam("b_turn") < 0, attempts.c.turn == bindparam("b_turn")),
+        or_(bindparam("b_key") == "", attempts.c.transfer_id == bindparam("b_key")),
         or_(attempts.c.outcome.is_(None), and_(attempts.c.outcome == AttemptEnd.UNKNOWN, bindparam("b_known") == 1)),
     )
     .values(outcome=bindparam("end"), ended_at=bindparam("now"), detail=bindparam("more"))
@@ -84,11 +85,12 @@ _END = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How attempts of a delivery ended: that of `turn`, or every one in doubt where it is None."""
+    """How attempts of a delivery ended: that of `turn`, or every one in doubt (under `key`) where it is None."""
 
     delivery_id: str
     turn: int | None
     end: AttemptEnd
+    key: str | None = None
     detail: str = ""
 
 
@@ -99,6 +101,7 @@ def end_attempts(connection: Connection, ended: Sequence[Ended], now: int) -> No
             {
                 "b_delivery": e.delivery_id,
                 "b_turn": -1 if e.turn is None else e.turn,
+                "b_key": e.key or "",
                 "b_known": int(e.end is not AttemptEnd.UNKNOWN),
                 "end": e.end,
                 "now": now,
@@ -132,7 +135,7 @@ _SERVE = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(s
 _END_RESPONSE = (
     update(attempts)
     .where(attempts.c.id == bindparam("b_id"), attempts.c.outcome.is_(None))
-    .values(outcome=AttemptEnd.UNKNOWN, ended_at=bindparam("now"))
+    .values(outcome=AttemptEnd.UNKNOWN, ended_at=bindparam("now"), over_by=bindparam("now"))
 )
 _SHOW_AGAIN = (
     update(deliveries)
@@ -167,7 +170,7 @@ def begin_responses(connection: Connection, begun: Sequence[Response], *, worker
 
 
 def end_responses(connection: Connection, attempt_ids: Sequence[str], now: int) -> None:
-    """They have ended without a confirmation yet: unknown, and their items may be listed again."""
+    """They have ended without a confirmation yet: unknown, nothing more lands, and their items may be listed again."""
     if attempt_ids:
         connection.execute(_END_RESPONSE, [{"b_id": attempt_id, "now": now} for attempt_id in attempt_ids])
         connection.execute(_SHOW_AGAIN, {"ids": list(attempt_ids)})

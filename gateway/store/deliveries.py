@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
-from gateway.model.chain import Attempt, Chain, Link, Move, SinkSureness
+from gateway.model.chain import Attempt, Chain, Link, Move, Reason, SinkSureness
 from gateway.model.events import Event, EventKind, kind_of_state
 from gateway.model.moves import HOLDERS, check_move
 from gateway.model.states import AttemptEnd, Book, DeliveryState, LinkKind
@@ -67,8 +67,8 @@ _LINKS = (
 )  # fmt: skip
 _ATTEMPTS = (
     select(
-        attempts.c.id, attempts.c.delivery_id, attempts.c.turn, attempts.c.over_by, attempts.c.outcome,
-        attempts.c.ended_at,
+        attempts.c.id, attempts.c.delivery_id, attempts.c.transfer_id, attempts.c.turn, attempts.c.over_by,
+        attempts.c.outcome, attempts.c.ended_at,
     )
     .where(attempts.c.delivery_id.in_(bindparam("ids", expanding=True)))
     .order_by(attempts.c.id)
@@ -118,7 +118,9 @@ def chains_of_deliveries(connection: Connection, delivery_ids: Iterable[str]) ->
 
 def _attempt(row: Any) -> Attempt:
     end = None if row.outcome is None else AttemptEnd(row.outcome)
-    return Attempt(id=row.id, turn=row.turn, over_by=row.over_by, end=end, ended_at=row.ended_at)
+    return Attempt(
+        id=row.id, transfer_id=row.transfer_id, turn=row.turn, over_by=row.over_by, end=end, ended_at=row.ended_at
+    )
 
 
 def _link(row: Any, made: tuple[Attempt, ...]) -> Link:
@@ -265,6 +267,10 @@ _MOVE = (
 _HEAD = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(head_since=bindparam("now"))
 
 
+_ANEW = (Reason.RELEASED, Reason.RESENT)
+"""An operator lets it go on: its time limit starts again, else the next sweep would close it at once (rules 7, 9)."""
+
+
 def apply(connection: Connection, moves: Sequence[Move], *, now: int, at: int, actor: str) -> None:
     """Do the machine's moves. Raises StaleMove where a row is not in the state that the decision saw.
 
@@ -289,7 +295,7 @@ def _apply_once(connection: Connection, moves: Sequence[Move], now: int, at: int
     done = connection.execute(_MOVE, [_move_row(move, facts[move.delivery_id], now) for move in moves])
     if done.rowcount != len(moves):
         raise StaleMove(f"{len(moves) - done.rowcount} of {len(moves)} deliveries were moved by somebody else")
-    heads = [move.delivery_id for move in moves if move.before is DeliveryState.WAITING]
+    heads = [m.delivery_id for m in moves if m.before is DeliveryState.WAITING or m.reason in _ANEW]
     if heads:
         connection.execute(_HEAD, [{"b_id": head, "now": now} for head in heads])
     change_transfers(connection, _transfer_changes(moves, facts), now)

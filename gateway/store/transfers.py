@@ -254,23 +254,23 @@ _CLAIM_DELIVERIES = (
 
 def claim(
     connection: Connection, tickets: Sequence[tuple[str, int]], *, worker: str, lease_until: int
-) -> tuple[list[str], list[Any]]:
-    """Claim by one conditional update: (ids of the transfers that are ours now, (agency, book) of their members).
+) -> tuple[dict[str, int], list[Any]]:
+    """Claim by one conditional update: (transfers that are ours now, with the turn, (agency, book) of their members).
 
     No row for a ticket means that somebody else has it, or that it is no longer due: forget the ticket.
     """
     if not tickets:
-        return [], []
+        return {}, []
     statement = (
         update(transfers)
         .where(tuple_(transfers.c.id, transfers.c.turn).in_(list(tickets)), transfers.c.state == TransferState.READY)
         .values(
             state=TransferState.CLAIMED, lease_until=lease_until, worker=worker, unreported=transfers.c.unreported + 1
         )
-        .returning(transfers.c.id)
+        .returning(transfers.c.id, transfers.c.turn)
     )
-    ours = [row.id for row in connection.execute(statement)]
-    members = list(connection.execute(_CLAIM_DELIVERIES, {"ids": ours})) if ours else []
+    ours = {row.id: int(row.turn) for row in connection.execute(statement)}
+    members = list(connection.execute(_CLAIM_DELIVERIES, {"ids": list(ours)})) if ours else []
     return ours, members
 
 
