@@ -154,9 +154,11 @@ def _chain(connection: Connection, root: str, agency_id: str) -> Chain:
 
 
 def _subject_of(chain: Chain) -> Link | None:
-    """The link a status speaks about: the newest document that is not withdrawn."""
+    """The link a status speaks about: the newest document that may have arrived, else the newest that still may."""
     live = [k for k in chain if k.kind is not LinkKind.RECALL and k.state is not DeliveryState.WITHDRAWN]
-    return live[-1] if live else None
+    known = [k for k in live if k.may_have_arrived()]
+    found = known or live
+    return found[-1] if found else None
 
 
 def _acts(chain: Chain, status: StatusPacket, node: Node, now: int) -> list[Planned]:

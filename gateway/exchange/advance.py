@@ -68,9 +68,12 @@ def advance(
         if step.end is not None:
             ends.append(
                 attempts.Ended(
-                    delivery_id=link.delivery_id, turn=step.end_turn, key=step.end_key, end=step.end,
+                    delivery_id=link.delivery_id,
+                    turn=step.end_turn,
+                    key=step.end_key,
+                    end=step.end,
                     detail=plan.detail,
-                )  # fmt: skip
+                )
             )
         if (step.end is not None and step.is_report) or step.tries is not None or step.permits is not None:
             counts.append((link.transfer_id, step.tries, step.permits))

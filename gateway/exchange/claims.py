@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,9 +34,12 @@ class Claimed:
         """The open members."""
         return tuple(link.delivery_id for link in self.links)
 
-    def emptied(self) -> Claimed:
-        """The same without members: it went back, nothing is left to do."""
-        return replace(self, links=(), chain_ids=frozenset())
+    def without(self, gone: Collection[str]) -> Claimed:
+        """The same without these deliveries: they went back."""
+        left = [
+            (link, organ) for link, organ in zip(self.links, self.organs, strict=True) if link.delivery_id not in gone
+        ]
+        return replace(self, links=tuple(link for link, _ in left), organs=tuple(organ for _, organ in left))
 
 
 def claim_group(node: Node, tickets: Sequence[Ticket]) -> list[Claimed]:

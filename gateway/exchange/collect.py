@@ -62,7 +62,7 @@ class Confirm:
 
 
 def list_items(node: Node, agency_id: str, limit: int) -> list[Item]:
-    """Up to `limit` items that wait for this agency: urgent first, then those shown least recently, then the oldest.
+    """Up to `limit` items that wait for this agency: those shown least recently first, then urgent, then the oldest.
 
     A full list is rotated, so that items nobody fetches cannot hide those behind them (rule 10).
     """

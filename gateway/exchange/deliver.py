@@ -119,25 +119,24 @@ def _look(node: Node, work: _Work) -> None:
             return
         if found is not None:
             work.outcome, work.found = found, True
-        elif not _note_absent(node, work):
-            work.claimed = work.claimed.emptied()
+        else:
+            work.claimed = work.claimed.without(_note_absent(node, work))
 
 
-def _note_absent(node: Node, work: _Work) -> bool:
-    """`find` said no: False where the transfer went back instead of going on (an open attempt, or a recall waits)."""
+def _note_absent(node: Node, work: _Work) -> list[str]:
+    """`find` said no: the deliveries that went back instead of going on (an open attempt, or a recall waits)."""
     with node.store.write() as connection:
         now = node.store.now(connection)
         chains = deliveries.load_chains(connection, work.claimed.chain_ids)
-        planned, stays = [], True
+        planned = []
         for chain in chains.values():
             for link in chain:
                 if link.delivery_id in work.claimed.delivery_ids and link.state is DeliveryState.CLAIMED:
                     step = absent(chain, link, now)
-                    stays = stays and step.move is None
                     planned.append(Planned(chain_id=chain.id, delivery_id=link.delivery_id, step=step))
         effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
     give_wakes(node, effects)
-    return stays
+    return [plan.delivery_id for plan in planned if plan.step.move is not None]
 
 
 def _stage(node: Node, work: _Work, lease_ends: float) -> None:

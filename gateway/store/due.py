@@ -23,6 +23,14 @@ _DEAD = (
     .order_by(deliveries.c.id)
     .limit(bindparam("most"))
 )
+_member = deliveries.alias("member")
+_SIBLINGS = select(*_PAIR).where(
+    deliveries.c.transfer_id.in_(
+        select(_member.c.transfer_id).where(_member.c.id.in_(bindparam("ids", expanding=True)))
+    ),
+    is_state(deliveries.c.state, "claimed"),
+    deliveries.c.id > bindparam("last"),
+)
 _WAITING = (
     select(*_PAIR)
     .where(is_state(deliveries.c.state, "waiting"), deliveries.c.kind == LinkKind.RECALL)
@@ -66,8 +74,13 @@ def _pairs(connection: Connection, statement: Select[str, str], **values: int | 
 
 
 def dead_leases(connection: Connection, *, now: int, after: str, most: int) -> list[tuple[str, str]]:
-    """Claims whose lease ran out."""
-    return _pairs(connection, _DEAD, now=now, after=after, most=most)
+    """Claims whose lease ran out; members of one transfer together: torn apart, one would lose its delivery key."""
+    page = _pairs(connection, _DEAD, now=now, after=after, most=most)
+    if len(page) < most:
+        return page
+    known = [delivery_id for delivery_id, _ in page]
+    others = connection.execute(_SIBLINGS, {"ids": known, "last": known[-1]})
+    return [*((row.id, row.chain_id) for row in others), *page]
 
 
 def waiting_heads(connection: Connection, *, now: int, after: str, most: int) -> list[tuple[str, str]]:

@@ -46,7 +46,8 @@ class Item:
 
 _COLUMNS = (
     deliveries.c.id, deliveries.c.transfer_id, deliveries.c.chain_id, deliveries.c.agency_id, deliveries.c.organ,
-    deliveries.c.state, deliveries.c.since, deliveries.c.book, deliveries.c.kind, deliveries.c.readdressed_from,
+    deliveries.c.state, deliveries.c.since, deliveries.c.polled_at, deliveries.c.book, deliveries.c.kind,
+    deliveries.c.readdressed_from,
     packets.c.id.label("packet_id"), packets.c.document_id, packets.c.status_code, packets.c.sender_organ,
     packets.c.notation, packets.c.subject, packets.c.is_urgent, packets.c.size, packets.c.blob, packets.c.attachments,
     packets.c.accepted_at,
@@ -103,14 +104,17 @@ def _item(row: Any) -> Item:
 
 
 def waiting(connection: Connection, agency_id: str, *, now: int, limit: int) -> list[Item]:
-    """What the agency may fetch: urgent first, then new before fetched, then least recently shown first."""
-    found: list[Item] = []
+    """What the agency may fetch: least recently shown first, of those urgent first, then new before fetched.
+
+    Urgent ones that nobody fetches hide nobody either (protocol §10).
+    """
+    found: list[tuple[tuple[int, bool, bool, str], Item]] = []
     for urgent in (True, False):
         for state in (DeliveryState.AVAILABLE, DeliveryState.FETCHED):
-            if len(found) < limit:
-                values = {"agency": agency_id, "state": state, "urgent": urgent, "now": now, "most": limit - len(found)}
-                found += [_item(row) for row in connection.execute(_WAITING, values)]
-    return found
+            values = {"agency": agency_id, "state": state, "urgent": urgent, "now": now, "most": limit}
+            for row in connection.execute(_WAITING, values):
+                found.append(((row.polled_at, not urgent, state is DeliveryState.FETCHED, row.id), _item(row)))
+    return [item for _, item in sorted(found, key=lambda pair: pair[0])[:limit]]
 
 
 def items(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Item]:
