@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -14,15 +15,33 @@ from typing import Annotated, Any
 import typer
 
 from edxml.errors import TrucError
-from gateway.cli import configuration, node, system
-from gateway.cli.exits import ExitCode, exit_code_of
+from gateway.cli import (
+    account,
+    channel,
+    configuration,
+    demo,
+    directory,
+    doctor,
+    document,
+    inbox,
+    node,
+    packet,
+    parked,
+    send,
+    settings,
+    system,
+)
+from gateway.cli.exits import ExitCode, RemoteRefused, exit_code_of
 from gateway.cli.language import choose_language, localize, take_language
 from gateway.cli.output import Voice, make_voice
 from gateway.configuration import ConfigurationInvalid
 
 __all__ = ["command_tree", "main"]
 
-_ROOMS = (node, configuration, system)
+_ROOMS = (
+    node, demo, configuration, system, channel, directory, document, parked, send, inbox, packet, account, settings,
+    doctor,
+)  # fmt: skip
 """Modules of commands in the order in which `truc --help` lists them."""
 
 
@@ -64,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the reader of the pipe has left; nothing more to say
         return ExitCode.OK
     except OSError as why:
+        if why.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+            voice.fault(voice.say("cli.address", why=why.strerror), "cli.address")
+            return ExitCode.SETTINGS
         voice.fault(voice.say("cli.io", what=why.filename or "", why=why.strerror or type(why).__name__), "cli.io")
         return ExitCode.USAGE
     except Exception as why:  # noqa: BLE001 - the last line of defence: a person gets one sentence
@@ -77,6 +99,8 @@ def _tell_error(voice: Voice, why: TrucError) -> None:
             voice.fault(finding.text(voice.language), finding.code)
         return
     voice.fault(why.text(voice.language), getattr(why, "reason", why.code))
+    if isinstance(why, RemoteRefused):
+        packet.show_findings(voice, why.findings)
 
 
 _USAGE = {"MissingParameter": "cli.usage_missing", "NoSuchOption": "cli.usage_no_option"}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 from adapters.contract import AdapterError
 from edxml.errors import TrucError
+from edxml.messages import Language
 from gateway.keys import KeysDamaged, KeysExposed, KeysMissing
 from gateway.model.errors import NotFound, SettingsError, StoreError, StoreForeign
 from routing.errors import DirectoryInvalid
 
-__all__ = ["ExitCode", "RemoteRefused", "exit_code_of"]
+__all__ = ["ExitCode", "RemoteError", "RemoteRefused", "RemoteUnreachable", "exit_code_of"]
 
 
 class ExitCode(IntEnum):
@@ -28,14 +31,32 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130  #: ended by Ctrl+C
 
 
-class RemoteRefused(TrucError):
-    """The asked node gave no good answer. Made with the code of its text; `problem` is its own answer, if any."""
+class RemoteError(TrucError):
+    """The node that was asked over the network gave no good answer."""
+
+    code = "remote.error"
+
+
+class RemoteUnreachable(RemoteError):
+    """Nobody answered as a node does. Parameters `url`, `why`."""
+
+    code = "remote.unreachable"
+
+
+class RemoteRefused(RemoteError):
+    """The node said no, with a reason: its own problem document (RFC 9457) in both languages."""
 
     code = "remote.refused"
 
-    def __init__(self, reason: str = "", **params: object) -> None:
-        self.code = reason or type(self).code  # type: ignore[misc]
-        super().__init__(**params)
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        self.reason = str(problem.get("code", self.code))
+        self.findings: list[dict[str, Any]] = list(problem.get("findings", ()))
+        self._sentences = {language: str(problem.get(language, "")) for language in Language}
+        super().__init__(status=problem.get("status", 0))
+
+    def text(self, language: Language) -> str:
+        """The node's own sentence."""
+        return self._sentences[language] or super().text(language)
 
 
 _TABLE: tuple[tuple[type[TrucError] | tuple[type[TrucError], ...], ExitCode], ...] = (
@@ -43,10 +64,12 @@ _TABLE: tuple[tuple[type[TrucError] | tuple[type[TrucError], ...], ExitCode], ..
     (StoreError, ExitCode.STORE),
     (NotFound, ExitCode.NOT_FOUND),
     ((SettingsError, AdapterError, DirectoryInvalid, KeysMissing, KeysExposed, KeysDamaged), ExitCode.SETTINGS),
-    (RemoteRefused, ExitCode.REMOTE),
+    (RemoteError, ExitCode.REMOTE),
 )
 
 
 def exit_code_of(error: TrucError) -> ExitCode:
     """The exit code that an error of ours ends a command with; FINDINGS where it has no code of its own."""
+    if isinstance(error, RemoteRefused) and error.findings:
+        return ExitCode.FINDINGS
     return next((code for kinds, code in _TABLE if isinstance(error, kinds)), ExitCode.FINDINGS)

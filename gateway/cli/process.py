@@ -103,9 +103,7 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
             if role in (part, Role.SERVE):
                 for loop in start(node, settings):
                     closing.callback(loop.close)
-        _serve_until(
-            stop, node, settings, role, _Ready(voice=voice, role=role, host=settings.host, descriptor=ready_fd)
-        )
+        _serve_until(stop, node, settings, role, _Ready(voice=voice, role=role, descriptor=ready_fd))
         _log.info("process.stopping", process=str(role), pid=os.getpid())
 
 
@@ -121,10 +119,10 @@ def _serve_until(stop: _Stop, node: Node, settings: Settings, role: Role, ready:
         if settings.metrics_port:
             from gateway.api import start_scrape
 
-            scrape = start_scrape(node, settings.metrics_port)
+            scrape = start_scrape(node, settings.metrics_port, host=settings.host)
             closing.callback(scrape.close)
-            port = settings.metrics_port
-        ready.tell(port)
+            port = scrape.port
+        ready.tell(settings.host, port)
         stop.event.wait()
 
 
@@ -134,11 +132,10 @@ class _Ready:
 
     voice: Voice
     role: Role
-    host: str
     descriptor: int | None
 
-    def tell(self, port: int) -> None:
-        """`port`: where the API, or the metrics, are listening; 0 where nothing does."""
+    def tell(self, host: str, port: int) -> None:
+        """`host`, `port`: where the API, or the metrics, are listening; 0 where nothing does."""
         _log.info("process.ready", process=str(self.role), pid=os.getpid(), port=port)
         line = f"READY role={self.role} port={port} pid={os.getpid()}"
         if self.descriptor is not None:
@@ -148,7 +145,7 @@ class _Ready:
             self.voice.write(line)
             self.voice.out.file.flush()
         elif self.role in (Role.SERVE, Role.API):
-            self.voice.tell("process.listening", address=f"http://{self.host}:{port}")
+            self.voice.tell("process.listening", address=f"http://{host}:{port}")
         else:
             self.voice.tell("process.working", role=self.role)
 

@@ -1,0 +1,144 @@
+"""`truc channel list|pause|resume|probe`: how agencies are reached (kênh kết nối), and an operator's word on it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adapters.contract import AdapterError, Probe
+from gateway.cli.exits import ExitCode
+from gateway.cli.opening import ACTOR, open_local, open_node
+from gateway.cli.output import AsJson, voice_of
+from gateway.model.errors import NotFound
+from gateway.model.states import ChannelState
+from gateway.node import Node
+from gateway.store.channels import ChannelRow, list_channels, list_health, set_state
+
+__all__ = ["probe_channel", "register"]
+
+_Id = Annotated[str, typer.Argument(help="help.channel_id", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = typer.Typer(help="help.channel", no_args_is_help=True)
+    group.command("list", help="help.channel_list")(list_all)
+    group.command("pause", help="help.channel_pause")(pause)
+    group.command("resume", help="help.channel_resume")(resume)
+    group.command("probe", help="help.channel_probe")(probe)
+    app.add_typer(group, name="channel")
+
+
+def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Show the channels, whom they serve, and what the breaker remembers of them."""
+    voice = voice_of(ctx)
+    with open_local() as local, local.store.read() as connection:
+        now = local.store.now(connection)
+        rows = list_channels(connection)
+        health = list_health(connection)
+    if as_json:
+        voice.json(
+            [
+                {
+                    "id": row.id, "kind": row.kind, "sink": row.sink, "state": row.state, "serves": row.agency_ids,
+                    "in_flight": row.in_flight, "speaks_for_agency": row.speaks_for_agency,
+                    "slow": health[row.id].is_slow,
+                    "broken": health[row.id].breaker.is_broken, "faults": health[row.id].breaker.faults,
+                    "reason": health[row.id].reason,
+                }
+                for row in rows
+            ]
+        )  # fmt: skip
+        return
+
+    def condition(row: ChannelRow) -> str:
+        known = health[row.id]
+        if known.breaker.is_broken:
+            wait = max(known.breaker.open_until - now, 0) / 1e6
+            return voice.say("channel_told.broken", wait=voice.span(wait), why=voice.reason(known.reason))
+        return voice.say("channel_told.slow" if known.is_slow else "channel_told.well")
+
+    voice.table(
+        ("channel", "kind", "state", "condition", "#in_flight", "serves"),
+        [
+            (
+                row.id, row.kind, voice.label("channel_state", row.state), condition(row), row.in_flight,
+                _few(sorted(row.agency_ids)),
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _few(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" … (+{len(names) - most})" if len(names) > most else "")
+
+
+def pause(ctx: typer.Context, channel_id: _Id) -> None:
+    """Hand nothing over on a channel until it is resumed. What is due waits; nothing is lost."""
+    _set(ctx, channel_id, ChannelState.PAUSED)
+
+
+def resume(ctx: typer.Context, channel_id: _Id) -> None:
+    """Let a paused channel go on."""
+    _set(ctx, channel_id, ChannelState.OPEN)
+
+
+def _set(ctx: typer.Context, channel_id: str, state: ChannelState) -> None:
+    with open_node() as node:
+        _find(node, channel_id)
+        with node.store.write() as connection:
+            now = node.store.now(connection)
+            is_changed = set_state(connection, channel_id, state, now=now, actor=ACTOR)
+        node.transport.wake("relay")
+    word = state if is_changed else f"already_{state}"
+    voice_of(ctx).tell(f"channel_told.{word}", channel=channel_id)
+
+
+def _find(node: Node, channel_id: str) -> ChannelRow:
+    found = node.channels.refresh().by_id.get(channel_id)
+    if found is None:
+        raise NotFound("channel.unknown", channel=channel_id)
+    return found
+
+
+def probe(
+    ctx: typer.Context,
+    channel_ids: Annotated[list[str] | None, typer.Argument(help="help.channel_ids", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look whether channels could be used now, sending nothing. Exit code 1 where one cannot."""
+    voice = voice_of(ctx)
+    with open_node() as node:
+        wanted = channel_ids or sorted(node.channels.refresh().by_id)
+        found = [(channel_id, probe_channel(node, _find(node, channel_id))) for channel_id in wanted]
+    if as_json:
+        voice.json(
+            [
+                {"channel": channel_id, "usable": probed.usable, "reason": probed.reason, "detail": probed.detail}
+                for channel_id, probed in found
+            ]
+        )
+    else:
+        voice.table(
+            ("channel", "usable", "reason", "detail"),
+            [
+                (channel_id, probed.usable, voice.reason(probed.reason) if probed.reason else "", probed.detail)
+                for channel_id, probed in found
+            ],
+        )
+    if not all(probed.usable for _, probed in found):
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def probe_channel(node: Node, row: ChannelRow) -> Probe:
+    """Whether a channel could be used now; a polled one always can: its agency comes to us."""
+    if row.is_polled:
+        return Probe(usable=True)
+    try:
+        return node.channels.sink(row.id).probe()
+    except AdapterError as why:
+        return Probe(usable=False, reason=why.code, detail=str(why.params.get("why", "")))
+    except OSError as why:
+        return Probe(usable=False, reason="channel.io", detail=why.strerror or type(why).__name__)

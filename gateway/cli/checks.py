@@ -1,0 +1,188 @@
+"""The checks of `truc doctor`: each looks at one thing and gives a level and a sentence with what to do."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from edxml.errors import TrucError
+from edxml.messages import Language, text
+from gateway.cli.channel import probe_channel
+from gateway.node import Node
+from gateway.settings import Settings, read_settings
+from gateway.store.jobs import list_jobs
+from gateway.store.views import snapshot
+from gateway.transport.rendezvous import Address, is_alive
+from monitoring.alerts import AlertCode, AlertSeverity, Snapshot, find_alerts
+
+__all__ = ["Check", "Level", "check_folder", "check_node", "check_settings"]
+
+_SKEW = 5.0  # seconds between two clocks that may pass (protocol §13)
+_CERTIFICATE_DAYS = 30
+_NEEDED = ("relay", "deliver", "periodic", "intake", "api")
+
+
+class Level(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"  #: works, and somebody should look
+    FAIL = "fail"  #: does not work, or soon will not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing looked at: `name` is stable, `code` is the code of its sentence."""
+
+    name: str
+    level: Level
+    code: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    error: TrucError | None = None
+
+    @classmethod
+    def of_error(cls, error: TrucError) -> Check:
+        """What could not even be opened."""
+        return cls(name="opening", level=Level.FAIL, code=getattr(error, "reason", error.code), error=error)
+
+    def text(self, language: Language) -> str:
+        """What was found and what to do."""
+        return text(self.code, language, self.params) if self.error is None else self.error.text(language)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        said = {"vi": self.text(Language.VI), "en": self.text(Language.EN)}
+        return {"name": self.name, "level": str(self.level), "code": self.code, **said}
+
+
+def _check(name: str, level: Level, word: str, **params: Any) -> Check:
+    return Check(name=name, level=level, code=f"doctor.{word}", params=params)
+
+
+def check_settings() -> tuple[Settings, Check]:
+    """The settings, right or SettingsError."""
+    return read_settings(), _check("settings", Level.OK, "settings")
+
+
+def check_folder(settings: Settings) -> Iterator[Check]:
+    """The data folder, without opening the store: can it be written, and does its clock agree with ours."""
+    folder = settings.data
+    if not (folder / "truc.db").exists():
+        yield _check("folder", Level.FAIL, "folder_missing", folder=str(folder.resolve()))
+        return
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as probe:
+            probe.write(b"\0")
+            probe.flush()
+            os.fsync(probe.fileno())
+            skew = os.fstat(probe.fileno()).st_mtime - time.time()
+    except OSError as why:
+        yield _check("folder", Level.FAIL, "folder_unwritable", folder=str(folder), why=why.strerror or "")
+        return
+    yield _check("folder", Level.OK, "folder", folder=str(folder.resolve()))
+    if abs(skew) > _SKEW:
+        yield _check("clock", Level.WARN, "clock_skewed", seconds=round(skew))
+
+
+def check_node(node: Node, settings: Settings) -> Iterator[Check]:
+    """Everything that an open node shows."""
+    yield _check("store", Level.OK, "store")  # opening it refuses weak settings and another schema
+    yield _certificate(node)
+    yield from _processes(settings)
+    yield from _work(node)
+    yield from _channels(node)
+    yield from _jobs(node)
+
+
+def _certificate(node: Node) -> Check:
+    left = (node.seal_key.certificate.not_valid_after_utc - datetime.now(UTC)).days
+    if left < 0:
+        return _check("keys", Level.FAIL, "certificate_over", days=-left)
+    word = "certificate_ends" if left < _CERTIFICATE_DAYS else "keys"
+    return _check("keys", Level.WARN if left < _CERTIFICATE_DAYS else Level.OK, word, days=left)
+
+
+def _processes(settings: Settings) -> Iterator[Check]:
+    """Which parts of the node are alive, as their sockets tell."""
+    alive = {address.process for address in _sockets(settings) if is_alive(address.pid, address.started)}
+    missing = [] if "serve" in alive else [role for role in _NEEDED if role not in alive]
+    if len(missing) == len(_NEEDED):
+        yield _check("processes", Level.WARN, "not_running")
+    elif missing:
+        yield _check("processes", Level.WARN, "parts_missing", parts=", ".join(missing))
+    else:
+        yield _check("processes", Level.OK, "running", parts=", ".join(sorted(alive - {"cli"})))
+
+
+def _sockets(settings: Settings) -> Iterable[Address]:
+    run = settings.data / "run"
+    found = (Address.parse(path.name) for path in run.iterdir()) if run.is_dir() else ()
+    return [address for address in found if address is not None]
+
+
+_ALERT_LEVELS = {AlertSeverity.CRITICAL: Level.FAIL, AlertSeverity.WARNING: Level.WARN}
+
+
+def _work(node: Node) -> Iterator[Check]:
+    """Disk, backlog, parked, breakers: the same rules as the alerts."""
+    with node.store.read() as connection:
+        seen = snapshot(connection, node.store.now(connection))
+    parked: dict[str, int] = {}
+    for line in seen.parked:
+        parked[line.reason] = parked.get(line.reason, 0) + line.count
+    free = node.store.blobs.free()
+    alerts = find_alerts(
+        Snapshot(
+            parked=parked,
+            oldest_ready_seconds=None if seen.oldest_ready is None else seen.oldest_ready / 1e6,
+            open_breakers=seen.broken_channels,
+            disk_free_bytes=free,
+            disk_reserve_bytes=node.store.blobs.reserve,
+        )
+    )
+    for alert in alerts:
+        name = alert.code.removeprefix("alert.")
+        yield Check(name=name, level=_ALERT_LEVELS[alert.severity], code=str(alert.code), params=alert.params)
+    if not {AlertCode.DISK_LOW, AlertCode.DISK_RESERVE} & {alert.code for alert in alerts}:
+        yield _check("disk", Level.OK, "disk", free=free >> 20, reserve=node.store.blobs.reserve >> 20)
+    if not {AlertCode.BACKLOG_OLD, AlertCode.BACKLOG_STUCK} & {alert.code for alert in alerts}:
+        age = 0 if seen.oldest_ready is None else round(seen.oldest_ready / 1e6)
+        yield _check("backlog", Level.OK, "backlog", seconds=age)
+    if not parked:
+        yield _check("parked", Level.OK, "nothing_parked")
+    if seen.dead_leases:
+        yield _check("leases", Level.WARN, "dead_leases", count=seen.dead_leases)
+    for channel in seen.paused_channels:
+        yield _check("channel", Level.WARN, "channel_paused", channel=channel)
+
+
+def _channels(node: Node) -> Iterator[Check]:
+    rows = node.channels.refresh().by_id.values()
+    if not rows:
+        yield _check("channel", Level.WARN, "no_channels")
+    for row in rows:
+        found = probe_channel(node, row)
+        if not found.usable:
+            why = found.detail or found.reason
+            yield _check("channel", Level.FAIL, "channel_unusable", channel=row.id, why=why)
+    if rows:
+        yield _check("channels", Level.OK, "channels", count=len(rows))
+
+
+def _jobs(node: Node) -> Iterator[Check]:
+    """Whoever holds a job must be alive, or its lease runs out and another takes it."""
+    with node.store.read() as connection:
+        now = node.store.now(connection)
+        held = [job for job in list_jobs(connection) if job.lease_until > now]
+    for job in held:
+        pid = job.holder.rpartition("/")[2]
+        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+            seconds = round((job.lease_until - now) / 1e6)
+            yield _check("jobs", Level.WARN, "job_orphaned", job=job.name, holder=job.holder, seconds=seconds)
+    yield _check("jobs", Level.OK, "jobs", count=len(held))

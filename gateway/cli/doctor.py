@@ -1,0 +1,70 @@
+"""`truc doctor`: looks at everything that a node stands on, and says of each line what to do."""
+
+from __future__ import annotations
+
+import typer
+
+from edxml.errors import TrucError
+from gateway.cli.checks import Check, Level, check_folder, check_node, check_settings
+from gateway.cli.exits import ExitCode
+from gateway.cli.opening import open_node
+from gateway.cli.output import AsJson, Voice, voice_of
+from gateway.settings import Settings
+
+__all__ = ["examine", "register"]
+
+_MARKS = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.FAIL: ("✗", "red")}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("doctor", help="help.doctor")(doctor)
+
+
+def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Examine the node. Exit code 1 where something fails; what only deserves a look does not fail."""
+    voice = voice_of(ctx)
+    checks = examine()
+    if as_json:
+        voice.json([check.as_dict() for check in checks])
+    else:
+        for check in checks:
+            _show(voice, check)
+    failed = sum(check.level is Level.FAIL for check in checks)
+    warned = sum(check.level is Level.WARN for check in checks)
+    if not as_json:
+        voice.hint("doctor.sum", ok=len(checks) - failed - warned, warn=warned, fail=failed)
+    if failed:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _show(voice: Voice, check: Check) -> None:
+    mark, style = _MARKS[check.level]
+    voice.write(f"{mark} {check.text(voice.language)}", style)
+
+
+def examine() -> tuple[Check, ...]:
+    """Every check, in the order in which one stands on the other; ends at the first that nothing can stand on."""
+    checks: list[Check] = []
+    settings = _settings(checks)
+    if settings is None:
+        return tuple(checks)
+    checks += check_folder(settings)
+    if any(check.level is Level.FAIL for check in checks):
+        return tuple(checks)
+    try:
+        with open_node() as node:
+            checks += check_node(node, settings)
+    except TrucError as why:
+        checks.append(Check.of_error(why))
+    return tuple(checks)
+
+
+def _settings(checks: list[Check]) -> Settings | None:
+    try:
+        settings, found = check_settings()
+    except TrucError as why:
+        checks.append(Check.of_error(why))
+        return None
+    checks.append(found)
+    return settings

@@ -1,0 +1,29 @@
+"""Days and moments as people type them, always in Vietnam's time."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from gateway.model.errors import BadRequest
+from gateway.model.instants import VIETNAM, Instant, as_instant
+
+__all__ = ["parse_day", "parse_moment"]
+
+
+def parse_day(text: str) -> date:
+    """A day like 2026-07-01. Raises BadRequest `cli.bad_time`."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as why:
+        raise BadRequest("cli.bad_time", text=text) from why
+
+
+def parse_moment(text: str, *, is_end: bool = False) -> Instant:
+    """A day or a moment; a day that ends a period is meant whole. Raises BadRequest `cli.bad_time`."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as why:
+        raise BadRequest("cli.bad_time", text=text) from why
+    if is_end and len(text) <= len("2026-07-01"):
+        moment += timedelta(days=1)
+    return as_instant(moment if moment.tzinfo is not None else moment.replace(tzinfo=VIETNAM))

@@ -1,0 +1,36 @@
+"""What agencies are called on screens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gateway.model.instants import VIETNAM, as_datetime
+from routing.directory import Directory
+
+__all__ = ["Names"]
+
+
+class Names:
+    """Names of agencies, as they were called at a moment; the id of an agency that nobody knows."""
+
+    def __init__(self, name_at: Callable[[str, int], str]) -> None:
+        self._name_at = name_at
+
+    @classmethod
+    def of_directory(cls, directory: Directory) -> Names:
+        """Names out of this node's directory."""
+
+        def name_at(agency_id: str, at: int) -> str:
+            agency = directory.by_id(agency_id)
+            return "" if agency is None else agency.name_on(as_datetime(at).astimezone(VIETNAM).date())
+
+        return cls(name_at)
+
+    @classmethod
+    def of_table(cls, names: Mapping[str, str]) -> Names:
+        """Names that another node told."""
+        return cls(lambda agency_id, _at: names.get(agency_id, ""))
+
+    def of(self, agency_id: str, at: int) -> str:
+        """The agency's name at instant `at`."""
+        return self._name_at(agency_id, at) or agency_id

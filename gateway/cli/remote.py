@@ -1,0 +1,169 @@
+"""A node over the network: what `send`, `inbox` and `document show --url` ask, by REST `/v1` with a token."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, BinaryIO, TypeVar
+
+import httpx2
+
+from gateway.cli.exits import RemoteRefused, RemoteUnreachable
+from gateway.cli.names import Names
+from gateway.cli.output import Voice
+from gateway.model.errors import SettingsError
+from gateway.model.instants import as_instant
+from gateway.store.views import DocumentView, PacketLine, RecipientLine, StatusLine, TimelineLine
+
+__all__ = ["Remote", "open_remote"]
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+_PIECE = 1 << 18
+_ANSWER_WAIT = 120.0
+"""Seconds that an answer may take: a packet of 1 GiB is read through twice before it is accepted."""
+
+
+@contextmanager
+def open_remote(voice: Voice, url: str = "") -> Iterator[Remote]:
+    """The node at `url`, else TRUC_URL, else this machine's, with the token of TRUC_TOKEN.
+
+    Raises SettingsError without a token, RemoteUnreachable and RemoteRefused from within.
+    """
+    token = os.environ.get("TRUC_TOKEN", "")
+    base = (url or os.environ.get("TRUC_URL") or DEFAULT_URL).rstrip("/")
+    if not token:
+        raise SettingsError(where="TRUC_TOKEN", why=voice.say("remote.no_token"))
+    headers = {"authorization": f"Bearer {token}", "accept-language": str(voice.language)}
+    timeout = httpx2.Timeout(_ANSWER_WAIT, connect=10.0)
+    with httpx2.Client(base_url=base, headers=headers, timeout=timeout, trust_env=False) as client:
+        try:
+            yield Remote(client)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as why:
+            raise RemoteUnreachable(url=base, why=str(why) or type(why).__name__) from why
+
+
+class Remote:
+    """Requests to one node. Every method raises RemoteRefused with the node's own reason."""
+
+    def __init__(self, client: httpx2.Client) -> None:
+        self._client = client
+
+    def submit(
+        self,
+        packet: BinaryIO,
+        size: int,
+        *,
+        only: Sequence[str],
+        mode: str,
+        is_check: bool,
+        on_sent: Callable[[int], None],
+    ) -> dict[str, Any]:
+        """Send a packet, or have it checked only; `on_sent` hears how many bytes more have gone out.
+
+        A repeat is harmless: the node gives its first answer again.
+        """
+        path = "/v1/packets/check" if is_check else "/v1/packets"
+        params = [("to", organ) for organ in only] + ([("recipients", mode)] if mode else [])
+        headers = {"content-type": "application/xml", "content-length": str(size)}
+        return self._json("POST", path, params=params, headers=headers, content=_pieces(packet, on_sent))
+
+    def list_inbox(self, agency: str, limit: int, wait: float) -> list[dict[str, Any]]:
+        """What waits for an agency; with `wait` seconds, as soon as there is something."""
+        params = {"limit": str(limit), "wait": f"{wait:g}"} | ({"agency": agency} if agency else {})
+        answer = self._json("GET", "/v1/inbox", params=params, timeout=wait + _ANSWER_WAIT)
+        items = answer["items"]
+        assert isinstance(items, list), "the node lists items"
+        return items
+
+    def fetch(self, delivery_id: str, into: BinaryIO, on_size: Callable[[int, int], None]) -> Mapping[str, str]:
+        """Copy an item's packet; gives the headers. `on_size` hears (bytes so far, all bytes)."""
+        with self._client.stream("GET", f"/v1/inbox/{delivery_id}/packet") as response:
+            if response.status_code >= 400:
+                response.read()
+            _refuse(response)
+            total, done = int(response.headers.get("content-length", 0)), 0
+            for piece in response.iter_bytes(_PIECE):
+                into.write(piece)
+                done += len(piece)
+                on_size(done, total)
+        return response.headers
+
+    def confirm(self, delivery_id: str) -> str:
+        """Say that an item arrived; its state afterwards."""
+        return str(self._json("POST", f"/v1/inbox/{delivery_id}/confirm", json={})["state"])
+
+    def refuse(self, delivery_id: str, reason: str) -> str:
+        """Refuse an item (02) with a reason for its sender; its state afterwards."""
+        return str(self._json("POST", f"/v1/inbox/{delivery_id}/refuse", json={"reason": reason}).get("state", ""))
+
+    def document(self, packet_id: str) -> tuple[DocumentView, Names]:
+        """One document as the token's agencies may see it, with the names of its recipients."""
+        told = self._json("GET", f"/v1/packets/{packet_id}")
+        names = {line["agency_id"]: line["agency_name"] for line in told["recipients"]}
+        return _view(told), Names.of_table(names)
+
+    def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        response = self._client.request(method, path, **options)
+        _refuse(response)
+        found = _object(response)
+        if found is None:
+            raise RemoteUnreachable(url=str(response.url), why=f"HTTP {response.status_code}")
+        return found
+
+
+def _refuse(response: httpx2.Response) -> None:
+    if response.status_code >= 400:
+        problem = _object(response)
+        if problem is None or "code" not in problem:
+            raise RemoteUnreachable(url=str(response.url), why=f"HTTP {response.status_code}")
+        raise RemoteRefused(problem)
+
+
+def _object(response: httpx2.Response) -> dict[str, Any] | None:
+    try:
+        found = response.json()
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _pieces(stream: BinaryIO, on_sent: Callable[[int], None]) -> Iterator[bytes]:
+    while piece := stream.read(_PIECE):
+        yield piece
+        on_sent(len(piece))
+
+
+# --- a document, out of the node's words -----------------------------------------------------------------------
+
+
+def _view(told: Mapping[str, Any]) -> DocumentView:
+    return DocumentView(
+        packet=_packet(told["packet"]),
+        recipients=tuple(_line(RecipientLine, line, organ=line["organ_id"]) for line in told["recipients"]),
+        statuses=tuple(_line(StatusLine, line, status_id="", document_packet_id="") for line in told["statuses"]),
+        timeline=tuple(_line(TimelineLine, line) for line in told["timeline"]),
+        family=tuple(_packet(line) for line in told["family"]),
+    )
+
+
+def _packet(line: Mapping[str, Any]) -> PacketLine:
+    states = tuple(sorted(line["states"].items()))
+    more = {"document_key": "", "sender_organ": line["sender"], "wire_digest": line["digest"], "states": states}
+    return _line(PacketLine, line, **more)
+
+
+L = TypeVar("L", PacketLine, RecipientLine, StatusLine, TimelineLine)
+_INSTANTS = ("at", "since", "accepted_at", "reported_at", "recorded_at")
+
+
+def _line(kind: type[L], told: Mapping[str, Any], **more: Any) -> L:
+    """A read model's line from its JSON object: times become instants, words that it has no place for are left."""
+    values = {**told, **more}
+    fields = {field.name: values[field.name] for field in dataclasses.fields(kind)}
+    for name in _INSTANTS:
+        if isinstance(fields.get(name), str):
+            fields[name] = as_instant(datetime.fromisoformat(fields[name]))
+    return kind(**fields)
