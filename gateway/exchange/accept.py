@@ -16,7 +16,7 @@ from gateway.exchange.answers import first_answers, new_answer
 from gateway.exchange.dispatch import Dispatch, dispatch
 from gateway.exchange.submission import Outcome, Prepared
 from gateway.exchange.telling import tell_accepted
-from gateway.model.errors import Conflict, Refusal, StoreConflict
+from gateway.model.errors import Refusal, StoreConflict
 from gateway.model.events import Event, EventKind
 from gateway.model.states import LinkKind
 from gateway.node import Node
@@ -48,7 +48,7 @@ def accept(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
         try:
             answered = _accept_round(node, members)
         except (StoreConflict, StaleMove):
-            answered = [answer for one in members for answer in _accept_round(node, [one])]
+            answered = [answer for one in members for answer in _accept_round(node, [one], is_careful=True)]
         outcomes |= dict(zip(map(id, members), answered, strict=True))
         tell_accepted(node, Hop.ACCEPT, zip(members, answered, strict=True), began)
     return tuple(outcomes[id(prepared)] for prepared in group)
@@ -74,17 +74,17 @@ def _idempotency(prepared: Prepared) -> str:
     return f"{prepared.submission.caller.system_id}|{key}" if key else ""
 
 
-def _accept_round(node: Node, members: Sequence[Prepared]) -> list[Outcome]:
+def _accept_round(node: Node, members: Sequence[Prepared], *, is_careful: bool = False) -> list[Outcome]:
     with node.store.write() as connection:
         now = node.store.now(connection)
         outcomes = first_answers(connection, members, _idempotency)
         fresh = [p for p in members if p.packet_id not in outcomes]
         decided = _decide_documents(connection, fresh)
-        refused = {p.packet_id: d for p, d in decided.items() if isinstance(d, Refusal)}
-        going = [(p, d) for p, d in decided.items() if isinstance(d, Decision)]
-        done = dispatch(connection, [_order(p, d) for p, d in going], node.pace, now=now)
-        refused |= done.refused
+        orders = [_order(p, d) for p, d in decided.items()]
+        done = dispatch(connection, orders, node.pace, now=now, is_careful=is_careful)
+        refused = done.refused
         packets.drop_claims(connection, list(refused))
+        packets.hand_claims(connection, {i: answer.packet_id for i, answer in done.repeats.items()})
         events.append(
             connection, [_refused_event(p, refused[p.packet_id]) for p in fresh if p.packet_id in refused], now
         )
@@ -92,7 +92,7 @@ def _accept_round(node: Node, members: Sequence[Prepared]) -> list[Outcome]:
     crash_point("accept.committed")
     give_wakes(node, done.effects)
     outcomes |= refused
-    outcomes |= {p.packet_id: new_answer(p, done.lines[p.packet_id]) for p, _ in going if p.packet_id in done.lines}
+    outcomes |= {p.packet_id: new_answer(p, done.lines[p.packet_id]) for p in fresh if p.packet_id in done.lines}
     outcomes |= {i: replace(answer, is_repeat=True) for i, answer in done.repeats.items()}
     return [outcomes[p.packet_id] for p in members]
 
@@ -106,8 +106,8 @@ class Decision:
 
     row: DocumentRow
     is_new: bool
-    may_repeat: bool = False  #: it says the same as the newest packet: recipients that have it get nothing new
-    is_revision: bool = False  #: it says something else: only for those who refused or could not be reached
+    may_repeat: bool = False  #: recipients that have a packet which says the same get nothing new
+    is_revision: bool = False  #: where none says the same: only for those who refused or could not be reached
 
 
 def _order(prepared: Prepared, decision: Decision) -> Dispatch:
@@ -117,7 +117,7 @@ def _order(prepared: Prepared, decision: Decision) -> Dispatch:
     )  # fmt: skip
 
 
-def _decide_documents(connection: Connection, fresh: Sequence[Prepared]) -> dict[Prepared, Decision | Refusal]:
+def _decide_documents(connection: Connection, fresh: Sequence[Prepared]) -> dict[Prepared, Decision]:
     if not fresh:
         return {}
     keys = {key for p in fresh for key in (p.document_key, p.root)}
@@ -125,14 +125,12 @@ def _decide_documents(connection: Connection, fresh: Sequence[Prepared]) -> dict
     return {p: _decide(p, known) for p in fresh}
 
 
-def _decide(prepared: Prepared, known: dict[str, DocumentRow]) -> Decision | Refusal:
-    """Pure: the document as it was known, and one packet, give the document as it will be, or a conflict."""
+def _decide(prepared: Prepared, known: dict[str, DocumentRow]) -> Decision:
+    """Pure: the document as it was known, and one packet, give the document as it will be and what to look for."""
     old = known.get(prepared.document_key)
     brings = prepared.kind is not LinkKind.RECALL
     if old is None:
         return Decision(_new_row(prepared, known, brings), is_new=True)
-    if old.is_recalled and old.came and brings:
-        return Conflict("document.recalled", document=prepared.document_key.split("|", 1)[1])
     same = prepared.fingerprint == old.packet_fingerprint
     changed = replace(
         old,
@@ -146,7 +144,7 @@ def _decide(prepared: Prepared, known: dict[str, DocumentRow]) -> Decision | Ref
     if same:
         return Decision(replace(changed, packet_id=old.packet_id), is_new=False, may_repeat=True)
     if prepared.kind in (LinkKind.NEW, LinkKind.REPLACEMENT) and old.came:
-        return Decision(changed, is_new=False, is_revision=True)
+        return Decision(changed, is_new=False, may_repeat=prepared.kind is LinkKind.NEW, is_revision=True)
     return Decision(changed, is_new=False)
 
 

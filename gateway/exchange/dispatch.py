@@ -41,8 +41,8 @@ class Dispatch:
     prepared: Prepared
     document: DocumentRow
     document_is_new: bool
-    may_repeat: bool = False
-    is_revision: bool = False
+    may_repeat: bool = False  #: recipients that have a packet which says the same get nothing new
+    is_revision: bool = False  #: where none says the same: only for those who refused or could not be reached
     keeps_document: bool = False  #: a status changes nothing of its document
 
 
@@ -66,17 +66,21 @@ class _Rows:
     events: list[Event] = field(default_factory=list)
 
 
-def dispatch(connection: Connection, orders: Sequence[Dispatch], pace: Pace, *, now: int) -> Dispatched:
+def dispatch(
+    connection: Connection, orders: Sequence[Dispatch], pace: Pace, *, now: int, is_careful: bool = False
+) -> Dispatched:
     """Write packets, deliveries, transfers and events of orders that touch different documents.
 
     A recipient that has the same packet already gets nothing new; where that is all of them, the first answer goes
     back.  A revision is refused (`document.conflict`) unless every recipient refused or could not be reached.
+    `is_careful`: chains of a new document may be there already; without it they are taken to be new, and a conflict
+    of constraints says that they were not.
     """
     done = Dispatched()
     if not orders:
         return done
     facts = _channel_facts(connection, orders)
-    chains = _open_chains(connection, orders)
+    chains = _open_chains(connection, orders, is_careful)
     rows = _Rows()
     for order in orders:
         _dispatch_one(connection, order, facts, chains, rows, done, pace, now)
@@ -104,10 +108,11 @@ def _channel_facts(connection: Connection, orders: Sequence[Dispatch]) -> dict[s
     }
 
 
-def _open_chains(connection: Connection, orders: Sequence[Dispatch]) -> dict[tuple[str, str], Chain]:
+def _open_chains(connection: Connection, orders: Sequence[Dispatch], is_careful: bool) -> dict[tuple[str, str], Chain]:
     """Lock and load the chain of each (document, recipient), making those that are missing, in sorted order."""
     wanted = sorted({(o.document.root, leg.agency_id) for o in orders for leg in o.prepared.plan.legs})
     brand_new = {o.document.root for o in orders if o.document_is_new and o.document.root == o.document.key}
+    brand_new = set() if is_careful else brand_new  # a replacement may have come before what it replaces
     new = {pair: new_id() for pair in wanted if pair[0] in brand_new}
     deliveries.insert_chains(connection, [(chain_id, root, agency) for (root, agency), chain_id in new.items()])
     known = [pair for pair in wanted if pair not in new]
@@ -128,18 +133,24 @@ def _dispatch_one(
 ) -> None:
     prepared = order.prepared
     legs = list(prepared.plan.legs)
+    of_leg = {leg.agency_id: chains[order.document.root, leg.agency_id] for leg in legs}
+    document = order.document.key.split("|", 1)[1]
+    if any(_is_recalled(of_leg[leg.agency_id], order, leg.agency_id) for leg in legs):
+        done.refused[prepared.packet_id] = Conflict("document.recalled", document=document)
+        return
+    same: frozenset[str] = frozenset()
     if order.may_repeat:
         same = packets.packets_like(connection, order.document.root, prepared.fingerprint)
-        legs = [leg for leg in legs if not _has_any(chains[order.document.root, leg.agency_id], same)]
-        if not legs:
-            done.repeats[prepared.packet_id] = stored_answers(connection, {order.document.packet_id})[
-                order.document.packet_id
-            ]
+        having = [leg for leg in legs if _held(of_leg[leg.agency_id], same)]
+        legs = [leg for leg in legs if leg not in having]
+        if same and not legs:
+            first = _held(of_leg[having[0].agency_id], same)[0] if having else order.document.packet_id
+            done.repeats[prepared.packet_id] = stored_answers(connection, {first})[first]
             return
-    if order.is_revision and not all(_may_get_revision(chains[order.document.root, leg.agency_id]) for leg in legs):
-        done.refused[prepared.packet_id] = Conflict("document.conflict", document=order.document.key.split("|", 1)[1])
+    if order.is_revision and not same and not all(_may_get_revision(of_leg[leg.agency_id]) for leg in legs):
+        done.refused[prepared.packet_id] = Conflict("document.conflict", document=document)
         return
-    if not order.keeps_document:
+    if not order.keeps_document and not (order.is_revision and same):
         rows.documents[0 if order.document_is_new else 1].append(order.document)
     rows.events.append(_accepted_event(prepared))
     added = _plan_links(order, legs, facts, chains, pace, now)
@@ -151,8 +162,23 @@ def _dispatch_one(
     done.lines[prepared.packet_id] = [_line(delivery) for delivery in written]
 
 
-def _has_any(chain: Chain, packet_ids: frozenset[str]) -> bool:
-    return any(link.packet_id in packet_ids for link in chain)
+def _held(chain: Chain, packet_ids: frozenset[str]) -> list[str]:
+    """Which of these packets this recipient has, or had, oldest first."""
+    return [link.packet_id for link in chain if link.packet_id in packet_ids]
+
+
+def _is_recalled(chain: Chain, order: Dispatch, agency_id: str) -> bool:
+    """A document after its recall, for this recipient (rule 6): it would arrive where it was taken back.
+
+    An update may put back whom another one removed; a replacement is a document of its own.
+    """
+    prepared = order.prepared
+    if prepared.kind in (LinkKind.RECALL, LinkKind.STATUS) or agency_id in prepared.removed | prepared.added:
+        return False
+    if prepared.kind is LinkKind.REPLACEMENT and not order.document.is_recalled:
+        return False
+    came = any(link.kind is not LinkKind.RECALL for link in chain)
+    return came and chain.links[-1].kind is LinkKind.RECALL
 
 
 def _may_get_revision(chain: Chain) -> bool:

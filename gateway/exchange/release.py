@@ -12,7 +12,7 @@ from gateway.model.machine import release as decide_release
 from gateway.model.machine import resend as decide_resend
 from gateway.model.states import DeliveryState
 from gateway.node import Node
-from gateway.store import deliveries
+from gateway.store import Connection, deliveries, transfers
 
 __all__ = ["release", "resend"]
 
@@ -22,6 +22,7 @@ def release(node: Node, delivery_id: str, *, actor: str, turn: int | None = None
 
     Raises NotFound, or Conflict saying why not: it is not parked, an attempt is open, it is frozen because a recall
     stands behind what may have arrived, or a later packet has started.  A repeat is a Conflict: it is not parked.
+    Recipients that share a transfer in doubt go on together.
     """
     return _act(node, delivery_id, decide_release, "release", actor, turn)
 
@@ -54,8 +55,26 @@ def _act(
         step = decide(chains[chain_id], link, now)
         if isinstance(step, Reason):
             raise Conflict(f"{act}.{step}", delivery=delivery_id, state=link.state)
-        plan = Planned(chain_id=chain_id, delivery_id=delivery_id, step=step)
-        effects = advance(connection, chains, [plan], pace=node.pace, now=now, at=node.now(), actor=actor)
+        plans = [Planned(chain_id=chain_id, delivery_id=delivery_id, step=step)]
+        if decide is decide_release and link.is_in_doubt():
+            plans += _release_others(connection, chains, link, now)
+        effects = advance(connection, chains, plans, pace=node.pace, now=now, at=node.now(), actor=actor)
     give_wakes(node, effects)
     assert step.move is not None, "a release always moves"
     return step.move.after
+
+
+def _release_others(connection: Connection, chains: dict[str, Chain], link: Link, now: int) -> list[Planned]:
+    """Those who share a transfer in doubt go on together: alone, one would get a new delivery key, under which nobody
+    knows what the old one may have brought (rule 5). Raises Conflict where one of them may not: resend instead.
+    """
+    members = transfers.members_of(connection, [link.transfer_id]).get(link.transfer_id, [])
+    others = [m for m in members if m.id != link.delivery_id and m.state == DeliveryState.PARKED]
+    chains |= deliveries.load_chains(connection, [m.chain_id for m in others])
+    plans = []
+    for member in others:
+        step = decide_release(chains[member.chain_id], chains[member.chain_id].find(member.id), now)
+        if isinstance(step, Reason):
+            raise Conflict(f"release.{step}", delivery=member.id, state=DeliveryState.PARKED)
+        plans.append(Planned(chain_id=member.chain_id, delivery_id=member.id, step=step))
+    return plans

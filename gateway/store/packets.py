@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from gateway.store.schema import deliveries, documents, idempotency, packets, su
 
 __all__ = [
     "DocumentRow", "NewPacket", "by_ids", "claim_idempotency", "claim_submissions", "documents_by_key",
-    "documents_by_notation", "drop_claims", "has_blob", "insert_new", "packets_like", "recipients_of", "save_documents",
+    "documents_by_notation", "drop_claims", "hand_claims", "has_blob", "insert_new", "packets_like",
+    "recipients_of", "save_documents",
 ]  # fmt: skip
 
 
@@ -115,6 +116,22 @@ def drop_claims(connection: Connection, packet_ids: Sequence[str]) -> None:
         rows = [{"b_id": packet_id} for packet_id in packet_ids]
         connection.execute(_DROP_SUBMISSION, rows)
         connection.execute(_DROP_IDEMPOTENCY, rows)
+
+
+_HAND_SUBMISSION = (
+    update(submissions).where(submissions.c.packet_id == bindparam("b_id")).values(packet_id=bindparam("first"))
+)
+_HAND_IDEMPOTENCY = (
+    update(idempotency).where(idempotency.c.packet_id == bindparam("b_id")).values(packet_id=bindparam("first"))
+)
+
+
+def hand_claims(connection: Connection, repeats: Mapping[str, str]) -> None:
+    """These packets said nothing new: their keys answer with the first packet from now on (packet id → first)."""
+    if repeats:
+        rows = [{"b_id": packet_id, "first": first} for packet_id, first in repeats.items()]
+        connection.execute(_HAND_SUBMISSION, rows)
+        connection.execute(_HAND_IDEMPOTENCY, rows)
 
 
 # --- documents -----------------------------------------------------------------------------------------------
