@@ -11,20 +11,20 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from edxml.errors import TrucError
-from gateway.api.asked import Asked
+from gateway.api.asked import Asked, ClientGone
 from gateway.api.edge import open_edge
 from gateway.api.front import Front
-from gateway.api.observe import router as observe
-from gateway.api.openapi import describe
-from gateway.api.problems import PROBLEM_JSON, NotAllowed, problem_of
-from gateway.api.v1.documents import router as documents
+from gateway.api.openapi import ROUTERS, VERSION, describe
+from gateway.api.problems import PROBLEM_JSON, NotAllowed, TooSlow, problem_of
+from gateway.api.v1.submit import Accounted
 from gateway.model.errors import BadRequest, NotFound
 from gateway.node import Node
 from gateway.settings import Settings
+from monitoring import log
 
 __all__ = ["create_app"]
 
-_ROUTERS = (documents, observe)
+_log = log.get("api.app")
 
 
 def create_app(node: Node, settings: Settings) -> Front:
@@ -38,34 +38,57 @@ def create_app(node: Node, settings: Settings) -> Front:
         await asyncio.get_running_loop().run_in_executor(None, edge.close)
 
     app = FastAPI(
-        title="Trục", version="1", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json", lifespan=live,
+        title="Trục", version=VERSION, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json", lifespan=live,
         redirect_slashes=False,
     )  # fmt: skip
     app.state.edge = edge
-    for router in _ROUTERS:
+    for router in ROUTERS:
         app.include_router(router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    app.add_exception_handler(TrucError, _refused)
-    app.add_exception_handler(RequestValidationError, _refused)
-    app.add_exception_handler(HTTPException, _refused)
+    for kind in (TrucError, RequestValidationError, HTTPException, TimeoutError, ClientGone, Accounted):
+        app.add_exception_handler(kind, _refused)
+    app.add_exception_handler(Exception, _failed)
     return Front(edge, app)
 
 
 async def _refused(request: Request, why: Exception) -> Response:
-    """FastAPI's own errors, and ours raised in its routes, as problems."""
+    """FastAPI's own errors, and ours raised in its routes, as problems. After the first byte there is nothing to say:
+    the front breaks the connection off."""
     asked: Asked = request.scope["truc"]
+    if asked.status:
+        raise why
+    if isinstance(why, ClientGone):
+        return Response(status_code=400)
     said = _said(why)
-    await request.app.state.edge.gate.note(said, asked.caller)
+    if not isinstance(why, Accounted):
+        await request.app.state.edge.gate.note(said, asked.caller)
     problem = problem_of(said, asked.request_id)
     headers = {name.decode(): value.decode() for name, value in problem.headers}
+    if not asked.is_body_read and request.method not in ("GET", "HEAD"):
+        headers["connection"] = "close"
     body = problem.body(asked.language, asked.request_id)
     return Response(body, status_code=problem.status, headers=headers, media_type=PROBLEM_JSON)
 
 
+async def _failed(request: Request, why: Exception) -> Response:
+    """What nobody foresaw: the caller gets an id, the log the class and the place."""
+    asked: Asked = request.scope["truc"]
+    if asked.status:
+        raise why
+    asked.is_told = True
+    _log.exception("request.failed", exc_info=why)
+    body = problem_of(why, asked.request_id).body(asked.language, asked.request_id)
+    return Response(body, status_code=500, media_type=PROBLEM_JSON)
+
+
 def _said(why: Exception) -> Exception:
+    if isinstance(why, Accounted):
+        return why.why
     if isinstance(why, RequestValidationError):
         where = [".".join(map(str, error["loc"])) for error in why.errors()]
         return BadRequest("api.bad_parameter", where=", ".join(where)[:200])
+    if isinstance(why, TimeoutError):
+        return TooSlow("api.too_slow")
     if isinstance(why, HTTPException) and why.status_code == 404:
         return NotFound("api.no_route")
     if isinstance(why, HTTPException) and why.status_code == 405:

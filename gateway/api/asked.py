@@ -50,9 +50,9 @@ def uuid_of(text: str) -> str:
 
 
 class Asked:
-    """A request and its answer. `status` is what was answered, 0 before."""
+    """A request and its answer. `status` is what was answered, 0 before; `is_told`: a failure was answered already."""
 
-    __slots__ = ("_receive", "_send", "caller", "ids", "is_body_read", "request_id", "scope", "status")
+    __slots__ = ("_receive", "_send", "caller", "ids", "is_body_read", "is_told", "request_id", "scope", "status")
 
     def __init__(self, scope: Message, receive: Receive, send: Send, ids: dict[str, str], request_id: str) -> None:
         self.scope = scope
@@ -62,6 +62,7 @@ class Asked:
         self.request_id = request_id
         self.status = 0
         self.is_body_read = False
+        self.is_told = False
         self.caller: Caller | None = None
 
     def header(self, name: bytes) -> str:

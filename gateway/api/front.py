@@ -90,7 +90,8 @@ class Front:
         except ClientGone:
             asked.status = asked.status or 400
         except Exception as why:  # noqa: BLE001 - what FastAPI's own handlers let through
-            await self._refuse(asked, why, _template_of(scope))
+            if not asked.is_told:
+                await self._refuse(asked, why, _template_of(scope))
         self.edge.node.metrics.count_request(_template_of(scope), asked.status)
 
 

@@ -133,8 +133,7 @@ def code_of(why: BaseException) -> str:
     """The stable code of an error; `api.internal` for whatever is not ours to show."""
     if isinstance(why, Refusal):
         return why.reason
-    known = isinstance(why, TrucError) and any(isinstance(why, kind) for kind, _ in _STATUSES)
-    return why.code if known and isinstance(why, TrucError) else "api.internal"
+    return why.code if isinstance(why, TrucError) else "api.internal"
 
 
 def _headers(why: TrucError) -> tuple[tuple[bytes, bytes], ...]:

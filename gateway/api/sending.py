@@ -10,20 +10,35 @@ import asyncio
 import base64
 import hashlib
 import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
+from edxml.attachments import AttachmentDamaged, open_decoded
+from edxml.packet import Attachment
 from gateway.api.asked import Asked, ClientGone, Headers
 from gateway.api.lanes import Lane
 from gateway.api.ranges import ByteRange, pick_range
 from gateway.model.errors import BlobDamaged
 
-__all__ = ["XML", "body_headers", "send_file", "send_small"]
+__all__ = ["XML", "Stored", "body_headers", "decoded_pieces", "file_pieces", "send_small", "send_stored"]
 
 XML = b"application/xml"
 _PIECE = 256 * 1024
 _STUCK = 60.0
 _LONGEST = 55 * 60.0
 """Seconds that one response may take; below the hour after which its attempt counts as over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Bytes that are kept somewhere: their size and digest, and how to get those of a range, piece by piece."""
+
+    size: int
+    digest: str
+    pieces: Callable[[ByteRange], Iterator[bytes]]
+    kind: bytes = XML
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 def body_headers(digest: str) -> tuple[list[tuple[bytes, bytes]], str]:
@@ -42,12 +57,38 @@ async def send_small(asked: Asked, body: bytes, digest: str, kind: bytes, header
     """Send bytes that are in memory. Raises BlobDamaged before the first byte, RangeNotSatisfiable."""
     if hashlib.sha256(body).hexdigest() != digest:
         raise BlobDamaged(digest=digest)
-    common, etag = body_headers(digest)
-    wanted = pick_range(asked.header(b"range"), asked.header(b"if-range"), etag, len(body))
+    common, wanted = _plan(asked, digest, len(body))
     if wanted is None:
         await asked.answer(200, body, kind=kind, headers=(*headers, *common))
+    else:
+        part = body[wanted.start : wanted.end]
+        await asked.answer(206, part, kind=kind, headers=_partial(headers, common, wanted))
+
+
+async def send_stored(asked: Asked, stored: Stored, lane: Lane) -> None:
+    """Send what is stored, whole or the range asked for; to a HEAD only what it would be.
+
+    Raises BlobDamaged where it is not what it was (the last piece of a whole answer was not sent then),
+    RangeNotSatisfiable, ClientGone, and TimeoutError for a caller that takes nothing.
+    """
+    common, wanted = _plan(asked, stored.digest, stored.size)
+    if wanted is None:
+        wanted = ByteRange(0, stored.size, stored.size)
+        await asked.begin(200, stored.kind, stored.size, (*stored.headers, *common))
+    else:
+        await asked.begin(206, stored.kind, wanted.length, _partial(stored.headers, common, wanted))
+    if asked.is_head or not wanted.length:
+        await asked.send_piece(b"", is_last=True)
         return
-    await asked.answer(206, body[wanted.start : wanted.end], kind=kind, headers=_partial(headers, common, wanted))
+    async with asyncio.timeout(_LONGEST):
+        await _send_pieces(asked, stored, wanted, lane)
+
+
+def _plan(asked: Asked, digest: str, size: int) -> tuple[list[tuple[bytes, bytes]], ByteRange | None]:
+    common, etag = body_headers(digest)
+    if asked.is_head:  # ranges are for GET (RFC 9110 §14.2)
+        return common, None
+    return common, pick_range(asked.header(b"range"), asked.header(b"if-range"), etag, size)
 
 
 def _partial(headers: Headers, common: list[tuple[bytes, bytes]], wanted: ByteRange) -> Headers:
@@ -56,50 +97,72 @@ def _partial(headers: Headers, common: list[tuple[bytes, bytes]], wanted: ByteRa
     return (*headers, *kept, (b"content-range", wanted.content_range))
 
 
-async def send_file(
-    asked: Asked, file: BinaryIO, size: int, digest: str, lane: Lane, kind: bytes, headers: Headers
-) -> None:
-    """Send a file, whole or the range asked for; closes it. Raises BlobDamaged where a whole one is not what it was
-    (then its last piece was not sent), RangeNotSatisfiable, ClientGone, TimeoutError for a caller that takes nothing.
-    """
-    with file:
-        if os.fstat(file.fileno()).st_size != size:
-            raise BlobDamaged(digest=digest)
-        common, etag = body_headers(digest)
-        wanted = pick_range(asked.header(b"range"), asked.header(b"if-range"), etag, size)
-        if wanted is None:
-            await asked.begin(200, kind, size, (*headers, *common))
-            wanted = ByteRange(0, size, size)
-        else:
-            await asked.begin(206, kind, wanted.length, _partial(headers, common, wanted))
-        if asked.is_head:
-            await asked.send_piece(b"", is_last=True)
-            return
-        async with asyncio.timeout(_LONGEST):
-            await _send_pieces(asked, file, wanted, digest, lane)
-
-
-async def _send_pieces(asked: Asked, file: BinaryIO, wanted: ByteRange, digest: str, lane: Lane) -> None:
+async def _send_pieces(asked: Asked, stored: Stored, wanted: ByteRange, lane: Lane) -> None:
     hasher = hashlib.sha256() if wanted.is_whole else None
     gone = asyncio.ensure_future(asked.watch_for_end())
-    at = wanted.start
+    pieces = stored.pieces(wanted)
+    sent = 0
     try:
-        while at < wanted.end:
-            piece = await lane.run(_read, file, at, min(_PIECE, wanted.end - at), hasher)
-            at += len(piece)
-            is_last = at >= wanted.end
-            if not piece or (is_last and hasher is not None and hasher.hexdigest() != digest):
-                raise BlobDamaged(digest=digest)
+        while sent < wanted.length:
+            piece = await lane.run(_next, pieces, hasher, stored.digest)
+            sent += len(piece)
+            is_last = sent >= wanted.length
+            if not piece or (is_last and hasher is not None and hasher.hexdigest() != stored.digest):
+                raise BlobDamaged(digest=stored.digest)
             if gone.done():
                 raise ClientGone
             async with asyncio.timeout(_STUCK):
                 await asked.send_piece(piece, is_last=is_last)
     finally:
         gone.cancel()
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            await lane.run(close)
 
 
-def _read(file: BinaryIO, at: int, length: int, hasher: hashlib._Hash | None) -> bytes:
-    piece = os.pread(file.fileno(), length, at)
+def _next(pieces: Iterator[bytes], hasher: hashlib._Hash | None, digest: str) -> bytes:
+    """The next bytes; b"" where they end too early. In a thread. Raises BlobDamaged."""
+    try:
+        piece = next(pieces, b"")
+    except AttachmentDamaged as why:
+        raise BlobDamaged(digest=digest) from why
     if hasher is not None:
         hasher.update(piece)
     return piece
+
+
+# --- where bytes come from -------------------------------------------------------------------------------------
+
+
+def file_pieces(file: BinaryIO, size: int, digest: str) -> Callable[[ByteRange], Iterator[bytes]]:
+    """The bytes of an open file, which is closed at the end. Raises BlobDamaged where it has another size."""
+    if os.fstat(file.fileno()).st_size != size:
+        file.close()
+        raise BlobDamaged(digest=digest)
+
+    def pieces(wanted: ByteRange) -> Iterator[bytes]:
+        with file:
+            file.seek(wanted.start)
+            left = wanted.length
+            while left and (piece := file.read(min(_PIECE, left))):
+                left -= len(piece)
+                yield piece
+
+    return pieces
+
+
+def decoded_pieces(file: BinaryIO, attachment: Attachment) -> Callable[[ByteRange], Iterator[bytes]]:
+    """The bytes of one attachment out of an open packet, decoded from its span while they are asked for."""
+
+    def pieces(wanted: ByteRange) -> Iterator[bytes]:
+        with file:
+            at = 0
+            for piece in open_decoded(file, attachment):
+                part = piece[max(wanted.start - at, 0) : max(wanted.end - at, 0)]
+                at += len(piece)
+                if part:
+                    yield part
+                if at >= wanted.end:
+                    return
+
+    return pieces

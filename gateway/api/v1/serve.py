@@ -7,7 +7,7 @@ import asyncio
 from edxml.errors import TrucError
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge, Opened
-from gateway.api.sending import XML, send_file, send_small
+from gateway.api.sending import XML, Stored, file_pieces, send_small, send_stored
 from gateway.exchange import collect
 from gateway.exchange.collect import Confirm, Fetch
 from gateway.identity import Caller
@@ -15,7 +15,7 @@ from gateway.model.errors import BlobDamaged, BlobMissing, Refusal
 from gateway.store.inbox import Item
 from monitoring import log
 
-__all__ = ["fetch_packet", "key_header", "open_item", "park_damaged"]
+__all__ = ["fetch_packet", "key_header", "open_item", "park_damaged", "stored_packet"]
 
 _log = log.get("api.serve")
 
@@ -55,8 +55,15 @@ async def _send(edge: Edge, asked: Asked, item: Item, body: bytes | None) -> Non
     if body is not None:
         await send_small(asked, body, item.digest, XML, key_header(item))
         return
-    file = await edge.serving.run(edge.node.store.blobs.open, item.digest)
-    await send_file(asked, file, item.size, item.digest, edge.serving, XML, key_header(item))
+    await send_stored(
+        asked, await edge.serving.run(stored_packet, edge, item.digest, item.size, item.key), edge.serving
+    )
+
+
+def stored_packet(edge: Edge, digest: str, size: int, key: str = "") -> Stored:
+    """A packet as it was received; in a thread. Raises BlobMissing, BlobDamaged."""
+    pieces = file_pieces(edge.node.store.blobs.open(digest), size, digest)
+    return Stored(size=size, digest=digest, pieces=pieces, headers=((b"truc-key", key.encode()),) if key else ())
 
 
 async def park_damaged(edge: Edge, caller: Caller, item: Item, why: TrucError) -> None:
