@@ -263,14 +263,14 @@ def refuse(link: Link, reason_detail: str) -> Step:
 def reclaim(link: Link, now: int, pace: Pace) -> Step:
     """A claim whose lease ran out returns to ready, or parks when its workers died too often (rules 3 and 8).
 
-    The attempt, if any, stays as it is: open until its `over_by`, unsure after it.
+    The attempt, if any, stays as it is: open until its `over_by`, unsure after it.  The transfer is due at once all the
+    same: a yes of `find` is a receipt whenever it comes, and only a no has to wait until nothing is open (rule 5).
     """
     if link.state is not S.CLAIMED:
         return Step(move=None)
     if link.unreported >= pace.unreported:
         return Step(move=_move(link, S.PARKED, Reason.WORKERS_DIED))
-    open_until = max((a.over_by for a in link.attempts if a.is_open(now)), default=now)
-    return Step(move=_move(link, S.READY, Reason.WORKER_LOST, due_at=open_until))
+    return Step(move=_move(link, S.READY, Reason.WORKER_LOST, due_at=now))
 
 
 def expire(chain: Chain, link: Link, now: int, pace: Pace) -> Step:

@@ -95,7 +95,7 @@ def _ignoring(name: str, table: Table, key: tuple[str, ...]) -> Executable:
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str) -> None:
-    """Insert rows whose unique `key` columns are not there yet. The constraint decides; ask afterwards who holds a key."""
+    """Insert rows whose unique `key` columns are not there yet; ask afterwards who holds a key."""
     if rows:
         connection.execute(_ignoring(connection.dialect.name, table, key), list(rows))
 

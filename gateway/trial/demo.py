@@ -42,7 +42,7 @@ __all__ = ["run_demo"]
 
 _ROLES = ("api", "relay", "deliver", "periodic", "intake")
 _LIMIT = 100.0
-_KILL_EVERY = 2.5
+_KILL_EVERY = 0.7
 
 
 @dataclass(slots=True)
@@ -145,12 +145,14 @@ def _play(stage: _Stage, screen: Console, language: Language) -> None:
         f"data: {stage.folder}"
     )
     recipients = _start_recipients(stage)
-    threads = [*_start_senders(stage, errands), threading.Thread(target=_kill_by_turns, args=(stage,), daemon=True)]
-    for thread in threads:
+    senders = list(_start_senders(stage, errands))
+    killer = threading.Thread(target=_kill_by_turns, args=(stage,), daemon=True)
+    for thread in (*senders, killer):
         thread.start()
     title = "Đã xong (kill -9 dọc đường)" if vi else "Settled (kill -9 on the way)"
-    _watch(stage, screen, title, expected, threads)
+    _watch(stage, screen, title, expected, senders)
     stage.done.set()
+    killer.join(10)
     for recipient in recipients:
         recipient.join(10)
         if recipient.failure is not None:
@@ -226,7 +228,7 @@ def _watch(stage: _Stage, screen: Console, title: str, expected: int, senders: S
             settled = sum(line.count for line in lines if line.state not in _OPEN and line.book == "documents")
             still = sum(line.count for line in lines if line.state in _OPEN)
             progress.update(task, completed=min(settled, expected))
-            sending = any(thread.name.startswith("sending") and thread.is_alive() for thread in senders)
+            sending = any(thread.is_alive() for thread in senders)
             calm = 0 if sending or still else calm + 1
             time.sleep(0.5)
     if calm < 4:

@@ -96,7 +96,9 @@ def _configuration(places: tuple[Place, ...]) -> str:
         spoken.setdefault(place.system, []).append(place.id)
     parts = [f'[[system]]\nname = "{name}"\nspeaks_for = {ids!r}\n' for name, ids in sorted(spoken.items())]
     for place in places:
-        settings = f'root = "{place.folder}"\nsettle = 0.2\n' if place.folder else ""
+        settings = (
+            f'root = "{place.folder}"\nsettle = 0.2\nsending_limit = 5\nsettle_time = 1\n' if place.folder else ""
+        )
         parts.append(
             f'[[channel]]\nid = "k-{place.id}"\nkind = "{"folder" if place.folder else "inbox"}"\n'
             f'serves = ["{place.id}"]\n'

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from edxml.codes import StatusCode
 from edxml.messages import Language, text
 from gateway.account import Account, close_books
 from gateway.model.instants import DAY, as_datetime, wall_now
@@ -99,8 +100,9 @@ def _show_lists(screen: Console, language: Language, store: Store) -> None:
         screen.print(f"  {line.seconds:6.1f} s  {line.line.document_id}  →  {line.line.organ}")
     screen.print("[bold]Chờ xử lý tay[/bold]" if vi else "[bold]Parked[/bold]")
     for item in parked:
-        reason = text(f"delivery.{item.reason}", language, {"detail": item.detail})
-        screen.print(f"  {item.document_id}  →  {item.organ}: {reason}")
+        reason = text(f"delivery.{item.reason}", language, {})
+        why = text(item.detail, language, {}) if item.detail else ""
+        screen.print(f"  {item.document_id}  →  {item.organ}: {reason} {why}")
     if not parked:
         screen.print("  —")
 
@@ -122,5 +124,12 @@ def _show_timeline(screen: Console, language: Language, store: Store, ledger: Le
         if line.delivery_id in ("", first.delivery_id):
             at = as_datetime(line.at).astimezone(ZONE)
             what = text(f"event.{line.kind.replace('.', '_')}", Language.VI, {})
-            reason = text(f"delivery.{line.reason}", Language.VI, {"detail": ""}) if line.delivery_id else ""
+            reason = _why(line.kind, line.reason)
             screen.print(f"  {at:%H:%M:%S}.{at.microsecond // 1000:03d}  {what}  [dim]{reason}[/dim]")
+
+
+def _why(kind: str, reason: str) -> str:
+    """The reason of an event in words: a status has a gloss, a delivery's move a sentence."""
+    if kind == "status.recorded":
+        return f"{reason} {StatusCode(reason).gloss(Language.VI)}"
+    return text(f"delivery.{reason}", Language.VI, {}) if kind.startswith("delivery.") else ""
