@@ -11,6 +11,7 @@ from gateway.cli.opening import open_local
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.remote import open_remote
 from gateway.model.errors import NotFound
+from gateway.model.events import EventKind
 from gateway.store.agencies import load_directory
 from gateway.store.views import DocumentView, RecipientLine, TimelineLine, find_packets
 from gateway.store.views import document as view_document
@@ -115,12 +116,17 @@ def _show_timeline(voice: Voice, view: DocumentView, names: Names) -> None:
             words += f" ({voice.label('packet_kind', kind)})"
         return words
 
+    def why(line: TimelineLine) -> str:
+        if line.kind == EventKind.STATUS_RECORDED:
+            return voice.label("status_code", f"s{line.reason}")
+        return voice.reason(line.reason) if line.delivery_id else ""
+
     voice.table(
         ("when", "event", "to", "reason", "holder"),
         [
             (voice.moment(line.at), happened(line),
              names.of(line.agency_id, line.at) if line.delivery_id else "",
-             "" if line.kind == "packet.accepted" else voice.reason(line.reason), voice.label("holder", line.holder))
+             why(line), voice.label("holder", line.holder))
             for line in view.timeline
         ],
         title=voice.say("document_told.timeline"),

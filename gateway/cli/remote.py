@@ -100,9 +100,12 @@ class Remote:
         return str(self._json("POST", f"/v1/inbox/{delivery_id}/refuse", json={"reason": reason}).get("state", ""))
 
     def document(self, packet_id: str) -> tuple[DocumentView, Names]:
-        """One document as the token's agencies may see it, with the names of its recipients."""
+        """One document as the token's agencies may see it, with the names of its sender and its recipients."""
         told = self._json("GET", f"/v1/packets/{packet_id}")
         names = {line["agency_id"]: line["agency_name"] for line in told["recipients"]}
+        sender = told["packet"]["sender_id"]
+        if sender not in names:
+            names[sender] = self._json("GET", f"/v1/agencies/{sender}")["name"]
         return _view(told), Names.of_table(names)
 
     def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
