@@ -42,7 +42,7 @@ __all__ = ["run_demo"]
 
 _ROLES = ("api", "relay", "deliver", "periodic", "intake")
 _LIMIT = 100.0
-_KILL_EVERY = 0.7
+_KILL_EVERY = 1.0
 
 
 @dataclass(slots=True)
