@@ -11,11 +11,14 @@ GatewayError
 │   ├── BlobDamaged          a stored packet's bytes do not match their digest
 │   └── DiskReserve          not enough free disk to accept safely (retryable)
 ├── Refusal                  a caller's request is refused; each has its own code
-│   ├── Unauthenticated, Forbidden, NotFound, Conflict, Gone, BadRequest, TooLarge
+│   ├── Unauthenticated, Forbidden, NotFound, Conflict, Gone, TooLarge
+│   ├── BadRequest           the request is not well made
+│   │   └── NotAllowed, NotAcceptedKind, RangeNotSatisfiable, TooSlow     (api.problems)
 │   └── PacketRefusal        (exchange.submission) the packet itself is refused, with every finding
 ├── SettingsError            a setting is wrong
 │   └── ConfigurationInvalid (configuration.faults) a configuration file is wrong, with every fault
 ├── KeysMissing, KeysExposed, KeysDamaged     (keys) the seal key cannot be used
+├── TransportClosed, KeyExpired               (api.health) this process is not ready, and why
 └── Damaged, KillsWorker     (workers.intake) a file from a channel is not taken in
 """
 

@@ -59,6 +59,14 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert found[1] == version()
 
 
+def test_every_link_of_the_papers_at_the_top_leads_somewhere() -> None:
+    """Links inside docs/ are checked by the docs build."""
+    link = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+    top = [page for page in pages() if page.parent == HOUSE]
+    broken = [(p.name, to) for p in top for to in link.findall(p.read_text("utf-8")) if not (HOUSE / to).exists()]
+    assert broken == []
+
+
 def test_every_file_that_the_papers_name_exists() -> None:
     path = re.compile(
         r"`((?:gateway|edxml|adapters|routing|monitoring|tests|scripts|benchmarks|docs)/[\w/.\-]*?)(?:::\w+)?`"
