@@ -1,0 +1,59 @@
+"""Every released database opens under this program: migrated, its books closed, its documents readable and going on."""
+
+from __future__ import annotations
+
+import gzip
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gateway.account import close_books
+from gateway.model.instants import DAY
+from gateway.store import open_store, views
+from gateway.store.migrate import head, upgrade
+from gateway.store.schema import metadata
+
+RELEASES = sorted((Path(__file__).parent.parent / "support" / "releases").glob("*.sql.gz"))
+
+
+def test_there_is_a_released_database() -> None:
+    assert RELEASES
+
+
+@pytest.mark.parametrize("dump", RELEASES, ids=lambda path: path.name)
+def test_a_released_database_is_migrated_and_its_books_close(dump: Path, tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "truc.db")
+    connection.executescript(gzip.decompress(dump.read_bytes()).decode())
+    connection.close()
+    store = open_store(tmp_path, node="thu", reserve=1)
+    try:
+        with store.read() as rows:
+            assert rows.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == head()
+            states = {line.state for line in views.backlog(rows)}
+            parked = views.parked(rows)
+            first = rows.exec_driver_sql("SELECT id FROM packets ORDER BY id LIMIT 1").scalar()
+            seen = views.document(rows, str(first), seen_by=None)
+            at = int(rows.exec_driver_sql("SELECT max(recorded_at) FROM events").scalar() or 0)
+        assert {"delivered", "available", "undeliverable", "parked", "withdrawn", "fetched"} <= states
+        assert parked
+        assert seen is not None
+        assert seen.timeline
+        account = close_books(store, 0, at + DAY)
+        assert account.closes, account.gaps
+    finally:
+        store.close()
+
+
+def test_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    from gateway.store.dialect import open_engine
+
+    engine = open_engine(tmp_path / "fresh.db")
+    upgrade(engine)
+    with engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    engine.dispose()
+    assert differences == []
