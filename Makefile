@@ -38,7 +38,8 @@ lock: $(STAMP) ## Pin the libraries anew
 	.venv/bin/pip install -q uv
 	.venv/bin/uv pip compile -q --universal --generate-hashes --no-header --upgrade --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 
-format: $(STAMP) ## Let ruff lay out the code
+format: $(STAMP) ## Let ruff lay out the code, and write the reference pages anew
 	.venv/bin/ruff check --fix --exit-zero . && .venv/bin/ruff format .
+	$(PY) scripts/make_reference
 
 .PHONY: help setup demo serve test check bench soak lock format
