@@ -25,6 +25,7 @@ from rich.table import Table
 
 from benchmarks.contestants import LIMIT, Contestant, Entry
 from benchmarks.load import LoadPlan
+from benchmarks.product import PRODUCT
 from benchmarks.measure import (
     Interval,
     LoadRun,
@@ -44,7 +45,7 @@ _COUNTS_FROM: Final = 0.8
 _RATE: Final = 25.0  # documents/s of the latency run
 _IDLE_SECONDS: Final = 5.0
 
-CONTESTANTS: tuple[Contestant, ...] = ()
+CONTESTANTS: tuple[Contestant, ...] = (PRODUCT,)
 """What is held against the limit."""
 
 
@@ -97,7 +98,7 @@ class Bench:
         """One throughput run, its books matched after the server has ended."""
         folder = self._folders.fresh(contestant.name)
         entry = contestant.prepare(folder)
-        with serve(entry.command, folder) as server:
+        with serve(entry.command, folder, environment=entry.environment) as server:
             plan = _plan(contestant, entry, server, documents=self._documents)
             run = run_load(plan, server)
         self.disagreements.setdefault(contestant.name, []).extend(contestant.match(folder, plan, run))
@@ -107,7 +108,7 @@ class Bench:
         """One latency run, and a rest."""
         folder = self._folders.fresh(f"{contestant.name}-calm")
         entry = contestant.prepare(folder)
-        with serve(entry.command, folder) as server:
+        with serve(entry.command, folder, environment=entry.environment) as server:
             plan = _plan(contestant, entry, server, documents=self._calm_documents, rate=_RATE)
             result = run_load(plan, server).result
             time.sleep(1.0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +12,10 @@ from benchmarks.limit_embedded import Counts, count_books
 from benchmarks.load import Agency, LoadPlan
 from benchmarks.measure import LoadRun
 
-__all__ = ["LIMIT", "Contestant", "Entry"]
+__all__ = ["LIMIT", "RECIPIENTS", "Contestant", "Entry"]
 
 _TOKEN: Final = "limit"
-_RECIPIENTS: Final = 32
+RECIPIENTS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +23,10 @@ class Entry:
     """A contestant made ready in a folder: how it is started and who writes to whom on it."""
 
     command: tuple[str, ...]
-    """Prints its port as the first line of its output, and ends on SIGTERM."""
+    """Tells its port in the first line of its output, and ends on SIGTERM."""
     sender: Agency
     recipients: tuple[Agency, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ def _prepare_limit(folder: Path) -> Entry:
     return Entry(
         command=(sys.executable, "-m", "benchmarks.limit_embedded", str(folder), _TOKEN),
         sender=_agency(1),
-        recipients=tuple(_agency(number) for number in range(2, _RECIPIENTS + 2)),
+        recipients=tuple(_agency(number) for number in range(2, RECIPIENTS + 2)),
     )
 
 

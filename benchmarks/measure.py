@@ -10,6 +10,7 @@ import ctypes
 import fcntl
 import os
 import random
+import re
 import secrets
 import signal
 import sqlite3
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ __all__ = [
 ROOT: Final = Path(__file__).parents[1]
 _First = TypeVar("_First")
 _Second = TypeVar("_Second")
+_PORT: Final = re.compile(r"(?:.*\bport=)?(?P<port>[1-9][0-9]*)\b.*")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -109,21 +111,29 @@ class Server:
 
 
 @contextmanager
-def serve(command: Sequence[str], folder: Path, *, ready_within: float = 30.0) -> Iterator[Server]:
-    """Run a server whose first line of output is its port; it is stopped at the end.
+def serve(
+    command: Sequence[str], folder: Path, *, environment: Mapping[str, str] | None = None, ready_within: float = 30.0
+) -> Iterator[Server]:
+    """Run a server whose first line of output is its port, or has `port=…` in it; it is stopped at the end.
 
-    Later output is thrown away. Raises RuntimeError if it prints no port within `ready_within` seconds.
+    Later output is thrown away, its log goes to a file beside `folder`. Raises RuntimeError if it prints no port
+    within `ready_within` seconds.
     """
-    process = subprocess.Popen(list(command), stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TRUC_")}
+    with open(f"{folder}.log", "wb") as log:
+        process = subprocess.Popen(
+            list(command), stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, env=own | dict(environment or {})
+        )
     timer = threading.Timer(ready_within, process.kill)
     timer.start()
     assert process.stdout is not None
     line = process.stdout.readline().strip()
     timer.cancel()
-    server = Server(process, int(line) if line.isdigit() else 0, folder)
+    told = _PORT.fullmatch(line)
+    server = Server(process, int(told["port"]) if told else 0, folder)
     try:
         if not server.port:
-            raise RuntimeError(f"{command[:3]} gave {line!r} instead of its port")
+            raise RuntimeError(f"{command[:3]} gave {line!r} instead of its port; its log is {folder}.log")
         threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
         yield server
     finally:
