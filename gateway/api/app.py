@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from edxml.errors import TrucError
 from gateway.api.asked import Asked, ClientGone
-from gateway.api.edge import open_edge
+from gateway.api.edge import Patience, open_edge
 from gateway.api.front import Front
 from gateway.api.openapi import ROUTERS, VERSION, describe
 from gateway.api.problems import PROBLEM_JSON, NotAllowed, TooSlow, problem_of
@@ -27,9 +27,9 @@ __all__ = ["create_app"]
 _log = log.get("api.app")
 
 
-def create_app(node: Node, settings: Settings) -> Front:
+def create_app(node: Node, settings: Settings, *, patience: Patience = Patience()) -> Front:
     """The ASGI application of one API process. Its threads end with its lifespan; the node stays open."""
-    edge = open_edge(node, settings)
+    edge = open_edge(node, settings, patience)
 
     @asynccontextmanager
     async def live(_app: FastAPI) -> AsyncIterator[None]:

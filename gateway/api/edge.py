@@ -20,7 +20,7 @@ from gateway.node import Node
 from gateway.settings import Settings
 from monitoring import log
 
-__all__ = ["Edge", "Opened", "open_edge"]
+__all__ = ["Edge", "Opened", "Patience", "open_edge"]
 
 _log = log.get("api.edge")
 
@@ -34,6 +34,19 @@ class Opened:
 
     served: Served
     body: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How slowly a body may come, in seconds and bytes a second: a slow line is served, a dripping one is not."""
+
+    between_chunks: float = 30.0
+    at_first: float = 60.0
+    least_rate: float = 16 * 1024.0
+
+    def ends_at(self, began: float, now: float, size: int) -> float:
+        """When the next piece must be there, after `size` bytes came: `at_first`, and more for what came already."""
+        return min(now + self.between_chunks, began + self.at_first + size / self.least_rate)
 
 
 class Endings:
@@ -88,6 +101,7 @@ class Edge:
 
     node: Node
     settings: Settings
+    patience: Patience
     gate: Gate
     bell: Bell
     endings: Endings
@@ -112,12 +126,13 @@ class Edge:
             lane.close()
 
 
-def open_edge(node: Node, settings: Settings) -> Edge:
+def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
     """Everything that one API process needs beside its node; threads start with the first use."""
     minding = Lane("minding", 3)
     return Edge(
         node=node,
         settings=settings,
+        patience=patience,
         gate=Gate(node, minding),
         bell=Bell(node.transport),
         endings=Endings(node, minding),

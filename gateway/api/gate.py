@@ -6,16 +6,12 @@ import hashlib
 import time
 from collections.abc import Callable
 
-from edxml.errors import TrucError
-from edxml.secrecy import CODE as SECRECY
 from gateway.api.lanes import Lane
 from gateway.api.problems import code_of
 from gateway.exchange.submission import PacketRefusal
 from gateway.identity import Caller
 from gateway.model.errors import Refusal, StoreError
-from gateway.model.events import Event, EventKind
 from gateway.node import Node
-from gateway.store import events
 from monitoring import log
 
 __all__ = ["Gate"]
@@ -51,33 +47,14 @@ class Gate:
         return caller
 
     async def note(self, why: BaseException, caller: Caller | None) -> None:
-        """Write a refusal down. A store that cannot take it now is logged: the refusal itself stands."""
-        if not isinstance(why, Refusal):
-            return
-        try:
-            await self._lane.run(self._write, why, caller)
-        except (StoreError, TrucError):
-            _log.warning("refusal.not_written", reason=code_of(why))
+        """Write a caller's refusal down; refused packets are the hop's own to note.
 
-    def _write(self, why: Refusal, caller: Caller | None) -> None:
+        A store that cannot take it now is logged: the refusal itself stands.
+        """
+        if not isinstance(why, Refusal) or isinstance(why, PacketRefusal):
+            return
         system_id = caller.system_id if caller is not None else ""
-        if not isinstance(why, PacketRefusal):
-            self._node.callers.refusals.note(why.reason, system_id=system_id)
-            return
-        refused = Event(
-            kind=EventKind.PACKET_REFUSED,
-            at=self._node.now(),
-            actor=caller.name if caller is not None else "unknown",
-            system_id=system_id,
-            reason=_reason(why),
-        )
-        with self._node.store.write() as connection:
-            events.append(connection, [refused], self._node.store.now(connection))
-
-
-def _reason(why: PacketRefusal) -> str:
-    """The first finding's code; of a secret packet the rule that saw the mark, and nothing that the packet says."""
-    for finding in why.findings:
-        if finding.code == SECRECY:
-            return f"{SECRECY}:{finding.params.get('rule', '')}"[:120]
-    return why.findings[0].code if why.findings else why.reason
+        try:
+            await self._lane.run(self._node.callers.refusals.note, why.reason, system_id=system_id)
+        except StoreError:
+            _log.warning("refusal.not_written", reason=code_of(why))

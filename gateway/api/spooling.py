@@ -12,18 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.api.asked import Asked
-from gateway.api.edge import Edge
+from gateway.api.edge import Edge, Patience
 from gateway.api.problems import NotAcceptedKind, TooSlow
 from gateway.model.errors import BadRequest, TooLarge
 
 __all__ = ["Spooled", "admit_body", "spool_body"]
 
 _PIECE = 256 * 1024
-_BETWEEN_CHUNKS = 30.0
-_PATIENCE = 60.0
-_LEAST_RATE = 16 * 1024
-"""A body may take a minute, and a second more for every 16 KiB that came: a slow line is served, a dripping one not."""
-
 _KINDS = frozenset({"", "application/xml", "text/xml", "application/octet-stream"})
 
 
@@ -73,21 +68,20 @@ async def spool_body(edge: Edge, asked: Asked) -> Spooled:
     """
     intake = _Intake(edge)
     try:
-        return await _take_all(intake, asked)
+        return await _take_all(intake, asked, edge.patience)
     except BaseException:
         await asyncio.shield(edge.submitting.run(intake.drop))
         raise
 
 
-async def _take_all(intake: _Intake, asked: Asked) -> Spooled:
+async def _take_all(intake: _Intake, asked: Asked, patience: Patience) -> Spooled:
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
-        async with asyncio.timeout(_BETWEEN_CHUNKS) as patience:
+        async with asyncio.timeout(patience.between_chunks) as limit:
             while not asked.is_body_read:
                 await intake.add((await asked.receive()).get("body", b""))
-                latest = min(loop.time() + _BETWEEN_CHUNKS, began + _PATIENCE + intake.size / _LEAST_RATE)
-                patience.reschedule(latest)
+                limit.reschedule(patience.ends_at(began, loop.time(), intake.size))
     except TimeoutError:
         raise TooSlow("api.too_slow") from None
     if not intake.size:

@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx2
 
-from gateway.api import create_app
+from gateway.api.app import create_app
+from gateway.api.edge import Patience
 from gateway.api.front import Front
 from gateway.api.server import ApiServer
 from gateway.compose import build_node
@@ -119,7 +120,7 @@ class RunningApi:
 
 
 @contextmanager
-def running_api(folder: Path, **settings: str) -> Iterator[RunningApi]:
+def running_api(folder: Path, *, patience: Patience = Patience(), **settings: str) -> Iterator[RunningApi]:
     """Serve until the block ends; `settings` are environment variables without TRUC_."""
     values = {"DATA": str(folder / "var"), "PORT": "0", "DISK_RESERVE_MIB": "1", **settings}
     read = read_settings({f"TRUC_{name.upper()}": value for name, value in values.items()})
@@ -129,7 +130,7 @@ def running_api(folder: Path, **settings: str) -> Iterator[RunningApi]:
     node.channels.refresh()
     tokens = {name: rotate_token(node.store, name, actor="test").token for name in (SENDER, RECIPIENT, FOREIGN)}
     listening = threading.Event()
-    front = create_app(node, read)
+    front = create_app(node, read, patience=patience)
     server = ApiServer(front, read, lambda _host, _port: listening.set())
     thread = threading.Thread(target=server.serve_until_stopped, name="test-api")
     thread.start()
