@@ -99,9 +99,9 @@ class Remote:
         """Refuse an item (02) with a reason for its sender; its state afterwards."""
         return str(self._json("POST", f"/v1/inbox/{delivery_id}/refuse", json={"reason": reason}).get("state", ""))
 
-    def document(self, packet_id: str) -> tuple[DocumentView, Names]:
+    def document(self, wanted: str) -> tuple[DocumentView, Names]:
         """One document as the token's agencies may see it, with the names of its sender and its recipients."""
-        told = self._json("GET", f"/v1/packets/{packet_id}")
+        told = self._json("GET", "/v1/documents", params={"id": wanted})
         names = {line["agency_id"]: line["agency_name"] for line in told["recipients"]}
         sender = told["packet"]["sender_id"]
         if sender not in names:

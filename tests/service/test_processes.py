@@ -1,0 +1,230 @@
+"""Real processes of a node: whose a folder is, starting twice, ending, dying, and the parts apart at work."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from routing.rows import load_nghe_an
+from tests.support.packets import build_packet
+from tests.support.processes import ROLES, NodeProcesses
+
+DAY = "2025-10-01"
+SENDER, INBOX, FOLDER = "na-so-stc", "na-xa-16681-2025", "na-xa-16690-2025"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[NodeProcesses]:
+    """A node with its rows made, nothing started. Short times, so that tests need not wait."""
+    settings = {"today": DAY, "look": "0.3", "sweep": "0.3", "lease": "3", "announce_again": "1"}
+    with NodeProcesses(tmp_path / "nut", settings) as processes:
+        assert processes.run("init").returncode == 0
+        yield processes
+
+
+def _wait(is_so: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        time.sleep(0.05)
+
+
+# --- whose a folder is -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["serve", "relay"])
+def test_another_node_on_the_same_folder_is_refused_with_a_sentence(node: NodeProcesses, role: str) -> None:
+    for is_running in (False, True):
+        if is_running:
+            node.start("relay")
+        refused = subprocess.run(
+            [sys.executable, "-m", "gateway", "--lang", "vi", role],
+            env=node.environment(node="nut-khac"), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert refused.returncode == 3, refused.stderr
+        assert "nut-khac" in refused.stderr
+        assert "thuộc về nút nut-lien-thong" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert "READY" not in refused.stdout
+
+
+def test_a_second_one_of_every_part_does_no_harm(node: NodeProcesses, tmp_path: Path) -> None:
+    for role in ("relay", "deliver", "periodic", "intake"):
+        node.start(role)
+    twin = NodeProcesses(node.data, node.settings, logs=tmp_path / "twin-logs")
+    with twin:
+        for role in ("relay", "deliver", "periodic", "intake"):
+            twin.start(role)
+        twin.assert_alive()
+    node.assert_alive()
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(node: NodeProcesses) -> None:
+    node.start("api")
+    again = node.run("api")
+    assert again.returncode == 4
+    assert "TRUC_PORT" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+# --- starting and ending ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("role", "number"),
+    [*((role, signal.SIGTERM) for role in ("serve", *ROLES)), ("serve", signal.SIGINT), ("relay", signal.SIGINT)],
+)
+def test_a_signal_ends_a_process_cleanly(node: NodeProcesses, role: str, number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", role],
+        env=node.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(f"READY role={role} port=")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    left = [path.name for path in (node.data / "run").iterdir() if f"~{process.pid}~" in path.name]
+    assert not left
+
+
+def test_serve_makes_a_node_where_there_is_none_and_the_parts_do_not(tmp_path: Path) -> None:
+    with NodeProcesses(tmp_path / "moi", {"today": DAY}) as fresh:
+        assert fresh.run("channel", "list").returncode == 6
+        assert not fresh.data.exists(), "a command in the wrong folder leaves nothing behind"
+        fresh.start("serve")
+        found = fresh.run("directory", "show", FOLDER, "--json")
+        assert json.loads(found.stdout)["id"] == FOLDER
+
+
+def test_dead_spool_files_go_at_start_and_living_ones_stay(node: NodeProcesses) -> None:
+    spool = node.data / "blobs" / "spool"
+    dead = spool / "999999999-00"
+    dead.write_bytes(b"\0" * 10)
+    node.start("relay")
+    assert not dead.exists(), "alone: whatever lies there will never be answered"
+    living, fresh, stale = spool / f"{os.getpid()}-11", spool / "999999998-22", spool / "999999997-33"
+    for path in (living, fresh, stale):
+        path.write_bytes(b"\0")
+    long_ago = time.time() - 7_200
+    os.utime(stale, (long_ago, long_ago))
+    os.utime(living, (long_ago, long_ago))
+    node.start("deliver")
+    assert living.exists(), "its writer lives"
+    assert fresh.exists(), "its writer may live where its number means nothing here"
+    assert not stale.exists()
+
+
+# --- at work ---------------------------------------------------------------------------------------------------------
+
+
+def _organ(agency_id: str) -> str:
+    agency = load_nghe_an().by_id(agency_id)
+    code = None if agency is None else agency.organ_code_on(date.fromisoformat(DAY))
+    assert code is not None
+    return code.code
+
+
+def _configure(node: NodeProcesses, folder: Path) -> dict[str, str]:
+    """Channels and systems by the command line alone; tokens by agency."""
+    folder.mkdir()
+    file = folder.parent / "cau-hinh.toml"
+    file.write_text(
+        f"""
+        [[system]]
+        name = "xa-truong-vinh"
+        speaks_for = ["{FOLDER}"]
+        [[channel]]
+        id = "hop-so"
+        kind = "inbox"
+        serves = ["{SENDER}"]
+        [[channel]]
+        id = "hop-xa"
+        kind = "inbox"
+        serves = ["{INBOX}"]
+        [[channel]]
+        id = "thu-muc"
+        kind = "folder"
+        system = "xa-truong-vinh"
+        serves = ["{FOLDER}"]
+        speaks_for_agency = true
+        settings = {{ root = "{folder}" }}
+        """
+    )
+    applied = node.run("apply", str(file))
+    assert applied.returncode == 0, applied.stderr
+    tokens = {}
+    for name, agency in (("so", SENDER), ("xa", INBOX)):
+        added = node.run("system", "add", name, "--speaks-for", _organ(agency), "--json")
+        assert added.returncode == 0, added.stderr
+        tokens[agency] = json.loads(added.stdout)["token"]
+    return tokens
+
+
+def _submit(node: NodeProcesses, token: str, number: str) -> str:
+    packet = build_packet(sender=_organ(SENDER), recipients=[_organ(INBOX), _organ(FOLDER)], number=number)
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/xml"}
+    answer = httpx2.post(f"{node.url}/v1/packets", content=packet, headers=headers, timeout=30)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["packet_id"])
+
+
+def _arrived(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.edxml") if path.parent.name == "den"]
+
+
+@pytest.mark.parametrize("roles", [("serve",), ROLES], ids=["whole", "apart"])
+def test_a_document_goes_from_rest_to_a_folder_and_an_inbox(
+    node: NodeProcesses, tmp_path: Path, roles: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "thu-muc"
+    tokens = _configure(node, folder)
+    for role in roles:
+        node.start(role)
+    packet_id = _submit(node, tokens[SENDER], "1")
+    _wait(lambda: len(_arrived(folder)) == 1)
+    headers = {"authorization": f"Bearer {tokens[INBOX]}"}
+    items = httpx2.get(f"{node.url}/v1/inbox?wait=10", headers=headers, timeout=30).json()["items"]
+    assert [item["packet_id"] for item in items] == [packet_id]
+
+    def has_status() -> bool:
+        shown = node.run("document", "show", packet_id, "--json")
+        recipients = json.loads(shown.stdout)["recipients"]
+        return {line["state"] for line in recipients} == {"delivered", "available"} and any(
+            line["status_code"] == "01" for line in recipients
+        )
+
+    _wait(has_status)
+    node.assert_alive()
+    closed = node.run("account", "--json")
+    assert closed.returncode == 0, closed.stdout
+    assert json.loads(closed.stdout)["totals"]["documents"]["accepted"] == 2
+
+
+def test_a_killed_node_goes_on_where_it_was(node: NodeProcesses, tmp_path: Path) -> None:
+    folder = tmp_path / "thu-muc"
+    tokens = _configure(node, folder)
+    node.start("api")
+    packets = [_submit(node, tokens[SENDER], str(number)) for number in range(1, 6)]
+    node.kill("api")
+    node.start("serve")
+    again = _submit(node, tokens[SENDER], "1")
+    assert again == packets[0], "a repeat gets the first answer, whoever was killed in between"
+    _wait(lambda: len(_arrived(folder)) >= len(packets))
+    node.kill("serve")
+    node.start("serve")
+    time.sleep(0.5)
+    assert len(_arrived(folder)) == len(packets), "never a second copy"
+    node.stop()
+    assert node.run("account").returncode == 0
