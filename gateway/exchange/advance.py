@@ -75,7 +75,7 @@ def advance(
                     detail=plan.detail,
                 )
             )
-        if (step.end is not None and step.is_report) or step.tries is not None or step.permits is not None:
+        if step.is_report and (step.move is not None or step.end is not None):
             counts.append((link.transfer_id, step.tries, step.permits))
         if step.move is not None:
             moves.append(step.move)

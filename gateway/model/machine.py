@@ -87,7 +87,7 @@ class Step:
     end: AttemptEnd | None = None
     end_turn: int | None = None  #: the turn whose attempt ends; None: every attempt in doubt
     end_key: str | None = None  #: the delivery key whose attempts end; None: whatever their key
-    is_report: bool = True  #: a worker reported what became of its claim: unreported claims are counted anew (rule 8)
+    is_report: bool = True  #: somebody reported what became of the claim: unreported claims are counted anew (rule 8)
     tries: int | None = None  #: the new count of failures; None: unchanged
     permits: int | None = None  #: the new number of permitted attempts; None: unchanged
 
@@ -152,7 +152,8 @@ def settle(chain: Chain, now: int, pace: Pace) -> tuple[Move, ...]:
     promoted that a recall behind it withdraws; then successors, oldest first.
     """
     moves: dict[str, Move] = {}
-    for link in reversed(chain.links):
+    for old in reversed(chain.links):
+        link = chain.find(old.delivery_id)  # a later recall may have withdrawn this one
         if link.kind is LinkKind.RECALL and link.state is S.WAITING:
             for move in _settle_recall(chain, link, now, pace):
                 moves[move.delivery_id] = move
@@ -269,8 +270,8 @@ def reclaim(link: Link, now: int, pace: Pace) -> Step:
     if link.state is not S.CLAIMED:
         return Step(move=None)
     if link.unreported >= pace.unreported:
-        return Step(move=_move(link, S.PARKED, Reason.WORKERS_DIED))
-    return Step(move=_move(link, S.READY, Reason.WORKER_LOST, due_at=now))
+        return Step(move=_move(link, S.PARKED, Reason.WORKERS_DIED), is_report=False)
+    return Step(move=_move(link, S.READY, Reason.WORKER_LOST, due_at=now), is_report=False)
 
 
 def expire(chain: Chain, link: Link, now: int, pace: Pace) -> Step:
