@@ -33,7 +33,7 @@ from gateway.account import close_books
 from gateway.channels import KINDS
 from gateway.compose import build_node
 from gateway.configuration import apply, parse
-from gateway.exchange import collect
+from gateway.exchange import collect, release
 from gateway.exchange.accept import accept
 from gateway.exchange.deliver import deliver
 from gateway.exchange.examine import prepare
@@ -225,6 +225,10 @@ class House:
         """Submit a recall (thu hồi) of the document with that number."""
         return self.send(to, number, **_about(number, BusinessKind.RECALL, overrides))
 
+    def recall_packet(self, to: Iterable[str], number: str = "1", **overrides: Any) -> bytes:
+        """The bytes of a recall."""
+        return self.packet(to, number, **_about(number, BusinessKind.RECALL, overrides))
+
     def update(
         self,
         to: Iterable[str],
@@ -332,6 +336,16 @@ class House:
         self.fetch(agency, delivery)
         self.end_response(delivery)
         return self.confirm(agency, delivery)
+
+    # --- operators --------------------------------------------------------------------------------------------
+
+    def release(self, sent: Answer, agency: str, **more: Any) -> str:
+        """Let a parked delivery go on; its state afterwards. Raises Conflict."""
+        return str(release.release(self.node, self.delivery(sent, agency), actor="operator", **more))
+
+    def resend(self, sent: Answer, agency: str, **more: Any) -> str:
+        """Send it again under a new key; its state afterwards. Raises Conflict."""
+        return str(release.resend(self.node, self.delivery(sent, agency), actor="operator", **more))
 
     # --- looking ----------------------------------------------------------------------------------------------
 

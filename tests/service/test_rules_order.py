@@ -1,0 +1,428 @@
+"""Rule 6 of the protocol: order, recalls, orphans, updates and replacements. Each test is named for the rule."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from edxml import Dialect
+from gateway.exchange.accept import accept
+from gateway.exchange.examine import prepare
+from gateway.exchange.submission import Answer
+from gateway.model.errors import Conflict
+from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
+from tests.support.nodes import Does, House, WorkerDied, document_id, organ
+
+
+def die(house: House) -> None:
+    with pytest.raises(WorkerDied):
+        house.work()
+
+
+# --- recalls -------------------------------------------------------------------------------------------------------
+
+
+def test_rule_6_recall_withdraws_every_earlier_untouched_packet(house: House) -> None:
+    """Trace §14: document ready, update waiting; the recall withdraws the update and ends; the document arrives."""
+    document = house.send(["check"])
+    update = house.update(["check"])
+    assert house.state(update, "check") == "waiting"
+    recall = house.recall(["check"])
+    assert [house.state(one, "check") for one in (document, update, recall)] == ["withdrawn"] * 3
+    assert house.reason(recall, "check") == "nothing_to_recall"
+    assert house.notices(document, "check") == ["delivery.recalled"]
+    assert recall.recipients[0]["reason"] == "nothing_to_recall"  # the answer tells the sender
+    house.run()
+    assert house.recipient("check").arrivals == []
+    house.assert_books_close()
+
+
+def test_rule_6_recall_waits_for_what_is_claimed(house: House) -> None:
+    document = house.send(["check"])
+    recalls: list[Answer] = []
+    house.recipient("check").during = lambda _item: recalls.append(house.recall(["check"])) if not recalls else None
+    house.work()
+    assert house.state(document, "check") == "delivered"
+    assert house.state(recalls[0], "check") == "ready"
+    house.run()
+    assert house.recipient("check").kinds() == ["new", "recall"]
+
+
+@pytest.mark.parametrize("channel", ["idem", "check"])
+def test_rule_6_recall_waits_for_an_open_or_unsure_attempt(house: House, channel: str) -> None:
+    """Trace §14: an attempt, the lease runs out, the sweep; the recall withdraws it; the hand-over lands."""
+    document = house.send([channel])
+    house.recipient(channel).next(Does.DIE_AFTER)
+    die(house)
+    house.pass_time(61 * SECOND)
+    house.sweep()
+    assert house.state(document, channel) == "ready"
+    recall = house.recall([channel])
+    assert house.state(document, channel) == "ready"
+    assert house.state(recall, channel) == "waiting"
+    house.run()
+    assert house.state(document, channel) == "delivered"
+    assert house.recipient(channel).kinds() == ["new", "recall"]
+    house.assert_books_close()
+
+
+def test_rule_6_with_a_recall_waiting_an_attempt_that_surely_did_not_arrive_withdraws(house: House) -> None:
+    document = house.send(["check"])
+    recalls: list[Answer] = []
+    house.recipient("check").during = lambda _item: recalls.append(house.recall(["check"]))
+    house.recipient("check").next(Does.REFUSE)
+    house.work()
+    assert (house.state(document, "check"), house.state(recalls[0], "check")) == ("withdrawn", "withdrawn")
+    house.run()
+    assert house.recipient("check").arrivals == []
+    house.assert_books_close()
+
+
+def test_rule_6_with_a_recall_waiting_a_counting_no_of_find_withdraws(house: House) -> None:
+    document = house.send(["check"])
+    house.recipient("check").next(Does.LOSE)
+    house.work()
+    recall = house.recall(["check"])
+    house.run()
+    assert (house.state(document, "check"), house.state(recall, "check")) == ("withdrawn", "withdrawn")
+    assert house.recipient("check").arrivals == []
+
+
+def test_rule_6_a_document_parked_unsure_is_frozen_and_the_recall_goes_on_with_a_finding(house: House) -> None:
+    """Trace §14: blind and "may have arrived"; a release erases the doubt; a recall withdraws what arrived."""
+    document = house.send(["blind"])
+    house.recipient("blind").next(Does.TAKE_SILENTLY)
+    house.work()
+    recall = house.recall(["blind"])
+    assert house.state(recall, "blind") == "waiting"  # until nothing can land any more
+    with pytest.raises(Conflict):
+        house.release(document, "blind")
+    house.pass_time(MINUTE)
+    house.sweep()
+    assert (house.state(recall, "blind"), house.reason(recall, "blind")) == ("ready", "recall_doubtful")
+    house.work()
+    with pytest.raises(Conflict):
+        house.release(document, "blind")
+    assert house.state(document, "blind") == "parked"
+    assert house.recipient("blind").kinds() == ["new", "recall"]
+    house.assert_books_close()
+
+
+def test_rule_6_a_recall_passes_a_parked_document_that_surely_did_not_arrive(house: House) -> None:
+    document = house.send(["blind"])
+    house.recipient("blind").next(Does.PARK)
+    house.work()
+    recall = house.recall(["blind"])
+    assert (house.state(document, "blind"), house.state(recall, "blind")) == ("withdrawn", "withdrawn")
+
+
+def test_rule_6_after_a_refusal_or_a_delivery_the_recall_goes_on(house: House) -> None:
+    document = house.send(["check", "idem"])
+    house.work()
+    house.tell("idem", "02")
+    recall = house.recall(["check", "idem"])
+    assert house.states(recall) == {"check": "ready", "idem": "ready"}
+    assert house.state(document, "idem") == "delivered"  # 02 after delivered is a business status
+
+
+def test_rule_6_a_recall_binds_only_the_recipients_it_names(house: House) -> None:
+    house.send(["check", "idem"])
+    house.work()
+    house.recall(["check"])
+    house.work()
+    update = house.update(["idem"])
+    house.work()
+    assert house.state(update, "idem") == "delivered"
+    elsewhere = house.send(["inbox-a"])  # the document, rightly addressed this time
+    assert house.state(elsewhere, "inbox-a") == "available"
+
+
+def test_rule_6_new_after_a_recall_is_refused(house: House) -> None:
+    house.send(["check"])
+    house.work()
+    house.recall(["check"])
+    for body in (house.packet(["check"], subject="Một bản khác"), house.packet(["check"], dialect=Dialect.B)):
+        outcome = house.submit(body)
+        assert isinstance(outcome, Conflict)
+        assert outcome.reason == "document.recalled"
+    house.run()
+    assert house.recipient("check").kinds() == ["new", "recall"]
+
+
+def test_rule_6_an_update_after_a_recall_or_status_13_is_refused(house: House) -> None:
+    house.send(["check", "idem"])
+    house.work()
+    house.recall(["check"])
+    house.take_back("idem")
+    for agency in ("check", "idem"):
+        with pytest.raises(AssertionError, match=r"document\.recalled"):
+            house.update([agency])
+
+
+def test_rule_6_status_13_is_a_recall_for_the_recipient_it_names(house: House) -> None:
+    document = house.send(["check", "idem"])
+    house.take_back("check")
+    assert house.states(document) == {"check": "withdrawn", "idem": "ready"}
+    assert house.take_back("idem", number="99").reason == "status.unmatched"  # type: ignore[union-attr]
+
+
+def test_rule_6_a_second_recall_does_not_end_the_first_orphan(house: House) -> None:
+    """Both wait for the document; one of them goes on after 15 minutes, none says "nothing to recall" before."""
+    first = house.recall(["check"])
+    second = house.recall(["check"], business_reason="Thu hồi lần hai")
+    assert house.state(second, "check") == "waiting"
+    house.pass_time(16 * MINUTE)
+    house.run()
+    assert {house.state(first, "check"), house.state(second, "check")} == {"withdrawn", "delivered"}
+
+
+# --- the row lock --------------------------------------------------------------------------------------------------
+
+
+def test_rule_6_document_and_recall_accepted_at_once_end_in_order(house: House) -> None:
+    """Trace §14: both are accepted together, each sees nothing, and the recall overtakes."""
+    for number in map(str, range(1, 9)):
+        document = prepare(house.node, house.submission(house.packet(["check"], number)))
+        recall = prepare(house.node, house.submission(house.recall_packet(["check"], number)))
+        threads = [threading.Thread(target=accept, args=(house.node, [one])) for one in (document, recall)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    house.run()
+    assert house.recipient("check").arrivals == []
+    left = house.rows("SELECT state, COUNT(*) AS n FROM deliveries GROUP BY state")
+    assert left == [{"state": "withdrawn", "n": 16}]
+
+
+def test_rule_6_document_and_recall_in_one_group_keep_their_order(house: House) -> None:
+    document = prepare(house.node, house.submission(house.packet(["check"])))
+    recall = prepare(house.node, house.submission(house.recall_packet(["check"])))
+    accept(house.node, [document, recall])
+    house.run()
+    assert house.recipient("check").arrivals == []
+
+
+def test_rule_6_completion_finds_the_recall_that_came_meanwhile(house: House) -> None:
+    """Trace §14: a recall reads "claimed"; the document completes and finds no successor: waiting for ever."""
+    house.send(["inbox-a"])
+    listed = house.shown("inbox-a")
+    house.fetch("inbox-a", listed[0])
+    recall = house.recall(["inbox-a"])
+    house.end_response(listed[0])
+    assert house.state(recall, "inbox-a") == "waiting"
+    house.confirm("inbox-a", listed[0])
+    assert house.state(recall, "inbox-a") == "available"
+
+
+# --- orphans -------------------------------------------------------------------------------------------------------
+
+
+def test_rule_6_an_orphan_recall_waits_fifteen_minutes_then_goes_on_with_a_finding(house: House) -> None:
+    recall = house.recall(["check"])
+    assert (house.state(recall, "check"), house.reason(recall, "check")) == ("waiting", "recall_orphan_waits")
+    house.pass_time(15 * MINUTE - SECOND)
+    house.sweep()
+    assert house.state(recall, "check") == "waiting"
+    house.pass_time(SECOND)
+    house.sweep()
+    assert (house.state(recall, "check"), house.reason(recall, "check")) == ("ready", "recall_orphan")
+
+
+def test_rule_6_a_document_in_minute_sixteen_after_its_recall_never_arrives(house: House) -> None:
+    """Trace §14: the recall goes out after 15 minutes; its document is accepted in minute 16 and delivered."""
+    recall = house.recall(["check"])
+    house.pass_time(15 * MINUTE)
+    house.sweep()
+    house.pass_time(MINUTE)
+    document = house.send(["check"])
+    assert (house.state(document, "check"), house.reason(document, "check")) == ("withdrawn", "recalled_before")
+    assert house.state(recall, "check") == "withdrawn"  # it was unattempted
+    house.run()
+    assert house.recipient("check").arrivals == []
+    house.assert_books_close()
+
+
+def test_rule_6_a_document_after_its_recall_went_out_is_withdrawn_alone(house: House) -> None:
+    recall = house.recall(["check"])
+    house.pass_time(15 * MINUTE)
+    house.run()
+    document = house.send(["check"])
+    house.run()
+    assert (house.state(recall, "check"), house.state(document, "check")) == ("delivered", "withdrawn")
+    assert house.recipient("check").kinds() == ["recall"]
+
+
+@pytest.mark.parametrize("kind", ["update", "replacement"])
+def test_rule_6_an_update_or_replacement_after_an_orphan_recall_never_arrives(house: House, kind: str) -> None:
+    house.recall(["check"])
+    late = house.update(["check"]) if kind == "update" else house.replacement(["check"], "99", "1")
+    assert house.state(late, "check") == "withdrawn"
+    house.run()
+    assert "update" not in house.recipient("check").kinds()
+    assert "replacement" not in house.recipient("check").kinds()
+
+
+@pytest.mark.parametrize("kind", ["update", "replacement"])
+def test_rule_6_an_update_or_replacement_whose_document_never_came_is_parked(house: House, kind: str) -> None:
+    sent = house.update(["check"]) if kind == "update" else house.replacement(["check"])
+    assert (house.state(sent, "check"), house.reason(sent, "check")) == ("parked", "document_never_came")
+    house.run()
+    assert house.recipient("check").arrivals == []
+    assert house.release(sent, "check") == "ready"
+    house.run()
+    assert house.state(sent, "check") == "delivered"
+
+
+def test_rule_6_a_document_after_its_replacement_is_accepted_and_waits(house: House) -> None:
+    replacement = house.replacement(["check"])
+    document = house.send(["check"])
+    assert (house.state(replacement, "check"), house.state(document, "check")) == ("parked", "waiting")
+
+
+# --- updates, replacements, chains ---------------------------------------------------------------------------------
+
+
+def test_rule_6_an_update_waits_for_its_document(house: House) -> None:
+    house.send(["check"])
+    house.recipient("check").next(Does.REFUSE)
+    house.work()
+    update = house.update(["check"])
+    assert (house.state(update, "check"), house.reason(update, "check")) == ("waiting", "behind_earlier")
+    house.run()
+    assert house.recipient("check").kinds() == ["new", "update"]
+
+
+def test_rule_6_a_replacement_waits_for_what_it_replaces(house: House) -> None:
+    document = house.send(["check"])
+    house.recipient("check").next(Does.REFUSE)
+    house.work()
+    replacement = house.replacement(["check"])
+    assert house.state(replacement, "check") == "waiting"
+    house.run()
+    assert (house.state(document, "check"), house.state(replacement, "check")) == ("delivered", "delivered")
+    assert house.recipient("check").kinds() == ["new", "replacement"]
+
+
+def test_rule_6_a_replacement_after_the_recall_of_what_it_replaces_goes_on(house: House) -> None:
+    house.send(["check"])
+    house.work()
+    house.recall(["check"])
+    replacement = house.replacement(["check"])
+    house.run()
+    assert house.state(replacement, "check") == "delivered"
+    assert house.recipient("check").kinds() == ["new", "recall", "replacement"]
+
+
+def test_rule_6_an_update_that_removes_a_recipient_is_a_recall_for_that_recipient(house: House) -> None:
+    document = house.send(["check", "idem"])
+    update = house.update(["idem"], removes=["check"])
+    assert house.states(document) == {"check": "withdrawn", "idem": "ready"}
+    assert house.states(update) == {"check": "withdrawn", "idem": "waiting"}
+    house.run()
+    assert house.recipient("check").arrivals == []
+    assert house.recipient("idem").kinds() == ["new", "update"]
+
+
+def test_rule_6_an_update_that_removes_a_recipient_who_has_it_reaches_that_recipient(house: House) -> None:
+    house.send(["check", "idem"])
+    house.work()
+    update = house.update(["idem"], removes=["check"])
+    house.run()
+    assert house.states(update) == {"check": "delivered", "idem": "delivered"}
+
+
+def test_rule_6_an_update_that_adds_a_recipient_goes_to_it_at_once(house: House) -> None:
+    house.send(["check"])
+    update = house.update(["check", "idem"], adds=["idem"])
+    assert house.states(update) == {"check": "waiting", "idem": "ready"}
+    house.run()
+    assert house.recipient("idem").kinds() == ["update"]
+
+
+def test_rule_6_who_was_removed_may_be_added_again(house: House) -> None:
+    house.send(["check", "idem"])
+    house.work()
+    house.update(["idem"], removes=["check"])
+    house.work()
+    again = house.update(["check", "idem"], adds=["check"])
+    house.run()
+    assert house.state(again, "check") == "delivered"
+
+
+def test_rule_6_behind_a_parked_head_successors_wait(house: House) -> None:
+    document = house.send(["check"])
+    house.recipient("check").next(Does.PARK)
+    house.work()
+    update = house.update(["check"])
+    house.run()
+    assert house.state(update, "check") == "waiting"
+    house.release(document, "check")
+    house.run()
+    assert house.recipient("check").kinds() == ["new", "update"]
+
+
+def test_rule_6_behind_an_expired_head_updates_go_on(house: House) -> None:
+    document = house.send(["check"])
+    house.recipient("check").default = Does.REFUSE
+    house.work()
+    update = house.update(["check"])
+    house.pass_time(31 * DAY)
+    house.sweep()
+    assert (house.state(document, "check"), house.state(update, "check")) == ("expired", "ready")
+
+
+def test_rule_6_after_a_sure_expiry_a_recall_has_nothing_to_recall_after_an_unsure_one_it_goes_on(
+    house: House,
+) -> None:
+    sure, unsure = house.send(["check"], "1"), house.send(["blind"], "2")
+    house.recipient("check").next(Does.REFUSE)
+    house.recipient("blind").next(Does.LOSE)
+    house.work()
+    house.pass_time(31 * DAY)
+    house.sweep()
+    assert (house.state(sure, "check"), house.state(unsure, "blind")) == ("expired", "expired")
+    assert house.state(house.recall(["check"], "1"), "check") == "withdrawn"
+    recall = house.recall(["blind"], "2")
+    assert (house.state(recall, "blind"), house.reason(recall, "blind")) == ("ready", "recall_doubtful")
+
+
+def test_rule_6_the_chain_is_per_recipient(house: House) -> None:
+    document = house.send(["check", "idem"])
+    house.recipient("check").default = Does.REFUSE
+    house.work()
+    update = house.update(["check", "idem"])
+    assert house.states(update) == {"check": "waiting", "idem": "ready"}
+    assert house.states(document) == {"check": "ready", "idem": "delivered"}
+
+
+def test_rule_6_two_documents_of_one_sender_do_not_wait_for_each_other(house: House) -> None:
+    house.recipient("check").next(Does.REFUSE)
+    first = house.send(["check"], "1")
+    house.work()
+    second = house.send(["check"], "2")
+    house.pass_time(SECOND)
+    house.work()
+    assert (house.state(first, "check"), house.state(second, "check")) == ("ready", "delivered")
+
+
+def test_rule_6_a_recall_may_name_its_document_in_either_place(house: House) -> None:
+    document = house.send(["check"])
+    recall = house.recall(["check"], document_id=f"{organ('sender')},2025/09/01,77/TH")
+    assert document_id("1") in str(recall) or recall.document_id
+    assert (house.state(document, "check"), house.state(recall, "check")) == ("withdrawn", "withdrawn")
+
+
+def test_rule_6_a_recall_waits_no_longer_than_the_document_takes(house: House) -> None:
+    document = house.send(["idem"])
+    house.recipient("idem").default = Does.LOSE
+    house.work()
+    recall = house.recall(["idem"])
+    house.run(until=3 * HOUR)
+    assert house.state(recall, "idem") == "waiting"
+    house.pass_time(31 * DAY)
+    house.recipient("idem").default = Does.TAKE
+    house.run()
+    assert house.state(document, "idem") in ("expired", "delivered")
+    assert house.state(recall, "idem") == "delivered"
