@@ -62,7 +62,7 @@ def free_port() -> int:
 def run_in_one_shell(steps: list[Step], folder: Path) -> tuple[list[str], str]:
     """What each step printed (a step that failed ends it), and everything for the report."""
     script = "set -eu\ntrap 'kill ${SERVE:-} 2>/dev/null || true' EXIT\n"
-    script += "".join(f"echo '{_MARK}{i}'\n{step.commands}" for i, step in enumerate(steps))
+    script += "".join(f"printf '\\n{_MARK}{i}\\n'\n{step.commands}" for i, step in enumerate(steps))
     script = script.replace("8080", str(free_port()))
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TRUC_")}
     environment = kept | {
