@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
+from uvicorn.server import HANDLED_SIGNALS
 
 from gateway.api.app import create_app
 from gateway.api.front import Front
@@ -65,6 +69,20 @@ class ApiServer(uvicorn.Server):
     def stop(self) -> None:
         """Take no new connections, send long polls home, end. Safe to repeat."""
         self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take SIGTERM and SIGINT while serving, in the main thread. uvicorn would raise them again at the end and so
+        kill the process; whoever runs us still has a node to close."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
