@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from edxml import EdxmlError, OrganId
 from gateway.cli.names import Names
 from gateway.cli.opening import open_local
 from gateway.cli.output import AsJson, Voice, voice_of
@@ -14,9 +13,8 @@ from gateway.cli.remote import open_remote
 from gateway.model.errors import NotFound
 from gateway.model.events import EventKind
 from gateway.store.agencies import load_directory
-from gateway.store.views import DocumentView, RecipientLine, TimelineLine, find_packets
+from gateway.store.views import DocumentView, RecipientLine, TimelineLine, find_packets, named_issuers
 from gateway.store.views import document as view_document
-from routing.directory import Directory
 
 __all__ = ["register", "show_document"]
 
@@ -43,9 +41,8 @@ def show(
     else:
         with open_local() as local, local.store.read() as connection:
             directory = load_directory(connection)
-            found = find_packets(connection, document) or find_packets(
-                connection, document, issuers=_issuers(directory)
-            )
+            issuers = named_issuers(directory, document) or {agency.id for agency in directory.agencies}
+            found = find_packets(connection, document, issuers=issuers)
             seen = view_document(connection, found[0], seen_by=None) if found else None
             if seen is None:
                 raise NotFound("document_told.unknown", document=document)
@@ -54,18 +51,6 @@ def show(
         voice.json(view)
     else:
         show_document(voice, view, names)
-
-
-def _issuers(directory: Directory) -> list[OrganId]:
-    """Every organ code that anybody ever had: an id in its issuer's own words does not say whose it is."""
-    codes = [code.code for agency in directory.agencies for code in agency.codes if code.scheme.is_organ_code]
-    issuers = []
-    for code in codes:
-        try:
-            issuers.append(OrganId.parse(code))
-        except EdxmlError:
-            continue  # an address of a neighbour's own making issues no documents
-    return issuers
 
 
 def show_document(voice: Voice, view: DocumentView, names: Names) -> None:

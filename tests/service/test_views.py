@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import pytest
 from sqlalchemy import Connection, event, insert
 
-from edxml.ids import OrganId, document_key
+from edxml.ids import DocumentId
 from gateway.model.chain import Reason
 from gateway.model.instants import new_id
 from gateway.model.states import Book, DeliveryState, LinkKind
@@ -143,16 +143,17 @@ def test_all_packets_of_a_document_are_listed_each_to_those_who_may(filled: Fill
 
 def test_packets_are_found_by_their_id_a_deliverys_or_the_documents(filled: FilledStore) -> None:
     text = "H99.1,2025-10-01,12/TB-UBND"
-    key = document_key(OrganId.parse("H99.1"), text)
+    key = f"so-1|{DocumentId(text).folded}"
     sent, again = filled.send(["b"], root=key), filled.send(["c"], root=key)
     assert look(filled, views.find_packets, sent.packet_id) == (sent.packet_id,)
     assert look(filled, views.find_packets, sent.delivery_ids[0]) == (sent.packet_id,)
     newest_first = tuple(sorted((sent.packet_id, again.packet_id), reverse=True))
-    assert look(filled, views.find_packets, "h99.1,2025-10-01,12/tb-ubnd") == newest_first
-    assert look(filled, views.find_packets, text, limit=1) == newest_first[:1]
-    bare = filled.send(["b"], root=document_key(OrganId.parse("H99.1"), "77"))
+    assert look(filled, views.find_packets, "h99.1,2025-10-01,12/tb-ubnd", issuers=["so-1", "b"]) == newest_first
+    assert look(filled, views.find_packets, text, issuers=["so-1"], limit=1) == newest_first[:1]
+    assert look(filled, views.find_packets, text, issuers=["so-2"]) == ()
+    bare = filled.send(["b"], root=f"so-1|{DocumentId('77').folded}")
     assert look(filled, views.find_packets, "77") == ()
-    assert look(filled, views.find_packets, "77", issuers=[OrganId.parse("H99.1")]) == (bare.packet_id,)
+    assert look(filled, views.find_packets, "77", issuers=["so-1"]) == (bare.packet_id,)
     assert look(filled, views.find_packets, "") == ()
 
 
@@ -294,7 +295,7 @@ def test_no_view_reads_a_growing_table_from_end_to_end(filled: FilledStore) -> N
         asked.append((statement, given))
 
     look(filled, views.document, sent.packet_id, seen_by=frozenset({"a"}))
-    look(filled, views.find_packets, "H99.1,2025-10-01,12/TB-UBND")
+    look(filled, views.find_packets, "H99.1,2025-10-01,12/TB-UBND", issuers=["so-1"])
     look(filled, views.sent, ["a", "b"])
     look(filled, views.notices, ["a", "b"])
     look(filled, views.parked)

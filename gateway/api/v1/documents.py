@@ -6,8 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from edxml.errors import EdxmlError
-from edxml.ids import OrganId
 from edxml.messages import Language, text
 from gateway.api.edge import Edge
 from gateway.api.v1.doors import After, Calling, Limit, PacketId, TheEdge
@@ -80,28 +78,16 @@ async def show_document(
 
 
 def _find(edge: Edge, caller: Caller, wanted: str) -> dict[str, Any]:
+    """A document's id is unique per issuer: whoever it names, and the caller's agencies, may have issued it."""
+    issuers = views.named_issuers(edge.node.channels.snapshot().directory, wanted) | caller.agency_ids
     with edge.node.store.read() as connection:
-        found = views.find_packets(connection, wanted, issuers=_issuers(edge, caller))
+        found = views.find_packets(connection, wanted, issuers=issuers)
     for packet_id in found:
         try:
             return _words(edge, view_of(edge, caller, packet_id))
         except NotFound:
             continue
     raise NotFound("api.unknown_document")
-
-
-def _issuers(edge: Edge, caller: Caller) -> list[OrganId]:
-    """A document's id is unique per issuer: those of the caller's agencies are looked for under all their codes."""
-    directory = edge.node.channels.snapshot().directory
-    organs = []
-    for agency in map(directory.by_id, sorted(caller.agency_ids)):
-        for code in () if agency is None else agency.codes:
-            if code.scheme.is_organ_code:
-                try:
-                    organs.append(OrganId.parse(code.code))
-                except EdxmlError:
-                    continue
-    return organs
 
 
 def seen_by(caller: Caller) -> frozenset[str] | None:

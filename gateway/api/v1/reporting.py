@@ -93,8 +93,9 @@ def _by_delivery(edge: Edge, caller: Caller, delivery_id: str) -> Owed:
 def _by_document(edge: Edge, caller: Caller, body: StatusBody) -> Owed:
     """The newest delivery of the document to that agency."""
     agency_id = agency_of(edge, caller, body.agency)
+    issuers = views.named_issuers(edge.node.channels.snapshot().directory, body.document_id)
     with edge.node.store.read() as connection:
-        found = views.find_packets(connection, body.document_id)
+        found = views.find_packets(connection, body.document_id, issuers=issuers)
     for packet_id in found:
         try:
             lines = view_of(edge, caller, packet_id).recipients

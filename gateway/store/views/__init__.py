@@ -16,6 +16,7 @@ from gateway.store.views.document import (
     TimelineLine,
     document,
     find_packets,
+    named_issuers,
 )
 from gateway.store.views.figures import (
     BacklogLine,
@@ -57,6 +58,7 @@ __all__ = [
     "document",
     "find_packets",
     "inbox_counts",
+    "named_issuers",
     "notices",
     "oldest_open",
     "parked",

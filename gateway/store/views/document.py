@@ -10,13 +10,15 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, or_, select
 
 from edxml.errors import EdxmlError
-from edxml.ids import DocumentId, OrganId, document_key
+from edxml.ids import DocumentId
 from gateway.model.events import EventKind
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.store.schema import attempts, deliveries, events, packets, statuses, transfers
+from routing.directory import Directory
 
 __all__ = [
     "DocumentView", "PacketLine", "RecipientLine", "StatusLine", "TimelineLine", "document", "find_packets",
+    "named_issuers",
 ]  # fmt: skip
 
 
@@ -115,13 +117,12 @@ _KEYS = (
 )
 
 
-def find_packets(
-    connection: Connection, text: str, *, issuers: Iterable[OrganId] = (), limit: int = 20
-) -> tuple[str, ...]:
+def find_packets(connection: Connection, text: str, *, issuers: Iterable[str] = (), limit: int = 20) -> tuple[str, ...]:
     """Ids of packets that a person may mean by `text`, newest first: a packet's, a delivery's or a document's id.
 
-    A document's id (mã định danh văn bản) is looked for as issued by the agency it names, and by `issuers`.  Says
-    nothing of who may see them: ask `document` with `seen_by`.
+    A document's id (mã định danh văn bản) is unique per issuer (protocol §12): it is looked for as issued by each of
+    the agencies `issuers` (our own ids; `named_issuers` gives those that it names itself).  Says nothing of who may
+    see them: ask `document` with `seen_by`.
     """
     for statement in (_PACKET_ID, _DELIVERY_ID):
         if found := connection.execute(statement, {"text": text}).scalar():
@@ -132,13 +133,22 @@ def find_packets(
     return tuple(row.id for row in connection.execute(_KEYS, {"keys": keys, "limit": limit}))
 
 
-def _document_keys(text: str, issuers: Iterable[OrganId]) -> list[str]:
+def named_issuers(directory: Directory, text: str) -> frozenset[str]:
+    """Ids of the agencies that ever had the organ code which a document's id begins with; none where it names none."""
     try:
         parts = DocumentId(text).parts
-        named = () if parts is None else (parts.organ,)
-        return sorted({document_key(issuer, text) for issuer in (*named, *issuers)})
+    except EdxmlError:
+        return frozenset()
+    return frozenset() if parts is None else frozenset(agency.id for agency in directory.find_all(parts.organ))
+
+
+def _document_keys(text: str, issuers: Iterable[str]) -> list[str]:
+    """As `exchange.examine` writes them: the issuer's own id and the folded DocumentId."""
+    try:
+        folded = DocumentId(text).folded
     except EdxmlError:
         return []
+    return sorted({f"{issuer}|{folded}" for issuer in issuers})
 
 
 # --- one document --------------------------------------------------------------------------------------------
