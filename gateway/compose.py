@@ -42,17 +42,23 @@ def build_node(
         reserve=settings.disk_reserve_mib << 20,
         wait_seconds=settings.database_wait,
     )
-    make_keys(settings.data / "keys", settings.node)
+    try:
+        make_keys(settings.data / "keys", settings.node)
+        seal_key = load_seal_key(settings.data / "keys")
+        transport = LocalTransport(settings.data, role)
+    except BaseException:
+        store.close()
+        raise
     built: list[Node] = []
     wired = {**kinds, "echo": echo_kind(lambda echoed: echo_statuses(built[0], echoed))} if "echo" in kinds else kinds
     node = Node(
         name=settings.node,
         worker=worker,
         store=store,
-        transport=LocalTransport(settings.data, role),
+        transport=transport,
         channels=Channels(store, wired),
         callers=Callers(store),
-        seal_key=load_seal_key(settings.data / "keys"),
+        seal_key=seal_key,
         pace=pace_of(settings),
         limits=replace(DEFAULT_LIMITS, packet=settings.packet_mib << 20),
         metrics=Metrics(_vocabulary(kinds)),
