@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from adapters.contract import AdapterError, Probe
+from adapters.contract import Probe
+from edxml.errors import TrucError
 from gateway.cli.exits import ExitCode
 from gateway.cli.opening import ACTOR, open_local, open_node
 from gateway.cli.output import AsJson, voice_of
@@ -138,7 +139,7 @@ def probe_channel(node: Node, row: ChannelRow) -> Probe:
         return Probe(usable=True)
     try:
         return node.channels.sink(row.id).probe()
-    except AdapterError as why:
-        return Probe(usable=False, reason=why.code, detail=str(why.params.get("why", "")))
+    except TrucError as why:  # wrong settings, or a kind that this program does not know
+        return Probe(usable=False, reason=getattr(why, "reason", why.code), detail=str(why.params.get("why", row.kind)))
     except OSError as why:
         return Probe(usable=False, reason="channel.io", detail=why.strerror or type(why).__name__)

@@ -1,0 +1,326 @@
+"""The commands of an operator, run as `main` runs them, on a node's real folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edxml.messages import Language, text
+from gateway.cli import main
+from gateway.model.states import DeliveryState
+from tests.support.nodes import TODAY, Does, House, build_house, document_id, organ
+from tests.support.packets import build_packet
+
+
+class Terminal:
+    """Runs commands; keeps what the last one said."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        self._capture = capture
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Run one command, expecting its exit code; gives what it answered."""
+        self._capture.readouterr()
+        found = main([*arguments])
+        self.out, self.err = self._capture.readouterr()
+        assert found == code, f"{arguments} ended with {found}:\n{self.out}\n{self.err}"
+        assert "Traceback" not in self.out + self.err
+        return self.out
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """Run one command with --json."""
+        return json.loads(self(*arguments, "--json", code=code))
+
+
+@pytest.fixture
+def truc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    """A terminal in Vietnamese, in front of the data folder that `build_house(tmp_path)` makes."""
+    for name in [name for name in os.environ if name.startswith("TRUC_")]:
+        monkeypatch.delenv(name)
+    settings = {"DATA": str(tmp_path / "data"), "NODE": "thu", "TODAY": TODAY, "DISK_RESERVE_MIB": "1"}
+    for name, value in (settings | {"LANGUAGE": "vi"}).items():
+        monkeypatch.setenv(f"TRUC_{name}", value)
+    return Terminal(capsys)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """A node with agencies on channels of every kind."""
+    built = build_house(tmp_path)
+    yield built
+    built.close()
+
+
+# --- making and configuring ------------------------------------------------------------------------------------------
+
+
+def test_init_is_safe_to_repeat(truc: Terminal) -> None:
+    first = truc.json("init")
+    again = truc.json("init")
+    assert first["agencies_added"] > 500
+    assert first["keys_made"]
+    assert (again["agencies_added"], again["keys_made"]) == (0, False)
+    assert "không có danh mục mẫu" in truc("init", "--profile", "sao_hoa", code=4) + truc.err
+
+
+def test_nothing_is_made_in_a_wrong_folder(truc: Terminal, tmp_path: Path) -> None:
+    for command in (["channel", "list"], ["account"], ["export"], ["document", "show", "x"], ["system", "list"]):
+        truc(*command, code=6)
+        assert "truc init" in truc.err
+    assert not (tmp_path / "data").exists()
+
+
+def test_export_applied_changes_nothing(truc: Terminal, house: House, tmp_path: Path) -> None:
+    file = tmp_path / "cau-hinh.toml"
+    file.write_text('[[system]]\nname = "moi"\nspeaks_for = ["nowhere"]\n[[channel]]\nid = "moi"\nkind = "inbox"\n'
+                    'serves = ["nowhere"]\n')  # fmt: skip
+    would = truc.json("apply", str(file), "--dry-run")
+    assert would["is_dry_run"]
+    assert {change["name"] for change in would["changes"]} == {"moi"}
+    assert truc.json("apply", str(file))["changes"] == would["changes"]
+    assert truc.json("apply", str(file))["changes"] == []
+    exported = truc("export")
+    assert 'name = "moi"' in exported
+    assert "truc_" not in exported, "no token in any file"
+
+
+def test_every_fault_of_a_file_is_said(truc: Terminal, house: House, tmp_path: Path) -> None:
+    file = tmp_path / "sai.toml"
+    file.write_text('[[system]]\nnames = "x"\n[[channel]]\nid = "a"\nkind = 3\n')
+    truc("apply", str(file), code=4)
+    assert truc.err.count("[configuration.") >= 2
+    truc("apply", str(tmp_path / "khong-co.toml"), code=2)
+    assert "khong-co.toml" in truc.err
+
+
+def test_a_token_is_shown_once_and_two_are_valid_at_once(truc: Terminal, house: House) -> None:
+    token = truc("system", "add", "moi", "--speaks-for", f"{organ('nowhere')},old").strip()
+    assert re.fullmatch(r"truc_[\w-]{43}", token)
+    found = next(row for row in truc.json("system", "list") if row["name"] == "moi")
+    assert found["speaks_for"] == ["nowhere", "old"]
+    assert found["valid_tokens"] == 1
+    assert token not in json.dumps(found)
+    assert truc("system", "rotate", "moi").strip() != token
+    assert next(row for row in truc.json("system", "list") if row["name"] == "moi")["valid_tokens"] == 2
+    truc("system", "revoke", "moi")
+    assert next(row for row in truc.json("system", "list") if row["name"] == "moi")["valid_tokens"] == 0
+    truc("system", "add", "moi", code=1)
+    truc("system", "add", "nua", "--speaks-for", "khong-co", code=6)
+    truc("system", "rotate", "khong-co", code=6)
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+def test_directory_says_assumed_beside_assumed_codes_and_follows_successors(truc: Terminal) -> None:
+    truc("init")
+    assert "mã giả định" in truc("directory", "find", "vinh", "hưng")
+    assert "mã giả định" in truc("directory", "show", "na-so-stc")
+    found = truc.json("directory", "find", "thanh vinh")
+    assert [row["id"] for row in found] == ["na-xa-16681-2025"]
+    assert found[0]["code_is_assumed"] is True
+    past = truc.json("directory", "find", "nghi phú", "--on", "2025-06-30")
+    old = truc.json("directory", "show", past[0]["id"])
+    assert not old["in_force"]
+    assert old["carried_on_by"]
+    assert truc.json("directory", "show", past[0]["id"], "--on", "2025-06-30")["in_force"]
+    truc("directory", "show", "000.00.00.X00", code=6)
+    truc("directory", "find", "vinh", "--on", "hôm qua", code=1)
+
+
+def test_a_document_s_whole_way_in_vietnamese(truc: Terminal, house: House) -> None:
+    sent = house.send(["inbox-a", "check"])
+    house.recipient("check").next(Does.TAKE)
+    house.work()
+    for wanted in (sent.packet_id, sent.recipients[0]["delivery_id"], document_id("1")):
+        view = truc.json("document", "show", wanted)
+        assert view["packet"]["packet_id"] == sent.packet_id
+        assert {line["state"] for line in view["recipients"]} == {"available", "delivered"}
+    shown = truc("document", "show", sent.packet_id)
+    for said in ("Diễn biến", "Trục đã tiếp nhận", "Đã lập lượt chuyển", "Đã giao", "đã đến", "Cơ quan check"):
+        assert said in shown, said
+    english = truc("document", "show", sent.packet_id, "--lang", "en")
+    assert "Timeline" in english
+    truc("document", "show", "khong-co", code=6)
+
+
+def test_the_account_closes_or_names_what_breaks_it(truc: Terminal, house: House) -> None:
+    sent = house.send(["inbox-a", "inbox-b"])
+    closed = truc.json("account")
+    assert closed["closes"]
+    assert closed["totals"]["documents"]["accepted"] == 2
+    assert truc.json("account", "--to", "2020-01-01")["packets"] == 0
+    with house.node.store.write() as connection:
+        connection.exec_driver_sql("DELETE FROM deliveries WHERE agency_id = 'inbox-b'")
+    broken = truc.json("account", code=1)
+    assert {gap["packet_id"] for gap in broken["gaps"] if gap["packet_id"]} == {sent.packet_id}
+    said = truc("account", code=1)
+    assert "SỔ KHÔNG KHỚP" in said
+    assert sent.packet_id in said
+
+
+# --- acting ----------------------------------------------------------------------------------------------------------
+
+
+def _park(house: House, number: str) -> str:
+    delivery = str(house.send(["inbox-a"], number).recipients[0]["delivery_id"])
+    house.fetch("inbox-a", delivery)
+    house.end_response(delivery)
+    house.confirm("inbox-a", delivery, arrived=False)
+    return delivery
+
+
+def test_parked_is_listed_released_and_counted(truc: Terminal, house: House) -> None:
+    deliveries = [_park(house, "1"), _park(house, "2")]
+    listed = truc.json("parked", "list")
+    assert [line["delivery_id"] for line in listed] == deliveries
+    reason = listed[0]["reason"]
+    assert "Cơ quan inbox-a" in truc("parked", "list", "--reason", reason)
+    assert truc.json("parked", "list", "--reason", "khac") == []
+    would = truc.json("parked", "release", "--reason", reason, "--dry-run")
+    assert [line["outcome"] for line in would] == ["parked_told.would"] * 2
+    assert len(truc.json("parked", "list")) == 2, "a dry run does nothing"
+    done = truc.json("parked", "release", "--reason", reason)
+    assert {line["state"] for line in done} == {DeliveryState.AVAILABLE}
+    assert truc.json("parked", "list") == []
+    again = truc.json("parked", "release", deliveries[0], code=1)
+    assert again[0]["outcome"] == "release.released"
+    truc("parked", "release", code=1)
+    assert text("parked_told.ids_or_reason", Language.VI, {}) in truc.err
+    truc("parked", "release", "x", "--reason", reason, code=1)
+
+
+def test_resend_gives_a_new_key(truc: Terminal, house: House) -> None:
+    delivery = _park(house, "1")
+    before = truc.json("parked", "list")[0]["key"]
+    truc("parked", "resend", delivery)
+    line = truc.json("document", "show", delivery)["recipients"][0]
+    assert line["key"] != before
+    assert line["reason"] == "resent"
+
+
+def test_channels_are_paused_and_resumed_once(truc: Terminal, house: House) -> None:
+    assert "Đã tạm dừng" in truc("channel", "pause", "check")
+    assert "vốn đang tạm dừng" in truc("channel", "pause", "check")
+    assert next(row for row in truc.json("channel", "list") if row["id"] == "check")["state"] == "paused"
+    assert "hoạt động trở lại" in truc("channel", "resume", "check")
+    truc("channel", "pause", "khong-co", code=6)
+    probed = truc.json("channel", "probe", code=1)
+    usable = {row["channel"]: row["usable"] for row in probed}
+    assert usable["hop-inbox-a"]
+    assert not usable["check"], "a kind that this program does not know"
+    assert truc.json("channel", "probe", "hop-inbox-a")[0]["usable"]
+
+
+def test_settings_are_shown_without_secrets_and_misspelt_ones_are_named(
+    truc: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUC_TOKEN", "truc_bi-mat")
+    truc("settings", "check")
+    shown = truc("settings", "show") + truc.err
+    assert "truc_bi-mat" not in shown
+    assert "TRUC_DATA" in shown
+    assert {row["variable"] for row in truc.json("settings", "show", "--changed")} >= {"TRUC_NODE", "TRUC_DATA"}
+    monkeypatch.setenv("TRUC_PROT", "1")
+    truc("settings", "check", code=4)
+    assert "TRUC_PROT" in truc.err
+    assert "TRUC_PORT" in truc.err
+    monkeypatch.delenv("TRUC_PROT")
+    monkeypatch.setenv("TRUC_PORT", "tám nghìn")
+    truc("settings", "check", code=4)
+    assert "TRUC_PORT" in truc.err
+
+
+# --- the doctor ------------------------------------------------------------------------------------------------------
+
+
+def _levels(checks: list[dict[str, Any]]) -> dict[str, str]:
+    return {check["code"]: check["level"] for check in checks}
+
+
+def test_the_doctor_says_what_to_do(truc: Terminal, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    _park(house, "1")
+    with house.node.store.write() as connection:
+        connection.exec_driver_sql("DELETE FROM channels WHERE kind = 'memory'")
+    found = _levels(truc.json("doctor"))
+    assert found["doctor.store"] == "ok"
+    assert found["doctor.keys"] == "ok"
+    assert found["alert.parked"] == "warn"
+    assert found["doctor.not_running"] == "warn"
+    monkeypatch.setenv("TRUC_DISK_RESERVE_MIB", str(1 << 40))
+    assert _levels(truc.json("doctor", code=1))["alert.disk_reserve"] == "fail"
+    monkeypatch.setenv("TRUC_DISK_RESERVE_MIB", "1")
+    (house.node.store.blobs.root.parent / "keys" / "seal.key").chmod(0o644)
+    assert _levels(truc.json("doctor", code=1))["keys.exposed"] == "fail"
+
+
+def test_the_doctor_of_nothing(truc: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _levels(truc.json("doctor", code=1))["doctor.folder_missing"] == "fail"
+    monkeypatch.setenv("TRUC_LEASE", "-1")
+    assert _levels(truc.json("doctor", code=1)) == {"settings.invalid": "fail"}
+
+
+# --- without a node --------------------------------------------------------------------------------------------------
+
+
+def test_packets_are_checked_without_a_node(truc: Terminal, tmp_path: Path) -> None:
+    good, bad = tmp_path / "tot.edxml", tmp_path / "hong.edxml"
+    good.write_bytes(build_packet())
+    bad.write_bytes(b"<?xml version='1.0'?><x/>")
+    assert truc.json("packet", "check", str(good))[0]["is_refused"] is False
+    told = truc.json("packet", "check", str(good), str(bad), code=1)
+    assert [row["is_refused"] for row in told] == [False, True]
+    assert told[1]["findings"][0]["line"] == 1
+    assert "dòng 1" in truc("packet", "check", str(bad), code=1)
+    truc("packet", "check", str(tmp_path), str(bad), code=2)
+    assert str(tmp_path) in truc.err
+
+
+def test_wrong_commands_are_sentences(truc: Terminal, tmp_path: Path) -> None:
+    truc("khong-co-lenh", code=2)
+    truc("system", "add", code=2)
+    assert "truc system add --help" in truc.err
+    truc("serve", "--khong-co", code=2)
+    assert "--khong-co" in truc.err
+    truc("serve", "--port", "tám", code=2)
+    truc("--lang", "fr", "version", code=2)
+    truc("system", code=2)
+    assert truc("version").startswith("truc ")
+    for command in ([], ["serve"], ["parked", "release"]):
+        truc(*command, "--help")
+        assert "Hiện hướng dẫn này rồi thoát." in truc.out
+
+
+def test_remote_commands_without_a_node_to_ask(truc: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "van-ban.edxml"
+    file.write_bytes(build_packet())
+    truc("send", str(file), code=4)
+    assert "TRUC_TOKEN" in truc.err
+    monkeypatch.setenv("TRUC_TOKEN", "truc_" + "a" * 43)
+    monkeypatch.setenv("TRUC_URL", "http://127.0.0.1:9")
+    truc("send", str(file), code=7)
+    assert "http://127.0.0.1:9" in truc.err
+    truc("inbox", "list", code=7)
+
+
+def test_a_defect_is_one_line_and_tells_nothing_of_a_packet(truc: Terminal, tmp_path: Path) -> None:
+    truc("init")
+    (tmp_path / "data" / "keys" / "seal.crt").write_bytes(b"\xff")
+    truc("channel", "probe", code=4)
+    with (tmp_path / "data" / "truc.db").open("r+b") as file:
+        file.write(b"khong phai co so du lieu")
+    truc("channel", "list", code=70)
+    kept = Path(re.search(r"\S+truc-defect-\d+\.txt", truc.err)[0])  # type: ignore[index]
+    assert kept.parent == tmp_path / "data"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    written = kept.read_text()
+    assert "in open_local" in written
+    assert "khong phai" not in written
+    assert "file is not a database" not in written, "messages may tell what a packet says"
