@@ -1,0 +1,205 @@
+"""Rule 10 of the protocol: channels that the recipient's software polls."""
+
+from __future__ import annotations
+
+from edxml.codes import Priority
+from gateway.exchange.collect import Served
+from gateway.exchange.submission import Answer
+from gateway.model.errors import Conflict, Gone, NotFound
+from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
+from tests.support.nodes import House
+
+
+def one(house: House) -> tuple[Answer, str]:
+    """A document in inbox-a, with its delivery."""
+    sent = house.send(["inbox-a"])
+    return sent, house.delivery(sent, "inbox-a")
+
+
+def reason(outcome: object) -> str:
+    return str(getattr(outcome, "reason", outcome))
+
+
+def test_rule_10_an_item_is_available_in_the_accept_commit_without_any_ticket(house: House) -> None:
+    sent, item = one(house)
+    assert house.state(sent, "inbox-a") == "available"
+    assert house.due() == []
+    assert house.shown("inbox-a") == [item]
+
+
+def test_rule_10_fetched_is_committed_before_the_first_byte(house: House) -> None:
+    """Trace §14: marked after the bytes, a withdrawn item arrives."""
+    sent, item = one(house)
+    served = house.fetch("inbox-a", item)
+    assert isinstance(served, Served)
+    assert house.state(sent, "inbox-a") == "fetched"
+    assert len(house.attempts(sent, "inbox-a")) == 1
+    recall = house.recall(["inbox-a"])
+    assert house.state(sent, "inbox-a") == "fetched"
+    assert house.state(recall, "inbox-a") == "waiting"  # it would overtake the other poller's response
+
+
+def test_rule_10_while_served_an_item_is_hidden_from_other_polls(house: House) -> None:
+    _, item = one(house)
+    house.fetch("inbox-a", item)
+    assert house.shown("inbox-a") == []
+    house.end_response(item)
+    assert house.shown("inbox-a") == [item]
+
+
+def test_rule_10_a_poller_that_died_gives_its_item_back_after_an_hour(house: House) -> None:
+    _, item = one(house)
+    house.fetch("inbox-a", item)
+    house.pass_time(HOUR)
+    assert house.shown("inbox-a") == [item]
+
+
+def test_rule_10_done_before_any_fetch_is_refused(house: House) -> None:
+    sent, item = one(house)
+    outcome = house.confirm("inbox-a", item)
+    assert isinstance(outcome, Conflict)
+    assert outcome.reason == "inbox.not_fetched"
+    assert house.state(sent, "inbox-a") == "available"
+
+
+def test_rule_10_a_confirmation_is_repeatable(house: House) -> None:
+    _, item = one(house)
+    assert house.collect("inbox-a", item) == "delivered"
+    assert house.confirm("inbox-a", item) == "delivered"
+    house.assert_books_close()
+
+
+def test_rule_10_done_items_stay_fetchable_for_thirty_days(house: House) -> None:
+    _, item = one(house)
+    house.collect("inbox-a", item)
+    house.pass_time(30 * DAY - SECOND)
+    assert isinstance(house.fetch("inbox-a", item), Served)
+    house.pass_time(SECOND)
+    assert isinstance(house.fetch("inbox-a", item), Gone)
+
+
+def test_rule_10_transport_fail_parks_and_tells_the_sender(house: House) -> None:
+    sent, item = one(house)
+    house.fetch("inbox-a", item)
+    house.end_response(item)
+    assert house.confirm("inbox-a", item, arrived=False) == "parked"
+    assert house.notices(sent, "inbox-a") == ["delivery.recipient_failed"]
+    assert house.row(sent, "inbox-a")["holder"] == "operator"
+
+
+def test_rule_10_a_late_done_of_an_item_that_was_released_is_taken(house: House) -> None:
+    sent, item = one(house)
+    house.fetch("inbox-a", item)
+    house.end_response(item)
+    house.confirm("inbox-a", item, arrived=False)
+    house.release(sent, "inbox-a")
+    assert house.state(sent, "inbox-a") == "available"
+    assert house.confirm("inbox-a", item) == "delivered"
+    house.assert_books_close()
+
+
+def test_rule_10_fetching_what_was_withdrawn_or_expired_answers_gone(house: House) -> None:
+    _, item = one(house)
+    house.recall(["inbox-a"])
+    assert isinstance(house.fetch("inbox-a", item), Gone)
+    other = house.send(["inbox-b"], "2")
+    house.pass_time(31 * DAY)
+    house.sweep()
+    assert isinstance(house.fetch("inbox-b", house.delivery(other, "inbox-b")), Gone)
+
+
+def test_rule_10_unknown_and_foreign_items_answer_alike(house: House) -> None:
+    _, item = one(house)
+    outcomes = [
+        house.fetch("inbox-b", item),
+        house.fetch("inbox-a", "0"),
+        house.confirm("inbox-b", item),
+        house.confirm("inbox-a", "0"),
+    ]
+    assert {type(outcome) for outcome in outcomes} == {NotFound}
+    assert {reason(outcome) for outcome in outcomes} == {"inbox.unknown_item"}
+
+
+def test_rule_10_a_recall_waits_fifteen_minutes_after_the_last_response_then_the_item_closes(house: House) -> None:
+    sent, item = one(house)
+    house.fetch("inbox-a", item)
+    recall = house.recall(["inbox-a"])
+    house.pass_time(20 * MINUTE)
+    house.sweep()
+    assert house.state(sent, "inbox-a") == "fetched"  # no expiry during a response
+    house.end_response(item)
+    house.pass_time(15 * MINUTE - SECOND)
+    house.sweep()
+    assert house.state(sent, "inbox-a") == "fetched"
+    house.pass_time(SECOND)
+    house.sweep()
+    assert (house.state(sent, "inbox-a"), house.reason(sent, "inbox-a")) == ("expired", "not_confirmed_in_time")
+    assert house.state(recall, "inbox-a") == "available"
+    assert isinstance(house.fetch("inbox-a", item), Gone)
+    assert [one_["outcome"] for one_ in house.attempts(sent, "inbox-a")] == ["unknown"]  # may have arrived
+
+
+def test_rule_10_a_response_that_never_ended_counts_from_its_limit(house: House) -> None:
+    sent, item = one(house)
+    house.fetch("inbox-a", item)
+    house.recall(["inbox-a"])
+    house.pass_time(HOUR + 14 * MINUTE)
+    house.sweep()
+    assert house.state(sent, "inbox-a") == "fetched"
+    house.pass_time(MINUTE)
+    house.sweep()
+    assert house.state(sent, "inbox-a") == "expired"
+
+
+def test_rule_10_a_late_confirmation_of_a_fetched_item_is_always_taken(house: House) -> None:
+    """Trace §14: a confirmation refused after expiry: a true receipt is lost."""
+    sent, item = one(house)
+    house.fetch("inbox-a", item)
+    house.end_response(item)
+    house.recall(["inbox-a"])
+    house.pass_time(16 * MINUTE)
+    house.sweep()
+    assert house.state(sent, "inbox-a") == "expired"
+    assert house.confirm("inbox-a", item) == "delivered"
+    assert house.row(sent, "inbox-a")["was"] == "expired"
+    assert house.events(sent, "inbox-a")[-1][0] == "delivery.late_receipt"
+    house.assert_books_close()
+
+
+def test_rule_10_without_a_recall_a_fetched_item_waits_for_its_time_limit(house: House) -> None:
+    sent, item = one(house)
+    house.fetch("inbox-a", item)
+    house.end_response(item)
+    house.pass_time(29 * DAY)
+    house.sweep()
+    assert house.state(sent, "inbox-a") == "fetched"
+
+
+def test_rule_10_five_hundred_poison_items_cannot_hide_the_next(house: House) -> None:
+    for number in range(501):
+        house.send(["inbox-a"], str(number + 1), files=())
+    shown = house.shown("inbox-a", 500)
+    house.pass_time(SECOND)
+    again = house.shown("inbox-a", 500)
+    assert len(shown) == len(again) == 500
+    assert set(shown) | set(again) == {row["id"] for row in house.rows("SELECT id FROM deliveries")}
+    assert again[0] not in shown
+
+
+def test_rule_10_urgent_poison_hides_no_ordinary_item(house: House) -> None:
+    for number in range(5):
+        house.send(["inbox-a"], str(number + 1), priority=Priority.URGENT)
+    plain = house.send(["inbox-a"], "9")
+    assert house.delivery(plain, "inbox-a") not in house.shown("inbox-a", 5)
+    house.pass_time(SECOND)
+    assert house.delivery(plain, "inbox-a") in house.shown("inbox-a", 5)
+
+
+def test_rule_10_the_key_is_the_same_in_every_list(house: House) -> None:
+    _, item = one(house)
+    first = house.fetch("inbox-a", item)
+    house.end_response(item)
+    second = house.fetch("inbox-a", item)
+    assert isinstance(first, Served)
+    assert isinstance(second, Served)
+    assert first.item.key == second.item.key
