@@ -7,10 +7,10 @@ stays.  Kinds are `noun.past_participle`.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.model.instants import random_bytes
 from gateway.model.states import DeliveryState
 
 __all__ = ["RULE_VERSION", "Event", "EventKind", "kind_of_state", "leaf_digest"]
@@ -95,7 +95,7 @@ class Event:
     holder_after: str = ""
     reason: str = ""
     reported_at: int | None = None
-    salt: bytes = field(default_factory=lambda: os.urandom(16))
+    salt: bytes = field(default_factory=lambda: random_bytes(16))
 
 
 def leaf_digest(event: Event, event_id: str, recorded_at: int, rule_version: int) -> bytes:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 __all__ = [
     "DAY", "HOUR", "MINUTE", "SECOND", "VIETNAM", "Instant", "as_datetime", "as_instant", "id_floor", "local_iso",
-    "micros", "new_id", "wall_now",
+    "micros", "new_id", "random_bytes", "wall_now",
 ]  # fmt: skip
 
 Instant = NewType("Instant", int)
@@ -56,6 +56,32 @@ def wall_now() -> Instant:
     return Instant(time.time_ns() // 1000)
 
 
+class _Dice:
+    """The system's random bytes, asked for by the page: each question lets go of the interpreter, and a document
+    needs some twenty numbers.  A forked child throws its copy away.  May be used from any thread."""
+
+    _PAGE = 4096
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._page = b""
+        self._at = 0
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._lock, self._page, self._at = threading.Lock(), b"", 0
+
+    def throw(self, count: int) -> bytes:
+        """`count` bytes (at most a page) that nobody gets a second time."""
+        with self._lock:
+            if self._at + count > len(self._page):
+                self._page, self._at = os.urandom(self._PAGE), 0
+            begin, self._at = self._at, self._at + count
+            return self._page[begin : self._at]
+
+
+random_bytes = _Dice().throw
+
 _last_tick = 0
 _tick_lock = threading.Lock()
 
@@ -71,7 +97,7 @@ def new_id() -> str:
     tick = (now // 1_000_000) << 12 | (now % 1_000_000 << 12) // 1_000_000
     with _tick_lock:
         tick = _last_tick = max(tick, _last_tick + 1)
-    rest = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+    rest = int.from_bytes(random_bytes(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
     digits = f"{(tick >> 12) & 0xFFFF_FFFF_FFFF:012x}7{tick & 0xFFF:03x}{rest:016x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
