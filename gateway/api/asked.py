@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -24,6 +25,10 @@ Headers = Iterable[tuple[bytes, bytes]]
 _JSON = b"application/json"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_PROCESS = new_id()
+_NUMBERS = itertools.count(1)
+"""Requests of this process are numbered: asking the kernel for random bits would give the interpreter away."""
+
 _SMALL = 64 * 1024
 _SMALL_WAIT = 30.0
 _LINGER = 1 << 20
@@ -35,11 +40,11 @@ class ClientGone(Exception):
 
 
 def request_id_of(headers: Headers) -> str:
-    """The caller's own `X-Request-Id` where it is plain enough to be repeated, else a new id."""
+    """The caller's own `X-Request-Id` where it is plain enough to be repeated, else this process's next one."""
     for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value.decode()
-    return new_id()
+    return f"{_PROCESS}-{next(_NUMBERS)}"
 
 
 def uuid_of(text: str) -> str:

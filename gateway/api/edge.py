@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import hashlib
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.api.bell import Bell
@@ -18,6 +20,7 @@ from gateway.model.errors import Refusal, StoreError
 from gateway.model.states import DeliveryState
 from gateway.node import Node
 from gateway.settings import Settings
+from gateway.store.blobs import BlobFolder
 from monitoring import log
 
 __all__ = ["Edge", "Opened", "Patience", "open_edge"]
@@ -30,7 +33,7 @@ INLINE = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A fetch that may go on; `body` are the packet's bytes where they are few."""
+    """A fetch that may go on; `body` are the packet's bytes where they are few and match their digest."""
 
     served: Served
     body: bytes | None
@@ -47,6 +50,26 @@ class Patience:
     def ends_at(self, began: float, now: float, size: int) -> float:
         """When the next piece must be there, after `size` bytes came: `at_first`, and more for what came already."""
         return min(now + self.between_chunks, began + self.at_first + size / self.least_rate)
+
+
+class Reserve:
+    """The disk reserve as it was a moment ago: the kernel is asked five times a second, not for every body."""
+
+    _EVERY = 0.2
+
+    def __init__(self, blobs: BlobFolder, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._blobs = blobs
+        self._clock = clock
+        self._look_at = 0.0
+        self._free = 0
+
+    def check(self, coming: int) -> None:
+        """Raises DiskReserve where `coming` more bytes would eat into it; that answer is never an old one."""
+        if self._clock() >= self._look_at:
+            self._free = self._blobs.free()
+            self._look_at = self._clock() + self._EVERY
+        if self._free - coming < self._blobs.reserve:
+            self._blobs.check_reserve(coming)
 
 
 class Endings:
@@ -109,6 +132,7 @@ class Edge:
     looking: Lane
     serving: Lane
     minding: Lane
+    reserve: Reserve
     accepting: Grouper[Prepared, Outcome]
     fetching: Grouper[Fetch, Opened | Refusal]
     confirming: Grouper[Confirm, DeliveryState | Refusal]
@@ -136,10 +160,11 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
         gate=Gate(node, minding),
         bell=Bell(node.transport),
         endings=Endings(node, minding),
-        submitting=Lane("submitting", 12),
-        looking=Lane("looking", 6),
+        submitting=Lane("submitting", 4),
+        looking=Lane("looking", 2),
         serving=Lane("serving", 6),
         minding=minding,
+        reserve=Reserve(node.store.blobs),
         accepting=Grouper(lambda group: accept(node, group), most=node.group, name="accept"),
         fetching=Grouper(lambda group: _fetch(node, group), most=node.group, name="fetch"),
         confirming=Grouper(lambda group: collect.confirm(node, group), most=node.group, name="confirm"),
@@ -162,6 +187,7 @@ def _small_body(node: Node, served: Served) -> bytes | None:
     if served.item.size > INLINE:
         return None
     try:
-        return node.store.blobs.path(served.item.digest).read_bytes()
+        body = node.store.blobs.path(served.item.digest).read_bytes()
     except OSError:
         return None
+    return body if hashlib.sha256(body).hexdigest() == served.item.digest else None

@@ -54,9 +54,7 @@ def body_headers(digest: str) -> tuple[list[tuple[bytes, bytes]], str]:
 
 
 async def send_small(asked: Asked, body: bytes, digest: str, kind: bytes, headers: Headers) -> None:
-    """Send bytes that are in memory. Raises BlobDamaged before the first byte, RangeNotSatisfiable."""
-    if hashlib.sha256(body).hexdigest() != digest:
-        raise BlobDamaged(digest=digest)
+    """Send bytes that are in memory and were held against their digest. Raises RangeNotSatisfiable."""
     common, wanted = _plan(asked, digest, len(body))
     if wanted is None:
         await asked.answer(200, body, kind=kind, headers=(*headers, *common))

@@ -24,23 +24,24 @@ _KINDS = frozenset({"", "application/xml", "text/xml", "application/octet-stream
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spooled:
-    """A body that is whole. `file` is None where it is small and still in memory: `write` puts it there."""
+    """A body that came whole. A small one is still in memory: `write` puts it into its file and gives its digest."""
 
     path: Path
     size: int
-    digest: str
+    known_digest: str
     rest: bytes
 
-    def write(self) -> Path:
-        """Write what is still in memory; in a thread. The file is whole afterwards."""
-        if self.rest:
-            try:
-                with self.path.open("xb") as file:
-                    file.write(self.rest)
-            except BaseException:
-                self.path.unlink(missing_ok=True)
-                raise
-        return self.path
+    def write(self) -> str:
+        """Write what is still in memory; in a thread. The file is whole afterwards; gives its SHA-256."""
+        if not self.rest:
+            return self.known_digest
+        try:
+            with self.path.open("xb", buffering=0) as file:
+                file.write(self.rest)
+        except BaseException:
+            self.path.unlink(missing_ok=True)
+            raise
+        return hashlib.sha256(self.rest).hexdigest()
 
 
 def admit_body(edge: Edge, asked: Asked) -> None:
@@ -57,7 +58,7 @@ def admit_body(edge: Edge, asked: Asked) -> None:
     length = int(told) if told.isdigit() else 0
     if length > edge.node.limits.packet:
         raise TooLarge("submission.too_large", limit=edge.node.limits.packet)
-    edge.node.store.blobs.check_reserve(length)
+    edge.reserve.check(length)
 
 
 async def spool_body(edge: Edge, asked: Asked) -> Spooled:
@@ -109,16 +110,16 @@ class _Intake:
         self._pieces.append(piece)
         self._held += len(piece)
         if self._held >= _PIECE:
-            self._edge.node.store.blobs.check_reserve(self._held)
+            self._edge.reserve.check(self._held)
             await self._edge.submitting.run(self._write)
 
     async def finish(self) -> Spooled:
         """What came, whole."""
         if self._is_on_disk:
             await self._edge.submitting.run(self._write)
-            return Spooled(path=self._path, size=self.size, digest=self._hasher.hexdigest(), rest=b"")
+            return Spooled(path=self._path, size=self.size, known_digest=self._hasher.hexdigest(), rest=b"")
         rest = b"".join(self._pieces)
-        return Spooled(path=self._path, size=self.size, digest=hashlib.sha256(rest).hexdigest(), rest=rest)
+        return Spooled(path=self._path, size=self.size, known_digest="", rest=rest)
 
     def drop(self) -> None:
         """Forget it: nothing stays on disk. In a thread."""

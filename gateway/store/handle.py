@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -44,14 +45,19 @@ class Store:
     engine: Engine
     blobs: BlobFolder
     clock: Clock
+    wait_seconds: float = 20.0
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One write transaction: commits at the end of the block, rolls back on any exception.
 
         Raises StoreBusy where the writer's place could not be had in time, StoreConflict where a unique constraint
-        refused; nothing was changed then.
+        refused; nothing was changed then.  Threads of one process take turns before they ask the database: SQLite
+        lets waiters sleep and look again, which costs time and processor where some thread always waits.
         """
+        if not self._turn.acquire(timeout=self.wait_seconds):
+            raise StoreBusy(why="another thread of this process is writing")
         try:
             with self.engine.connect().execution_options(truc_writes=True) as connection, connection.begin():
                 yield connection
@@ -59,6 +65,8 @@ class Store:
             raise _translated(why) from why
         except IntegrityError as why:
             raise StoreConflict(why=str(why.orig)) from why
+        finally:
+            self._turn.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -109,7 +117,7 @@ def open_store(
     database = folder / "truc.db"
     engine = open_engine(database, wait_seconds=wait_seconds)
     upgrade(engine)
-    store = Store(engine, blobs, clock or WallClock())
+    store = Store(engine, blobs, clock or WallClock(), wait_seconds)
     with store.read() as connection:
         check_durability(connection)
         owner = connection.execute(select(schema.node.c.name)).scalar()

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge
+from gateway.api.lanes import on_loop
 from gateway.api.v1.words import encode_items, read_said
 from gateway.exchange import collect
 from gateway.exchange.collect import Confirm
@@ -110,7 +111,7 @@ async def confirm(edge: Edge, asked: Asked) -> None:
         raise BadRequest("api.bad_json", why=str(why)[:200]) from why
     delivery_id = asked.ids["delivery_id"]
     wish = Confirm(caller=caller, delivery_id=delivery_id, arrived=said.arrived, reason=said.reason)
-    outcome = await asyncio.wrap_future(edge.confirming.submit(wish))
+    outcome = await on_loop(edge.confirming.submit(wish))
     if isinstance(outcome, Refusal):
         raise outcome
     if said.arrived:

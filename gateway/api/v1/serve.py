@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from edxml.errors import TrucError
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge, Opened
+from gateway.api.lanes import on_loop
 from gateway.api.sending import XML, Stored, file_pieces, send_small, send_stored
 from gateway.exchange import collect
 from gateway.exchange.collect import Confirm, Fetch
@@ -27,7 +26,7 @@ def key_header(item: Item) -> tuple[tuple[bytes, bytes], ...]:
 
 async def open_item(edge: Edge, caller: Caller, delivery_id: str) -> Opened:
     """Begin a response. Whoever opens one ends it by `edge.endings.add`. Raises NotFound, Gone."""
-    opened = await asyncio.wrap_future(edge.fetching.submit(Fetch(caller=caller, delivery_id=delivery_id)))
+    opened = await on_loop(edge.fetching.submit(Fetch(caller=caller, delivery_id=delivery_id)))
     if isinstance(opened, Refusal):
         raise opened
     return opened
@@ -70,4 +69,4 @@ async def park_damaged(edge: Edge, caller: Caller, item: Item, why: TrucError) -
     """What cannot be served as it was accepted waits for a person, with the reason, and is offered no more."""
     _log.error("blob.unusable", reason=why.code, delivery=item.delivery_id, packet=item.packet_id)
     wish = Confirm(caller=caller, delivery_id=item.delivery_id, arrived=False, reason=why.code)
-    await asyncio.wrap_future(edge.confirming.submit(wish))
+    await on_loop(edge.confirming.submit(wish))

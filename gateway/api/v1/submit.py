@@ -78,10 +78,11 @@ class Accounted(Exception):
 
 def _accept(edge: Edge, caller: Caller, wishes: Wishes, spooled: Spooled) -> Future[Outcome]:
     """In a thread: examine, blob, seal; then the group. The future is the group's."""
+    digest = spooled.write()
     submission = Submission(
         caller=caller,
-        spooled=spooled.write(),
-        digest=spooled.digest,
+        spooled=spooled.path,
+        digest=digest,
         size=spooled.size,
         received_at=edge.node.now(),
         mode=wishes.mode,
