@@ -120,7 +120,7 @@ def refuse(
     """Refuse items (02); their senders read the reason."""
     voice = voice_of(ctx)
     with open_remote(voice, url) as remote:
-        _each(voice, deliveries, lambda item: ("inbox_told.state", {"state": remote.refuse(item, reason)}), as_json)
+        _each(voice, deliveries, lambda item: ("inbox_told.refused", {"packet": remote.refuse(item, reason)}), as_json)
 
 
 def _each(
@@ -138,7 +138,7 @@ def _each(
             continue
         told.append({"delivery": delivery_id, **params})
         if not as_json:
-            shown = params | {"state": voice.label("state", params["state"])}
+            shown = params | {"state": voice.label("state", params.get("state", ""))}
             voice.tell(code, delivery=delivery_id, **shown)
     if as_json:
         voice.json(told)

@@ -96,8 +96,8 @@ class Remote:
         return str(self._json("POST", f"/v1/inbox/{delivery_id}/confirm", json={})["state"])
 
     def refuse(self, delivery_id: str, reason: str) -> str:
-        """Refuse an item (02) with a reason for its sender; its state afterwards."""
-        return str(self._json("POST", f"/v1/inbox/{delivery_id}/refuse", json={"reason": reason}).get("state", ""))
+        """Refuse an item with a reason for its sender; the id of the status packet (02) that tells it."""
+        return str(self._json("POST", f"/v1/inbox/{delivery_id}/refuse", json={"reason": reason})["packet_id"])
 
     def document(self, wanted: str) -> tuple[DocumentView, Names]:
         """One document as the token's agencies may see it, with the names of its sender and its recipients."""
