@@ -18,6 +18,8 @@ __all__ = ["ClockWatch", "periodic_once", "start_periodic"]
 _log = log.get("periodic")
 _JUMP = 5.0
 _BLOB_SWEEP = 3600.0
+_SHORTEST_LEASE = 2.0
+"""Seconds. Jobs are held for three rounds: after a crash the next process goes on soon; two at once harm nothing."""
 
 
 class ClockWatch:
@@ -45,10 +47,11 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float) -> float:
         _note_jump(node, jump)
         return pause  # leases, limits and verdicts wait a round; nobody's clock is trusted meanwhile
     node.callers.refusals.flush()
-    if jobs.take(node.store, "reports", node.worker, seconds=60):
+    held = max(3 * pause, _SHORTEST_LEASE)
+    if jobs.take(node.store, "reports", node.worker, seconds=held):
         while report_once(node):
             pass
-    if jobs.take(node.store, "sweep", node.worker, seconds=60):
+    if jobs.take(node.store, "sweep", node.worker, seconds=held):
         while sweep_once(node):
             pass
     if jobs.take(node.store, "blobs", node.worker, seconds=600, every=_BLOB_SWEEP):
