@@ -21,6 +21,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -139,11 +141,13 @@ class Users:
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)  #: letter's name → its first answer
     statuses_due: int = 0
     orphans: int = 0
+    enough: threading.Event = field(default_factory=threading.Event)  #: told to `work_until_told`
     _number: int = 0
     _done: threading.Event = field(default_factory=threading.Event)
     _threads: list[Polling | FolderSoftware] = field(default_factory=list)
     _sending: Sending | None = None
     _client: httpx2.Client | None = None
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "users"))
     _by_folder: dict[str, str] = field(default_factory=dict)  #: file name in `di` → digest of what was put there
 
     def __enter__(self) -> Self:
@@ -175,6 +179,18 @@ class Users:
             self.send(("hop-1", "hop-2", "tm-1", "tm-2"), size=(dice or random).choice([900, 40_000, 300_000]))
             self.put_file("tm-2", ("don", "hop-2"))
             time.sleep(pause)
+
+    def work_until_told(self) -> None:
+        """Every road, again and again, until `enough`."""
+        while not self.enough.is_set():
+            about = self.send(("hop-1", "tm-1"))
+            self.tell_status(about)
+            self.refuse_file(about)
+            self.work(rounds=1, pause=0.2)
+
+    def in_background(self, work: Callable[[Users], None]) -> Future[None]:
+        """Do it in a thread, while the test looks after the node."""
+        return self._pool.submit(work, self)
 
     def send(self, to: tuple[str, ...], *, size: int = 3_000) -> Letter:
         """Submit a letter, and once more: the repeat must get the first answer."""
@@ -291,6 +307,7 @@ class Users:
 
     def _end(self) -> None:
         self._done.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
         for thread in self._threads:
             thread.join(30)
         for client in (self._sending, self._client):

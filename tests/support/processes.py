@@ -136,7 +136,8 @@ class NodeProcesses:
             assert readable, f"{role} was not ready in {_START:.0f} s:\n{self.tail(role)}"
             if not (piece := one.ready.read(4096)):
                 code = one.process.wait()
-                assert may_die and code == -signal.SIGKILL, f"{role} ended with {code}:\n{self.tail(role)}"
+                assert may_die, f"{role} ended with {code}:\n{self.tail(role)}"
+                assert code == -signal.SIGKILL, f"{role} ended with {code}:\n{self.tail(role)}"
                 return
             said += piece
         words = dict(word.split("=", 1) for word in said.decode().split() if "=" in word)

@@ -1,0 +1,159 @@
+"""A real node is killed at every named crash point of every hop, started again, and nothing is lost or doubled.
+
+The points are enumerated from the program itself: a new one without a scenario here fails the first test.  Each
+scenario kills the whole node (`truc serve`) at the point while its users send, collect, refuse and report; starts it
+again unarmed; and then asks the users' own ledgers, the folders and the account.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edxml.crashpoints import ENVIRONMENT
+from tests.support.clients import FAST, Users, letter, make_home
+from tests.support.processes import NodeProcesses
+
+pytestmark = [pytest.mark.fault]
+
+_ENUMERATE = """
+import importlib, json, pkgutil
+from edxml.crashpoints import POINTS
+for top in ("edxml", "adapters", "routing", "monitoring", "gateway"):
+    package = importlib.import_module(top)
+    for found in pkgutil.walk_packages(package.__path__, top + "."):
+        if not found.name.endswith("__main__") and ".migrations" not in found.name:
+            importlib.import_module(found.name)
+print(json.dumps(sorted(POINTS)))
+"""
+
+
+def send(users: Users) -> None:
+    """Documents over REST to inboxes and folders."""
+    users.work(rounds=2)
+
+
+def send_and_report(users: Users) -> None:
+    """The same, and an agency reports a status by REST."""
+    about = users.send(("hop-1", "tm-1"))
+    users.tell_status(about)
+    users.work(rounds=1)
+
+
+def send_and_refuse(users: Users) -> None:
+    """The same, and a clerk refuses by a file."""
+    users.refuse_file(users.send(("hop-1", "tm-1")))
+    users.work(rounds=1)
+
+
+def send_and_recall(users: Users) -> None:
+    """The same, and a recall of what never came waits until time moves it."""
+    users.recall_nothing()
+    users.work(rounds=1)
+
+
+Work = Callable[[Users], None]
+SCENARIOS: dict[str, tuple[Work, int]] = {
+    # point → who does what, and the latest passing at which the node is killed
+    "accept.written": (send, 4),
+    "accept.committed": (send, 4),
+    "acknowledge.written": (send_and_report, 4),
+    "acknowledge.committed": (send_and_report, 4),
+    "blob.synced": (send, 5),
+    "blob.renamed": (send, 5),
+    "blob.folder_synced": (send, 5),
+    "collect.confirmed": (send, 4),
+    "collect.fetched": (send, 4),
+    "deliver.attempt_committed": (send, 2),
+    "deliver.claimed": (send, 2),
+    "deliver.concluded": (send, 2),
+    "deliver.handed_over": (send, 2),
+    "deliver.staged": (send, 2),
+    "folder.bytes_written": (send, 4),
+    "folder.companion_shown": (send, 4),
+    "folder.dir_synced": (send, 4),
+    "folder.part_renamed": (send, 4),
+    "folder.published": (send, 4),
+    "folder.report_written": (send_and_refuse, 2),
+    "folder.set_aside": (send_and_refuse, 2),
+    "folder.staged": (send, 4),
+    "relay.announced": (send, 2),
+    "relay.noted": (send, 2),
+    "report.acknowledged": (send, 4),
+    "sweep.committed": (send_and_recall, 1),
+}
+AT_INIT = ("keys.key_written", "keys.certificate_written")
+"""Points that a node passes once in its life, before its first document."""
+
+
+def test_every_crash_point_has_a_scenario() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", _ENUMERATE], capture_output=True, text=True, check=True, timeout=60,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    points = set(json.loads(found.stdout))
+    assert points == {*SCENARIOS, *AT_INIT}
+
+
+@pytest.mark.parametrize("point", SCENARIOS)
+def test_killed_there_everything_arrives_once(tmp_path: Path, point: str) -> None:
+    work, latest = SCENARIOS[point]
+    passing = random.Random(point).randint(1, latest)
+    home = make_home(tmp_path)
+    with NodeProcesses(home.data, FAST) as node, Users(home) as users:
+        node.start("serve", crash_at=f"{point}:{passing}")
+        users.begin(node.url)
+        working = users.in_background(work)
+        node.wait_killed("serve")
+        node.start("serve")
+        working.result(timeout=60)
+        users.settle()
+        users.assert_all_is_well()
+        node.assert_alive()
+
+
+@pytest.mark.parametrize("point", AT_INIT)
+def test_killed_while_it_is_made_a_node_is_made_again(tmp_path: Path, point: str) -> None:
+    node = NodeProcesses(tmp_path / "data", FAST)
+    died = node.run("init", crash_at=point)
+    assert died.returncode == -9, died.stderr
+    made = node.run("init")
+    assert made.returncode == 0, made.stderr
+    keys = sorted(path.name for path in (tmp_path / "data" / "keys").iterdir())
+    again = node.run("init")
+    assert again.returncode == 0, again.stderr
+    assert sorted(path.name for path in (tmp_path / "data" / "keys").iterdir()) == keys
+
+
+def test_killed_again_and_again_at_the_same_point(tmp_path: Path) -> None:
+    """Three crashes while handing over, then a whole node: the machine counts its claims, and still delivers once."""
+    home = make_home(tmp_path)
+    with NodeProcesses(home.data, FAST) as node, Users(home) as users:
+        node.start("serve", crash_at="deliver.handed_over")
+        users.begin(node.url)
+        working = users.in_background(lambda u: u.work(rounds=1))
+        for point in ("deliver.attempt_committed", "folder.published"):
+            node.wait_killed("serve")
+            node.start("serve", crash_at=point)
+        node.wait_killed("serve")
+        node.start("serve")
+        working.result(timeout=60)
+        users.settle()
+        users.assert_all_is_well()
+
+
+def test_the_variable_is_the_one_that_processes_read(tmp_path: Path) -> None:
+    """A misspelt point stops the node at the first passing: no scenario can pass for survived unarmed."""
+    home = make_home(tmp_path)
+    (tmp_path / "tm-1" / "di").mkdir()
+    (tmp_path / "tm-1" / "di" / "a.edxml").write_bytes(letter(1, ("don",), sender="tm-1").body)
+    assert ENVIRONMENT == "TRUC_CRASH_AT"
+    done = NodeProcesses(home.data, FAST).run("serve", crash_at="not a point")
+    assert done.returncode != 0
+    assert "ValueError" in done.stderr
