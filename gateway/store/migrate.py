@@ -4,50 +4,60 @@ from __future__ import annotations
 
 import fcntl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect
 
 from gateway.model.errors import StoreOutdated
 
-__all__ = ["alembic_config", "head", "upgrade"]
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+__all__ = ["HEAD", "alembic_config", "found_revision", "upgrade"]
 
 _HERE = Path(__file__).parent
+
+HEAD = "0001"
+"""The revision that this program speaks; a test holds it against the scripts."""
 
 
 def alembic_config() -> Config:
     """Alembic's configuration for the migrations that ship in this package."""
+    from alembic.config import Config  # a process that has nothing to migrate does not load it
+
     config = Config()
     config.set_main_option("script_location", str(_HERE / "migrations"))
     return config
 
 
-def head() -> str:
-    """The revision that this program speaks."""
-    found = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    assert found is not None, "there is at least one migration"
-    return found
+def found_revision(engine: Engine) -> str | None:
+    """The revision that a database is at; None where it is empty."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        return found
 
 
 def upgrade(engine: Engine) -> None:
-    """Migrate to `head`. One process at a time does it; the others wait. Raises StoreOutdated for a newer schema."""
-    with engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    wanted = head()
-    if found == wanted:
+    """Migrate to `HEAD`. One process at a time does it; the others wait. Raises StoreOutdated for a newer schema."""
+    found = found_revision(engine)
+    if found == HEAD:
         return
-    known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
-    if found is not None and found not in known:
-        raise StoreOutdated(found=found, wanted=wanted)
+    if found is not None and found > HEAD:
+        raise StoreOutdated(found=found, wanted=HEAD)
     with _OneAtATime(engine):
-        config = alembic_config()
-        with engine.connect().execution_options(truc_writes=True) as connection, connection.begin():
-            if MigrationContext.configure(connection).get_current_revision() != wanted:
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+        if found_revision(engine) != HEAD:
+            _run(engine)
+
+
+def _run(engine: Engine) -> None:
+    from alembic import command
+
+    config = alembic_config()
+    with engine.connect().execution_options(truc_writes=True) as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
 class _OneAtATime:

@@ -9,7 +9,6 @@ Ends by itself; the exit code is 0 only where the account closes and the ledgers
 
 from __future__ import annotations
 
-import itertools
 import random
 import shutil
 import socket
@@ -42,7 +41,8 @@ __all__ = ["run_demo"]
 
 _ROLES = ("api", "relay", "deliver", "periodic", "intake")
 _LIMIT = 100.0
-_KILL_EVERY = 1.0
+_KILL_EVERY = 0.8
+_KILLS = ("deliver", "api", "relay", "deliver", "intake", "api", "periodic", "deliver", "relay") * 2
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class _Stage:
 
 def run_demo(language: Language, *, keep: bool = False, console: Console | None = None) -> int:
     """Play the demo; 0 where the account closes and nothing is lost, seen twice or altered, else 1."""
-    screen = console or Console()
+    screen = Console(file=console.file if console else None, width=console.width if console else None, highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="truc-demo-"))
     started = time.monotonic()
     stage = _set_up(folder)
@@ -206,10 +206,11 @@ def _tools(stage: _Stage, client: Sending) -> Callable[[str, Letter], object]:
 
 def _kill_by_turns(stage: _Stage) -> None:
     """kill -9 of one role after the other while letters are on their way."""
-    turns = itertools.cycle(("deliver", "api", "relay", "deliver", "intake", "api", "periodic"))
     chance = random.Random(7)  # noqa: S311 - a repeatable schedule
-    while not stage.done.wait(_KILL_EVERY + chance.random()):
-        stage.fleet.kill(next(turns))
+    for role in _KILLS:
+        if stage.done.wait(_KILL_EVERY + chance.random()):
+            return
+        stage.fleet.kill(role)
 
 
 _OPEN = frozenset({"waiting", "ready", "claimed", "handed_over", "available", "fetched"})

@@ -11,7 +11,7 @@ import pytest
 from gateway.account import close_books
 from gateway.model.instants import DAY
 from gateway.store import open_store, views
-from gateway.store.migrate import head, upgrade
+from gateway.store.migrate import HEAD, alembic_config, upgrade
 from gateway.store.schema import metadata
 
 RELEASES = sorted((Path(__file__).parent.parent / "support" / "releases").glob("*.sql.gz"))
@@ -29,7 +29,7 @@ def test_a_released_database_is_migrated_and_its_books_close(dump: Path, tmp_pat
     store = open_store(tmp_path, node="thu", reserve=1)
     try:
         with store.read() as rows:
-            assert rows.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == head()
+            assert rows.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == HEAD
             states = {line.state for line in views.backlog(rows)}
             parked = views.parked(rows)
             first = rows.exec_driver_sql("SELECT id FROM packets ORDER BY id LIMIT 1").scalar()
@@ -57,3 +57,13 @@ def test_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
     engine.dispose()
     assert differences == []
+
+
+def test_the_program_speaks_the_last_revision() -> None:
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(alembic_config())
+    assert scripts.get_current_head() == HEAD
+    assert [script.revision for script in scripts.walk_revisions()] == sorted(
+        (script.revision for script in scripts.walk_revisions()), reverse=True
+    ), "revisions sort by age: a newer schema is known by its name"
