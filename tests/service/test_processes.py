@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from gateway.cli.lock import take_lock
 from routing.rows import load_nghe_an
 from tests.support.packets import build_packet
 from tests.support.processes import ROLES, NodeProcesses
@@ -56,6 +57,17 @@ def test_another_node_on_the_same_folder_is_refused_with_a_sentence(node: NodePr
         assert "thuộc về nút nut-lien-thong" in refused.stderr
         assert "Traceback" not in refused.stderr
         assert "READY" not in refused.stdout
+
+
+def test_every_process_is_refused_while_another_machine_works_on_the_folder(node: NodeProcesses) -> None:
+    elsewhere = take_lock(node.data, "nut-lien-thong", machine="may-khac")
+    elsewhere.share()
+    for arguments in (["serve"], ["relay"], ["channel", "list"], ["parked", "release", "x"]):
+        refused = node.run(*arguments)
+        assert refused.returncode == 3, refused.stderr
+        assert "READY" not in refused.stdout
+    elsewhere.close()
+    node.start("relay")
 
 
 def test_a_second_one_of_every_part_does_no_harm(node: NodeProcesses, tmp_path: Path) -> None:
