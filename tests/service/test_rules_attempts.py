@@ -57,6 +57,22 @@ def test_rule_4_a_worker_that_was_stolen_from_cannot_send(house: House) -> None:
     assert len(house.attempts(sent, "blind")) == 1
 
 
+def test_rule_4_a_worker_that_was_stolen_from_cannot_send_while_the_next_one_works(house: House) -> None:
+    sent = house.send(["blind"])
+    recipient = house.recipient("blind")
+
+    def steal(_item: object) -> None:
+        recipient.during_stage = lambda _item: (_ for _ in ()).throw(WorkerDied)
+        house.pass_time(2 * MINUTE)
+        house.sweep()
+        die(house.worker("w2"), [house.ticket(sent, "blind")])
+
+    recipient.during_stage = steal
+    house.work()
+    assert house.state(sent, "blind") == "claimed"
+    assert recipient.arrivals == []
+
+
 def test_rule_4_over_by_is_the_sending_limit_and_the_settle_time_after_the_stores_clock(house: House) -> None:
     sent = house.send(["check"])
     began = house.now()

@@ -8,10 +8,12 @@ import pytest
 
 from edxml import Dialect
 from gateway.exchange.accept import accept
+from gateway.exchange.claims import claim_group
 from gateway.exchange.examine import prepare
 from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict
 from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
+from gateway.store.deliveries import load_chains
 from tests.support.nodes import Does, House, WorkerDied, document_id, organ
 
 
@@ -194,6 +196,22 @@ def test_rule_6_document_and_recall_accepted_at_once_end_in_order(house: House) 
     assert house.recipient("check").arrivals == []
     left = house.rows("SELECT state, COUNT(*) AS n FROM deliveries GROUP BY state")
     assert left == [{"state": "withdrawn", "n": 16}]
+
+
+def test_rule_6_what_a_hop_has_read_nobody_changes_before_it_writes(house: House) -> None:
+    """The row lock: on SQLite a write transaction holds the one writer's place from its beginning."""
+    sent = house.send(["check"])
+    ticket = house.ticket(sent, "check")
+    claims = threading.Thread(target=claim_group, args=(house.node, [ticket]))
+    with house.node.store.write() as connection:
+        chains = load_chains(connection, [house.row(sent, "check")["chain_id"]])
+        claims.start()
+        claims.join(0.3)
+        assert claims.is_alive()
+        assert house.state(sent, "check") == "ready"
+        assert chains
+    claims.join()
+    assert house.state(sent, "check") == "claimed"
 
 
 def test_rule_6_document_and_recall_in_one_group_keep_their_order(house: House) -> None:

@@ -1,0 +1,83 @@
+"""Every planted defect is caught by the tests named with it, and those tests pass where nothing is planted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.defects import DEFECTS, Defect
+
+_ROOT = Path(__file__).parents[2]
+_COPIED = ("gateway", "edxml", "adapters", "routing", "monitoring", "tests", "pyproject.toml")
+_PROTOCOL_ROWS = ("§1", "§2", "§3", "§4", "§5", "§6", "§7", "§9", "§10")
+_PASSED, _FAILED = 0, 1
+
+
+def copy_program(folder: Path) -> Path:
+    """The program and its tests in a folder of their own."""
+    for name in _COPIED:
+        source = _ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns(".hypothesis", "*.toml~"))
+        else:
+            shutil.copy2(source, folder / name)
+    return folder
+
+
+def run_tests(folder: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Run tests of the copy in a process of its own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRUC_", "PYTEST_"))}
+    environment |= {"PYTHONPATH": str(folder)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest",
+               "--durations=0", "--tb=line", *tests]  # fmt: skip
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
+
+
+def plant(folder: Path, defect: Defect) -> None:
+    """Put the defect into the copy. Fails where it no longer fits, so that none goes stale unseen."""
+    path = folder / defect.file
+    text = path.read_text("utf-8")
+    found = text.count(defect.old)
+    assert found == 1, f"defect no longer fits: {defect.name!r} finds its text {found} times in {defect.file}"
+    path.write_text(text.replace(defect.old, defect.new), "utf-8")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_program(tmp_path_factory.mktemp("program"))
+
+
+@pytest.mark.xdist_group("planted")
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name.replace(" ", "-"))
+def test_a_planted_defect_is_caught(program: Path, defect: Defect, request: pytest.FixtureRequest) -> None:
+    if defect.needs_strace:
+        request.getfixturevalue("strace")
+    path = program / defect.file
+    whole = path.read_bytes()
+    try:
+        plant(program, defect)
+        done = run_tests(program, defect.tests)
+    finally:
+        path.write_bytes(whole)
+    assert done.returncode == _FAILED, f"not caught, or did not run:\n{done.stdout[-2000:]}{done.stderr[-1000:]}"
+    assert f"{len(defect.tests)} failed" in done.stdout or f"{len(defect.tests)} error" in done.stdout, done.stdout
+
+
+@pytest.mark.xdist_group("planted")
+def test_the_same_tests_pass_where_nothing_is_planted(program: Path, strace: str) -> None:
+    assert strace
+    done = run_tests(program, tuple(sorted({test for defect in DEFECTS for test in defect.tests})))
+    assert done.returncode == _PASSED, done.stdout[-3000:]
+
+
+def test_every_row_of_the_protocols_table_has_a_defect() -> None:
+    rows = " ".join(defect.row for defect in DEFECTS)
+    assert [row for row in _PROTOCOL_ROWS if row not in rows] == []
+    assert len({defect.name for defect in DEFECTS}) == len(DEFECTS)

@@ -1,0 +1,306 @@
+"""Defects that were once possible, each planted by one replacement: the tests named with it must fail then.
+
+A check that nobody has seen fail is no check.  `row` is the row of the protocol's table "what breaks without the
+rule", or the rule that the defect breaks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DEFECTS", "Defect"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defect:
+    """`old` stands exactly once in `file`; with `new` in its place, every one of `tests` fails."""
+
+    name: str
+    row: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    needs_strace: bool = False
+
+
+_WORK = "tests/service/test_rules_work.py::test_rule_"
+_ATTEMPTS = "tests/service/test_rules_attempts.py::test_rule_"
+_ORDER = "tests/service/test_rules_order.py::test_rule_"
+_LIMITS = "tests/service/test_rules_limits.py::test_rule_"
+_POLLED = "tests/service/test_rules_polled.py::test_rule_"
+_REPEATS = "tests/service/test_rules_repeats.py::test_rule_"
+_STATUSES = "tests/service/test_rules_statuses.py::test_"
+_MACHINE = "tests/unit/gateway/model/test_machine.py::test_"
+_DISK = "tests/fault/test_durability_order.py::test_everything_is_on_disk_before_it_is_told"
+
+_TRACES = (
+    Defect(
+        name="a recall withdraws what is in doubt",
+        row="§6 nor has an open or unsure attempt",
+        file="gateway/model/chain.py",
+        old="return not self.state.is_final and not held and not self.is_in_doubt()",
+        new="return not self.state.is_final and not held",
+        tests=(_ORDER + "6_recall_waits_for_an_open_or_unsure_attempt[check]",),
+    ),
+    Defect(
+        name="an attempt without a claim",
+        row="§4 attempt only while claimed",
+        file="gateway/store/attempts.py",
+        old="ours = [b for b in begun if (b.transfer_id, b.turn) in held]",
+        new="ours = [b for b in begun if held]",
+        tests=(_ATTEMPTS + "4_a_worker_that_was_stolen_from_cannot_send_while_the_next_one_works",),
+    ),
+    Defect(
+        name="a worker takes the turn that it finds, not the one that it claimed",
+        row="§3 two workers hold one turn",
+        file="gateway/exchange/claims.py",
+        old="turn=ours[row.id],",
+        new="turn=row.turn,",
+        tests=(_WORK + "3_a_worker_that_stalls_between_its_claim_and_its_look_does_not_get_the_next_ones_turn",),
+    ),
+    Defect(
+        name="a no counts though an attempt is open",
+        row="§5 a no counts only when none is open",
+        file="gateway/model/machine.py",
+        old="    if open_until is not None:\n",
+        new="    if open_until is not None and now < 0:\n",
+        tests=(_ATTEMPTS + "5_a_no_of_find_counts_only_when_no_attempt_is_open",),
+    ),
+    Defect(
+        name="an unknown end closes the attempt at once",
+        row="§5 a no counts only when none is open",
+        file="gateway/model/chain.py",
+        old="return self.is_in_doubt and now < self.over_by",
+        new="return self.end is None and now < self.over_by",
+        tests=(_ATTEMPTS + "5_an_unknown_end_stays_open_until_nothing_can_land_any_more",),
+    ),
+    Defect(
+        name="receipts are fenced by the turn",
+        row="§4 receipts are facts",
+        file="gateway/model/machine.py",
+        old="    if report.arrived:\n",
+        new="    if report.arrived and link.turn == turn:\n",
+        tests=(_ATTEMPTS + "4_receipts_are_facts_a_late_one_unparks",),
+    ),
+    Defect(
+        name="a return keeps its turn",
+        row="§3 every return and close adds a turn",
+        file="gateway/store/transfers.py",
+        old='"more": int(returns),',
+        new='"more": 0,',
+        tests=(
+            _WORK + "3_every_return_and_every_close_adds_a_turn",
+            _WORK + "3_a_repeated_retry_does_not_free_the_next_workers_claim",
+        ),
+    ),
+    Defect(
+        name="no row lock",
+        row="§6 the row lock: accepted together, each sees nothing",
+        file="gateway/store/dialect.py",
+        old='"BEGIN IMMEDIATE" if writes else "BEGIN"',
+        new='"BEGIN"',
+        tests=(_ORDER + "6_what_a_hop_has_read_nobody_changes_before_it_writes",),
+    ),
+    Defect(
+        name="completion looks for no successor",
+        row="§6 the row lock: the recall commits as waiting for ever",
+        file="gateway/exchange/advance.py",
+        old="following = settle(chain, now, pace)",
+        new="following = settle(chain, now, pace)[:0]",
+        tests=(_ORDER + "6_completion_finds_the_recall_that_came_meanwhile",),
+    ),
+    Defect(
+        name="a recall withdraws only the packet before it",
+        row="§6 every earlier packet",
+        file="gateway/model/machine.py",
+        old="Reason.RECALLED) for link in earlier if link.is_untouched()]",
+        new="Reason.RECALLED) for link in earlier[-1:] if link.is_untouched()]",
+        tests=(_ORDER + "6_recall_withdraws_every_earlier_untouched_packet",),
+    ),
+    Defect(
+        name="nobody looks whether the recall came first",
+        row="§6 orphans look again",
+        file="gateway/model/machine.py",
+        old="if link.kind is not LinkKind.RECALL and earlier and not documents:",
+        new="if link.kind is LinkKind.RECALL and earlier and not documents:",
+        tests=(_ORDER + "6_a_document_in_minute_sixteen_after_its_recall_never_arrives",),
+    ),
+    Defect(
+        name="expiry closes open attempts",
+        row="§7 expiry spares open attempts",
+        file="gateway/model/machine.py",
+        old="link.state in (S.WAITING, S.CLAIMED) or link.has_open_attempt(now):",
+        new="link.state in (S.WAITING, S.CLAIMED):",
+        tests=(_MACHINE + "expiry_spares_open_attempts[open]",),
+    ),
+    Defect(
+        name="a frozen document is released",
+        row="§2 may have arrived is computed, §9 frozen",
+        file="gateway/model/machine.py",
+        old="if link.is_in_doubt() and any(other.kind is LinkKind.RECALL for other in later):",
+        new="if now < 0:",
+        tests=(_LIMITS + "9_release_is_refused_of_what_is_frozen",),
+    ),
+    Defect(
+        name="a no of find erases the doubt of another key",
+        row="§2 may have arrived is never erased",
+        file="gateway/model/machine.py",
+        old="return attempt.is_in_doubt and in_turn and step.end_key in (None, attempt.transfer_id)",
+        new="return attempt.is_in_doubt and in_turn",
+        tests=(_MACHINE + "absent_tells_nothing_about_another_key",),
+    ),
+    Defect(
+        name="the original is resent after its update",
+        row="§9 resend only the newest",
+        file="gateway/model/machine.py",
+        old="if chain.links[-1].delivery_id != link.delivery_id:",
+        new="if now < 0:",
+        tests=(_LIMITS + "9_resend_only_of_the_newest",),
+    ),
+    Defect(
+        name="any head moves its whole shared transfer",
+        row="§1 shared transfers: any head overtakes",
+        file="gateway/store/transfers.py",
+        old="elif not reopened and not closed and alike and len(stays) == change.members:",
+        new="elif not reopened and not closed and alike:",
+        tests=(_WORK + "1_update_behind_a_shared_transfer_shares_until_one_is_promoted",),
+    ),
+    Defect(
+        name="fetched is not written before the bytes",
+        row="§10 fetched first: a withdrawn item arrives",
+        file="gateway/exchange/collect.py",
+        old="first[outcome.delivery_id] = _fetched(outcome)",
+        new="_fetched(outcome)",
+        tests=(_POLLED + "10_fetched_is_committed_before_the_first_byte",),
+    ),
+    Defect(
+        name="a recall is listed while a response runs",
+        row="§10 fetched first: the recall overtakes the response",
+        file="gateway/model/machine.py",
+        old="return link.state.is_final or (link.state is S.PARKED and not link.has_open_attempt(now))",
+        new="return link.state.is_final or link.state in (S.PARKED, S.FETCHED)",
+        tests=(_POLLED + "10_fetched_is_committed_before_the_first_byte",),
+    ),
+    Defect(
+        name="a late confirmation is refused",
+        row="§10 fetched first: a true receipt is lost",
+        file="gateway/exchange/collect.py",
+        old="    if not link.attempts:\n",
+        new="    if not link.attempts or link.state is DeliveryState.EXPIRED:\n",
+        tests=(_POLLED + "10_a_late_confirmation_of_a_fetched_item_is_always_taken",),
+    ),
+)
+
+_OTHERS = (
+    Defect(
+        name="doubled sink",
+        row="promise 2",
+        file="gateway/exchange/deliver.py",
+        old="        return work.staged.hand_over(work.until)\n",
+        new="        work.staged.hand_over(work.until)\n        return work.staged.hand_over(work.until)\n",
+        tests=(_WORK + "1_recipients_of_one_channel_share_a_transfer_and_one_hand_over",),
+    ),
+    Defect(
+        name="lost fsync",
+        row="§13 blob put",
+        file="gateway/store/blobs.py",
+        old="            os.fsync(body.fileno())\n",
+        new="            body.fileno()\n",
+        tests=(_DISK + "[accept]",),
+        needs_strace=True,
+    ),
+    Defect(
+        name="ack before commit",
+        row="§13 sources acknowledge only after our commit",
+        file="gateway/workers/intake.py",
+        old="            outcome = KillsWorker() if begun > _MOST_FAULTS else _take_in(node, caller, item)\n"
+        "            source.acknowledge(item, _verdict(outcome))\n",
+        new="            source.acknowledge(item, Verdict(accepted=True, reference='{}'))\n"
+        "            _take_in(node, caller, item)\n",
+        tests=(_DISK + "[intake]",),
+        needs_strace=True,
+    ),
+    Defect(
+        name="a database that forgets",
+        row="promise 1: accepted means on disk",
+        file="gateway/store/dialect.py",
+        old='"synchronous=FULL",',
+        new='"synchronous=OFF",',
+        tests=(_WORK + "2_roll_ups_change_with_the_states",),
+    ),
+    Defect(
+        name="a status of anybody is taken",
+        row="§12 statuses only from who was sent the document",
+        file="gateway/exchange/acknowledge.py",
+        old="elif not deliveries.was_sent(connection, document.root, prepared.sender_id):",
+        new="elif not document.root:",
+        tests=(_STATUSES + "status_from_somebody_who_was_never_sent_the_document_is_refused",),
+    ),
+    Defect(
+        name="channel faults are counted against documents",
+        row="§8 scope",
+        file="gateway/model/machine.py",
+        old="tries = link.tries + report.counts",
+        new="tries = link.tries + 1",
+        tests=(_ATTEMPTS + "8_faults_of_the_channel_are_not_counted_and_open_the_breaker_once",),
+    ),
+    Defect(
+        name="a dead worker's claim is forgotten",
+        row="§8 three dead workers park",
+        file="gateway/store/transfers.py",
+        old="unreported=transfers.c.unreported + 1",
+        new="unreported=transfers.c.unreported",
+        tests=(_ATTEMPTS + "8_a_packet_that_kills_its_worker_is_parked_after_three[idem]",),
+    ),
+    Defect(
+        name="looking gives the count of dead workers back",
+        row="§8 only claims whose worker never reported count",
+        file="gateway/model/machine.py",
+        old="end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id, is_report=False)",
+        new="end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id)",
+        tests=(_ATTEMPTS + "8_a_packet_that_kills_its_worker_is_parked_after_three[check]",),
+    ),
+    Defect(
+        name="a permit lasts for ever",
+        row="§9 release permits one attempt",
+        file="gateway/store/attempts.py",
+        old="    .values(permits=0)\n",
+        new="    .values(permits=1)\n",
+        tests=(_LIMITS + "9_on_a_blind_sink_release_permits_exactly_one_attempt",),
+    ),
+    Defect(
+        name="a resend is closed by the next sweep",
+        row="§7, §9",
+        file="gateway/store/deliveries.py",
+        old="if m.before is DeliveryState.WAITING or m.reason in _ANEW]",
+        new="if m.before is DeliveryState.WAITING]",
+        tests=(_LIMITS + "9_resend_of_an_expired_delivery_starts_its_limit_anew",),
+    ),
+    Defect(
+        name="what said nothing new leaves a key to nowhere",
+        row="§12 repeats get the first answer",
+        file="gateway/exchange/accept.py",
+        old="        packets.hand_claims(connection, {i: answer.packet_id for i, answer in done.repeats.items()})\n",
+        new="",
+        tests=(_REPEATS + "12_the_same_document_under_other_bytes_is_the_first_packet_whenever_it_comes",),
+    ),
+    Defect(
+        name="a conflict is accepted",
+        row="§12 document.conflict",
+        file="gateway/exchange/dispatch.py",
+        old="    return all(link.state in unreached for link in chain)\n",
+        new="    return bool(unreached)\n",
+        tests=(_REPEATS + "12_same_document_other_content_is_a_conflict",),
+    ),
+    Defect(
+        name="listed items are not rotated",
+        row="§10 500 poison items cannot hide the 501st",
+        file="gateway/store/inbox.py",
+        old='.values(polled_at=bindparam("now"))',
+        new='.values(polled_at=bindparam("now") * 0)',
+        tests=(_POLLED + "10_urgent_poison_hides_no_ordinary_item",),
+    ),
+)
+
+DEFECTS = _TRACES + _OTHERS
