@@ -33,8 +33,8 @@ def run_tests(folder: Path, tests: tuple[str, ...]) -> subprocess.CompletedProce
     """Run tests of the copy in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRUC_", "PYTEST_"))}
     environment |= {"PYTHONPATH": str(folder)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest",
-               "--durations=0", "--tb=line", *tests]  # fmt: skip
+    quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--durations=0", "--tb=line"]
+    command = [sys.executable, "-m", "pytest", *quiet, *tests]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
     )

@@ -100,7 +100,7 @@ _TRACES = (
         file="gateway/store/dialect.py",
         old='"BEGIN IMMEDIATE" if writes else "BEGIN"',
         new='"BEGIN"',
-        tests=(_ORDER + "6_what_a_hop_has_read_nobody_changes_before_it_writes",),
+        tests=(_ORDER + "6_what_a_hop_has_read_no_other_process_changes_before_it_writes",),
     ),
     Defect(
         name="completion looks for no successor",
