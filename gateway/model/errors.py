@@ -64,7 +64,7 @@ class StoreError(GatewayError):
 
 
 class StoreBusy(StoreError):
-    """The database is locked or away; nothing was changed. Parameter `seconds`."""
+    """The database is locked or away; nothing was changed. Parameter `why`."""
 
     code = "store.busy"
     retryable = True

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from gateway.model.instants import new_id
 from gateway.model.states import AttemptEnd, DeliveryState, TransferState
+from gateway.store.dialect import execute_rows
 from gateway.store.schema import attempts, deliveries, transfers
 from gateway.store.transfers import members_of
 
@@ -61,7 +62,7 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
         if member.state in _HELD_MEMBERS
     ]
     if rows:
-        connection.execute(_INSERT_ATTEMPT, rows)
+        execute_rows(connection, _INSERT_ATTEMPT, rows)
         connection.execute(_NO_PERMIT, {"ids": [b.transfer_id for b in ours]})
     return frozenset(str(row["transfer_id"]) for row in rows)
 
@@ -109,7 +110,7 @@ def end_attempts(connection: Connection, ended: Sequence[Ended], now: int) -> No
             }
             for e in ended
         ]
-        connection.execute(_END, rows)
+        execute_rows(connection, _END, rows)
 
 
 # --- responses of polled channels ----------------------------------------------------------------------------
@@ -165,12 +166,12 @@ def begin_responses(connection: Connection, begun: Sequence[Response], *, worker
             }
             for r in begun
         ]
-        connection.execute(_INSERT_ATTEMPT, rows)
-        connection.execute(_SERVE, [{"b_id": r.delivery_id, "until": r.over_by} for r in begun])
+        execute_rows(connection, _INSERT_ATTEMPT, rows)
+        execute_rows(connection, _SERVE, [{"b_id": r.delivery_id, "until": r.over_by} for r in begun])
 
 
 def end_responses(connection: Connection, attempt_ids: Sequence[str], now: int) -> None:
     """They have ended without a confirmation yet: unknown, nothing more lands, and their items may be listed again."""
     if attempt_ids:
-        connection.execute(_END_RESPONSE, [{"b_id": attempt_id, "now": now} for attempt_id in attempt_ids])
+        execute_rows(connection, _END_RESPONSE, [{"b_id": attempt_id, "now": now} for attempt_id in attempt_ids])
         connection.execute(_SHOW_AGAIN, {"ids": list(attempt_ids)})

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,11 +87,13 @@ class BlobFolder:
         crash_point("blob.folder_synced")
 
     def open(self, digest: str) -> BinaryIO:
-        """The stored bytes, readable and seekable. Raises BlobMissing."""
-        try:
-            return self.path(digest).open("rb")
-        except FileNotFoundError as why:
-            raise BlobMissing(digest=digest) from why
+        """The stored bytes, readable and seekable, also while they lie in the trash. Raises BlobMissing."""
+        for path in (self.path(digest), self.root / "trash" / digest, self.path(digest)):
+            try:
+                return path.open("rb")
+            except FileNotFoundError:
+                continue  # it may be on its way from one place to the other
+        raise BlobMissing(digest=digest)
 
     def check(self, digest: str) -> None:
         """Read the blob and compare. Raises BlobMissing, BlobDamaged."""
@@ -138,13 +139,20 @@ class BlobFolder:
                 path.unlink(missing_ok=True)
                 gone += 1
         for digest in self.names():
-            path = self.path(digest)
-            try:
-                if path.stat().st_mtime > limit or is_referenced(digest):
-                    continue
-                shutil.move(path, self.root / "trash" / digest)
-            except FileNotFoundError:
-                continue  # another sweep was faster
-            os.utime(self.root / "trash" / digest)
-            trashed += 1
+            trashed += self._discard(digest, limit, is_referenced)
         return trashed, gone
+
+    def _discard(self, digest: str, limit: float, is_referenced: Callable[[str], bool]) -> bool:
+        """Move one old unreferenced blob to the trash; look again there, since a put may have come in between."""
+        path, trash = self.path(digest), self.root / "trash" / digest
+        try:
+            if path.stat().st_mtime > limit or is_referenced(digest):
+                return False
+            os.rename(path, trash)
+        except FileNotFoundError:
+            return False  # another sweep was faster
+        if trash.stat().st_mtime > limit or is_referenced(digest):
+            os.rename(trash, path)
+            return False
+        os.utime(trash)
+        return True

@@ -18,7 +18,7 @@ from gateway.model.events import Event, EventKind, kind_of_state
 from gateway.model.moves import HOLDERS, check_move
 from gateway.model.states import AttemptEnd, Book, DeliveryState, LinkKind
 from gateway.store import events
-from gateway.store.dialect import insert_missing, upsert_counts
+from gateway.store.dialect import execute_rows, insert_missing, upsert_counts
 from gateway.store.schema import attempts, chains, channels, deliveries, rollups, transfers
 from gateway.store.statuses import FURTHER
 from gateway.store.transfers import TransferChange, change_transfers
@@ -90,7 +90,9 @@ def ensure_chains(connection: Connection, wanted: Sequence[tuple[str, str, str]]
 def insert_chains(connection: Connection, new: Sequence[tuple[str, str, str]]) -> None:
     """Write chains (id, root, agency) of documents that are new in this transaction; StoreConflict if they are not."""
     if new:
-        connection.execute(_INSERT_CHAIN, [{"id": i, "root": root, "agency_id": agency} for i, root, agency in new])
+        execute_rows(
+            connection, _INSERT_CHAIN, [{"id": i, "root": root, "agency_id": agency} for i, root, agency in new]
+        )
 
 
 def load_chains(connection: Connection, ids: Iterable[str], *, lock: bool = True) -> dict[str, Chain]:
@@ -194,7 +196,7 @@ def insert_new(connection: Connection, new: Sequence[NewDelivery], *, now: int, 
         return
     for delivery in new:
         check_move(None, delivery.link.state)
-    connection.execute(_INSERT, [_new_row(delivery, now) for delivery in new])
+    execute_rows(connection, _INSERT, [_new_row(delivery, now) for delivery in new])
     events.append(connection, [_planned(delivery, at, actor) for delivery in new], now)
     count(connection, [(d.agency_id, d.book, d.link.state, 1) for d in new])
 
@@ -292,12 +294,12 @@ def _apply_once(connection: Connection, moves: Sequence[Move], now: int, at: int
     facts = {row.id: row for row in connection.execute(_FACTS, {"ids": [move.delivery_id for move in moves]})}
     for move in moves:
         check_move(move.before, move.after)
-    done = connection.execute(_MOVE, [_move_row(move, facts[move.delivery_id], now) for move in moves])
-    if done.rowcount != len(moves):
-        raise StaleMove(f"{len(moves) - done.rowcount} of {len(moves)} deliveries were moved by somebody else")
+    done = execute_rows(connection, _MOVE, [_move_row(move, facts[move.delivery_id], now) for move in moves])
+    if done != len(moves):
+        raise StaleMove(f"{len(moves) - done} of {len(moves)} deliveries were moved by somebody else")
     heads = [m.delivery_id for m in moves if m.before is DeliveryState.WAITING or m.reason in _ANEW]
     if heads:
-        connection.execute(_HEAD, [{"b_id": head, "now": now} for head in heads])
+        execute_rows(connection, _HEAD, [{"b_id": head, "now": now} for head in heads])
     change_transfers(connection, _transfer_changes(moves, facts), now)
     events.append(connection, [_event(move, facts[move.delivery_id], at, actor) for move in moves], now)
     changes = []
@@ -366,6 +368,5 @@ def count(connection: Connection, changes: Iterable[tuple[str, str, str, int]]) 
         if change
     ]
     if rows:
-        connection.execute(
-            upsert_counts(connection.dialect.name, rollups, ("agency_id", "book", "state"), "count"), rows
-        )
+        counting = upsert_counts(connection.dialect.name, rollups, ("agency_id", "book", "state"), "count")
+        execute_rows(connection, counting, rows)

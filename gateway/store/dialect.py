@@ -7,11 +7,12 @@ for the one writer happens at the beginning, where nothing is lost by giving up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ClauseElement, Connection, Dialect, Engine, Executable, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -96,26 +97,46 @@ def execute_rows(connection: Connection, statement: Executable, rows: Sequence[d
     Every row has the same keys.  The statement is compiled once per process, and a row becomes what the driver takes
     without SQLAlchemy's work per row and column, which cost more than the database's own.
     """
-    text, names, fixed = _compiled(connection.dialect, statement, tuple(rows[0]))
-    if names is None:
-        return connection.exec_driver_sql(text, [{**fixed, **row} for row in rows]).rowcount
-    if fixed:
-        rows = [{**fixed, **row} for row in rows]
-    pick = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
-    return connection.exec_driver_sql(text, [pick(row) for row in rows]).rowcount
+    key = (connection.dialect.name, statement, tuple(rows[0]))
+    known = _compiled.get(key)
+    if known is None:
+        known = _compiled[key] = _compile(connection.dialect, statement, key[2])
+    full = [{**known.fixed, **row} for row in rows] if known.fixed else rows
+    if known.pick is None:
+        return connection.exec_driver_sql(known.text, list(full)).rowcount
+    return connection.exec_driver_sql(known.text, [known.pick(row) for row in full]).rowcount
 
 
-@cache
-def _compiled(
-    dialect: Dialect, statement: Executable, keys: tuple[str, ...]
-) -> tuple[str, tuple[str, ...] | None, dict[str, Any]]:
-    """Text for the driver, the parameters' names in their order (None where they go by name), and the values that
-    the statement brings itself."""
-    assert isinstance(statement, ClauseElement)
-    made = statement.compile(dialect=dialect, column_keys=list(keys))
-    fixed = {name: value for name, value in made.params.items() if name not in keys}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compiled:
+    """What the driver is given: text, values that the statement brings itself, and how a row becomes a tuple (None
+    where the driver takes parameters by name)."""
+
+    text: str
+    fixed: dict[str, Any]
+    pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
+
+
+_compiled: dict[tuple[str, Executable, tuple[str, ...]], _Compiled] = {}
+
+
+def _compile(dialect: Dialect, statement: Executable, keys: tuple[str, ...]) -> _Compiled:
+    made = cast(ClauseElement, statement).compile(dialect=dialect, column_keys=list(keys))
     assert isinstance(made, SQLCompiler)
-    return str(made), tuple(made.positiontup) if made.positiontup is not None else None, fixed
+    missing = [column.name for column in (*made.insert_prefetch, *made.update_prefetch)]
+    assert not missing, f"defaults are not filled in here: {missing}"
+    assert not made.post_compile_params, "no lists here"
+    fixed = {name: value for name, value in made.params.items() if name not in keys}
+    return _Compiled(text=str(made), fixed=fixed, pick=_picker(made.positiontup))
+
+
+def _picker(names: Sequence[str] | None) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
+    if names is None:
+        return None
+    if len(names) == 1:
+        (only,) = names
+        return lambda row: (row[only],)
+    return itemgetter(*names)
 
 
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from gateway.model.events import RULE_VERSION, Event, leaf_digest
 from gateway.model.instants import new_id
+from gateway.store.dialect import execute_rows
 from gateway.store.schema import events
 
 __all__ = ["append", "of_packet"]
@@ -20,7 +21,7 @@ _OF_PACKET = select(events).where(events.c.packet_id == bindparam("packet")).ord
 def append(connection: Connection, happened: Sequence[Event], recorded_at: int) -> None:
     """Write events down, in order. They can never be changed or deleted afterwards (triggers refuse it)."""
     if happened:
-        connection.execute(_INSERT, [_row(event, recorded_at) for event in happened])
+        execute_rows(connection, _INSERT, [_row(event, recorded_at) for event in happened])
 
 
 def _row(event: Event, recorded_at: int) -> dict[str, Any]:

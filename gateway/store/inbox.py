@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Select, bindparam, select, union_all, update
 
 from gateway.model.states import DeliveryState
+from gateway.store.dialect import execute_rows
 from gateway.store.schema import channels, deliveries, packets, transfers
 
 __all__ = ["Item", "items", "rotate", "waiting"]
@@ -44,6 +45,7 @@ class Item:
     readdressed_from: str
 
 
+_LISTED = (DeliveryState.AVAILABLE, DeliveryState.FETCHED)
 _COLUMNS = (
     deliveries.c.id, deliveries.c.transfer_id, deliveries.c.chain_id, deliveries.c.agency_id, deliveries.c.organ,
     deliveries.c.state, deliveries.c.since, deliveries.c.polled_at, deliveries.c.book, deliveries.c.kind,
@@ -58,16 +60,37 @@ _FROM = (
     .join(transfers, deliveries.c.transfer_id == transfers.c.id)
     .join(channels, transfers.c.channel_id == channels.c.id)
 )
+
+
+def _of_state(state: DeliveryState, *, is_urgent: bool) -> Select[tuple[str]]:
+    """Ids of one state and urgency, in the order of the index, so that no more than a list's worth are looked at."""
+    some = (
+        select(deliveries.c.id)
+        .where(
+            deliveries.c.agency_id == bindparam("agency"),
+            deliveries.c.state == state,
+            deliveries.c.is_urgent.is_(is_urgent),
+            deliveries.c.served_until <= bindparam("now"),
+        )
+        .order_by(deliveries.c.polled_at, deliveries.c.id)
+        .limit(bindparam("most"))
+    )
+    return select(some.subquery().c.id)
+
+
+_CANDIDATES = union_all(
+    *(_of_state(state, is_urgent=urgent) for urgent in (True, False) for state in _LISTED)
+).subquery("candidates")
 _WAITING = (
     select(*_COLUMNS)
     .select_from(_FROM)
-    .where(
-        deliveries.c.agency_id == bindparam("agency"),
-        deliveries.c.state == bindparam("state"),
-        deliveries.c.is_urgent.is_(bindparam("urgent")),
-        deliveries.c.served_until <= bindparam("now"),
+    .where(deliveries.c.id.in_(select(_CANDIDATES.c.id)))
+    .order_by(
+        deliveries.c.polled_at,
+        deliveries.c.is_urgent.desc(),
+        deliveries.c.state == DeliveryState.FETCHED,
+        deliveries.c.id,
     )
-    .order_by(deliveries.c.polled_at, deliveries.c.id)
     .limit(bindparam("most"))
 )
 _ITEMS = select(*_COLUMNS).select_from(_FROM).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
@@ -108,13 +131,8 @@ def waiting(connection: Connection, agency_id: str, *, now: int, limit: int) -> 
 
     Urgent ones that nobody fetches hide nobody either (protocol §10).
     """
-    found: list[tuple[tuple[int, bool, bool, str], Item]] = []
-    for urgent in (True, False):
-        for state in (DeliveryState.AVAILABLE, DeliveryState.FETCHED):
-            values = {"agency": agency_id, "state": state, "urgent": urgent, "now": now, "most": limit}
-            for row in connection.execute(_WAITING, values):
-                found.append(((row.polled_at, not urgent, state is DeliveryState.FETCHED, row.id), _item(row)))
-    return [item for _, item in sorted(found, key=lambda pair: pair[0])[:limit]]
+    values = {"agency": agency_id, "now": now, "most": limit}
+    return [_item(row) for row in connection.execute(_WAITING, values)]
 
 
 def items(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Item]:
@@ -125,4 +143,4 @@ def items(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Item
 def rotate(connection: Connection, delivery_ids: Sequence[str], now: int) -> None:
     """These were shown: the next list begins with others."""
     if delivery_ids:
-        connection.execute(_ROTATE, [{"b_id": delivery_id, "now": now} for delivery_id in delivery_ids])
+        execute_rows(connection, _ROTATE, [{"b_id": delivery_id, "now": now} for delivery_id in delivery_ids])

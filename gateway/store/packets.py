@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
-from gateway.store.dialect import insert_missing
+from gateway.store.dialect import execute_rows, insert_missing
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
 
 __all__ = [
@@ -71,7 +71,7 @@ _INSERT = insert(packets)
 def insert_new(connection: Connection, new: Sequence[NewPacket]) -> None:
     """Write packets."""
     if new:
-        connection.execute(_INSERT, [{name: getattr(p, name) for name in _PACKET_FIELDS} for p in new])
+        execute_rows(connection, _INSERT, [{name: getattr(p, name) for name in _PACKET_FIELDS} for p in new])
 
 
 _BY_IDS = select(packets).where(packets.c.id.in_(bindparam("ids", expanding=True)))
@@ -163,9 +163,10 @@ def documents_by_notation(connection: Connection, keys: Iterable[str]) -> dict[s
 def save_documents(connection: Connection, new: Sequence[DocumentRow], changed: Sequence[DocumentRow]) -> None:
     """Write documents. A key that somebody else has just made raises IntegrityError: the hop runs again, singly."""
     if new:
-        connection.execute(_INSERT_DOCUMENT, [{name: getattr(d, name) for name in _DOCUMENT_FIELDS} for d in new])
+        execute_rows(connection, _INSERT_DOCUMENT, [{name: getattr(d, name) for name in _DOCUMENT_FIELDS} for d in new])
     if changed:
-        connection.execute(
+        execute_rows(
+            connection,
             _SAVE,
             [{**{n: getattr(d, n) for n in _DOCUMENT_FIELDS if n != "key"}, "b_key": d.key} for d in changed],
         )

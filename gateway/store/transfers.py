@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, upda
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.states import DeliveryState, TransferState
+from gateway.store.dialect import execute_rows
 from gateway.store.schema import channels, deliveries, is_state, transfers
 
 __all__ = [ "NewTransfer", "TransferChange", "change_transfers", "channel_facts", "claim", "insert_new",
@@ -50,7 +51,8 @@ _INSERT = insert(transfers)
 def insert_new(connection: Connection, new: Sequence[NewTransfer]) -> None:
     """Write transfers at turn 0."""
     if new:
-        connection.execute(
+        execute_rows(
+            connection,
             _INSERT,
             [
                 {
@@ -133,9 +135,9 @@ def change_transfers(connection: Connection, changes: Sequence[TransferChange], 
         else:
             _leave(connection, change, closed, splits, [*stays, *reopened])
     if closes:
-        connection.execute(_CLOSE, closes)
+        execute_rows(connection, _CLOSE, closes)
     if in_place:
-        connection.execute(_IN_PLACE, in_place)
+        execute_rows(connection, _IN_PLACE, in_place)
     for change, moves in splits:
         _split(connection, change, moves, now)
 
@@ -202,7 +204,7 @@ _COUNTS = (
 def set_counts(connection: Connection, counts: Sequence[tuple[str, int | None, int | None]]) -> None:
     """(transfer, tries, permits): a worker reported, so unreported claims are counted anew (rule 8). None keeps."""
     if counts:
-        connection.execute(_COUNTS, [{"b_id": i, "tries_": t, "permits_": p} for i, t, p in counts])
+        execute_rows(connection, _COUNTS, [{"b_id": i, "tries_": t, "permits_": p} for i, t, p in counts])
 
 
 # --- announced ------------------------------------------------------------------------------------------------
@@ -218,7 +220,7 @@ def mark_announced(connection: Connection, tickets: Iterable[tuple[str, int]], n
     """Note when (transfer, turn) was confirmed as announced."""
     rows = [{"b_id": transfer_id, "b_turn": turn, "now": now} for transfer_id, turn in tickets]
     if rows:
-        connection.execute(_ANNOUNCED, rows)
+        execute_rows(connection, _ANNOUNCED, rows)
 
 
 _NEXT_DUE = select(func.min(transfers.c.due_at)).where(
@@ -286,7 +288,7 @@ def renew_leases(connection: Connection, held: Iterable[tuple[str, int]], lease_
     """Keep claims while working; a claim that was taken away stays away."""
     rows = [{"b_id": transfer_id, "b_turn": turn, "until": lease_until} for transfer_id, turn in held]
     if rows:
-        connection.execute(_RENEW, rows)
+        execute_rows(connection, _RENEW, rows)
 
 
 _ROWS = (

@@ -1,0 +1,129 @@
+"""Rule 13: blobs are durable under their name, swept only when nobody needs them, and never lost to a race."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.model.errors import BlobDamaged, BlobMissing, DiskReserve
+from gateway.store.blobs import BlobFolder
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobFolder:
+    folder = BlobFolder(tmp_path / "blobs", reserve=1)
+    folder.prepare()
+    return folder
+
+
+def put(blobs: BlobFolder, body: bytes) -> str:
+    spooled = blobs.spool()
+    spooled.write_bytes(body)
+    digest = hashlib.sha256(body).hexdigest()
+    blobs.put(spooled, digest)
+    return digest
+
+
+def make_old(path: Path, seconds: float = 2 * DAY) -> None:
+    moment = time.time() - seconds
+    os.utime(path, (moment, moment))
+
+
+def test_a_put_leaves_the_blob_and_no_spool(blobs: BlobFolder) -> None:
+    digest = put(blobs, b"goi tin")
+    with blobs.open(digest) as body:
+        assert body.read() == b"goi tin"
+    assert list((blobs.root / "spool").iterdir()) == []
+
+
+def test_a_repeated_put_touches_what_is_there(blobs: BlobFolder) -> None:
+    digest = put(blobs, b"goi tin")
+    make_old(blobs.path(digest))
+    put(blobs, b"goi tin")
+    assert time.time() - blobs.path(digest).stat().st_mtime < 60
+    assert blobs.sweep(lambda _digest: False) == (0, 0)
+
+
+def test_what_a_row_needs_is_never_swept(blobs: BlobFolder) -> None:
+    digest = put(blobs, b"can")
+    make_old(blobs.path(digest))
+    assert blobs.sweep(lambda wanted: wanted == digest) == (0, 0)
+    assert blobs.path(digest).exists()
+
+
+def test_unreferenced_for_a_day_goes_to_the_trash_and_after_another_day_is_gone(blobs: BlobFolder) -> None:
+    digest = put(blobs, b"thua")
+    make_old(blobs.path(digest))
+    assert blobs.sweep(lambda _digest: False) == (1, 0)
+    assert not blobs.path(digest).exists()
+    assert blobs.sweep(lambda _digest: False) == (0, 0), "it lies a day in the trash"
+    make_old(blobs.root / "trash" / digest)
+    assert blobs.sweep(lambda _digest: False) == (0, 1)
+    with pytest.raises(BlobMissing):
+        blobs.open(digest)
+
+
+def test_a_row_that_came_meanwhile_brings_it_back_from_the_trash(blobs: BlobFolder) -> None:
+    digest = put(blobs, b"quay lai")
+    make_old(blobs.path(digest))
+    blobs.sweep(lambda _digest: False)
+    with blobs.open(digest) as body:
+        assert body.read() == b"quay lai", "readable also from the trash"
+    blobs.sweep(lambda wanted: wanted == digest)
+    assert blobs.path(digest).exists()
+
+
+def test_a_row_that_comes_while_it_is_being_moved_keeps_it(blobs: BlobFolder) -> None:
+    digest = put(blobs, b"giua chung")
+    make_old(blobs.path(digest))
+    answers = iter([False, True])
+    assert blobs.sweep(lambda _digest: next(answers)) == (0, 0)
+    assert blobs.path(digest).exists()
+
+
+def test_a_put_while_it_is_being_moved_keeps_it(blobs: BlobFolder) -> None:
+    digest = put(blobs, b"dat lai")
+    make_old(blobs.path(digest))
+
+    def is_referenced(wanted: str) -> bool:
+        if blobs.path(wanted).exists():
+            put(blobs, b"dat lai")  # between the look and the move
+        return False
+
+    assert blobs.sweep(is_referenced) == (0, 0)
+    assert blobs.path(digest).exists()
+
+
+def test_altered_and_missing_are_told_apart(blobs: BlobFolder) -> None:
+    digest = put(blobs, b"nguyen ven")
+    blobs.check(digest)
+    blobs.path(digest).write_bytes(b"bi sua")
+    with pytest.raises(BlobDamaged):
+        blobs.check(digest)
+    blobs.delete(digest)
+    with pytest.raises(BlobMissing):
+        blobs.check(digest)
+
+
+def test_spools_of_the_dead_are_cleared_and_those_of_the_living_stay(blobs: BlobFolder) -> None:
+    mine = blobs.spool()
+    mine.write_bytes(b"dang den")
+    dead = blobs.root / "spool" / "1-dead"
+    dead.write_bytes(b"da chet")
+    assert blobs.clear_spool(is_alive=lambda pid: pid == os.getpid()) == 1
+    assert mine.exists()
+    assert not dead.exists()
+
+
+def test_the_reserve_is_kept(tmp_path: Path) -> None:
+    blobs = BlobFolder(tmp_path / "blobs", reserve=1 << 60)
+    blobs.prepare()
+    with pytest.raises(DiskReserve) as why:
+        blobs.check_reserve()
+    assert why.value.retryable
