@@ -25,7 +25,6 @@ from rich.table import Table
 
 from benchmarks.contestants import LIMIT, Contestant, Entry
 from benchmarks.load import LoadPlan
-from benchmarks.product import PRODUCT
 from benchmarks.measure import (
     Interval,
     LoadRun,
@@ -38,6 +37,7 @@ from benchmarks.measure import (
     run_load,
     serve,
 )
+from benchmarks.product import PRODUCT
 
 LIMIT_FIGURE: Final = 2_550.0  # documents/s, `limits.md` §8: SQLite, groups, P-256
 LIMIT_CPU_FIGURE: Final = 0.42  # milliseconds per document, the same row
