@@ -281,7 +281,8 @@ def write_hop(
         "channel": channel,
     }
     level = logging.WARNING if is_grave else logging.INFO
-    line = {**_context_of(logger), "hop": hop, "outcome": outcome, "ms": round(ms, 1), **ids}
+    context = _context_of(logger)  # type: ignore[arg-type]  # bound loggers are hashable; their protocol does not say so
+    line = {**context, "hop": hop, "outcome": outcome, "ms": round(ms, 1), **ids}
     pipe = _pipe
     if pipe is None:
         logger.log(level, event, **{key: value for key, value in line.items() if value is not None})
