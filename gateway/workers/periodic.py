@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
+from adapters.contract import AdapterError
 from gateway.exchange.report import report_once
 from gateway.exchange.sweep import sweep_once
 from gateway.model.events import Event, EventKind
@@ -18,8 +20,17 @@ __all__ = ["ClockWatch", "periodic_once", "start_periodic"]
 _log = log.get("periodic")
 _JUMP = 5.0
 _BLOB_SWEEP = 3600.0
+_TIDY = 86_400.0
 _SHORTEST_LEASE = 2.0
 """Seconds. Jobs are held for three rounds: after a crash the next process goes on soon; two at once harm nothing."""
+
+
+@runtime_checkable
+class Tidied(Protocol):
+    """A channel that keeps records beside what it hands over."""
+
+    def tidy(self) -> int:
+        """Forget what is too old to be asked for; how many records."""
 
 
 class ClockWatch:
@@ -54,6 +65,8 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float) -> float:
     if jobs.take(node.store, "sweep", node.worker, seconds=held):
         while sweep_once(node):
             pass
+    if jobs.take(node.store, "tidy", node.worker, seconds=600, every=_TIDY):
+        _tidy_channels(node)
     if jobs.take(node.store, "blobs", node.worker, seconds=600, every=_BLOB_SWEEP):
         _sweep_blobs(node)
     return pause
@@ -65,6 +78,19 @@ def _note_jump(node: Node, jump: float) -> None:
         jumped = Event(kind=EventKind.CLOCK_JUMPED, at=node.now(), actor=node.worker, reason=f"{jump:+.0f} s")
         events.append(connection, [jumped], now)
     _log.warning("clock.jumped", ms=int(jump * 1000))
+
+
+def _tidy_channels(node: Node) -> None:
+    """Channels that keep records beside what they hand over forget old ones; one that cannot now does it tomorrow."""
+    for channel_id in node.channels.snapshot().by_id:
+        try:
+            opened = node.channels.opened(channel_id)
+            gone = opened.tidy() if isinstance(opened, Tidied) else 0
+        except (AdapterError, OSError) as why:
+            _log.warning("channel.untidy", channel=channel_id, error=type(why).__name__)
+            continue
+        if gone:
+            _log.info("channel.tidied", channel=channel_id, count=gone)
 
 
 def _sweep_blobs(node: Node) -> None:
