@@ -160,7 +160,7 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
         gate=Gate(node, minding),
         bell=Bell(node.transport),
         endings=Endings(node, minding),
-        submitting=Lane("submitting", 4),
+        submitting=Lane("submitting", 12),
         looking=Lane("looking", 2),
         serving=Lane("serving", 6),
         minding=minding,

@@ -21,7 +21,7 @@ from gateway.api.lanes import Lane
 from gateway.api.ranges import ByteRange, pick_range
 from gateway.model.errors import BlobDamaged
 
-__all__ = ["XML", "Stored", "body_headers", "decoded_pieces", "file_pieces", "send_small", "send_stored"]
+__all__ = ["XML", "Stored", "body_headers", "check_size", "decoded_pieces", "file_pieces", "send_small", "send_stored"]
 
 XML = b"application/xml"
 _PIECE = 256 * 1024
@@ -32,11 +32,15 @@ _LONGEST = 55 * 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """Bytes that are kept somewhere: their size and digest, and how to get those of a range, piece by piece."""
+    """Bytes that are kept in an open file: their size and digest, and how to get those of a range, piece by piece.
 
+    Whoever gets one sends it: `send_stored` closes the file, whatever happens.
+    """
+
+    file: BinaryIO
     size: int
     digest: str
-    pieces: Callable[[ByteRange], Iterator[bytes]]
+    pieces: Callable[[BinaryIO, ByteRange], Iterator[bytes]]
     kind: bytes = XML
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
@@ -69,17 +73,18 @@ async def send_stored(asked: Asked, stored: Stored, lane: Lane) -> None:
     Raises BlobDamaged where it is not what it was (the last piece of a whole answer was not sent then),
     RangeNotSatisfiable, ClientGone, and TimeoutError for a caller that takes nothing.
     """
-    common, wanted = _plan(asked, stored.digest, stored.size)
-    if wanted is None:
-        wanted = ByteRange(0, stored.size, stored.size)
-        await asked.begin(200, stored.kind, stored.size, (*stored.headers, *common))
-    else:
-        await asked.begin(206, stored.kind, wanted.length, _partial(stored.headers, common, wanted))
-    if asked.is_head or not wanted.length:
-        await asked.send_piece(b"", is_last=True)
-        return
-    async with asyncio.timeout(_LONGEST):
-        await _send_pieces(asked, stored, wanted, lane)
+    with stored.file:
+        common, wanted = _plan(asked, stored.digest, stored.size)
+        if wanted is None:
+            wanted = ByteRange(0, stored.size, stored.size)
+            await asked.begin(200, stored.kind, stored.size, (*stored.headers, *common))
+        else:
+            await asked.begin(206, stored.kind, wanted.length, _partial(stored.headers, common, wanted))
+        if asked.is_head or not wanted.length:
+            await asked.send_piece(b"", is_last=True)
+            return
+        async with asyncio.timeout(_LONGEST):
+            await _send_pieces(asked, stored, wanted, lane)
 
 
 def _plan(asked: Asked, digest: str, size: int) -> tuple[list[tuple[bytes, bytes]], ByteRange | None]:
@@ -98,7 +103,7 @@ def _partial(headers: Headers, common: list[tuple[bytes, bytes]], wanted: ByteRa
 async def _send_pieces(asked: Asked, stored: Stored, wanted: ByteRange, lane: Lane) -> None:
     hasher = hashlib.sha256() if wanted.is_whole else None
     gone = asyncio.ensure_future(asked.watch_for_end())
-    pieces = stored.pieces(wanted)
+    pieces = stored.pieces(stored.file, wanted)
     sent = 0
     try:
         while sent < wanted.length:
@@ -113,9 +118,6 @@ async def _send_pieces(asked: Asked, stored: Stored, wanted: ByteRange, lane: La
                 await asked.send_piece(piece, is_last=is_last)
     finally:
         gone.cancel()
-        close = getattr(pieces, "close", None)
-        if close is not None:
-            await lane.run(close)
 
 
 def _next(pieces: Iterator[bytes], hasher: hashlib._Hash | None, digest: str) -> bytes:
@@ -132,35 +134,29 @@ def _next(pieces: Iterator[bytes], hasher: hashlib._Hash | None, digest: str) ->
 # --- where bytes come from -------------------------------------------------------------------------------------
 
 
-def file_pieces(file: BinaryIO, size: int, digest: str) -> Callable[[ByteRange], Iterator[bytes]]:
-    """The bytes of an open file, which is closed at the end. Raises BlobDamaged where it has another size."""
+def check_size(file: BinaryIO, size: int, digest: str) -> None:
+    """Raises BlobDamaged, and closes the file, where it has another size than it should."""
     if os.fstat(file.fileno()).st_size != size:
         file.close()
         raise BlobDamaged(digest=digest)
 
-    def pieces(wanted: ByteRange) -> Iterator[bytes]:
-        with file:
-            file.seek(wanted.start)
-            left = wanted.length
-            while left and (piece := file.read(min(_PIECE, left))):
-                left -= len(piece)
-                yield piece
 
-    return pieces
+def file_pieces(file: BinaryIO, wanted: ByteRange) -> Iterator[bytes]:
+    """The bytes of a file."""
+    file.seek(wanted.start)
+    left = wanted.length
+    while left and (piece := file.read(min(_PIECE, left))):
+        left -= len(piece)
+        yield piece
 
 
-def decoded_pieces(file: BinaryIO, attachment: Attachment) -> Callable[[ByteRange], Iterator[bytes]]:
-    """The bytes of one attachment out of an open packet, decoded from its span while they are asked for."""
-
-    def pieces(wanted: ByteRange) -> Iterator[bytes]:
-        with file:
-            at = 0
-            for piece in open_decoded(file, attachment):
-                part = piece[max(wanted.start - at, 0) : max(wanted.end - at, 0)]
-                at += len(piece)
-                if part:
-                    yield part
-                if at >= wanted.end:
-                    return
-
-    return pieces
+def decoded_pieces(file: BinaryIO, wanted: ByteRange, attachment: Attachment) -> Iterator[bytes]:
+    """The bytes of one attachment out of a packet, decoded from its span while they are asked for."""
+    at = 0
+    for piece in open_decoded(file, attachment):
+        part = piece[max(wanted.start - at, 0) : max(wanted.end - at, 0)]
+        at += len(piece)
+        if part:
+            yield part
+        if at >= wanted.end:
+            return

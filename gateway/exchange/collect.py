@@ -53,12 +53,16 @@ class Served:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
-    """What the recipient says of one item: `arrived`, or a transport failure with its reason."""
+    """What the recipient says of one item: `arrived`, or a transport failure with its reason.
+
+    `fault` is why it parks then; the edge says there that the fault is ours (the blob is missing or damaged).
+    """
 
     caller: Caller
     delivery_id: str
     arrived: bool = True
     reason: str = ""
+    fault: Reason = Reason.RECIPIENT_FAILED
 
 
 def list_items(node: Node, agency_id: str, limit: int) -> list[Item]:
@@ -227,7 +231,7 @@ def _decide(node: Node, said: Confirm, link: Link, now: int) -> Step | Refusal:
         transfer_id=link.transfer_id,
         before=link.state,
         after=DeliveryState.PARKED,
-        reason=Reason.RECIPIENT_FAILED,
+        reason=said.fault,
     )
     return Step(move=move, end=AttemptEnd.UNKNOWN)
 

@@ -46,16 +46,16 @@ _LINE = {
 _AGENCY = {
     "agency_id": "na-so-stc", "kind": "department", "name": "Sở Tài chính", "within": "UBND tỉnh Nghệ An",
     "organ_id": "H99.01", "assumed": True, "note": "mã giả định", "is_in_force": True, "is_reachable": True,
-    "valid_from": None, "valid_to": None, "successors": [],
+    "valid_from": "2025-03-01", "valid_to": "2030-12-31", "successors": [],
     "codes": [
         {
-            "scheme": "qd2020", "code": "H99.01", "valid_from": None, "valid_to": None, "assumed": True,
+            "scheme": "qd2020", "code": "H99.01", "valid_from": "2025-03-01", "valid_to": "2030-12-31", "assumed": True,
             "note": "mã giả định",
         }
     ],
 }  # fmt: skip
 _FINDING = {
-    "code": "route.unknown_recipient", "severity": "error", "line": None, "path": "edXML/…/MessageHeader/To[1]/OrganId",
+    "code": "route.unknown_recipient", "severity": "error", "line": 21, "path": "edXML/…/MessageHeader/To[1]/OrganId",
     "vi": "Không có cơ quan nào mang mã định danh “H99.999”.", "en": "No agency has the organ code “H99.999”.",
 }  # fmt: skip
 _REPAIR = {"name": "trailing_bytes", "line": 1, "path": "", "vi": "Bỏ phần thừa.", "en": "What follows was left out."}

@@ -126,7 +126,8 @@ def _stored_attachment(
     return Stored(
         size=attachment.length,
         digest=attachment.digest,
-        pieces=decoded_pieces(edge.node.store.blobs.open(digest), attachment),
+        file=edge.node.store.blobs.open(digest),
+        pieces=lambda file, wanted: decoded_pieces(file, wanted, attachment),
         kind=b"application/octet-stream",  # never what the packet says: a browser must not run it
         headers=(
             *headers,

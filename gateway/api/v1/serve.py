@@ -6,10 +6,11 @@ from edxml.errors import TrucError
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge, Opened
 from gateway.api.lanes import on_loop
-from gateway.api.sending import XML, Stored, file_pieces, send_small, send_stored
+from gateway.api.sending import XML, Stored, check_size, file_pieces, send_small, send_stored
 from gateway.exchange import collect
 from gateway.exchange.collect import Confirm, Fetch
 from gateway.identity import Caller
+from gateway.model.chain import Reason
 from gateway.model.errors import BlobDamaged, BlobMissing, Refusal
 from gateway.store.inbox import Item
 from monitoring import log
@@ -61,12 +62,16 @@ async def _send(edge: Edge, asked: Asked, item: Item, body: bytes | None) -> Non
 
 def stored_packet(edge: Edge, digest: str, size: int, key: str = "") -> Stored:
     """A packet as it was received; in a thread. Raises BlobMissing, BlobDamaged."""
-    pieces = file_pieces(edge.node.store.blobs.open(digest), size, digest)
-    return Stored(size=size, digest=digest, pieces=pieces, headers=((b"truc-key", key.encode()),) if key else ())
+    file = edge.node.store.blobs.open(digest)
+    check_size(file, size, digest)
+    return Stored(
+        file=file, size=size, digest=digest, pieces=file_pieces, headers=((b"truc-key", key.encode()),) if key else ()
+    )
 
 
 async def park_damaged(edge: Edge, caller: Caller, item: Item, why: TrucError) -> None:
     """What cannot be served as it was accepted waits for a person, with the reason, and is offered no more."""
     _log.error("blob.unusable", reason=why.code, delivery=item.delivery_id, packet=item.packet_id)
-    wish = Confirm(caller=caller, delivery_id=item.delivery_id, arrived=False, reason=why.code)
+    fault = Reason.BLOB_MISSING if isinstance(why, BlobMissing) else Reason.BLOB_DAMAGED
+    wish = Confirm(caller=caller, delivery_id=item.delivery_id, arrived=False, reason=why.code, fault=fault)
     await on_loop(edge.confirming.submit(wish))
