@@ -161,6 +161,12 @@ def _subject_of(chain: Chain) -> Link | None:
     return found[-1] if found else None
 
 
+def _has_earlier_arrived(chain: Chain, link: Link) -> bool:
+    """A status names the document, not the packet: once one arrived, it is no receipt for an update in doubt."""
+    arrived = (DeliveryState.DELIVERED, DeliveryState.REFUSED)
+    return any(old.kind is not LinkKind.RECALL and old.state in arrived for old in chain.before(link))
+
+
 def _acts(chain: Chain, status: StatusPacket, node: Node, now: int) -> list[Planned]:
     """What a status does to the delivery: 02 before delivered refuses; any other of the recipient's is a receipt."""
     link = _subject_of(chain)
@@ -169,7 +175,7 @@ def _acts(chain: Chain, status: StatusPacket, node: Node, now: int) -> list[Plan
     step = Step(move=None)
     if status.status_code is StatusCode.REFUSED:
         step = refuse(link, "")
-    elif status.status_code in _RECEIPTS and link.may_have_arrived() and link.attempts:
+    elif status.status_code in _RECEIPTS and link.may_have_arrived() and not _has_earlier_arrived(chain, link):
         report = Report(arrived=True, turn=link.turn, reason=Reason.REPORTED_BY_STATUS)
         step = replace(conclude(link, report, now, node.pace), end_turn=None)
     if step.move is None:
