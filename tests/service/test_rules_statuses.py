@@ -115,6 +115,19 @@ def test_status_that_is_a_receipt_reaches_the_head_in_doubt_though_an_update_wai
     assert (house.state(document, "blind"), house.state(update, "blind")) == ("delivered", "ready")
 
 
+def test_status_about_a_document_that_arrived_is_no_receipt_for_its_update_in_doubt(house: House) -> None:
+    """A status names the document only: taken for the update's receipt, it would lose an update that never came."""
+    house.send(["check"])
+    house.work()
+    update = house.update(["check"])
+    house.recipient("check").next(Does.LOSE)
+    house.work()
+    house.tell("check", "03")
+    assert house.state(update, "check") == "ready"
+    house.run()
+    assert house.recipient("check").kinds() == ["new", "update"]
+
+
 def test_statuses_keep_their_order_per_document_and_reporter(house: House) -> None:
     house.send(["check"])
     house.work()

@@ -301,11 +301,11 @@ class House:
             moved += step
         return moved
 
-    def run(self, *, until: int = 2 * DAY, step: int = 30 * SECOND) -> None:
-        """Let time pass and workers work until nothing moves by itself any more, or `until` has passed."""
+    def run(self, *, until: int = 2 * DAY, step: int = 30 * SECOND, patience: int = 40) -> None:
+        """Let time pass and workers work until nothing moves for `patience` steps, or `until` has passed."""
         end = self.now() + until
         quiet = 0
-        while self.now() < end and quiet < 40:
+        while self.now() < end and quiet < patience:
             quiet = 0 if self.sweep() + self.work() else quiet + 1
             self.pass_time(step)
 

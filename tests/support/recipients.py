@@ -56,6 +56,7 @@ class Landed:
     packet_id: str
     kind: str
     is_copy: bool
+    recipients: tuple[str, ...] = ()  #: organ codes that it was handed over for
 
 
 def _nothing(_item: HandOver) -> None:
@@ -95,7 +96,15 @@ class MemoryRecipient:
         """The bytes are there."""
         known = any(landed.key == item.key for landed in self.arrivals)
         is_copy = not (known and self.kind is SinkKind.IDEMPOTENT)
-        self.arrivals.append(Landed(key=item.key, packet_id=item.packet_id, kind=item.business_kind, is_copy=is_copy))
+        self.arrivals.append(
+            Landed(
+                key=item.key,
+                packet_id=item.packet_id,
+                kind=item.business_kind,
+                is_copy=is_copy,
+                recipients=item.recipients,
+            )
+        )
 
     def take(self, item: HandOver) -> Outcome:
         """One hand-over as the script says."""
