@@ -24,24 +24,21 @@ _KINDS = frozenset({"", "application/xml", "text/xml", "application/octet-stream
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spooled:
-    """A body that came whole. A small one is still in memory: `write` puts it into its file and gives its digest."""
+    """A body that came whole. A small one is in memory and not in its file: it gets there when it is known to be good."""
 
     path: Path
     size: int
     known_digest: str
     rest: bytes
 
-    def write(self) -> str:
-        """Write what is still in memory; in a thread. The file is whole afterwards; gives its SHA-256."""
-        if not self.rest:
-            return self.known_digest
-        try:
-            with self.path.open("xb", buffering=0) as file:
-                file.write(self.rest)
-        except BaseException:
-            self.path.unlink(missing_ok=True)
-            raise
-        return hashlib.sha256(self.rest).hexdigest()
+    @property
+    def body(self) -> bytes | None:
+        """The bytes, where they are in memory."""
+        return self.rest or None
+
+    def digest(self) -> str:
+        """Its SHA-256; in a thread."""
+        return hashlib.sha256(self.rest).hexdigest() if self.rest else self.known_digest
 
 
 def admit_body(edge: Edge, asked: Asked) -> None:

@@ -50,7 +50,9 @@ def report_once(node: Node, limit: int = 100) -> int:
     return len(owing)
 
 
-def refuse_for(node: Node, delivery_id: str, agency_ids: frozenset[str], reason: str) -> Outcome:
+def refuse_for(
+    node: Node, delivery_id: str, agency_ids: frozenset[str], reason: str, *, caller: Caller | None = None
+) -> Outcome:
     """An agency refuses what was delivered or listed under `delivery_id`: status 02 with its reason goes to the sender.
 
     Before delivered it ends refused; later it is a business status only.  Unknown and foreign ids answer alike.
@@ -59,7 +61,7 @@ def refuse_for(node: Node, delivery_id: str, agency_ids: frozenset[str], reason:
         owed = reports.of_delivery(connection, delivery_id)
     if owed is None or owed.agency_id not in agency_ids:
         return NotFound("inbox.unknown_item")
-    return report_status(node, owed, StatusCode.REFUSED, _TEXTS[StatusCode.REFUSED] + reason[:1000])
+    return report_status(node, owed, StatusCode.REFUSED, _TEXTS[StatusCode.REFUSED] + reason[:1000], caller=caller)
 
 
 def echo_statuses(node: Node, echoed: Echoed) -> None:
@@ -73,16 +75,23 @@ def echo_statuses(node: Node, echoed: Echoed) -> None:
                 raise outcome
 
 
-def report_status(node: Node, owed: Owed, code: StatusCode, description: str) -> Outcome:
-    """Build one status for an agency and take it in like anybody's. A repeat gets the first answer."""
+def report_status(
+    node: Node, owed: Owed, code: StatusCode, description: str, *, caller: Caller | None = None
+) -> Outcome:
+    """Build one status for an agency and take it in like anybody's. A repeat gets the first answer.
+
+    `caller` is the agency's own system where it said so itself; without one it is the node that speaks.
+    """
+    by_node = caller is None
     status = _status(node, owed, code, description)
     body = BytesIO()
     write_status(status, body)
     spooled = node.store.blobs.spool()
     spooled.write_bytes(body.getvalue())
-    caller = Caller(
-        system_id=f"node:{node.name}", name="node", agency_ids=frozenset({owed.agency_id}), is_operator=False
-    )
+    if caller is None:
+        caller = Caller(
+            system_id=f"node:{node.name}", name="node", agency_ids=frozenset({owed.agency_id}), is_operator=False
+        )
     submission = Submission(
         caller=caller,
         spooled=spooled,
@@ -90,7 +99,7 @@ def report_status(node: Node, owed: Owed, code: StatusCode, description: str) ->
         size=len(body.getvalue()),
         received_at=node.now(),
         key=f"node-status|{owed.delivery_id}|{code}|{hashlib.sha256(description.encode()).hexdigest()}",
-        by_node=True,
+        by_node=by_node,
     )
     try:
         return acknowledge(node, [prepare(node, submission)])[0]

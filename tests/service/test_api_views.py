@@ -119,7 +119,7 @@ def test_a_status_in_json_by_delivery_and_by_document(api: RunningApi) -> None:
     )
     assert got.status_code == 202, got.text
     shown = api.sender.get(f"/v1/packets/{sent['packet_id']}").json()
-    assert [s["code"] for s in shown["statuses"]] == ["03", "06"]
+    assert [(s["code"], s["by_node"]) for s in shown["statuses"]] == [("03", False), ("06", False)]
     assert shown["recipients"][0]["status_code"] == "06"
     both = api.recipient.post("/v1/statuses", json={"code": "03"})
     assert (both.status_code, both.json()["code"]) == (400, "api.not_about_one")

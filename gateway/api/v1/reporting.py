@@ -49,7 +49,9 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
 async def refuse(edge: TheEdge, caller: Calling, asked: Here, delivery_id: DeliveryId, body: RefuseBody) -> Response:
     """Status 02 with the reason goes to the sender. Before confirming, the delivery ends refused; later it is a
     business status only."""
-    outcome = await edge.submitting.run(refuse_for, edge.node, delivery_id, caller.agency_ids, body.reason)
+    outcome = await edge.submitting.run(
+        refuse_for, edge.node, delivery_id, caller.agency_ids, body.reason, caller=caller
+    )
     return _answered(asked, outcome)
 
 
@@ -79,7 +81,7 @@ def _report(edge: Edge, caller: Caller, body: StatusBody) -> Outcome:
     if bool(body.delivery_id) == bool(body.document_id and body.agency):
         raise BadRequest("api.not_about_one")
     owed = _by_delivery(edge, caller, body.delivery_id) if body.delivery_id else _by_document(edge, caller, body)
-    return report_status(edge.node, owed, StatusCode(body.code), body.description)
+    return report_status(edge.node, owed, StatusCode(body.code), body.description, caller=caller)
 
 
 def _by_delivery(edge: Edge, caller: Caller, delivery_id: str) -> Owed:

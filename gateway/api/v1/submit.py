@@ -78,12 +78,12 @@ class Accounted(Exception):
 
 def _accept(edge: Edge, caller: Caller, wishes: Wishes, spooled: Spooled) -> Future[Outcome]:
     """In a thread: examine, blob, seal; then the group. The future is the group's."""
-    digest = spooled.write()
     submission = Submission(
         caller=caller,
         spooled=spooled.path,
-        digest=digest,
+        digest=spooled.digest(),
         size=spooled.size,
+        body=spooled.body,
         received_at=edge.node.now(),
         mode=wishes.mode,
         only=wishes.only,
