@@ -24,7 +24,7 @@ _KINDS = frozenset({"", "application/xml", "text/xml", "application/octet-stream
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spooled:
-    """A body that came whole. A small one is in memory and not in its file: it gets there when it is known to be good."""
+    """A body that came whole. A small one is in memory, not in its file: it gets there when it is known to be good."""
 
     path: Path
     size: int

@@ -6,6 +6,7 @@ durable before the transaction.  Both run in the submitter's own thread, many at
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,12 +39,13 @@ def examine(
     node: Node,
     path: Path,
     *,
+    body: bytes | None = None,
     mode: RecipientsMode = RecipientsMode.ALL,
     only: tuple[str, ...] = (),
 ) -> Examined:
-    """Read the packet at `path` and find everything that is wrong with it and where it would go. Keeps nothing."""
-    with path.open("rb") as body:
-        result = read(body, limits=node.limits)
+    """Read the packet at `path`, or in `body`: all that is wrong with it, and where it would go. Keeps nothing."""
+    with path.open("rb") if body is None else io.BytesIO(body) as stream:
+        result = read(stream, limits=node.limits)
     packet = result.packet
     if packet is None or result.is_secret:
         return Examined(result=result, findings=result.findings, plan=None)
@@ -114,12 +116,14 @@ def prepare(node: Node, submission: Submission) -> Prepared:
     try:
         prepared = _prepare(node, submission)
     except TrucError as why:
+        submission.spooled.unlink(missing_ok=True)
         tell_taken_in(node, submission.caller.system_id, began, why=why)
         if isinstance(why, PacketRefusal):
             _note_refusal(node, submission, why)
         raise
-    finally:
+    except BaseException:
         submission.spooled.unlink(missing_ok=True)
+        raise
     tell_taken_in(node, submission.caller.system_id, began, packet_id=prepared.packet_id)
     return prepared
 
@@ -138,7 +142,7 @@ def _note_refusal(node: Node, submission: Submission, why: PacketRefusal) -> Non
 
 
 def _prepare(node: Node, submission: Submission) -> Prepared:
-    examined = examine(node, submission.spooled, mode=submission.mode, only=submission.only)
+    examined = examine(node, submission.spooled, body=submission.body, mode=submission.mode, only=submission.only)
     result = examined.result
     if result.is_secret:
         raise PacketRefusal(result.findings, is_secret=True)
@@ -149,7 +153,7 @@ def _prepare(node: Node, submission: Submission) -> Prepared:
     repairs = tuple(repair.name for repair in result.repairs)
     prepared = _prepared(node, submission, examined, result.packet, examined.plan, packet_id, repairs)
     node.store.blobs.check_reserve(submission.size)
-    node.store.blobs.put(submission.spooled, submission.digest)
+    node.store.blobs.put(submission.spooled, submission.digest, submission.body)
     node.metrics.count_repairs(repairs)
     return prepared
 

@@ -21,13 +21,15 @@ __all__ = ["Answer", "Examined", "Outcome", "PacketRefusal", "Prepared", "Submis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A body that was taken in (văn bản trình gửi): spooled whole on the blobs' file system, nothing else done yet."""
+    """A body that was taken in (văn bản trình gửi): spooled whole on the blobs' file system, or still in memory;
+    nothing else done yet."""
 
     caller: Caller
     spooled: Path
     digest: str  #: SHA-256 of the spooled bytes
     size: int
     received_at: int
+    body: bytes | None = None  #: the bytes, where they are few: `spooled` is not written then before they are good
     mode: RecipientsMode = RecipientsMode.ALL
     only: tuple[str, ...] = ()  #: organ ids out of the packet's To; empty: all of them
     idempotency_key: str = ""

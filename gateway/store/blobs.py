@@ -31,6 +31,17 @@ declare("blob.folder_synced", "the blob is durable; no row speaks of it yet")
 _PIECE = 1 << 20
 
 
+def sync_file(descriptor: int, body: bytes = b"") -> None:
+    """Write `body` to an open file, make the file durable and close it."""
+    try:
+        rest = memoryview(body)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(path: Path) -> None:
     """fsync a directory, so that the names in it survive a crash of the machine."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -72,14 +83,17 @@ class BlobFolder:
         found = os.statvfs(self.root)
         return found.f_bavail * found.f_frsize
 
-    def put(self, spooled: Path, digest: str) -> None:
+    def put(self, spooled: Path, digest: str, body: bytes | None = None) -> None:
         """Make a spooled file the blob of `digest`, durably. Repeats and races end with the one blob.
 
+        `body`: its bytes, where they were few enough to stay in memory and are to be written now.
         Crash points: blob.synced, blob.renamed, blob.folder_synced.
         """
         target = self.path(digest)
-        with spooled.open("rb") as body:
-            os.fsync(body.fileno())
+        if body is None:
+            sync_file(os.open(spooled, os.O_RDONLY))
+        else:
+            sync_file(os.open(spooled, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), body)
         crash_point("blob.synced")
         os.rename(spooled, target)
         crash_point("blob.renamed")

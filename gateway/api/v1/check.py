@@ -52,8 +52,7 @@ async def _check(edge: Edge, caller: Caller, asked: Asked) -> dict[str, Any]:
 def _examine(edge: Edge, caller: Caller, wishes: Wishes, spooled: Spooled) -> dict[str, Any]:
     path = spooled.path
     try:
-        spooled.write()
-        examined = examine(edge.node, path, mode=wishes.mode, only=wishes.only)
+        examined = examine(edge.node, path, body=spooled.body, mode=wishes.mode, only=wishes.only)
     finally:
         path.unlink(missing_ok=True)
     findings = list(examined.findings)
