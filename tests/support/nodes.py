@@ -341,11 +341,19 @@ class House:
 
     def release(self, sent: Answer, agency: str, **more: Any) -> str:
         """Let a parked delivery go on; its state afterwards. Raises Conflict."""
-        return str(release.release(self.node, self.delivery(sent, agency), actor="operator", **more))
+        return self.release_delivery(self.delivery(sent, agency), **more)
+
+    def release_delivery(self, delivery: str, **more: Any) -> str:
+        """The same by the delivery's id."""
+        return str(release.release(self.node, delivery, actor="operator", **more))
 
     def resend(self, sent: Answer, agency: str, **more: Any) -> str:
         """Send it again under a new key; its state afterwards. Raises Conflict."""
-        return str(release.resend(self.node, self.delivery(sent, agency), actor="operator", **more))
+        return self.resend_delivery(self.delivery(sent, agency), **more)
+
+    def resend_delivery(self, delivery: str, **more: Any) -> str:
+        """The same by the delivery's id."""
+        return str(release.resend(self.node, delivery, actor="operator", **more))
 
     # --- looking ----------------------------------------------------------------------------------------------
 
