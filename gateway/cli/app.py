@@ -35,6 +35,7 @@ from gateway.cli.exits import ExitCode, RemoteRefused, exit_code_of
 from gateway.cli.language import choose_language, localize, take_language
 from gateway.cli.output import Voice, make_voice
 from gateway.configuration import ConfigurationInvalid
+from monitoring import log
 
 __all__ = ["command_tree", "main"]
 
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit code (`gateway.cli.exits`)."""
     chosen, rest = take_language(sys.argv[1:] if arguments is None else arguments)
     voice = make_voice(choose_language(chosen, os.environ))
+    log.configure(level="warning")  # lines of hops that commands call: never among the answers
     tree = command_tree()
     localize(tree, voice.language)
     try:

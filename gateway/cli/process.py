@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from gateway.api import run_api, start_scrape
 from gateway.cli.lock import NodeLock, take_lock
 from gateway.cli.output import Voice
 from gateway.compose import build_node
@@ -119,21 +120,28 @@ def _settle_memory() -> None:
 
 def _serve_until(stop: _Stop, node: Node, settings: Settings, role: Role, ready: _Ready) -> None:
     if role in (Role.SERVE, Role.API):
-        from gateway.api import run_api  # its libraries cost the other roles start-up time and memory
-
-        if not stop.event.is_set():
-            run_api(node, settings, on_listening=ready.tell)
+        _serve_api(stop, node, settings, ready)
         return
     with ExitStack() as closing:
         port = 0
         if settings.metrics_port:
-            from gateway.api import start_scrape
-
             scrape = start_scrape(node, settings.metrics_port, host=settings.host)
             closing.callback(scrape.close)
             port = scrape.port
         ready.tell(settings.host, port)
         stop.event.wait()
+
+
+def _serve_api(stop: _Stop, node: Node, settings: Settings, ready: _Ready) -> None:
+    """The server watches signals itself, but only from the moment that it listens: one that came before is not lost."""
+
+    def on_listening(host: str, port: int) -> None:
+        if stop.event.is_set():
+            signal.raise_signal(signal.SIGTERM)  # said again, to one who listens
+        else:
+            ready.tell(host, port)
+
+    run_api(node, settings, on_listening=on_listening)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +157,11 @@ class _Ready:
         _log.info("process.ready", process=str(self.role), pid=os.getpid(), port=port)
         line = f"READY role={self.role} port={port} pid={os.getpid()}"
         if self.descriptor is not None:
-            os.write(self.descriptor, line.encode() + b"\n")
-            os.close(self.descriptor)
+            try:
+                os.write(self.descriptor, line.encode() + b"\n")
+                os.close(self.descriptor)
+            except OSError:  # whoever wanted to know has gone: no reason not to work
+                _log.warning("process.unheard", process=str(self.role), pid=os.getpid())
         if not self.voice.out.is_terminal:
             self.voice.write(line)
             self.voice.out.file.flush()

@@ -34,6 +34,10 @@ class Terminal:
         assert "Traceback" not in self.out + self.err
         return self.out
 
+    def captured(self) -> str:
+        """What was answered since the last command began."""
+        return self._capture.readouterr().out
+
     def json(self, *arguments: str, code: int = 0) -> Any:
         """Run one command with --json."""
         return json.loads(self(*arguments, "--json", code=code))
@@ -296,6 +300,17 @@ def test_wrong_commands_are_sentences(truc: Terminal, tmp_path: Path) -> None:
     for command in ([], ["serve"], ["parked", "release"]):
         truc(*command, "--help")
         assert "Hiện hướng dẫn này rồi thoát." in truc.out
+
+
+def test_the_shell_completes_commands(truc: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    for words, number, found in (("truc chan", "1", "channel"), ("truc parked re", "2", "release\nresend")):
+        monkeypatch.setenv("_TRUC_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", number)
+        with pytest.raises(SystemExit) as ended:
+            truc()
+        assert ended.value.code == 0
+        assert truc.captured().strip() == found
 
 
 def test_remote_commands_without_a_node_to_ask(truc: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

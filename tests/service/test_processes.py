@@ -111,6 +111,34 @@ def test_a_signal_ends_a_process_cleanly(node: NodeProcesses, role: str, number:
     assert not left
 
 
+def test_a_supervisor_that_left_stops_nobody(node: NodeProcesses) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "serve", "--ready-fd", str(writing)],
+        env=node.environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, pass_fds=[writing],
+    )  # fmt: skip
+    os.close(writing)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("READY role=serve port=")
+    process.terminate()
+    assert process.wait(30) == 0
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("after", [0.2, 0.5, 0.8, 1.1, 1.4])
+def test_a_signal_during_the_start_is_not_lost(node: NodeProcesses, after: float) -> None:
+    """Whatever the moment: before anything is watched it ends at once, later cleanly, and never stays."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "serve"],
+        env=node.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    time.sleep(after)
+    process.terminate()
+    assert process.wait(30) in (0, -signal.SIGTERM)
+    assert node.run("account").returncode == 0
+
+
 def test_serve_makes_a_node_where_there_is_none_and_the_parts_do_not(tmp_path: Path) -> None:
     with NodeProcesses(tmp_path / "moi", {"today": DAY}) as fresh:
         assert fresh.run("channel", "list").returncode == 6
