@@ -278,8 +278,9 @@ def _report(work: _Work) -> Report:
             wait = None if after is None else micros(after)
             return Report(arrived=False, turn=turn, reason=Reason.CHANNEL_FAULT, detail=detail, wait=wait)
         case Park(reason=detail):
-            known = detail in Reason.__members__.values()
-            reason = Reason(detail) if known else Reason.SINK_PARKED
+            word = detail.replace("blob.", "blob_")  # a sink says the code, the machine the word
+            known = word in Reason.__members__.values()
+            reason = Reason(word) if known else Reason.SINK_PARKED
             return Report(arrived=False, turn=turn, reason=reason, detail="" if known else detail, parks=True)
         case Unknown(reason=detail):
             return Report(arrived=None, turn=turn, reason=Reason.MAY_HAVE_ARRIVED, detail=detail)
