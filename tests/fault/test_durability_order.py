@@ -111,7 +111,8 @@ def watch(strace: str, home: Home, hop: str, *faults: str) -> Trace:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TRUC_")}
     environment |= {f"TRUC_{name.upper()}": value for name, value in FAST.items()}
     done = subprocess.run(
-        [strace, "-f", "-y", "-qq", "-s", "16", "-e", "signal=none", "-e", f"trace={_CALLS}", "-o", str(folder / "calls"),
+        [strace, "-f", "-y", "-qq", "-s", "16", "-e", "signal=none", "-e", f"trace={_CALLS}",
+         "-o", str(folder / "calls"),
          sys.executable, "-m", "tests.fault.hops_child", hop, str(home.data), str(folder / "answer"), *faults],
         env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip

@@ -28,7 +28,7 @@ from typing import IO, Final, Self
 
 from edxml.crashpoints import ENVIRONMENT
 
-__all__ = ["ROLES", "NodeProcesses", "need_program"]
+__all__ = ["ROLES", "NodeProcesses", "SmallDisk", "need_program"]
 
 ROLES: Final = ("api", "relay", "deliver", "periodic", "intake")
 """The parts of a node that may run apart."""
@@ -44,7 +44,6 @@ def need_program(program: str, package: str) -> str:
     """
     if (found := shutil.which(program)) is not None:
         return found
-    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with open(Path(tempfile.gettempdir()) / "truc-test-packages.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -53,10 +52,41 @@ def need_program(program: str, package: str) -> str:
                 ["apt-get", "update", "-q"],
                 ["apt-get", "install", "-qy", "--no-install-recommends", package],
             ):
-                subprocess.run([*as_root, *command], env=quiet, check=True, capture_output=True, timeout=300)
+                subprocess.run([*_as_root(), *command], env=quiet, check=True, capture_output=True, timeout=300)
     found = shutil.which(program)
     assert found is not None, f"{program} is missing, and the Debian package {package} did not bring it"
     return found
+
+
+def _as_root() -> list[str]:
+    return [] if os.geteuid() == 0 else ["sudo", "-n"]
+
+
+@dataclass(slots=True)
+class SmallDisk:
+    """A disk of its own for a test (tmpfs): `with SmallDisk(path, mib=8) as disk`. Needs root or sudo; never skips."""
+
+    path: Path
+    mib: int
+
+    def __enter__(self) -> Self:
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._mount("tmpfs", f"size={self.mib}m,mode=0777")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, why: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        subprocess.run([*_as_root(), "umount", "-l", str(self.path)], check=True, capture_output=True)
+
+    def remount(self, options: str) -> None:
+        """Change it while it is used: `ro`, `rw`, `size=64m`."""
+        self._mount("tmpfs", f"remount,{options}")
+
+    def _mount(self, kind: str, options: str) -> None:
+        command = [*_as_root(), "mount", "-t", kind, "-o", options, "truc-test", str(self.path)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, f"this test needs to mount a small disk: {done.stderr}"
 
 
 @dataclass(slots=True)
