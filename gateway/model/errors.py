@@ -5,6 +5,7 @@ GatewayError
 │   ├── StoreBusy            the database is locked or away: try again (retryable)
 │   ├── StoreConflict        a unique constraint refused it: somebody else was faster
 │   ├── StoreUnsafe          the database would not keep what it confirms: refuse to start
+│   ├── StoreDamaged         the database is damaged: restore it
 │   ├── StoreForeign         the data folder belongs to another node
 │   ├── StoreOutdated        the schema is not this program's: migrate, or run the newer program
 │   ├── BlobMissing          a stored packet's bytes are gone
@@ -42,6 +43,7 @@ __all__ = [
     "SettingsError",
     "StoreBusy",
     "StoreConflict",
+    "StoreDamaged",
     "StoreError",
     "StoreForeign",
     "StoreOutdated",
@@ -81,6 +83,12 @@ class StoreUnsafe(StoreError):
     """The database would not keep what it confirms. Parameters `setting`, `value`, `wanted`."""
 
     code = "store.unsafe"
+
+
+class StoreDamaged(StoreError):
+    """The database file is damaged, or is no database: restore it. Parameter `why`."""
+
+    code = "store.damaged"
 
 
 class StoreForeign(StoreError):

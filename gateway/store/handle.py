@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, insert, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from gateway.model.errors import StoreBusy, StoreConflict, StoreForeign
+from gateway.model.errors import StoreBusy, StoreConflict, StoreDamaged, StoreForeign
 from gateway.model.instants import Instant, wall_now
 from gateway.store import schema
 from gateway.store.blobs import BlobFolder
@@ -59,23 +59,20 @@ class Store:
         if not self._turn.acquire(timeout=self.wait_seconds):
             raise StoreBusy(why="another thread of this process is writing")
         try:
-            with self.engine.connect().execution_options(truc_writes=True) as connection, connection.begin():
+            with (
+                _translating(),
+                self.engine.connect().execution_options(truc_writes=True) as connection,
+                connection.begin(),
+            ):
                 yield connection
-        except OperationalError as why:
-            raise _translated(why) from why
-        except IntegrityError as why:
-            raise StoreConflict(why=str(why.orig)) from why
         finally:
             self._turn.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent view of the rows. Raises StoreBusy where the database is away."""
-        try:
-            with self.engine.connect() as connection, connection.begin():
-                yield connection
-        except OperationalError as why:
-            raise _translated(why) from why
+        with _translating(), self.engine.connect() as connection, connection.begin():
+            yield connection
 
     def now(self, connection: Connection) -> Instant:
         """The one clock that scheduling compares with (protocol §13)."""
@@ -89,18 +86,33 @@ class Store:
         self.engine.dispose()
 
 
-def _translated(why: OperationalError) -> Exception:
-    cause = why.orig
-    if isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode & 0xFF in (
+_AWAY = frozenset(
+    {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_READONLY,
-    ):
-        return StoreBusy(why=str(cause))
-    return why
+    }
+)
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    """The database library's errors as ours; what is our own defect stays as it is."""
+    try:
+        yield
+    except IntegrityError as why:
+        raise StoreConflict(why=str(why.orig)) from why
+    except DatabaseError as why:
+        code = getattr(why.orig, "sqlite_errorcode", 0) & 0xFF
+        if code in _AWAY:
+            raise StoreBusy(why=str(why.orig)) from why
+        if code in _DAMAGED:
+            raise StoreDamaged(why=str(why.orig)) from why
+        raise
 
 
 def open_store(
@@ -109,14 +121,15 @@ def open_store(
     """Open the store in `folder`, making and migrating it where needed. Safe to repeat and to do from many processes.
 
     Raises StoreForeign where the folder belongs to another node, StoreOutdated where a newer program wrote it,
-    StoreUnsafe where the database would not keep what it confirms.
+    StoreUnsafe where the database would not keep what it confirms, StoreDamaged where it is none, StoreBusy.
     """
     folder.mkdir(parents=True, exist_ok=True)
     blobs = BlobFolder(folder / "blobs", reserve)
     blobs.prepare()
     database = folder / "truc.db"
     engine = open_engine(database, wait_seconds=wait_seconds)
-    upgrade(engine)
+    with _translating():
+        upgrade(engine)
     store = Store(engine, blobs, clock or WallClock(), wait_seconds)
     with store.read() as connection:
         check_durability(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -329,13 +330,21 @@ def test_a_defect_is_one_line_and_tells_nothing_of_a_packet(truc: Terminal, tmp_
     truc("init")
     (tmp_path / "data" / "keys" / "seal.crt").write_bytes(b"\xff")
     truc("channel", "probe", code=4)
-    with (tmp_path / "data" / "truc.db").open("r+b") as file:
-        file.write(b"khong phai co so du lieu")
+    with sqlite3.connect(tmp_path / "data" / "truc.db") as database:
+        database.execute("ALTER TABLE channels RENAME TO khong_phai")  # what no error of ours foresees
     truc("channel", "list", code=70)
     kept = Path(re.search(r"\S+truc-defect-\d+\.txt", truc.err)[0])  # type: ignore[index]
     assert kept.parent == tmp_path / "data"
     assert kept.stat().st_mode & 0o777 == 0o600
     written = kept.read_text()
-    assert "in open_local" in written
+    assert "in main" in written
     assert "khong phai" not in written
-    assert "file is not a database" not in written, "messages may tell what a packet says"
+    assert "no such table" not in written, "messages may tell what a packet says"
+
+
+def test_a_damaged_database_is_said_in_a_sentence(truc: Terminal, tmp_path: Path) -> None:
+    truc("init")
+    with (tmp_path / "data" / "truc.db").open("r+b") as file:
+        file.write(b"khong phai co so du lieu")
+    truc("channel", "list", code=5)
+    assert "store.damaged" in truc.err
