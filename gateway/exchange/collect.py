@@ -16,7 +16,7 @@ from gateway.exchange.telling import tell_collected
 from gateway.identity import Caller
 from gateway.model.chain import Chain, Link, Move, Reason
 from gateway.model.errors import Conflict, Gone, NotFound, Refusal
-from gateway.model.instants import DAY, HOUR
+from gateway.model.instants import DAY, HOUR, SECOND, new_id
 from gateway.model.machine import Report, Step, conclude
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.node import Node
@@ -30,6 +30,12 @@ declare("collect.confirmed", "the confirmation is written; the recipient has not
 
 _SERVING = 1 * HOUR
 """Longest time that one response may run."""
+
+_LEAST_RATE = 16 * 1024
+"""Bytes a second at which a response is expected to run at least: so long, and a lease more, others are not shown it.
+
+If its process dies, the item is shown again soon; if it only is slow, a second copy has the same key (rule 10).
+"""
 
 _KEPT = 30 * DAY
 """How long a confirmed item may still be fetched (rule 10)."""
@@ -97,7 +103,11 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
         for want in group:
             outcome = _may_serve(found.get(want.delivery_id), want.caller, now)
             if isinstance(outcome, Item) and outcome.state in _UNCONFIRMED:
-                response = attempts.Response.of(outcome.delivery_id, outcome.transfer_id, outcome.turn, now + _SERVING)
+                response = attempts.Response(
+                    id=new_id(), delivery_id=outcome.delivery_id, transfer_id=outcome.transfer_id, turn=outcome.turn,
+                    over_by=now + _SERVING,
+                    hidden_until=now + min(_SERVING, node.pace.lease + outcome.size * SECOND // _LEAST_RATE),
+                )  # fmt: skip
                 begun.append(response)
                 if outcome.state == DeliveryState.AVAILABLE:
                     first[outcome.delivery_id] = _fetched(outcome)

@@ -125,11 +125,7 @@ class Response:
     transfer_id: str
     turn: int
     over_by: int
-
-    @staticmethod
-    def of(delivery_id: str, transfer_id: str, turn: int, over_by: int) -> Response:
-        """A response with a new id."""
-        return Response(id=new_id(), delivery_id=delivery_id, transfer_id=transfer_id, turn=turn, over_by=over_by)
+    hidden_until: int  #: until when other polls are not shown its item, unless it ends before
 
 
 _SERVE = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(served_until=bindparam("until"))
@@ -167,7 +163,7 @@ def begin_responses(connection: Connection, begun: Sequence[Response], *, worker
             for r in begun
         ]
         execute_rows(connection, _INSERT_ATTEMPT, rows)
-        execute_rows(connection, _SERVE, [{"b_id": r.delivery_id, "until": r.over_by} for r in begun])
+        execute_rows(connection, _SERVE, [{"b_id": r.delivery_id, "until": r.hidden_until} for r in begun])
 
 
 def end_responses(connection: Connection, attempt_ids: Sequence[str], now: int) -> None:
