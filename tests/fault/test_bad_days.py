@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from gateway.cli.exits import ExitCode
+from gateway.trial.ledger import digest
 from tests.support.clients import FAST, Home, Users, letter, make_home
 from tests.support.processes import NodeProcesses, SmallDisk
 
@@ -203,3 +204,77 @@ def test_a_frozen_worker_that_wakes_after_its_lease_sends_nothing(tmp_path: Path
             working.result()
             users.settle()
             users.assert_all_is_well()
+
+
+# --- blobs, as a polled recipient meets them -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["missing", "altered"])
+def test_a_polled_item_whose_blob_is_gone_or_altered_is_parked_and_the_others_are_served(
+    tmp_path: Path, damage: str
+) -> None:
+    home = make_home(tmp_path)
+    bad, good = letter(911, ("hop-1",)), letter(912, ("hop-1",))
+    with NodeProcesses(home.data, FAST) as node, client(home, node_url(node)) as sender:
+        for one in (bad, good):
+            assert sender.post("/v1/packets", content=one.body, headers=XML).status_code == 202
+        blob = home.data / "blobs" / digest(bad.body)[:2] / digest(bad.body)
+        if damage == "missing":
+            blob.unlink()
+        else:
+            blob.write_bytes(bad.body[:-20] + b"x" * 20)
+        with client(home, node.url, "hop-1") as software:
+            assert listed(software) == 2
+            items = software.get("/v1/inbox?agency=hop-1").json()["items"]
+            served = [fetch(software, item["delivery_id"]) for item in items]
+            assert digest(good.body) in served
+            assert digest(blob_bytes(blob)) not in served, "bytes that were never accepted went out as a packet"
+            wait_until(lambda: parked_reasons(home) != [], "the item is parked")
+            wait_until(lambda: listed(software) == 1, "the other is listed again, until it is confirmed")
+        node.assert_alive()
+
+
+def test_a_fetch_that_the_node_died_in_is_offered_again_soon(tmp_path: Path) -> None:
+    """Its response never ended; whoever polls without remembering must not wait until it counts as over."""
+    home = make_home(tmp_path)
+    one = letter(913, ("hop-1",))
+    with NodeProcesses(home.data, FAST) as node, client(home, node_url(node)) as sender:
+        assert sender.post("/v1/packets", content=one.body, headers=XML).status_code == 202
+        with client(home, node.url, "hop-1") as software:
+            item = software.get("/v1/inbox?agency=hop-1").json()["items"][0]
+            assert fetch(software, item["delivery_id"]) == digest(one.body)
+        node.kill("serve")
+        node.start("serve")
+        with client(home, node.url, "hop-1") as software:
+            wait_until(lambda: listed(software) == 1, "the item is listed again", seconds=10)
+            assert fetch(software, item["delivery_id"]) == digest(one.body)
+
+
+def listed(software: httpx2.Client) -> int:
+    """How many items the inbox shows."""
+    return len(software.get("/v1/inbox?agency=hop-1").json()["items"])
+
+
+def fetch(software: httpx2.Client, delivery_id: str) -> str:
+    """The digest of what was served whole; "" where nothing was."""
+    try:
+        answer = software.get(f"/v1/inbox/{delivery_id}/packet")
+    except httpx2.TransportError:
+        return ""
+    return digest(answer.content) if answer.status_code == 200 else ""
+
+
+def blob_bytes(blob: Path) -> bytes:
+    """What lies where the blob was."""
+    return blob.read_bytes() if blob.exists() else b""
+
+
+def parked_reasons(home: Home) -> list[str]:
+    """Reasons of what is parked."""
+    store = home.open()
+    try:
+        with store.read() as connection:
+            rows = connection.exec_driver_sql("SELECT reason FROM deliveries WHERE state = 'parked'").all()
+            return [str(row[0]) for row in rows]
+    finally:
+        store.close()

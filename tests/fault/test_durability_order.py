@@ -123,7 +123,7 @@ def watch(strace: str, home: Home, hop: str, *faults: str) -> Trace:
 def run(home: Home, hop: str) -> None:
     """The same hop without being watched: what must have happened before."""
     environment = dict(os.environ) | {f"TRUC_{name.upper()}": value for name, value in FAST.items()}
-    command = [sys.executable, "-m", "tests.fault.hops_child", hop, home.data, home.data.parent / "before"]
+    command = [sys.executable, "-m", "tests.fault.hops_child", hop, str(home.data), str(home.data.parent / "before")]
     subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], check=True, timeout=60)
 
 
