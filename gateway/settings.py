@@ -45,7 +45,9 @@ class Settings(BaseSettings):
     longest_wait: float = Field(600, gt=0, description="Longest wait between two tries")
     time_limit_days: float = Field(30, gt=0, description="After how long an unconfirmed delivery expires")
     orphan_wait: float = Field(900, gt=0, description="How long a recall waits for a document that never came")
-    fetched_wait: float = Field(900, gt=0, description="How long a recall waits for a confirmation after the last fetch")
+    fetched_wait: float = Field(
+        900, gt=0, description="How long a recall waits for a confirmation after the last fetch"
+    )
     long_poll: float = Field(30, ge=0, le=300, description="Longest wait of a long poll")
     today: str = Field("", pattern=r"^$|^\d{4}-\d{2}-\d{2}$", description="Day for validity of agencies; empty: today")
 
@@ -57,9 +59,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if misspelt:
         why = "; ".join(f"{name} (did you mean {nearest}?)" if nearest else name for name, nearest in misspelt.items())
         raise SettingsError(where="environment", why=f"unknown: {why}")
-    values = {
-        name: known[f"TRUC_{name.upper()}"] for name in Settings.model_fields if f"TRUC_{name.upper()}" in known
-    }
+    values = {name: known[f"TRUC_{name.upper()}"] for name in Settings.model_fields if f"TRUC_{name.upper()}" in known}
     try:
         return Settings(**values)  # type: ignore[arg-type]
     except ValidationError as why:
