@@ -1,6 +1,6 @@
 """`make bench`: the product's speed as ratios of the embedded limit, both measured now, on this machine.
 
-    python -m benchmarks [--documents N] [--pairs N] [--json FILE]
+    python -m benchmarks [--quick] [--role serve|api] [--documents N] [--pairs N] [--json FILE]
 
 A ratio counts only if its limit run reaches 80 % of the figure that was measured for this hardware (2,550
 documents/s at 0.42 ms): below that the machine is busy with something else, and the ratio flatters.
@@ -15,18 +15,16 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.contestants import LIMIT, Contestant, Entry
+from benchmarks.growth import Growth, measure_growth
 from benchmarks.load import LoadPlan
 from benchmarks.measure import (
-    Interval,
     LoadRun,
     RunFolder,
     Server,
@@ -37,61 +35,22 @@ from benchmarks.measure import (
     run_load,
     serve,
 )
-from benchmarks.product import PRODUCT
+from benchmarks.product import product
+from benchmarks.report import Calm, Report, Throughput, judge, show
 
-LIMIT_FIGURE: Final = 2_550.0  # documents/s, `limits.md` §8: SQLite, groups, P-256
-LIMIT_CPU_FIGURE: Final = 0.42  # milliseconds per document, the same row
-_COUNTS_FROM: Final = 0.8
 _RATE: Final = 25.0  # documents/s of the latency run
-_IDLE_SECONDS: Final = 5.0
-
-CONTESTANTS: tuple[Contestant, ...] = (PRODUCT,)
-"""What is held against the limit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calm:
-    """A contestant that is not busy: latency at 25 documents/s, then nothing at all."""
-
-    submit_p50_ms: float
-    submit_p99_ms: float
-    visible_p50_ms: float
-    visible_p99_ms: float
-    idle_cpu_percent: float
-    idle_mib: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Throughput:
-    """The medians of a contestant's throughput runs."""
-
-    documents_per_second: Interval
-    cpu_ms: Interval
-    load_cpu_ms: float
-    submit_p50_ms: float
-    submit_p99_ms: float
-    mib: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """All that was measured of one contestant, and what disagreed."""
-
-    name: str
-    throughput: Throughput
-    calm: Calm
-    speed_ratio: Interval | None
-    cpu_ratio: Interval | None
-    disagreements: tuple[str, ...]
+_SETTLING: Final = 3.0  # seconds from the start of a process to its rest
 
 
 class Bench:
     """Runs contestants, each run with a new process in a fresh folder."""
 
-    def __init__(self, folders: RunFolder, documents: int, calm_documents: int) -> None:
+    def __init__(self, folders: RunFolder, options: argparse.Namespace) -> None:
         self._folders = folders
-        self._documents = documents
-        self._calm_documents = calm_documents
+        self._documents: int = options.documents
+        self._calm_documents: int = options.calm_documents
+        self._idle_seconds: float = options.idle_seconds
+        self._warm_up: int = options.warm_up
         self.disagreements: dict[str, list[str]] = {}
 
     def run(self, contestant: Contestant) -> LoadRun:
@@ -99,39 +58,40 @@ class Bench:
         folder = self._folders.fresh(contestant.name)
         entry = contestant.prepare(folder)
         with serve(entry.command, folder, environment=entry.environment) as server:
-            plan = _plan(contestant, entry, server, documents=self._documents)
+            plan = self._plan(contestant, entry, server, documents=self._documents)
             run = run_load(plan, server)
         self.disagreements.setdefault(contestant.name, []).extend(contestant.match(folder, plan, run))
         return run
 
     def run_calm(self, contestant: Contestant) -> Calm:
-        """One latency run, and a rest."""
+        """A rest, and one latency run."""
         folder = self._folders.fresh(f"{contestant.name}-calm")
         entry = contestant.prepare(folder)
         with serve(entry.command, folder, environment=entry.environment) as server:
-            plan = _plan(contestant, entry, server, documents=self._calm_documents, rate=_RATE)
-            result = run_load(plan, server).result
-            time.sleep(1.0)
+            time.sleep(min(_SETTLING, self._idle_seconds))
             before = server.cpu_seconds()
-            time.sleep(_IDLE_SECONDS)
-            idle = (server.cpu_seconds() - before) / _IDLE_SECONDS
-            return Calm(
-                submit_p50_ms=percentile(result.submit_ms, 0.5),
-                submit_p99_ms=percentile(result.submit_ms, 0.99),
-                visible_p50_ms=percentile(result.visible_ms, 0.5),
-                visible_p99_ms=percentile(result.visible_ms, 0.99),
-                idle_cpu_percent=idle * 100,
-                idle_mib=memory_bytes(server.pid) / 2**20,
-            )
+            time.sleep(self._idle_seconds)
+            idle = (server.cpu_seconds() - before) / self._idle_seconds
+            idle_memory = memory_bytes(server.pid)
+            plan = self._plan(contestant, entry, server, documents=self._calm_documents, rate=_RATE)
+            run = run_load(plan, server)
+        self.disagreements.setdefault(contestant.name, []).extend(contestant.match(folder, plan, run))
+        return Calm(
+            submit_p50_ms=percentile(run.result.submit_ms, 0.5),
+            submit_p99_ms=percentile(run.result.submit_ms, 0.99),
+            visible_p50_ms=percentile(run.result.visible_ms, 0.5),
+            visible_p99_ms=percentile(run.result.visible_ms, 0.99),
+            idle_cpu_percent=idle * 100,
+            idle_mib=idle_memory / 2**20,
+        )
 
-
-def _plan(
-    contestant: Contestant, entry: Entry, server: Server, *, documents: int, rate: float | None = None
-) -> LoadPlan:
-    return LoadPlan(
-        dialect=contestant.dialect, port=server.port, sender=entry.sender, recipients=entry.recipients,
-        documents=documents, rate=rate,
-    )  # fmt: skip
+    def _plan(
+        self, contestant: Contestant, entry: Entry, server: Server, *, documents: int, rate: float | None = None
+    ) -> LoadPlan:
+        return LoadPlan(
+            dialect=contestant.dialect, port=server.port, sender=entry.sender, recipients=entry.recipients,
+            documents=documents, rate=rate, warm_up=self._warm_up,
+        )  # fmt: skip
 
 
 def _throughput(runs: Sequence[LoadRun]) -> Throughput:
@@ -176,110 +136,69 @@ def measure_all(bench: Bench, contestants: Sequence[Contestant], pairs: int) -> 
     return (limit, *reports)
 
 
-_ROWS: tuple[tuple[str, Callable[[Report], str]], ...] = (
-    ("documents/s", lambda r: f"{r.throughput.documents_per_second:.0f}"),
-    ("  of the limit", lambda r: f"{r.speed_ratio}" if r.speed_ratio else ""),
-    ("CPU ms/document", lambda r: f"{r.throughput.cpu_ms:.2f}"),
-    ("  times the limit's", lambda r: f"{r.cpu_ratio}" if r.cpu_ratio else ""),
-    ("load generator ms/document", lambda r: f"{r.throughput.load_cpu_ms:.2f}"),
-    ("submit p50 / p99 ms, full load", lambda r: _two(r.throughput.submit_p50_ms, r.throughput.submit_p99_ms)),
-    ("memory MiB, full load", lambda r: f"{r.throughput.mib:.0f}"),
-    ("submit p50 / p99 ms at 25/s", lambda r: _two(r.calm.submit_p50_ms, r.calm.submit_p99_ms)),
-    ("accepted → visible p50 / p99 ms", lambda r: _two(r.calm.visible_p50_ms, r.calm.visible_p99_ms)),
-    ("idle CPU %", lambda r: f"{r.calm.idle_cpu_percent:.1f}"),
-    ("idle memory MiB", lambda r: f"{r.calm.idle_mib:.0f}"),
-)
+_QUICK: Final = {
+    "documents": 150, "calm_documents": 10, "pairs": 1, "idle_seconds": 0.2, "warm_up": 20, "stored": [60, 200],
+    "growth_documents": 40, "growth_pairs": 1,
+}  # fmt: skip
 
 
-def _two(first: float, second: float) -> str:
-    return f"{first:.1f} / {second:.1f}"
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="everything once and small: does it run, do books match?")
+    parser.add_argument("--role", choices=("serve", "api"), default="serve", help="the whole node, or its API alone")
+    parser.add_argument("--documents", type=int, default=5_000, help="per throughput run")
+    parser.add_argument("--warm-up", type=int, default=200, help="documents before each run")
+    parser.add_argument("--calm-documents", type=int, default=500, help="of the latency run, at 25/s")
+    parser.add_argument("--idle-seconds", type=float, default=20.0, help="how long an idle node is watched")
+    parser.add_argument("--pairs", type=int, default=7, help="interleaved pairs with the limit")
+    parser.add_argument("--stored", type=int, nargs=2, default=[1_000, 100_000], metavar=("SMALL", "LARGE"))
+    parser.add_argument("--growth-documents", type=int, default=1_000, help="per run on the filled stores")
+    parser.add_argument("--growth-pairs", type=int, default=7, help="interleaved pairs of the filled stores")
+    parser.add_argument("--no-growth", action="store_true", help="leave the filled stores out")
+    parser.add_argument("--limit-only", action="store_true", help="measure the limit alone")
+    parser.add_argument("--folder", type=Path, help="where the runs' data goes: the disk that is measured")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, '-' to standard output")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--quick" in given:
+        parser.set_defaults(**_QUICK)
+    return parser.parse_args(given)
 
 
-def _print(console: Console, reports: Sequence[Report]) -> None:
-    table = Table("", *(report.name for report in reports), title="one document's whole way, 20 KB")
-    for title, show in _ROWS:
-        table.add_row(title, *(show(report) for report in reports))
-    console.print(table)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """A target: what was reached, whether it was met, and whether the machine was quiet enough to say so."""
-
-    target: str
-    reached: float
-    is_met: bool
-    counts: bool
-
-
-def judge(reports: Sequence[Report]) -> tuple[Verdict, ...]:
-    """How the contestants (all but the first, the limit) stand to the targets."""
-    limit, *contestants = reports
-    speed_counts = limit.throughput.documents_per_second.median >= _COUNTS_FROM * LIMIT_FIGURE
-    cpu_counts = limit.throughput.cpu_ms.median <= LIMIT_CPU_FIGURE / _COUNTS_FROM
-    verdicts = []
-    for report in contestants:
-        assert report.speed_ratio is not None
-        assert report.cpu_ratio is not None
-        for target, reached, is_met, counts in (
-            ("documents/s >= 0.40 of the limit", report.speed_ratio.median, report.speed_ratio.median >= 0.4,
-             speed_counts),
-            ("CPU per document <= 2.5 times", report.cpu_ratio.median, report.cpu_ratio.median <= 2.5, cpu_counts),
-            ("visible p99 <= 25 ms", report.calm.visible_p99_ms, report.calm.visible_p99_ms <= 25, True),
-            ("idle memory <= 120 MiB", report.calm.idle_mib, report.calm.idle_mib <= 120, True),
-            ("idle CPU below 0.5 %", report.calm.idle_cpu_percent, report.calm.idle_cpu_percent < 0.5, True),
-        ):  # fmt: skip
-            name = f"{report.name}: {target}"
-            verdicts.append(Verdict(target=name, reached=reached, is_met=is_met, counts=counts))
-    return tuple(verdicts)
-
-
-def _conclude(console: Console, reports: Sequence[Report], verdicts: Sequence[Verdict]) -> bool:
-    """Print what follows from the figures; says whether all is well."""
-    limit = reports[0].throughput
-    console.print(
-        f"The limit reached {limit.documents_per_second.median / LIMIT_FIGURE:.0%} of {LIMIT_FIGURE:,.0f} documents/s "
-        f"and took {limit.cpu_ms.median:.2f} ms against {LIMIT_CPU_FIGURE} ms; "
-        f"a ratio counts from {_COUNTS_FROM:.0%} on.",
-        soft_wrap=True,
-    )
-    for verdict in verdicts:
-        word = "met" if verdict.is_met else "MISSED"
-        note = "" if verdict.counts else " (does not count: the limit run was disturbed)"
-        console.print(f"{verdict.target}: {verdict.reached:.2f}, {word}{note}")
-    wrong = [sentence for report in reports for sentence in report.disagreements]
-    for sentence in wrong:
-        console.print(f"BOOKS DO NOT MATCH: {sentence}")
-    return not wrong and all(verdict.is_met or not verdict.counts for verdict in verdicts)
+def _growth(folders: RunFolder, options: argparse.Namespace) -> Growth | None:
+    if options.no_growth or options.limit_only:
+        return None
+    small, large = options.stored
+    return measure_growth(
+        folders, small=small, large=large, documents=options.growth_documents, pairs=options.growth_pairs,
+        rounds=5 if options.quick else 40,
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; gives the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--documents", type=int, default=5_000, help="per throughput run")
-    parser.add_argument("--calm-documents", type=int, default=250, help="of the latency run, at 25/s")
-    parser.add_argument("--pairs", type=int, default=7, help="interleaved pairs with the limit")
-    parser.add_argument("--limit-only", action="store_true", help="measure the limit alone")
-    parser.add_argument("--folder", type=Path, help="where the runs' data goes: the disk that is measured")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, '-' to standard output")
-    options = parser.parse_args(arguments)
+    options = _options(arguments)
     folders = RunFolder(options.folder)
     try:
-        bench = Bench(folders, options.documents, options.calm_documents)
-        reports = measure_all(bench, () if options.limit_only else CONTESTANTS, options.pairs)
+        bench = Bench(folders, options)
+        reports = measure_all(bench, () if options.limit_only else (product(options.role),), options.pairs)
+        growth = _growth(folders, options)
     finally:
         folders.remove()
-    verdicts = judge(reports)
+    verdicts = judge(reports, growth)
     to_output = str(options.json) == "-"
-    console = Console(stderr=to_output)
-    _print(console, reports)
-    is_well = _conclude(console, reports, verdicts)
+    console = Console(stderr=to_output, width=160)
+    command = " ".join(["python -m benchmarks", *(sys.argv[1:] if arguments is None else arguments)])
+    is_well = show(console, reports, growth, verdicts, command)
     if options.json:
-        text = msgspec.json.encode(
-            {"reports": [dataclasses.asdict(r) for r in reports], "verdicts": [dataclasses.asdict(v) for v in verdicts]}
-        )
-        sys.stdout.buffer.write(text + b"\n") if to_output else options.json.write_bytes(text + b"\n")
-    return 0 if is_well else 1
+        figures = {
+            "reports": [dataclasses.asdict(report) for report in reports],
+            "growth": None if growth is None else dataclasses.asdict(growth),
+            "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts],
+        }
+        text = msgspec.json.encode(figures, enc_hook=sorted) + b"\n"
+        sys.stdout.buffer.write(text) if to_output else options.json.write_bytes(text)
+    misses = any(not verdict.is_met and verdict.counts for verdict in verdicts)
+    return 1 if not is_well or (misses and not options.quick) else 0
 
 
 if __name__ == "__main__":

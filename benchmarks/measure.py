@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Final, TypeVar
 
 import msgspec
 
@@ -32,7 +32,7 @@ from benchmarks.load import LoadPlan, LoadResult
 
 __all__ = [
     "Interval", "LoadRun", "RunFolder", "Server", "cpu_seconds", "family", "interleave", "interval_of", "memory_bytes",
-    "pages_touched", "percentile", "run_load", "serve",
+    "page_counter", "percentile", "run_load", "serve",
 ]  # fmt: skip
 
 ROOT: Final = Path(__file__).parents[1]
@@ -279,10 +279,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 _CACHE_HIT, _CACHE_MISS = 7, 8  # SQLITE_DBSTATUS_CACHE_HIT, _MISS
 
 
-def pages_touched(
-    connection: sqlite3.Connection, statement: str, parameters: Sequence[Any] | dict[str, Any] = ()
-) -> int:
-    """How many database pages SQLite looks at to carry out `statement` and read all its rows.
+def page_counter(connection: sqlite3.Connection) -> Callable[[], int]:
+    """A function that gives how many database pages SQLite looked at on `connection` since it was last called.
 
     Pages in the cache count like pages on the disk, so that the figure is the same in every run. SQLite counts
     them itself; Python does not pass the count on, so it is read from the library below Python's module.
@@ -297,9 +295,7 @@ def pages_touched(
             raise RuntimeError(f"sqlite3_db_status gave {failed}")
         return now.value
 
-    read(_CACHE_HIT), read(_CACHE_MISS)
-    connection.execute(statement, parameters).fetchall()
-    return read(_CACHE_HIT) + read(_CACHE_MISS)
+    return lambda: read(_CACHE_HIT) + read(_CACHE_MISS)
 
 
 _GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHY = 0x80086601, 0x40086602, 0x20000  # of <linux/fs.h>

@@ -18,14 +18,14 @@ from typing import Final
 from benchmarks.contestants import RECIPIENTS, Contestant, Entry
 from benchmarks.load import Agency, LoadPlan
 from benchmarks.measure import LoadRun
-from gateway.account import close_books
+from gateway.account import Gap, close_books
 from gateway.compose import build_node
 from gateway.configuration import apply, init_rows, parse
 from gateway.identity import rotate_token
 from gateway.node import Node
 from gateway.settings import read_settings
 
-__all__ = ["PRODUCT", "PRODUCT_API", "opened", "prepare", "product"]
+__all__ = ["PRODUCT", "PRODUCT_API", "gaps_of", "opened", "prepare", "product"]
 
 _SENDER: Final = "na-so-stc"
 _COMMUNE: Final = re.compile(r"na-xa-\d+-2025")
@@ -94,10 +94,15 @@ def _match(folder: Path, plan: LoadPlan, run: LoadRun) -> tuple[str, ...]:
     wanted = _Counted(packets=documents, delivered=documents, fetched=documents, blobs=documents)
     counted = _count(folder)
     wrong = [] if counted == wanted else [f"the product's rows say {counted}, not {wanted}"]
-    with opened(folder) as node:
-        account = close_books(node.store, 0, _FAR)
-    wrong += [f"the account has {len(account.gaps)} gaps, the first: {account.gaps[0]}"] if account.gaps else []
+    gaps = gaps_of(folder)
+    wrong += [f"the account has {len(gaps)} gaps, the first: {gaps[0]}"] if gaps else []
     return tuple(wrong)
+
+
+def gaps_of(folder: Path) -> tuple[Gap, ...]:
+    """What does not add up in the account (cân sổ) of the node in `folder`, over all time."""
+    with opened(folder) as node:
+        return close_books(node.store, 0, _FAR).gaps
 
 
 def _count(folder: Path) -> _Counted:
