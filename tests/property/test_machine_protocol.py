@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -299,11 +299,21 @@ class Protocol(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "house"):
             return
+        try:
+            self.check_the_end()
+        finally:
+            self.put_away()
+
+    def check_the_end(self) -> None:
+        """Promises 4 and 5."""
         self._moves_are_in_the_table()
         self.house.assert_books_close()
         self._everything_ends()
         self.promises_hold()
         self.house.assert_books_close()
+
+    def put_away(self) -> None:
+        """Close the node and delete its folder."""
         self.house.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -348,9 +358,64 @@ _ALL = list(HealthCheck)
 def test_the_protocol_holds() -> None:
     run_state_machine_as_test(
         Protocol,
-        settings=settings(max_examples=80, stateful_step_count=30, deadline=None, suppress_health_check=_ALL,
+        settings=settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=_ALL,
                           derandomize=True, database=None),
     )  # fmt: skip
+
+
+JOBS = (reclaim_once, settle_once, expire_once)
+STEP = st.tuples(
+    st.sampled_from(["submit", "submit", "work", "work", "work", "time", "time", "land", "tell", "poll", "operate"]),
+    TO, st.sampled_from(ACTS), INDEX, DOES, MEANWHILE, st.booleans(), SPANS,
+)  # fmt: skip
+Step = tuple[str, int, str, int, Does, str, bool, int]
+
+
+def take(protocol: Protocol, step: Step) -> None:
+    """One step of a play: no step is left out by chance, as the state machine's swarms do."""
+    what, to, act, at, does, meanwhile, flag, span = step
+    if what == "submit":
+        protocol.submit(to, "1", act)
+    elif what == "work":
+        protocol.work(at, does, meanwhile, flag, does)
+    elif what == "time":
+        protocol.pass_time(span, list(JOBS))
+    elif what == "land":
+        protocol.land_late(at)
+    elif what == "tell":
+        protocol.tell(to, "1", "01")
+    elif what == "poll":
+        protocol.fetch(at)
+        protocol.end_or_confirm(at, flag)
+    else:
+        protocol.operate(at, flag)
+
+
+def play(cast: list[str], does: Does, steps: list[Step]) -> None:
+    """A document is sent and fares as `does` says; then the steps; then everything comes to an end."""
+    protocol = Protocol()
+    protocol.start(cast, "document", does)
+    try:
+        for step in steps:
+            take(protocol, step)
+            protocol.promises_hold()
+        protocol.check_the_end()
+    finally:
+        protocol.put_away()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=_ALL, derandomize=True, database=None)
+@given(cast=CAST, does=DOES, steps=st.lists(STEP, min_size=4, max_size=12))
+def test_every_short_play_keeps_the_promises(cast: list[str], does: Does, steps: list[Step]) -> None:
+    play(cast, does, steps)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@settings(max_examples=5000, deadline=None, suppress_health_check=_ALL)
+@given(cast=CAST, does=DOES, steps=st.lists(STEP, min_size=4, max_size=30))
+def test_every_long_play_keeps_the_promises(cast: list[str], does: Does, steps: list[Step]) -> None:
+    play(cast, does, steps)
 
 
 @pytest.mark.long
