@@ -32,6 +32,7 @@ _POLLED = "tests/service/test_rules_polled.py::test_rule_"
 _REPEATS = "tests/service/test_rules_repeats.py::test_rule_"
 _STATUSES = "tests/service/test_rules_statuses.py::test_"
 _MACHINE = "tests/unit/gateway/model/test_machine.py::test_"
+_PLAY = "tests/property/test_machine_protocol.py::test_every_short_play_keeps_the_promises"
 _DISK = "tests/fault/test_durability_order.py::test_everything_is_on_disk_before_it_is_told"
 
 _TRACES = (
@@ -41,7 +42,7 @@ _TRACES = (
         file="gateway/model/chain.py",
         old="return not self.state.is_final and not held and not self.is_in_doubt()",
         new="return not self.state.is_final and not held",
-        tests=(_ORDER + "6_recall_waits_for_an_open_or_unsure_attempt[check]",),
+        tests=(_ORDER + "6_recall_waits_for_an_open_or_unsure_attempt[check]", _PLAY),
     ),
     Defect(
         name="an attempt without a claim",
@@ -73,7 +74,7 @@ _TRACES = (
         file="gateway/model/chain.py",
         old="return self.is_in_doubt and now < self.over_by",
         new="return self.end is None and now < self.over_by",
-        tests=(_ATTEMPTS + "5_an_unknown_end_stays_open_until_nothing_can_land_any_more",),
+        tests=(_ATTEMPTS + "5_an_unknown_end_stays_open_until_nothing_can_land_any_more", _PLAY),
     ),
     Defect(
         name="receipts are fenced by the turn",
