@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.model.chain import Chain, Move, Reason
 from gateway.model.instants import new_id
@@ -41,6 +41,7 @@ class Planned:
     delivery_id: str
     step: Step
     detail: str = ""
+    actor: str = ""  #: who caused it, where a group has several callers
 
 
 def advance(
@@ -78,9 +79,9 @@ def advance(
         if step.is_report and (step.move is not None or step.end is not None):
             counts.append((link.transfer_id, step.tries, step.permits))
         if step.move is not None:
-            moves.append(step.move)
+            moves.append(_by(step.move, plan.actor))
         chain = with_step(chain, link, step, now)
-        following = settle(chain, now, pace)
+        following = [_by(move, plan.actor) for move in settle(chain, now, pace)]
         moves += following
         for move in following:
             chain = chain.with_link(chain.find(move.delivery_id).moved(move.after))
@@ -88,6 +89,10 @@ def advance(
     attempts.end_attempts(connection, ends, now)
     transfers.set_counts(connection, counts)
     return do_moves(connection, chains.values(), moves, now=now, at=at, actor=actor)
+
+
+def _by(move: Move, actor: str) -> Move:
+    return replace(move, actor=actor) if actor else move
 
 
 def do_moves(

@@ -110,7 +110,7 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
                 )  # fmt: skip
                 begun.append(response)
                 if outcome.state == DeliveryState.AVAILABLE:
-                    first[outcome.delivery_id] = _fetched(outcome)
+                    first[outcome.delivery_id] = _fetched(outcome, want.caller)
                 outcomes.append(Served(item=outcome, attempt_id=response.id))
             else:
                 outcomes.append(Served(item=outcome, attempt_id="") if isinstance(outcome, Item) else outcome)
@@ -158,13 +158,14 @@ def _may_serve(item: Item | None, caller: Caller, now: int) -> Item | Refusal:
     return NotFound("inbox.unknown_item")
 
 
-def _fetched(item: Item) -> Move:
+def _fetched(item: Item, caller: Caller) -> Move:
     return Move(
         delivery_id=item.delivery_id,
         transfer_id=item.transfer_id,
         before=DeliveryState.AVAILABLE,
         after=DeliveryState.FETCHED,
         reason=Reason.FETCHED,
+        actor=caller.name,
     )
 
 
@@ -219,7 +220,13 @@ def _decide_all(
         if said.delivery_id not in seen and decided.move is not None:
             seen.add(said.delivery_id)
             planned.append(
-                Planned(chain_id=item.chain_id, delivery_id=item.delivery_id, step=decided, detail=said.reason[:200])
+                Planned(
+                    chain_id=item.chain_id,
+                    delivery_id=item.delivery_id,
+                    step=decided,
+                    detail=said.reason[:200],
+                    actor=said.caller.name,
+                )
             )
     return outcomes, planned
 

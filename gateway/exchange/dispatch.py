@@ -90,7 +90,7 @@ def dispatch(
     events.append(connection, rows.events, now)
     actor = orders[0].prepared.submission.caller.name
     at = orders[0].prepared.submission.received_at
-    deliveries.insert_new(connection, rows.deliveries, now=now, at=at, actor=actor)
+    deliveries.insert_new(connection, rows.deliveries, now=now)
     done.effects = do_moves(connection, chains.values(), rows.moves, now=now, at=at, actor=actor)
     for delivery in rows.deliveries:
         if delivery.link.state is DeliveryState.AVAILABLE:
@@ -203,7 +203,7 @@ def _plan_links(
         link = _link(order.prepared, leg, facts[leg.channel_id], now)
         chain = Chain(chain.id, (*chain.links, link))
         own, *others = admit(chain, link, now, pace)
-        rows.moves += others
+        rows.moves += [replace(move, actor=order.prepared.submission.caller.name) for move in others]
         before = chain.links[-2].transfer_id if len(chain.links) > 1 else ""
         alone = leg.agency_id if facts[leg.channel_id].is_polled else ""
         group = (leg.channel_id, str(own.after), before + alone)
@@ -221,6 +221,8 @@ def _plan_links(
                     book=book_of(order.prepared),
                     reason=reason,
                     leg=str(leg.reason),
+                    at=order.prepared.submission.received_at,
+                    actor=order.prepared.submission.caller.name,
                     is_urgent=order.prepared.packet.is_urgent if isinstance(order.prepared.packet, Packet) else False,
                     readdressed_from=leg.readdressed_from or "",
                 )
@@ -289,6 +291,8 @@ def _undeliverable(order: Dispatch, problems: Sequence[RouteProblem]) -> list[Ne
                 book=book_of(order.prepared),
                 reason=str(problem.code),
                 leg="none",
+                at=order.prepared.submission.received_at,
+                actor=order.prepared.submission.caller.name,
             )
         )
     return made

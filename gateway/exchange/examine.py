@@ -129,13 +129,14 @@ def prepare(node: Node, submission: Submission) -> Prepared:
 
 
 def _note_refusal(node: Node, submission: Submission, why: PacketRefusal) -> None:
-    """A refused packet leaves an event, and nothing else: who sent it, and the code of the first finding."""
+    """A refused packet leaves an event, and nothing else: who sent it, the finding's code, a secrecy mark's rule."""
+    rules = {str(finding.params["rule"]) for finding in why.findings if why.is_secret and "rule" in finding.params}
     refused = Event(
         kind=EventKind.PACKET_REFUSED,
         at=submission.received_at,
         actor=submission.caller.name,
         system_id=submission.caller.system_id,
-        reason=reason_of(why),
+        reason=":".join((reason_of(why), *sorted(rules))),
     )
     with node.store.write() as connection:
         events.append(connection, [refused], node.store.now(connection))

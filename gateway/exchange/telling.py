@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from adapters.contract import Done, Park, Retry, Unknown
 from adapters.contract import Outcome as SinkOutcome
 from edxml.errors import TrucError
+from edxml.findings import Severity
 from gateway.exchange.submission import Answer, Outcome, PacketRefusal, Prepared
 from gateway.model.errors import Refusal
 from gateway.node import Node
@@ -29,7 +30,8 @@ _SINK_OUTCOMES = {
 def reason_of(why: TrucError) -> str:
     """The stable code of a refusal: that of its first finding where it has any."""
     if isinstance(why, PacketRefusal) and why.findings:
-        return why.findings[0].code
+        errors = [finding for finding in why.findings if finding.severity is Severity.ERROR]
+        return (errors or why.findings)[0].code
     return why.reason if isinstance(why, Refusal) else why.code
 
 

@@ -185,3 +185,4 @@ class Move:
     reason: Reason
     due_at: int | None = None
     detail: str = ""
+    actor: str = ""  #: who did it, where a group has several; empty: whoever the group acts for

@@ -42,6 +42,8 @@ class NewDelivery:
     book: str
     reason: str
     leg: str
+    at: int
+    actor: str
     is_urgent: bool = False
     readdressed_from: str = ""
 
@@ -190,14 +192,14 @@ def note_status(connection: Connection, delivery_id: str, code: str) -> None:
 _INSERT = insert(deliveries)
 
 
-def insert_new(connection: Connection, new: Sequence[NewDelivery], *, now: int, at: int, actor: str) -> None:
+def insert_new(connection: Connection, new: Sequence[NewDelivery], *, now: int) -> None:
     """Write deliveries with the state of their link; one `delivery.planned` event each. Transfers come separately."""
     if not new:
         return
     for delivery in new:
         check_move(None, delivery.link.state)
     execute_rows(connection, _INSERT, [_new_row(delivery, now) for delivery in new])
-    events.append(connection, [_planned(delivery, at, actor) for delivery in new], now)
+    events.append(connection, [_planned(delivery) for delivery in new], now)
     count(connection, [(d.agency_id, d.book, d.link.state, 1) for d in new])
 
 
@@ -232,11 +234,11 @@ def _new_row(delivery: NewDelivery, now: int) -> dict[str, Any]:
     }
 
 
-def _planned(delivery: NewDelivery, at: int, actor: str) -> Event:
+def _planned(delivery: NewDelivery) -> Event:
     return Event(
         kind=EventKind.DELIVERY_PLANNED,
-        at=at,
-        actor=actor,
+        at=delivery.at,
+        actor=delivery.actor,
         book=delivery.book,
         packet_id=delivery.link.packet_id,
         delivery_id=delivery.link.delivery_id,
@@ -343,7 +345,7 @@ def _event(move: Move, row: Any, at: int, actor: str) -> Event:
     return Event(
         kind=kind_of_state(move.after, move.reason),
         at=at,
-        actor=actor,
+        actor=move.actor or actor,
         book=row.book,
         packet_id=row.packet_id,
         delivery_id=move.delivery_id,

@@ -86,10 +86,11 @@ class FilledStore:
                 deliveries.NewDelivery(
                     link=link, chain_id=chains[root, agency], position=self._position(root, agency), agency_id=agency,
                     organ=f"organ-{agency}", book=book, reason=Reason.PLANNED, leg="direct",
+                    at=now, actor="test",
                 )
                 for link, agency in zip(links, recipients, strict=True)
             ]  # fmt: skip
-            deliveries.insert_new(connection, new, now=now, at=now, actor="test")
+            deliveries.insert_new(connection, new, now=now)
         self.states |= {link.delivery_id: first for link in links}
         return Sent(packet_id=packet_id, delivery_ids=tuple(link.delivery_id for link in links))
 
