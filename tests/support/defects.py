@@ -74,7 +74,7 @@ _TRACES = (
         file="gateway/model/chain.py",
         old="return self.is_in_doubt and now < self.over_by",
         new="return self.end is None and now < self.over_by",
-        tests=(_ATTEMPTS + "5_an_unknown_end_stays_open_until_nothing_can_land_any_more", _PLAY),
+        tests=(_ATTEMPTS + "5_an_unknown_end_stays_open_until_nothing_can_land_any_more",),
     ),
     Defect(
         name="receipts are fenced by the turn",
