@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.acknowledge import acknowledge
 from gateway.exchange.advance import give_wakes
-from gateway.exchange.answers import first_answers, new_answer
+from gateway.exchange.answers import first_answers, new_answer, refused_event
 from gateway.exchange.dispatch import Dispatch, dispatch
 from gateway.exchange.submission import Outcome, Prepared
 from gateway.exchange.telling import tell_accepted
-from gateway.model.errors import Refusal, StoreConflict
-from gateway.model.events import Event, EventKind
+from gateway.model.errors import StoreConflict
 from gateway.model.states import LinkKind
 from gateway.node import Node
 from gateway.store import Connection, events, packets
@@ -59,7 +58,7 @@ def _rounds(group: Sequence[Prepared]) -> list[list[Prepared]]:
     rounds: list[list[Prepared]] = []
     touched: list[set[str]] = []
     for prepared in group:
-        keys = {prepared.document_key, prepared.root, prepared.submission_key, _idempotency(prepared)} - {""}
+        keys = {prepared.document_key, prepared.root, prepared.submission_key, prepared.idempotency_key} - {""}
         after = max((i + 1 for i, held in enumerate(touched) if held & keys), default=0)
         if after == len(rounds):
             rounds.append([])
@@ -69,24 +68,17 @@ def _rounds(group: Sequence[Prepared]) -> list[list[Prepared]]:
     return rounds
 
 
-def _idempotency(prepared: Prepared) -> str:
-    key = prepared.submission.idempotency_key
-    return f"{prepared.submission.caller.system_id}|{key}" if key else ""
-
-
 def _accept_round(node: Node, members: Sequence[Prepared], *, is_careful: bool = False) -> list[Outcome]:
     with node.store.write() as connection:
         now = node.store.now(connection)
-        outcomes = first_answers(connection, members, _idempotency)
+        outcomes = first_answers(connection, members)
         fresh = [p for p in members if p.packet_id not in outcomes]
-        decided = _decide_documents(connection, fresh)
-        orders = [_order(p, d) for p, d in decided.items()]
-        done = dispatch(connection, orders, node.pace, now=now, is_careful=is_careful)
+        done = dispatch(connection, _orders(connection, fresh), node.pace, now=now, is_careful=is_careful)
         refused = done.refused
         packets.drop_claims(connection, list(refused))
         packets.hand_claims(connection, {i: answer.packet_id for i, answer in done.repeats.items()})
         events.append(
-            connection, [_refused_event(p, refused[p.packet_id]) for p in fresh if p.packet_id in refused], now
+            connection, [refused_event(p, refused[p.packet_id]) for p in fresh if p.packet_id in refused], now
         )
         crash_point("accept.written")
     crash_point("accept.committed")
@@ -100,38 +92,20 @@ def _accept_round(node: Node, members: Sequence[Prepared], *, is_careful: bool =
 # --- documents: new, known, in conflict (protocol §12) ---------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a packet does to its document: the row as it will be, and whether it is new."""
-
-    row: DocumentRow
-    is_new: bool
-    may_repeat: bool = False  #: recipients that have a packet which says the same get nothing new
-    is_revision: bool = False  #: where none says the same: only for those who refused or could not be reached
-
-
-def _order(prepared: Prepared, decision: Decision) -> Dispatch:
-    return Dispatch(
-        prepared=prepared, document=decision.row, document_is_new=decision.is_new, may_repeat=decision.may_repeat,
-        is_revision=decision.is_revision,
-    )  # fmt: skip
-
-
-def _decide_documents(connection: Connection, fresh: Sequence[Prepared]) -> dict[Prepared, Decision]:
+def _orders(connection: Connection, fresh: Sequence[Prepared]) -> list[Dispatch]:
     if not fresh:
-        return {}
+        return []
     keys = {key for p in fresh for key in (p.document_key, p.root)}
     known = packets.documents_by_key(connection, keys)
-    return {p: _decide(p, known) for p in fresh}
+    return [_order(prepared, known) for prepared in fresh]
 
 
-def _decide(prepared: Prepared, known: dict[str, DocumentRow]) -> Decision:
+def _order(prepared: Prepared, known: dict[str, DocumentRow]) -> Dispatch:
     """Pure: the document as it was known, and one packet, give the document as it will be and what to look for."""
     old = known.get(prepared.document_key)
     brings = prepared.kind is not LinkKind.RECALL
     if old is None:
-        return Decision(_new_row(prepared, known, brings), is_new=True)
-    same = prepared.fingerprint == old.packet_fingerprint
+        return Dispatch(prepared=prepared, document=_new_row(prepared, known, brings), document_is_new=True)
     changed = replace(
         old,
         packet_id=prepared.packet_id,
@@ -141,11 +115,12 @@ def _decide(prepared: Prepared, known: dict[str, DocumentRow]) -> Decision:
         came=old.came or prepared.kind in (LinkKind.NEW, LinkKind.REPLACEMENT),
         is_recalled=old.is_recalled or not brings,
     )
-    if same:
-        return Decision(replace(changed, packet_id=old.packet_id), is_new=False, may_repeat=True)
+    order = Dispatch(prepared=prepared, document=changed, document_is_new=False)
+    if prepared.fingerprint == old.packet_fingerprint:
+        return replace(order, document=replace(changed, packet_id=old.packet_id), may_repeat=True)
     if prepared.kind in (LinkKind.NEW, LinkKind.REPLACEMENT) and old.came:
-        return Decision(changed, is_new=False, may_repeat=prepared.kind is LinkKind.NEW, is_revision=True)
-    return Decision(changed, is_new=False)
+        return replace(order, may_repeat=prepared.kind is LinkKind.NEW, is_revision=True)
+    return order
 
 
 def _new_row(prepared: Prepared, known: dict[str, DocumentRow], brings: bool) -> DocumentRow:
@@ -161,15 +136,4 @@ def _new_row(prepared: Prepared, known: dict[str, DocumentRow], brings: bool) ->
         kind=prepared.kind,
         came=prepared.kind in (LinkKind.NEW, LinkKind.REPLACEMENT),
         is_recalled=not brings,
-    )
-
-
-def _refused_event(prepared: Prepared, why: Refusal) -> Event:
-    return Event(
-        kind=EventKind.PACKET_REFUSED,
-        at=prepared.submission.received_at,
-        actor=prepared.submission.caller.name,
-        system_id=prepared.submission.caller.system_id,
-        agency_id=prepared.sender_id,
-        reason=why.reason,
     )

@@ -15,7 +15,7 @@ from edxml.codes import StatusCode
 from edxml.crashpoints import crash_point, declare
 from edxml.packet import StatusPacket
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
-from gateway.exchange.answers import first_answers, new_answer
+from gateway.exchange.answers import first_answers, new_answer, refused_event
 from gateway.exchange.dispatch import Dispatch, Dispatched, dispatch
 from gateway.exchange.submission import Outcome, Prepared
 from gateway.exchange.telling import tell_accepted
@@ -66,13 +66,13 @@ def acknowledge(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
 def _acknowledge_one(node: Node, prepared: Prepared) -> Outcome:
     with node.store.write() as connection:
         now = node.store.now(connection)
-        repeated = first_answers(connection, [prepared], _idempotency)
+        repeated = first_answers(connection, [prepared])
         if repeated:
             return repeated[prepared.packet_id]
         matched = _match(connection, prepared)
         if isinstance(matched, Refusal):
             packets.drop_claims(connection, [prepared.packet_id])
-            events.append(connection, [_refused_event(prepared, matched)], now)
+            events.append(connection, [refused_event(prepared, matched)], now)
             return matched
         done, effects = _record(connection, node, matched, now)
         crash_point("acknowledge.written")
@@ -80,11 +80,6 @@ def _acknowledge_one(node: Node, prepared: Prepared) -> Outcome:
     give_wakes(node, effects)
     give_wakes(node, done.effects)
     return new_answer(prepared, done.lines.get(prepared.packet_id, ()))
-
-
-def _idempotency(prepared: Prepared) -> str:
-    key = prepared.submission.idempotency_key
-    return f"{prepared.submission.caller.system_id}|{key}" if key else ""
 
 
 # --- matching --------------------------------------------------------------------------------------------------
@@ -211,15 +206,4 @@ def _recorded_event(matched: _Matched, about: Link | None) -> Event:
         system_id=prepared.submission.caller.system_id,
         reason=str(matched.status.status_code),
         reported_at=None if timestamp is None else as_instant(timestamp),
-    )
-
-
-def _refused_event(prepared: Prepared, why: Refusal) -> Event:
-    return Event(
-        kind=EventKind.PACKET_REFUSED,
-        at=prepared.submission.received_at,
-        actor=prepared.submission.caller.name,
-        system_id=prepared.submission.caller.system_id,
-        agency_id=prepared.sender_id,
-        reason=why.reason,
     )

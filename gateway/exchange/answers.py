@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.exchange.submission import Answer, Outcome, Prepared
-from gateway.model.errors import Conflict
+from gateway.model.errors import Conflict, Refusal
 from gateway.model.events import Event, EventKind
 from gateway.store import Connection, events, packets
 
-__all__ = ["first_answers", "line", "new_answer", "stored_answers"]
+__all__ = ["first_answers", "new_answer", "refused_event", "stored_answers"]
 
 
-def first_answers(
-    connection: Connection, members: Sequence[Prepared], idempotency_of: Callable[[Prepared], str]
-) -> dict[str, Outcome]:
+def first_answers(connection: Connection, members: Sequence[Prepared]) -> dict[str, Outcome]:
     """Outcomes of members that came before, by packet id of the member; the others now hold their keys.
 
     A repeated Idempotency-Key with another body is a conflict; the same bytes for the same recipients get the
     first answer, with or without a key.
     """
-    keyed = [(idempotency_of(p), p.submission_key, p.packet_id) for p in members if idempotency_of(p)]
+    keyed = [(p.idempotency_key, p.submission_key, p.packet_id) for p in members if p.idempotency_key]
     by_key = packets.claim_idempotency(connection, keyed)
     conflicts: dict[str, Outcome] = {}
     for prepared in members:
-        made, _ = by_key.get(idempotency_of(prepared), (prepared.submission_key, ""))
+        made, _ = by_key.get(prepared.idempotency_key, (prepared.submission_key, ""))
         if made != prepared.submission_key:
             conflicts[prepared.packet_id] = Conflict("submission.idempotency_conflict")
     rest = [p for p in members if p.packet_id not in conflicts]
@@ -55,6 +53,18 @@ def _repeated(prepared: Prepared, first: str) -> Event:
     )
 
 
+def refused_event(prepared: Prepared, why: Refusal) -> Event:
+    """The event of a packet that was good in itself and is refused for what is known of its document."""
+    return Event(
+        kind=EventKind.PACKET_REFUSED,
+        at=prepared.submission.received_at,
+        actor=prepared.submission.caller.name,
+        system_id=prepared.submission.caller.system_id,
+        agency_id=prepared.sender_id,
+        reason=why.reason,
+    )
+
+
 def stored_answers(connection: Connection, packet_ids: set[str]) -> dict[str, Answer]:
     """The answers of packets accepted before, with today's states."""
     rows = packets.by_ids(connection, packet_ids)
@@ -65,13 +75,13 @@ def stored_answers(connection: Connection, packet_ids: set[str]) -> dict[str, An
             document_id=row.document_id,
             is_repeat=True,
             accepted_at=row.accepted_at,
-            recipients=tuple(line(d) for d in lines.get(packet_id, ())),
+            recipients=tuple(_line(d) for d in lines.get(packet_id, ())),
         )
         for packet_id, row in rows.items()
     }
 
 
-def line(delivery: Any) -> Mapping[str, Any]:
+def _line(delivery: Any) -> Mapping[str, Any]:
     """One recipient of an answer, from a delivery's row."""
     return {
         "delivery_id": delivery.id,

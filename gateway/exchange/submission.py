@@ -82,6 +82,12 @@ class Prepared:
         only = ",".join(sorted(self.submission.only))
         return f"{self.submission.caller.system_id}|{self.wire_digest}|{only}"
 
+    @property
+    def idempotency_key(self) -> str:
+        """The caller's own Idempotency-Key, apart from other callers' keys; "" where it gave none."""
+        key = self.submission.idempotency_key
+        return f"{self.submission.caller.system_id}|{key}" if key else ""
+
 
 class PacketRefusal(Refusal):
     """A packet is refused with everything that was found in it; nothing is kept but an event."""
