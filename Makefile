@@ -31,7 +31,7 @@ bench: $(STAMP) ## Speed, as ratios of limits measured in the same run
 	$(PY) -m benchmarks
 
 soak: $(STAMP) ## The long run of random kills (MINUTES=10 SEED=1)
-	$(PY) -m pytest -m long tests/fault --timeout 7200 -x
+	$(PY) -m pytest -m long tests/fault tests/property --timeout 7200 -x
 
 ##@ Upkeep
 lock: $(STAMP) ## Pin the libraries anew

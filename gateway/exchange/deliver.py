@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from adapters.contract import AdapterError, Done, HandOver, Park, Retry, Scope, Staged, Unknown
 from adapters.contract import Outcome as SinkOutcome
@@ -44,9 +45,11 @@ class _Work:
     outcome: SinkOutcome | None = None
     over_by: int = 0
     until: float = 0.0
+    limit: float = 0.0
     found: bool = False
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0  #: how long the sink itself took
+    is_put_off: bool = False  #: the one before it in the group used up its time: nobody's fault
 
 
 def deliver(node: Node, tickets: Sequence[Ticket]) -> tuple[SinkOutcome | None, ...]:
@@ -72,7 +75,7 @@ def deliver(node: Node, tickets: Sequence[Ticket]) -> tuple[SinkOutcome | None, 
     for work in works:
         if work.staged is not None and work.outcome is None:
             lease.keep()
-            work.outcome = _hand_over(node, work)
+            work.outcome = _hand_over(work)
     crash_point("deliver.handed_over")
     _conclude(node, [work for work in works if work.outcome is not None])
     crash_point("deliver.concluded")
@@ -187,7 +190,8 @@ def _begin(node: Node, works: Sequence[_Work]) -> None:
         begun = []
         for work in works:
             sink = node.channels.sink(work.claimed.channel_id)
-            work.until = started + sink.sending_limit.total_seconds()
+            work.limit = sink.sending_limit.total_seconds()
+            work.until = started + work.limit
             work.over_by = now + micros(sink.sending_limit) + micros(sink.settle_time)
             begun.append(
                 attempts.Begun(transfer_id=work.claimed.transfer_id, turn=work.claimed.turn, over_by=work.over_by)
@@ -199,8 +203,12 @@ def _begin(node: Node, works: Sequence[_Work]) -> None:
             work.staged = None
 
 
-def _hand_over(node: Node, work: _Work) -> SinkOutcome:
+def _hand_over(work: _Work) -> SinkOutcome:
+    """Let the sink send, if enough of the attempt's time is left; a slow neighbour in the group is not its fault."""
     assert work.staged is not None
+    if work.until - _boot_now() < work.limit / 2:
+        work.is_put_off = True
+        return Retry(reason=str(Reason.DRAINED), after=timedelta(0))
     started = time.monotonic()
     try:
         return work.staged.hand_over(work.until)
@@ -274,6 +282,8 @@ def _report(work: _Work) -> Report:
         case Retry(reason=detail, scope=Scope.DOCUMENT, after=after):
             wait = None if after is None else micros(after)
             return Report(arrived=False, turn=turn, reason=Reason.DOCUMENT_FAULT, detail=detail, counts=True, wait=wait)
+        case Retry() if work.is_put_off:
+            return Report(arrived=False, turn=turn, reason=Reason.DRAINED, wait=0)
         case Retry(reason=detail, after=after):
             wait = None if after is None else micros(after)
             return Report(arrived=False, turn=turn, reason=Reason.CHANNEL_FAULT, detail=detail, wait=wait)
@@ -292,6 +302,8 @@ def _note_channels(connection: Connection, node: Node, works: Sequence[_Work], n
     """Rule 8: faults of the channel feed its breaker, a success closes it; documents are not to blame."""
     for work in works:
         channel_id = work.claimed.channel_id
+        if work.is_put_off:
+            continue
         channels.note_pace(connection, channel_id, work.seconds)
         if isinstance(work.outcome, Done):
             channels.note_success(connection, channel_id, now=now)

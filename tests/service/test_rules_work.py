@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from datetime import timedelta
 
 from sqlalchemy import Connection, event, insert
 
@@ -270,3 +272,21 @@ def test_rule_3_wiping_every_ticket_changes_only_latency(house: House) -> None:
     house.pass_time(DAY)
     house.run()
     assert set(house.states(sent).values()) == {"delivered"}
+
+
+# --- promise 5: one slow agency delays nobody else ---------------------------------------------------------------
+
+
+def test_a_slow_recipient_uses_up_nobody_elses_time(house: House) -> None:
+    sent = house.send(["idem", "check"])
+    house.recipient("check").sending_limit = timedelta(seconds=0.2)
+    house.recipient("idem").during = lambda _item: time.sleep(0.3)
+    deliver(house.node, [house.ticket(sent, "idem"), house.ticket(sent, "check")])
+    assert house.states(sent) == {"idem": "delivered", "check": "ready"}
+    assert house.reason(sent, "check") == "drained"
+    assert [attempt["outcome"] for attempt in house.attempts(sent, "check")] == ["surely_not"]
+    faults = house.rows("SELECT faults, is_slow FROM channels WHERE id = 'check'")[0]
+    assert faults == {"faults": 0, "is_slow": 0}, "it is not this channel's fault"
+    house.work()
+    assert house.state(sent, "check") == "delivered"
+    assert house.recipient("check").copies(house.row(sent, "check")["transfer_id"]) == 1

@@ -74,6 +74,7 @@ class MemoryRecipient:
     during_stage: Callable[[HandOver], None] = _nothing
     during: Callable[[HandOver], None] = _nothing
     forgets: bool = False  #: `find` cannot tell: it raises
+    sending_limit: timedelta = timedelta(seconds=20)
     _script: deque[Does] = field(default_factory=deque)
 
     def next(self, *steps: Does) -> None:
@@ -132,8 +133,11 @@ _ANSWERS: Mapping[Does, Outcome] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sink:
     recipient: MemoryRecipient
-    sending_limit: timedelta = timedelta(seconds=20)
     settle_time: timedelta = timedelta(seconds=10)
+
+    @property
+    def sending_limit(self) -> timedelta:
+        return self.recipient.sending_limit
 
     @property
     def kind(self) -> SinkKind:
