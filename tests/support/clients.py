@@ -14,6 +14,7 @@ are of the province group H99, which nobody has.
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import shutil
@@ -82,6 +83,7 @@ class Home:
 def _template() -> Path:
     """Schema and keys once per test process."""
     folder = Path(tempfile.mkdtemp(prefix="truc-fault-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     store = open_store(folder, node=NODE, reserve=1)
     make_keys(folder / "keys", NODE)
     with store.read() as connection:
