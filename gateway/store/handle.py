@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, insert, select
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
 
 from gateway.model.errors import StoreBusy, StoreConflict, StoreDamaged, StoreForeign
 from gateway.model.instants import Instant, wall_now
@@ -38,6 +38,35 @@ class WallClock:
         return wall_now()
 
 
+@dataclass(slots=True)
+class _Writer:
+    """The one connection that writes, used by whoever has the turn.
+
+    SQLite drops a connection's page cache when another one has written: writing through whichever connection the pool
+    gives would read the upper pages of every index anew for each group (22 reads per document).
+    """
+
+    _connection: Connection | None = None
+
+    @contextmanager
+    def of(self, engine: Engine) -> Iterator[Connection]:
+        """A write transaction on it. What the database refused may have left it in any state: then it is closed."""
+        if self._connection is None or self._connection.closed or self._connection.invalidated:
+            self._connection = engine.connect().execution_options(truc_writes=True)
+        try:
+            with self._connection.begin():
+                yield self._connection
+        except DBAPIError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give it back. Safe to repeat."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """What a node remembers: rows through `read` and `write`, bytes through `blobs`, time through `now`."""
@@ -47,6 +76,7 @@ class Store:
     clock: Clock
     wait_seconds: float = 20.0
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    _writer: _Writer = field(default_factory=lambda: _Writer(), repr=False, compare=False)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -59,11 +89,7 @@ class Store:
         if not self._turn.acquire(timeout=self.wait_seconds):
             raise StoreBusy(why="another thread of this process is writing")
         try:
-            with (
-                _translating(),
-                self.engine.connect().execution_options(truc_writes=True) as connection,
-                connection.begin(),
-            ):
+            with _translating(), self._writer.of(self.engine) as connection:
                 yield connection
         finally:
             self._turn.release()
@@ -82,8 +108,14 @@ class Store:
         return Instant(moment.scalar_one())
 
     def close(self) -> None:
-        """Let go of all connections."""
-        self.engine.dispose()
+        """Let go of all connections, once whoever writes is done."""
+        has_turn = self._turn.acquire(timeout=self.wait_seconds)
+        try:
+            self._writer.close()
+            self.engine.dispose()
+        finally:
+            if has_turn:
+                self._turn.release()
 
 
 _AWAY = frozenset(
