@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, insert
 
 from gateway.model.events import RULE_VERSION, Event, leaf_digest
 from gateway.model.instants import new_id
 from gateway.store.dialect import execute_rows
 from gateway.store.schema import events
 
-__all__ = ["append", "of_packet"]
+__all__ = ["append"]
 
 _INSERT = insert(events)
-_OF_PACKET = select(events).where(events.c.packet_id == bindparam("packet")).order_by(events.c.id)
 
 
 def append(connection: Connection, happened: Sequence[Event], recorded_at: int) -> None:
@@ -45,8 +44,3 @@ def _row(event: Event, recorded_at: int) -> dict[str, Any]:
         "salt": event.salt,
         "leaf": leaf_digest(event, event_id, recorded_at, RULE_VERSION),
     }
-
-
-def of_packet(connection: Connection, packet_id: str) -> list[dict[str, Any]]:
-    """Everything that happened to one packet and its deliveries, oldest first."""
-    return [dict(row._mapping) for row in connection.execute(_OF_PACKET, {"packet": packet_id})]

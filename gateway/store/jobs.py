@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, select, update
 
 from gateway.store.dialect import insert_ignore
-from gateway.store.handle import Store
 from gateway.store.schema import jobs
 
 __all__ = ["JobRow", "list_jobs", "take"]
@@ -25,23 +24,21 @@ _TAKE = (
 )
 
 
-def take(store: Store, name: str, worker: str, *, seconds: float, every: float = 0.0) -> bool:
+def take(connection: Connection, name: str, worker: str, *, now: int, seconds: float, every: float = 0.0) -> bool:
     """Whether this worker may do job `name` now: nobody else holds it, and it was not done within `every` seconds.
 
     A holder that dies loses it after `seconds`; the same worker may take it again at any time.
     """
-    with store.write() as connection:
-        now = store.now(connection)
-        insert_ignore(connection, jobs, [{"name": name, "holder": "", "lease_until": 0, "done_at": 0}], "name")
-        values = {
-            "b_name": name,
-            "who": worker,
-            "now": now,
-            "until": now + int(seconds * 1e6),
-            "before": now - int(every * 1e6),
-            "done": now if every else 0,
-        }
-        return connection.execute(_TAKE, values).rowcount == 1
+    insert_ignore(connection, jobs, [{"name": name, "holder": "", "lease_until": 0, "done_at": 0}], "name")
+    values = {
+        "b_name": name,
+        "who": worker,
+        "now": now,
+        "until": now + int(seconds * 1e6),
+        "before": now - int(every * 1e6),
+        "done": now if every else 0,
+    }
+    return connection.execute(_TAKE, values).rowcount == 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.contract import AdapterError, Incoming, IncomingKind, Source, Verdict
+from adapters.contract import Incoming, IncomingKind, Source, Verdict
 from edxml.errors import TrucError
 from edxml.messages import Language
 from gateway.exchange.accept import accept
@@ -22,7 +22,7 @@ from gateway.exchange.submission import Answer, Outcome, PacketRefusal, Submissi
 from gateway.identity import Caller
 from gateway.model.errors import GatewayError, TooLarge
 from gateway.node import Node
-from gateway.store import intake
+from gateway.store import intake, reports
 from gateway.store.channels import ChannelRow
 from gateway.workers.loop import Loop
 from monitoring import log
@@ -44,8 +44,8 @@ def intake_once(node: Node) -> int:
         try:
             source = node.channels.source(channel.id)
             done += 0 if source is None else _take_from(node, channel, source)
-        except (AdapterError, OSError) as why:
-            code = why.code if isinstance(why, AdapterError) else "channel.io"
+        except (TrucError, OSError) as why:  # one channel's trouble is not the others'
+            code = why.code if isinstance(why, TrucError) else "channel.io"
             _log.warning("intake.failed", channel=channel.id, reason=code)
     return done
 
@@ -58,12 +58,14 @@ def _take_from(node: Node, channel: ChannelRow, source: Source) -> int:
     done = 0
     for item in source.look(_BATCH):
         key = f"{channel.id}|{hashlib.sha256(item.token.encode()).hexdigest()}"
-        begun = intake.begin(node.store, key)
+        with node.store.write() as connection:
+            begun = intake.begin(connection, key)
         try:
             outcome = KillsWorker() if begun > _MOST_FAULTS else _take_in(node, caller, item)
             source.acknowledge(item, _verdict(outcome))
         finally:
-            intake.end(node.store, key)  # it reported, whatever it said: only a dead worker leaves its count
+            with node.store.write() as connection:
+                intake.end(connection, key)  # it reported, whatever it said: only a dead worker leaves its count
         done += 1
     return done
 
@@ -97,10 +99,12 @@ class KillsWorker(GatewayError):
 
 def _refusal(node: Node, caller: Caller, item: Incoming) -> Outcome:
     """A refusal file names the delivery key, which is the transfer's id."""
-    deliveries = intake.deliveries_of_key(node.store, item.key, caller.agency_ids)
+    with node.store.read() as connection:
+        handed_over = reports.of_key(connection, item.key)
     outcome: Outcome = Damaged(reason="inbox.unknown_item")
-    for delivery_id in deliveries:
-        outcome = refuse_for(node, delivery_id, caller.agency_ids, item.reason)
+    for owed in handed_over:
+        if owed.agency_id in caller.agency_ids:
+            outcome = refuse_for(node, owed.delivery_id, caller.agency_ids, item.reason)
     return outcome
 
 

@@ -21,6 +21,7 @@ _log = log.get("periodic")
 _JUMP = 5.0
 _BLOB_SWEEP = 3600.0
 _TIDY = 86_400.0
+_LONG_LEASE = 600.0
 _SHORTEST_LEASE = 2.0
 """Seconds. Jobs are held for three rounds: after a crash the next process goes on soon; two at once harm nothing."""
 
@@ -59,17 +60,23 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float) -> float:
         return pause  # leases, limits and verdicts wait a round; nobody's clock is trusted meanwhile
     node.callers.refusals.flush()
     held = max(3 * pause, _SHORTEST_LEASE)
-    if jobs.take(node.store, "reports", node.worker, seconds=held):
+    if _may_do(node, "reports", held):
         while report_once(node):
             pass
-    if jobs.take(node.store, "sweep", node.worker, seconds=held):
+    if _may_do(node, "sweep", held):
         while sweep_once(node):
             pass
-    if jobs.take(node.store, "tidy", node.worker, seconds=600, every=_TIDY):
+    if _may_do(node, "tidy", _LONG_LEASE, every=_TIDY):
         _tidy_channels(node)
-    if jobs.take(node.store, "blobs", node.worker, seconds=600, every=_BLOB_SWEEP):
+    if _may_do(node, "blobs", _LONG_LEASE, every=_BLOB_SWEEP):
         _sweep_blobs(node)
     return pause
+
+
+def _may_do(node: Node, job: str, seconds: float, *, every: float = 0.0) -> bool:
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        return jobs.take(connection, job, node.worker, now=now, seconds=seconds, every=every)
 
 
 def _note_jump(node: Node, jump: float) -> None:
