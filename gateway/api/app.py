@@ -15,7 +15,7 @@ from gateway.api.asked import Asked, ClientGone
 from gateway.api.edge import Patience, open_edge
 from gateway.api.front import Front
 from gateway.api.openapi import ROUTERS, VERSION, describe
-from gateway.api.problems import PROBLEM_JSON, NotAllowed, TooSlow, problem_of
+from gateway.api.problems import PROBLEM_JSON, NotAllowed, TooSlow, full_disk, problem_of
 from gateway.api.v1.submit import Accounted
 from gateway.model.errors import BadRequest, NotFound
 from gateway.node import Node
@@ -59,7 +59,7 @@ async def _refused(request: Request, why: Exception) -> Response:
         raise why
     if isinstance(why, ClientGone):
         return Response(status_code=400)
-    said = _said(why)
+    said = _said(full_disk(why, request.app.state.edge.node.store.blobs))
     if not isinstance(why, Accounted):
         await request.app.state.edge.gate.note(said, asked.caller)
     problem = problem_of(said, asked.request_id)
@@ -71,7 +71,9 @@ async def _refused(request: Request, why: Exception) -> Response:
 
 
 async def _failed(request: Request, why: Exception) -> Response:
-    """What nobody foresaw: the caller gets an id, the log the class and the place."""
+    """What nobody foresaw: the caller gets an id, the log the class and the place. A full disk is foreseen."""
+    if full_disk(why, request.app.state.edge.node.store.blobs) is not why:
+        return await _refused(request, why)
     asked: Asked = request.scope["truc"]
     if asked.status:
         raise why
@@ -81,7 +83,7 @@ async def _failed(request: Request, why: Exception) -> Response:
     return Response(body, status_code=500, media_type=PROBLEM_JSON)
 
 
-def _said(why: Exception) -> Exception:
+def _said(why: BaseException) -> BaseException:
     if isinstance(why, Accounted):
         return why.why
     if isinstance(why, RequestValidationError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,7 @@ class Edge:
 def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
     """Everything that one API process needs beside its node; threads start with the first use."""
     minding = Lane("minding", 3)
+    turn = threading.Lock()  # there is one writer: whoever would only wait for the others gathers meanwhile
     return Edge(
         node=node,
         settings=settings,
@@ -160,14 +162,14 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
         gate=Gate(node, minding),
         bell=Bell(node.transport),
         endings=Endings(node, minding),
-        submitting=Lane("submitting", 12),
+        submitting=Lane("submitting", 4),
         looking=Lane("looking", 2),
         serving=Lane("serving", 6),
         minding=minding,
         reserve=Reserve(node.store.blobs),
-        accepting=Grouper(lambda group: accept(node, group), most=node.group, name="accept"),
-        fetching=Grouper(lambda group: _fetch(node, group), most=node.group, name="fetch"),
-        confirming=Grouper(lambda group: collect.confirm(node, group), most=node.group, name="confirm"),
+        accepting=Grouper(lambda group: accept(node, group), most=node.group, name="accept", turn=turn),
+        fetching=Grouper(lambda group: _fetch(node, group), most=node.group, name="fetch", turn=turn),
+        confirming=Grouper(lambda group: collect.confirm(node, group), most=node.group, name="confirm", turn=turn),
     )
 
 

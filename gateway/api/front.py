@@ -6,18 +6,16 @@ route can forget it and the hot ones pass no middleware.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Awaitable, Callable
 
 from edxml.errors import TrucError
 from gateway.api.asked import Asked, ClientGone, Message, Receive, Send, request_id_of
 from gateway.api.edge import Edge
-from gateway.api.problems import TooSlow, problem_of
+from gateway.api.problems import TooSlow, full_disk, problem_of
 from gateway.api.routes import CONFIRM, INBOX, INBOX_PACKET, PACKETS
 from gateway.api.v1.inbox import confirm, list_inbox
 from gateway.api.v1.serve import fetch_packet
 from gateway.api.v1.submit import Accounted, submit
-from gateway.model.errors import DiskReserve
 from monitoring import log
 
 __all__ = ["Front"]
@@ -68,9 +66,7 @@ class Front:
         reason: BaseException = why.why if isinstance(why, Accounted) else why
         if isinstance(why, TimeoutError):
             reason = TooSlow("api.too_slow")
-        elif isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT):
-            blobs = self.edge.node.store.blobs  # others filled it since the reserve was looked at
-            reason = DiskReserve(free=blobs.free() >> 20, reserve=blobs.reserve >> 20)
+        reason = full_disk(reason, self.edge.node.store.blobs)
         if not isinstance(reason, TrucError):
             _log.exception("request.failed", route=template, exc_info=reason)
         if asked.status:  # the answer has begun: breaking the connection off is all that can still be said

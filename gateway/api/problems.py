@@ -5,6 +5,7 @@ The code is stable, is the metric's `reason` and the runbook's file name; the se
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -26,6 +27,7 @@ from gateway.model.errors import (
     TooLarge,
     Unauthenticated,
 )
+from gateway.store.blobs import BlobFolder
 
 __all__ = [
     "PROBLEM_JSON",
@@ -35,6 +37,7 @@ __all__ = [
     "RangeNotSatisfiable",
     "TooSlow",
     "code_of",
+    "full_disk",
     "language_of",
     "problem_of",
 ]
@@ -106,6 +109,13 @@ class Problem:
                 "instance": f"urn:truc:request:{request_id}",
             }
         )
+
+
+def full_disk(why: BaseException, blobs: BlobFolder) -> BaseException:
+    """A disk that others filled since its reserve was looked at, as the refusal that it is; else `why`."""
+    if isinstance(why, OSError) and why.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskReserve(free=blobs.free() >> 20, reserve=blobs.reserve >> 20)
+    return why
 
 
 def problem_of(why: BaseException, request_id: str) -> Problem:

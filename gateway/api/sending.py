@@ -27,7 +27,7 @@ XML = b"application/xml"
 _PIECE = 256 * 1024
 _STUCK = 60.0
 _LONGEST = 55 * 60.0
-"""Seconds that one response may take; below the hour after which its attempt counts as over."""
+"""Seconds that a response may take where no attempt sets a limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,8 @@ async def send_small(asked: Asked, body: bytes, digest: str, kind: bytes, header
         await asked.answer(206, part, kind=kind, headers=_partial(headers, common, wanted))
 
 
-async def send_stored(asked: Asked, stored: Stored, lane: Lane) -> None:
-    """Send what is stored, whole or the range asked for; to a HEAD only what it would be.
+async def send_stored(asked: Asked, stored: Stored, lane: Lane, seconds: float = _LONGEST) -> None:
+    """Send what is stored, whole or the range asked for, within `seconds`; to a HEAD only what it would be.
 
     Raises BlobDamaged where it is not what it was (the last piece of a whole answer was not sent then),
     RangeNotSatisfiable, ClientGone, and TimeoutError for a caller that takes nothing.
@@ -83,7 +83,7 @@ async def send_stored(asked: Asked, stored: Stored, lane: Lane) -> None:
         if asked.is_head or not wanted.length:
             await asked.send_piece(b"", is_last=True)
             return
-        async with asyncio.timeout(_LONGEST):
+        async with asyncio.timeout(seconds):
             await _send_pieces(asked, stored, wanted, lane)
 
 

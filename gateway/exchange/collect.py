@@ -17,7 +17,7 @@ from gateway.identity import Caller
 from gateway.model.chain import Chain, Link, Move, Reason
 from gateway.model.errors import Conflict, Gone, NotFound, Refusal
 from gateway.model.instants import DAY, HOUR, SECOND, new_id
-from gateway.model.machine import Report, Step, conclude
+from gateway.model.machine import Pace, Report, Step, conclude
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, inbox
@@ -28,13 +28,13 @@ __all__ = ["Confirm", "Fetch", "Served", "confirm", "end_responses", "fetch", "l
 declare("collect.fetched", "the fetch is written; no byte has gone out")
 declare("collect.confirmed", "the confirmation is written; the recipient has not been answered")
 
-_SERVING = 1 * HOUR
+_LONGEST = 1 * HOUR
 """Longest time that one response may run."""
 
 _LEAST_RATE = 16 * 1024
-"""Bytes a second at which a response is expected to run at least: so long, and a lease more, others are not shown it.
+"""Bytes a second that a response must run at: after a lease and the time that this takes it is over, come what may.
 
-If its process dies, the item is shown again soon; if it only is slow, a second copy has the same key (rule 10).
+So the item of a process that died is shown again soon, and a recall behind it goes on soon (rule 10).
 """
 
 _KEPT = 30 * DAY
@@ -55,6 +55,7 @@ class Served:
 
     item: Item
     attempt_id: str
+    seconds: float  #: after which the response must have ended: its attempt counts as over then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,21 +106,29 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
             if isinstance(outcome, Item) and outcome.state in _UNCONFIRMED:
                 response = attempts.Response(
                     id=new_id(), delivery_id=outcome.delivery_id, transfer_id=outcome.transfer_id, turn=outcome.turn,
-                    over_by=now + _SERVING,
-                    hidden_until=now + min(_SERVING, node.pace.lease + outcome.size * SECOND // _LEAST_RATE),
+                    over_by=now + _serving_time(outcome.size, node.pace),
                 )  # fmt: skip
                 begun.append(response)
                 if outcome.state == DeliveryState.AVAILABLE:
                     first[outcome.delivery_id] = _fetched(outcome, want.caller)
-                outcomes.append(Served(item=outcome, attempt_id=response.id))
+                outcomes.append(_served(outcome, node.pace, response.id))
             else:
-                outcomes.append(Served(item=outcome, attempt_id="") if isinstance(outcome, Item) else outcome)
+                outcomes.append(_served(outcome, node.pace) if isinstance(outcome, Item) else outcome)
         attempts.begin_responses(connection, begun, worker=node.worker, now=now)
         deliveries.apply(connection, tuple(first.values()), now=now, at=node.now(), actor=group[0].caller.name)
     crash_point("collect.fetched")
     give_wakes(node, Effects(moves=list(first.values())))
     tell_collected(node, "item.fetched", _told([want.delivery_id for want in group], found, outcomes), began)
     return tuple(outcomes)
+
+
+def _serving_time(size: int, pace: Pace) -> int:
+    """Microseconds that a response with `size` bytes may run."""
+    return min(_LONGEST, pace.lease + size * SECOND // _LEAST_RATE)
+
+
+def _served(item: Item, pace: Pace, attempt_id: str = "") -> Served:
+    return Served(item=item, attempt_id=attempt_id, seconds=_serving_time(item.size, pace) / SECOND)
 
 
 def _told(

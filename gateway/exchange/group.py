@@ -21,8 +21,18 @@ Outcome = TypeVar("Outcome")
 class Grouper(Generic[Item, Outcome]):
     """Runs `work` on groups of items in one thread of its own; outcomes come back in the items' order."""
 
-    def __init__(self, work: Callable[[Sequence[Item]], Sequence[Outcome]], *, most: int, name: str) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Sequence[Outcome]],
+        *,
+        most: int,
+        name: str,
+        turn: threading.Lock | None = None,
+    ) -> None:
+        """`turn`: shared by groupers that would only wait for each other inside `work`; their groups are gathered
+        when it is their turn, and so are as large as they can be."""
         self._work = work
+        self._turn = threading.Lock() if turn is None else turn
         self._most = most
         self._queue: queue.SimpleQueue[tuple[Item, Future[Outcome]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -41,20 +51,24 @@ class Grouper(Generic[Item, Outcome]):
 
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
-            group = [first]
-            stop = False
-            while len(group) < self._most:
-                try:
-                    more = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    stop = True
-                    break
-                group.append(more)
-            self._flush(group)
-            if stop:
+            with self._turn:
+                group, is_last = self._gather(first)
+                self._flush(group)
+            if is_last:
                 return
+
+    def _gather(self, first: tuple[Item, Future[Outcome]]) -> tuple[list[tuple[Item, Future[Outcome]]], bool]:
+        """What is queued now, up to `most`; and whether nothing more will come."""
+        group = [first]
+        while len(group) < self._most:
+            try:
+                more = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if more is None:
+                return group, True
+            group.append(more)
+        return group, False
 
     def _flush(self, group: list[tuple[Item, Future[Outcome]]]) -> None:
         try:

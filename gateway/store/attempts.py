@@ -124,8 +124,7 @@ class Response:
     delivery_id: str
     transfer_id: str
     turn: int
-    over_by: int
-    hidden_until: int  #: until when other polls are not shown its item, unless it ends before
+    over_by: int  #: until then other polls are not shown its item, unless it ends before
 
 
 _SERVE = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(served_until=bindparam("until"))
@@ -163,7 +162,7 @@ def begin_responses(connection: Connection, begun: Sequence[Response], *, worker
             for r in begun
         ]
         execute_rows(connection, _INSERT_ATTEMPT, rows)
-        execute_rows(connection, _SERVE, [{"b_id": r.delivery_id, "until": r.hidden_until} for r in begun])
+        execute_rows(connection, _SERVE, [{"b_id": r.delivery_id, "until": r.over_by} for r in begun])
 
 
 def end_responses(connection: Connection, attempt_ids: Sequence[str], now: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edxml.codes import Priority
 from gateway.exchange.collect import Served
 from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict, Gone, NotFound
 from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
-from tests.support.nodes import House
+from tests.support.nodes import House, build_house
 
 
 def one(house: House) -> tuple[Answer, str]:
@@ -120,13 +122,27 @@ def test_rule_10_unknown_and_foreign_items_answer_alike(house: House) -> None:
     assert {reason(outcome) for outcome in outcomes} == {"inbox.unknown_item"}
 
 
-def test_rule_10_a_recall_waits_fifteen_minutes_after_the_last_response_then_the_item_closes(house: House) -> None:
+def test_rule_10_a_recall_waits_for_a_response_that_runs(tmp_path: Path) -> None:
+    house = build_house(tmp_path, fetched_wait=10)
     sent, item = one(house)
     house.fetch("inbox-a", item)
-    recall = house.recall(["inbox-a"])
-    house.pass_time(20 * MINUTE)
+    house.recall(["inbox-a"])
+    house.pass_time(50 * SECOND)  # longer than a recall waits, shorter than a response may run
     house.sweep()
-    assert house.state(sent, "inbox-a") == "fetched"  # no expiry during a response
+    assert house.state(sent, "inbox-a") == "fetched"
+    house.end_response(item)
+    house.pass_time(10 * SECOND)
+    house.sweep()
+    assert house.state(sent, "inbox-a") == "expired"
+    house.close()
+
+
+def test_rule_10_a_recall_waits_fifteen_minutes_after_the_last_response_then_the_item_closes(house: House) -> None:
+    sent, item = one(house)
+    served = house.fetch("inbox-a", item)
+    assert isinstance(served, Served)
+    assert 60 < served.seconds < 62, "a lease, and its size at 16 KiB a second"
+    recall = house.recall(["inbox-a"])
     house.end_response(item)
     house.pass_time(15 * MINUTE - SECOND)
     house.sweep()
@@ -143,10 +159,10 @@ def test_rule_10_a_response_that_never_ended_counts_from_its_limit(house: House)
     sent, item = one(house)
     house.fetch("inbox-a", item)
     house.recall(["inbox-a"])
-    house.pass_time(HOUR + 14 * MINUTE)
+    house.pass_time(MINUTE + 15 * MINUTE - SECOND)
     house.sweep()
     assert house.state(sent, "inbox-a") == "fetched"
-    house.pass_time(MINUTE)
+    house.pass_time(2 * SECOND)
     house.sweep()
     assert house.state(sent, "inbox-a") == "expired"
 

@@ -158,7 +158,7 @@ async def item_attachment(
             stored = await edge.serving.run(
                 _stored_attachment, edge, item.digest, item.attachments, position, key_header(item)
             )
-            await send_stored(asked, stored, edge.serving)
+            await send_stored(asked, stored, edge.serving, opened.served.seconds)
         except (BlobMissing, BlobDamaged) as why:
             await park_damaged(edge, caller, item, why)
             raise

@@ -39,11 +39,11 @@ async def fetch_packet(edge: Edge, asked: Asked) -> None:
     delivery_id = asked.ids["delivery_id"]
     if asked.is_head:
         item = await edge.looking.run(collect.look, edge.node, Fetch(caller=caller, delivery_id=delivery_id))
-        await _send(edge, asked, item, None)
+        await _send(edge, asked, item, None, 0.0)  # no byte is sent
         return
     opened = await open_item(edge, caller, delivery_id)
     try:
-        await _send(edge, asked, opened.served.item, opened.body)
+        await _send(edge, asked, opened.served.item, opened.body, opened.served.seconds)
     except (BlobMissing, BlobDamaged) as why:
         await park_damaged(edge, caller, opened.served.item, why)
         raise
@@ -51,13 +51,12 @@ async def fetch_packet(edge: Edge, asked: Asked) -> None:
         edge.endings.add(opened.served)
 
 
-async def _send(edge: Edge, asked: Asked, item: Item, body: bytes | None) -> None:
+async def _send(edge: Edge, asked: Asked, item: Item, body: bytes | None, seconds: float) -> None:
     if body is not None:
         await send_small(asked, body, item.digest, XML, key_header(item))
         return
-    await send_stored(
-        asked, await edge.serving.run(stored_packet, edge, item.digest, item.size, item.key), edge.serving
-    )
+    stored = await edge.serving.run(stored_packet, edge, item.digest, item.size, item.key)
+    await send_stored(asked, stored, edge.serving, seconds)
 
 
 def stored_packet(edge: Edge, digest: str, size: int, key: str = "") -> Stored:
