@@ -55,7 +55,7 @@ class _Watch:
         self.statements = 0
         self.plans: dict[str, frozenset[str]] = {}
         self._asked: dict[str, Any] = {}
-        node.store.engine.dispose()  # the pool begins anew, with connections that are watched
+        node.store.close()  # the pool begins anew, with connections that are watched
         event.listen(node.store.engine, "connect", self._on_connect)
         event.listen(node.store.engine, "before_cursor_execute", self._on_execute)
 
