@@ -37,9 +37,12 @@ class TrucError(Exception):
 
     code: ClassVar[str] = "truc.error"
     retryable: ClassVar[bool] = False
+    reason: str
+    """The closest code that is known of what happened, for logs, metrics and scripts: `code`, unless set before."""
 
     def __init__(self, **params: Any) -> None:
         self.params = params
+        self.reason = getattr(self, "reason", self.code)
         super().__init__(text(self.code, Language.EN, params))
 
     def text(self, language: Language) -> str:

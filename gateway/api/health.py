@@ -46,7 +46,7 @@ def _check(name: str, look: Callable[[Node], None], node: Node) -> Check:
     try:
         look(node)
     except TrucError as why:
-        return Check(name=name, is_ok=False, code=why.code, vi=why.text(Language.VI), en=why.text(Language.EN))
+        return Check(name=name, is_ok=False, code=why.reason, vi=why.text(Language.VI), en=why.text(Language.EN))
     except Exception:  # noqa: BLE001 - a check that cannot be made has failed; what it met is not for callers
         code = "health.failed"
         return Check(name=name, is_ok=False, code=code, vi=text(code, Language.VI, {}), en=text(code, Language.EN, {}))

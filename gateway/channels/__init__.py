@@ -1,11 +1,11 @@
 """Channels: a channel's row → its Source and Sink; who is reached how."""
 
 from gateway.channels.echo import Echoed, EchoSink, EchoStatus, echo_kind
-from gateway.channels.kinds import KINDS, Kind, Opened, Opener
+from gateway.channels.kinds import KINDS, Kind, Opened, Opener, name_fault
 from gateway.channels.snapshot import Channels, Snapshot
 from gateway.store.channels import ChannelRow
 
 __all__ = [
     "KINDS", "ChannelRow", "Channels", "EchoSink", "EchoStatus", "Echoed", "Kind", "Opened", "Opener", "Snapshot",
-    "echo_kind",
+    "echo_kind", "name_fault",
 ]  # fmt: skip

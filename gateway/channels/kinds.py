@@ -10,9 +10,10 @@ from typing import Protocol
 
 from adapters.contract import Sink, Source
 from adapters.folder import open_folder
+from edxml.errors import TrucError
 from gateway.channels.echo import echo_kind
 
-__all__ = ["KINDS", "Kind", "Opened", "Opener"]
+__all__ = ["KINDS", "Kind", "Opened", "Opener", "name_fault"]
 
 
 class Opened(Protocol):
@@ -29,6 +30,12 @@ Opener = Callable[[Mapping[str, object], str], Opened]
 
 Kind = Opener | None
 """None: the agency's software polls us; there is nothing to open."""
+
+
+def name_fault(why: TrucError | OSError) -> str:
+    """The code of what a channel met: its adapter's own, or `channel.io` for what the system refused."""
+    return why.reason if isinstance(why, TrucError) else "channel.io"
+
 
 KINDS: Mapping[str, Kind] = {
     "inbox": None,

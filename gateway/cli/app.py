@@ -100,7 +100,7 @@ def _tell_error(voice: Voice, why: TrucError) -> None:
         for finding in why.findings:
             voice.fault(finding.text(voice.language), finding.code)
         return
-    voice.fault(why.text(voice.language), getattr(why, "reason", why.code))
+    voice.fault(why.text(voice.language), why.reason)
     if isinstance(why, RemoteRefused):
         packet.show_findings(voice, why.findings)
 

@@ -140,6 +140,6 @@ def probe_channel(node: Node, row: ChannelRow) -> Probe:
     try:
         return node.channels.sink(row.id).probe()
     except TrucError as why:  # wrong settings, or a kind that this program does not know
-        return Probe(usable=False, reason=getattr(why, "reason", why.code), detail=str(why.params.get("why", row.kind)))
+        return Probe(usable=False, reason=why.reason, detail=str(why.params.get("why", row.kind)))
     except OSError as why:
         return Probe(usable=False, reason="channel.io", detail=why.strerror or type(why).__name__)

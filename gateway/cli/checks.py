@@ -49,7 +49,7 @@ class Check:
     @classmethod
     def of_error(cls, error: TrucError) -> Check:
         """What could not even be opened."""
-        return cls(name="opening", level=Level.FAIL, code=getattr(error, "reason", error.code), error=error)
+        return cls(name="opening", level=Level.FAIL, code=error.reason, error=error)
 
     def text(self, language: Language) -> str:
         """What was found and what to do."""

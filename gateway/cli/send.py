@@ -77,11 +77,11 @@ def _send(
 
 def _problem(why: TrucError) -> dict[str, Any]:
     findings = why.findings if isinstance(why, RemoteRefused) else []
-    return {"code": getattr(why, "reason", why.code), "text": str(why), "findings": findings}
+    return {"code": why.reason, "text": str(why), "findings": findings}
 
 
 def _show_refusal(voice: Voice, file: Path, why: TrucError) -> None:
-    voice.fault(f"{file}: {why.text(voice.language)}", getattr(why, "reason", why.code))
+    voice.fault(f"{file}: {why.text(voice.language)}", why.reason)
     if isinstance(why, RemoteRefused):
         show_findings(voice, why.findings)
 

@@ -15,6 +15,7 @@ from datetime import timedelta
 from adapters.contract import AdapterError, Done, HandOver, Park, Retry, Scope, Staged, Unknown
 from adapters.contract import Outcome as SinkOutcome
 from edxml.crashpoints import crash_point, declare
+from gateway.channels import name_fault
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
 from gateway.exchange.claims import Claimed, claim_group
 from gateway.exchange.telling import tell_delivered
@@ -118,7 +119,7 @@ def _look(node: Node, work: _Work) -> None:
         try:
             found = node.channels.sink(work.claimed.channel_id).find(work.claimed.transfer_id)
         except (AdapterError, OSError) as why:
-            work.outcome = Retry(reason=_code(why))
+            work.outcome = Retry(reason=name_fault(why))
             return
         if found is not None:
             work.outcome, work.found = found, True
@@ -152,7 +153,7 @@ def _stage(node: Node, work: _Work, lease_ends: float) -> None:
     except BlobDamaged:
         work.outcome = Park(reason=str(Reason.BLOB_DAMAGED))
     except (AdapterError, OSError) as why:
-        work.outcome = Retry(reason=_code(why))
+        work.outcome = Retry(reason=name_fault(why))
     else:
         if isinstance(staged, (Retry, Park)):
             work.outcome = staged
@@ -213,13 +214,9 @@ def _hand_over(work: _Work) -> SinkOutcome:
     try:
         return work.staged.hand_over(work.until)
     except (AdapterError, OSError) as why:
-        return Unknown(reason=_code(why))
+        return Unknown(reason=name_fault(why))
     finally:
         work.seconds = time.monotonic() - started
-
-
-def _code(why: Exception) -> str:
-    return why.code if isinstance(why, AdapterError) else "channel.io"
 
 
 _END_LABELS = {
@@ -245,7 +242,7 @@ def _conclude(node: Node, works: Sequence[_Work]) -> None:
             plan for work in works for plan in _plans(node, work, [links[d] for d in work.claimed.delivery_ids], now)
         ]
         effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
-        _note_channels(connection, node, works, now)
+        _note_channels(connection, works, now)
     give_wakes(node, effects)
     _wake_reports(node, effects)
     for work in works:
@@ -298,7 +295,7 @@ def _report(work: _Work) -> Report:
             raise AssertionError("every work that is concluded has an outcome")
 
 
-def _note_channels(connection: Connection, node: Node, works: Sequence[_Work], now: int) -> None:
+def _note_channels(connection: Connection, works: Sequence[_Work], now: int) -> None:
     """Rule 8: faults of the channel feed its breaker, a success closes it; documents are not to blame."""
     for work in works:
         channel_id = work.claimed.channel_id

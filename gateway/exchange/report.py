@@ -46,7 +46,7 @@ def report_once(node: Node, limit: int = 100) -> int:
         with node.store.write() as connection:
             reports.paid(connection, owed.delivery_id)
             if isinstance(outcome, GatewayError):
-                reports.note_failure(connection, owed, outcome.code, node.store.now(connection), node.worker)
+                reports.note_failure(connection, owed, outcome.reason, node.store.now(connection), node.worker)
     return len(owing)
 
 

@@ -10,7 +10,6 @@ from adapters.contract import Outcome as SinkOutcome
 from edxml.errors import TrucError
 from edxml.findings import Severity
 from gateway.exchange.submission import Answer, Outcome, PacketRefusal, Prepared
-from gateway.model.errors import Refusal
 from gateway.node import Node
 from monitoring import log
 from monitoring.registry import Hop, HopOutcome
@@ -32,7 +31,7 @@ def reason_of(why: TrucError) -> str:
     if isinstance(why, PacketRefusal) and why.findings:
         errors = [finding for finding in why.findings if finding.severity is Severity.ERROR]
         return (errors or why.findings)[0].code
-    return why.reason if isinstance(why, Refusal) else why.code
+    return why.reason
 
 
 def tell_taken_in(

@@ -28,6 +28,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from edxml.errors import TrucError
+from edxml.messages import Language, text
 
 __all__ = [
     "BadRequest",
@@ -135,10 +136,8 @@ class Refusal(GatewayError):
         super().__init__(**params)
         self.args = (reason, params)
 
-    def text(self, language: Any) -> str:
+    def text(self, language: Language) -> str:
         """The sentence of the reason."""
-        from edxml.messages import text
-
         return text(self.reason, language, self.params)
 
 

@@ -15,6 +15,7 @@ import msgspec
 from adapters.contract import Incoming, IncomingKind, Source, Verdict
 from edxml.errors import TrucError
 from edxml.messages import Language
+from gateway.channels import name_fault
 from gateway.exchange.accept import accept
 from gateway.exchange.examine import prepare
 from gateway.exchange.report import refuse_for
@@ -45,8 +46,7 @@ def intake_once(node: Node) -> int:
             source = node.channels.source(channel.id)
             done += 0 if source is None else _take_from(node, channel, source)
         except (TrucError, OSError) as why:  # one channel's trouble is not the others'
-            code = why.code if isinstance(why, TrucError) else "channel.io"
-            _log.warning("intake.failed", channel=channel.id, reason=code)
+            _log.warning("intake.failed", channel=channel.id, reason=name_fault(why))
     return done
 
 

@@ -55,7 +55,7 @@ class Loop:
             except GatewayError as why:
                 failures += 1
                 pause = self._pause(failures)
-                _log.warning("loop.failed", process=self._name, reason=why.code)
+                _log.warning("loop.failed", process=self._name, reason=why.reason)
             except Exception as why:  # noqa: BLE001 - a loop outlives its work; the log line names it
                 failures += 1
                 pause = self._pause(failures)
