@@ -175,12 +175,15 @@ def fold_code(text: str) -> str:
     return _BLANKS.sub("", folded).translate(_LOOKALIKES)
 
 
-def document_key(issuer: OrganId, document_id: str) -> str:
-    """The key of a document: its issuer's code and its DocumentId, both folded. Raises DocumentIdMalformed."""
-    return f"{issuer.canonical}|{DocumentId(document_id).folded}"
+def document_key(issuer: str, document_id: DocumentId) -> str:
+    """The key of a document: its issuer and its DocumentId, folded.
+
+    `issuer` is whatever stays the same for the caller: a canonical code, or its own id of an agency whose codes change.
+    """
+    return f"{issuer}|{document_id.folded}"
 
 
-def notation_key(issuer: OrganId, promulgated: date | None, number_notation: str) -> str:
+def notation_key(issuer: str, promulgated: date | None, number_notation: str) -> str:
     """The key that statuses are matched by where DocumentId fails: (issuer, date, "number/notation"), folded."""
     day = "" if promulgated is None else promulgated.isoformat()
-    return f"{issuer.canonical}|{day}|{fold_code(number_notation)}"
+    return f"{issuer}|{day}|{fold_code(number_notation)}"

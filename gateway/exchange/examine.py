@@ -9,14 +9,15 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from edxml.codes import StatusCode
 from edxml.digests import fingerprint
 from edxml.errors import TrucError
 from edxml.findings import Finding, Place
-from edxml.ids import OrganId, fold_code, notation_key
-from edxml.packet import Organization, Packet, StatusPacket
+from edxml.ids import OrganId, document_key, fold_code, notation_key
+from edxml.packet import Organization, Packet, ResponseFor, StatusPacket
 from edxml.read import read
 from edxml.seal import SealStatement, make_seal
 from edxml.validate import validate
@@ -29,7 +30,6 @@ from gateway.model.instants import as_datetime, new_id
 from gateway.model.states import LinkKind
 from gateway.node import Node
 from gateway.store import events
-from routing.directory import Directory
 from routing.plan import Address, RecipientsMode, RoutePlan, plan_route
 
 __all__ = ["examine", "prepare"]
@@ -67,21 +67,25 @@ def examine(
     return Examined(result=result, findings=tuple(findings), plan=plan, sender_id=sender or "", fingerprint=said)
 
 
-def _find_sender(node: Node, packet: Packet | StatusPacket, findings: list[Finding]) -> str | None:
-    organ = packet.sender.organ_id
+def _find_agency(node: Node, organ: OrganId | None) -> str | None:
+    """Our own id of the agency that has this code today."""
     agency = None if organ is None else node.channels.snapshot().directory.find(organ, node.today())
-    if agency is None:
+    return None if agency is None else agency.id
+
+
+def _find_sender(node: Node, packet: Packet | StatusPacket, findings: list[Finding]) -> str | None:
+    sender = _find_agency(node, packet.sender.organ_id)
+    if sender is None:
         place = Place(path="edXML/…/MessageHeader/From/OrganId")
         findings.append(Finding(code="route.unknown_sender", place=place, params={"organ": packet.sender.raw_organ_id}))
-        return None
-    return agency.id
+    return sender
 
 
 def _addresses(packet: Packet | StatusPacket, only: tuple[str, ...], findings: list[Finding]) -> list[Address]:
     """The addresses to route, with their places; `only` picks some of the packet's own (protocol §12)."""
     if isinstance(packet, StatusPacket):
-        return [Address(organ_id=_written(packet.response_for.organ_id, packet.response_for.raw_organ_id), position=1)]
-    written = [_address(to) for to in packet.recipients]
+        return [Address(organ_id=_written(packet.response_for), position=1)]
+    written = [_written(to) for to in packet.recipients]
     removed = [change.organ_id.text for change in packet.receiver_changes if not change.added]
     known = {fold_code(organ) for organ in written}
     written += [organ for organ in removed if fold_code(organ) not in known]
@@ -98,12 +102,8 @@ def _addresses(packet: Packet | StatusPacket, only: tuple[str, ...], findings: l
     return [Address(organ_id=organ, position=place) for place, organ in enumerate(written, 1)]
 
 
-def _address(organization: Organization) -> str:
-    return _written(organization.organ_id, organization.raw_organ_id)
-
-
-def _written(organ: OrganId | None, raw: str) -> str:
-    return raw if organ is None else organ.text
+def _written(named: Organization | ResponseFor) -> str:
+    return named.raw_organ_id if named.organ_id is None else named.organ_id.text
 
 
 def prepare(node: Node, submission: Submission) -> Prepared:
@@ -164,12 +164,16 @@ def _require_sender(caller: Caller, examined: Examined) -> None:
         raise Forbidden("identity.foreign_sender")
 
 
-_KINDS = {
-    "new": LinkKind.NEW,
-    "recall": LinkKind.RECALL,
-    "update": LinkKind.UPDATE,
-    "replacement": LinkKind.REPLACEMENT,
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keys:
+    """What a packet is to its document, and by which keys that is found."""
+
+    kind: LinkKind
+    document_key: str
+    root: str
+    notation: str
+    removed: frozenset[str] = frozenset()
+    added: frozenset[str] = frozenset()
 
 
 def _prepared(
@@ -181,79 +185,75 @@ def _prepared(
     packet_id: str,
     repairs: tuple[str, ...],
 ) -> Prepared:
-    directory = node.channels.snapshot().directory
-    seal = make_seal(_statement(node, submission, examined, packet, packet_id, repairs), node.seal_key)
-    common = {
-        "submission": submission, "packet_id": packet_id, "packet": packet, "plan": plan, "seal": seal,
-        "findings": examined.findings, "sender_id": examined.sender_id, "fingerprint": examined.fingerprint,
-        "wire_digest": examined.result.wire_digest, "repairs": repairs,
-    }  # fmt: skip
-    if isinstance(packet, StatusPacket):
-        return Prepared(kind=LinkKind.STATUS, **_status_keys(node, packet, examined.sender_id), **common)  # type: ignore[arg-type]
-    own = f"{examined.sender_id}|{packet.document_id.folded}"
-    target = f"{examined.sender_id}|{packet.target_document_id.folded}"
-    replaced = [f"{examined.sender_id}|{r.document_id.folded}" for r in packet.replacements]
-    kind = _KINDS[packet.business_kind]
-    key = own if kind in (LinkKind.NEW, LinkKind.REPLACEMENT) else target
+    keys = _keys(node, packet, examined.sender_id)
     return Prepared(
+        submission=submission,
+        packet_id=packet_id,
+        packet=packet,
+        plan=plan,
+        findings=examined.findings,
+        sender_id=examined.sender_id,
+        kind=keys.kind,
+        fingerprint=examined.fingerprint,
+        wire_digest=examined.result.wire_digest,
+        document_key=keys.document_key,
+        root=keys.root,
+        notation=keys.notation,
+        removed=keys.removed,
+        added=keys.added,
+        seal=make_seal(_statement(node, submission, packet, packet_id, repairs), node.seal_key),
+        repairs=repairs,
+    )
+
+
+def _keys(node: Node, packet: Packet | StatusPacket, sender_id: str) -> _Keys:
+    """A recall or update names the document that it is about, a replacement joins the one that it replaces."""
+    if isinstance(packet, StatusPacket):
+        return _status_keys(node, packet, sender_id)
+    kind = LinkKind(packet.business_kind)
+    brings = kind in (LinkKind.NEW, LinkKind.REPLACEMENT)
+    key = document_key(sender_id, packet.document_id if brings else packet.target_document_id)
+    replaced = [document_key(sender_id, r.document_id) for r in packet.replacements]
+    return _Keys(
         kind=kind,
         document_key=key,
         root=replaced[0] if kind is LinkKind.REPLACEMENT and replaced else key,
-        notation=_notation(examined.sender_id, packet),
-        removed=_agencies(node, directory, [c.organ_id for c in packet.receiver_changes if not c.added]),
-        added=_agencies(node, directory, [c.organ_id for c in packet.receiver_changes if c.added]),
-        **common,  # type: ignore[arg-type]
+        notation=notation_key(sender_id, packet.promulgation_date, f"{packet.code_number}/{packet.code_notation}"),
+        removed=_agencies(node, [c.organ_id for c in packet.receiver_changes if not c.added]),
+        added=_agencies(node, [c.organ_id for c in packet.receiver_changes if c.added]),
     )
 
 
-def _notation(issuer_id: str, packet: Packet) -> str:
-    code = f"{packet.code_number}/{packet.code_notation}"
-    key = notation_key(OrganId.parse("X"), packet.promulgation_date, code)
-    return f"{issuer_id}{key[1:]}"
-
-
-def _status_keys(node: Node, packet: StatusPacket, sender_id: str) -> dict[str, str]:
+def _status_keys(node: Node, packet: StatusPacket, sender_id: str) -> _Keys:
     """Keys by which the document of a status is found: its issuer is the addressee, but for 13 the reporter."""
     about = packet.response_for
-    if packet.status_code is StatusCode.TAKE_BACK:
-        issuer = sender_id
-    else:
-        found = None
-        if about.organ_id is not None:
-            found = node.channels.snapshot().directory.find(about.organ_id, node.today())
-        issuer = "" if found is None else found.id
-    folded = "" if about.document_id is None else about.document_id.folded
-    key = notation_key(OrganId.parse("X"), about.promulgation_date, about.code)
-    return {"document_key": f"{issuer}|{folded}", "root": "", "notation": f"{issuer}{key[1:]}"}
+    is_take_back = packet.status_code is StatusCode.TAKE_BACK
+    issuer = sender_id if is_take_back else _find_agency(node, about.organ_id) or ""
+    return _Keys(
+        kind=LinkKind.STATUS,
+        document_key=f"{issuer}|" if about.document_id is None else document_key(issuer, about.document_id),
+        root="",
+        notation=notation_key(issuer, about.promulgation_date, about.code),
+    )
 
 
-def _agencies(node: Node, directory: Directory, organs: Iterable[OrganId]) -> frozenset[str]:
-    found = (directory.find(organ, node.today()) for organ in organs)
-    return frozenset(agency.id for agency in found if agency is not None)
+def _agencies(node: Node, organs: Iterable[OrganId]) -> frozenset[str]:
+    return frozenset(found for organ in organs if (found := _find_agency(node, organ)) is not None)
 
 
 def _statement(
-    node: Node,
-    submission: Submission,
-    examined: Examined,
-    packet: Packet | StatusPacket,
-    packet_id: str,
-    repairs: tuple[str, ...],
+    node: Node, submission: Submission, packet: Packet | StatusPacket, packet_id: str, repairs: tuple[str, ...]
 ) -> SealStatement:
     attachments = () if isinstance(packet, StatusPacket) else packet.attachments
-    recipients = (
-        (_written(packet.response_for.organ_id, packet.response_for.raw_organ_id),)
-        if isinstance(packet, StatusPacket)
-        else tuple(_address(to) for to in packet.recipients)
-    )
+    recipients = (packet.response_for,) if isinstance(packet, StatusPacket) else packet.recipients
     return SealStatement(
         node=node.name,
         packet_id=packet_id,
         packet_digest=submission.digest,
         size=submission.size,
         attachments=tuple((a.digest, a.length) for a in attachments),
-        sender=_address(packet.sender),
-        recipients=recipients,
+        sender=_written(packet.sender),
+        recipients=tuple(_written(to) for to in recipients),
         accepted_at=as_datetime(submission.received_at),
         repairs=repairs,
     )

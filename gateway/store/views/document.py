@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, or_, select
 
 from edxml.errors import EdxmlError
-from edxml.ids import DocumentId
+from edxml.ids import DocumentId, document_key
 from gateway.model.events import EventKind
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.store.schema import attempts, deliveries, events, packets, statuses, transfers
@@ -143,12 +143,12 @@ def named_issuers(directory: Directory, text: str) -> frozenset[str]:
 
 
 def _document_keys(text: str, issuers: Iterable[str]) -> list[str]:
-    """As `exchange.examine` writes them: the issuer's own id and the folded DocumentId."""
+    """As `exchange.examine` writes them: under our own id of the issuer."""
     try:
-        folded = DocumentId(text).folded
+        document_id = DocumentId(text)
     except EdxmlError:
         return []
-    return sorted({f"{issuer}|{folded}" for issuer in issuers})
+    return sorted({document_key(issuer, document_id) for issuer in issuers})
 
 
 # --- one document --------------------------------------------------------------------------------------------

@@ -108,9 +108,9 @@ def test_codes_fold_blanks_case_dashes_and_both_letters() -> None:
 
 
 def test_keys() -> None:
-    organ = OrganId.parse("000.00.01.H27")
-    assert document_key(organ, "H27.01,2025/01/02,5/A") == document_key(
-        OrganId.parse("H27.01"), "01.h27,2025-01-02,5/a"
+    organ = OrganId.parse("000.00.01.H27").canonical
+    assert document_key(organ, DocumentId("H27.01,2025/01/02,5/A")) == document_key(
+        OrganId.parse("H27.01").canonical, DocumentId("01.h27,2025-01-02,5/a")
     )
     assert notation_key(organ, date(2025, 1, 2), "5 / a") == "H27.01|2025-01-02|5/A"
     assert notation_key(organ, None, "5/A") == "H27.01||5/A"
