@@ -76,7 +76,7 @@ class Store:
     clock: Clock
     wait_seconds: float = 20.0
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-    _writer: _Writer = field(default_factory=lambda: _Writer(), repr=False, compare=False)
+    _writer: _Writer = field(default_factory=_Writer, repr=False, compare=False)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
