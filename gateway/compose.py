@@ -17,7 +17,7 @@ from gateway.identity import Callers
 from gateway.keys import load_seal_key, make_keys
 from gateway.model.instants import DAY, VIETNAM, wall_now
 from gateway.model.machine import Pace
-from gateway.model.states import AttemptEnd, Book, DeliveryState, LinkKind
+from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import Clock, open_store
@@ -108,6 +108,5 @@ def _vocabulary(kinds: Mapping[str, Kind]) -> Vocabulary:
         channel_kinds=frozenset(kinds),
         attempt_ends=frozenset(map(str, AttemptEnd)),
         statuses=frozenset(map(str, StatusCode)),
-        books=frozenset(map(str, Book)),
         routes=ROUTES,
     )

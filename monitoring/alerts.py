@@ -22,12 +22,10 @@ class AlertSeverity(StrEnum):
 class AlertCode(StrEnum):
     """Every kind of alert; each is the code of its text and the name of its runbook."""
 
-    ACCOUNT_GAP = "alert.account_gap"
     BLOB_DAMAGED = "alert.blob_damaged"
     BLOB_MISSING = "alert.blob_missing"
     DISK_RESERVE = "alert.disk_reserve"
     DISK_LOW = "alert.disk_low"
-    CLOCK_JUMPED = "alert.clock_jumped"
     BACKLOG_STUCK = "alert.backlog_stuck"
     BACKLOG_OLD = "alert.backlog_old"
     CHANNEL_DOWN = "alert.channel_down"
@@ -41,12 +39,10 @@ class Snapshot:
     parked: Mapping[str, int] = field(default_factory=dict)  #: parked deliveries by reason code
     oldest_ready_seconds: float | None = None  #: age of the oldest delivery that is due and not claimed
     open_breakers: tuple[str, ...] = ()  #: ids of channels that nothing is sent to
-    account_gap: int = 0  #: deliveries that the account cannot explain, both books together
     disk_free_bytes: int | None = None
     disk_reserve_bytes: int = 0  #: below this nothing is accepted (507)
     damaged_blobs: int = 0
     missing_blobs: int = 0
-    clock_jump_seconds: float = 0.0  #: wall clock against monotonic clock, since the last quiet hour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +52,6 @@ class Thresholds:
     ready_warning_seconds: float = 300.0
     ready_critical_seconds: float = 1800.0
     disk_warning_factor: float = 2.0  #: warn below this many times the reserve
-    clock_jump_seconds: float = 5.0  #: protocol §13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,21 +81,19 @@ def find_alerts(snapshot: Snapshot, thresholds: Thresholds | None = None) -> tup
     """All alerts of `snapshot`, the most urgent first, in a stable order: one per channel that is down (whatever
     the number of documents that wait for it) and one per reason of parking."""
     limits = thresholds or Thresholds()
-    found = [*_of_the_books(snapshot), *_of_the_machine(snapshot, limits), *_of_the_work(snapshot, limits)]
+    found = [*_of_the_blobs(snapshot), *_of_the_disk(snapshot, limits), *_of_the_work(snapshot, limits)]
     urgency = {severity: place for place, severity in enumerate(AlertSeverity)}
     return tuple(sorted(found, key=lambda alert: urgency[alert.severity]))
 
 
-def _of_the_books(snapshot: Snapshot) -> Iterator[Alert]:
-    if snapshot.account_gap:
-        yield _critical(AlertCode.ACCOUNT_GAP, count=snapshot.account_gap)
+def _of_the_blobs(snapshot: Snapshot) -> Iterator[Alert]:
     if snapshot.damaged_blobs:
         yield _critical(AlertCode.BLOB_DAMAGED, count=snapshot.damaged_blobs)
     if snapshot.missing_blobs:
         yield _critical(AlertCode.BLOB_MISSING, count=snapshot.missing_blobs)
 
 
-def _of_the_machine(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
+def _of_the_disk(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
     free, reserve = snapshot.disk_free_bytes, snapshot.disk_reserve_bytes
     if free is not None:
         sizes = {"free_mib": free >> 20, "reserve_mib": reserve >> 20}
@@ -108,8 +101,6 @@ def _of_the_machine(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
             yield _critical(AlertCode.DISK_RESERVE, **sizes)
         elif free < reserve * limits.disk_warning_factor:
             yield _warning(AlertCode.DISK_LOW, **sizes)
-    if abs(snapshot.clock_jump_seconds) > limits.clock_jump_seconds:
-        yield _critical(AlertCode.CLOCK_JUMPED, seconds=round(snapshot.clock_jump_seconds))
 
 
 def _of_the_work(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:

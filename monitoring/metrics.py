@@ -48,7 +48,6 @@ class Vocabulary:
     attempt_ends: frozenset[str] = frozenset()
     statuses: frozenset[str] = frozenset()
     routes: frozenset[str] = frozenset()
-    books: frozenset[str] = frozenset()
     channels: frozenset[str] = frozenset()
 
 
@@ -163,13 +162,8 @@ class Metrics:
             self._set("truc_backlog_deliveries", by_state.get(state, 0), state=state)
         self._set("truc_backlog_age_seconds", oldest_seconds)
 
-    def show_account_gap(self, book: str, deliveries: int) -> None:
-        """What the account cannot explain; 0 when it closes."""
-        self._set("truc_account_gap_deliveries", deliveries, book=book)
-
-    def show_storage(self, *, blob_bytes: int, free_bytes: int) -> None:
-        """Bytes kept and bytes free."""
-        self._set("truc_blobs_bytes", blob_bytes)
+    def show_free_disk(self, free_bytes: int) -> None:
+        """Bytes free where the blobs lie."""
         self._set("truc_disk_free_bytes", free_bytes)
 
     def show_alerts(self, alerts: Iterable[Alert]) -> None:
@@ -235,7 +229,6 @@ def _lists_of(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
         "code": vocabulary.statuses,
         "status": frozenset(str(status.value) for status in HTTPStatus),
         "route": vocabulary.routes,
-        "book": vocabulary.books,
         "channel": vocabulary.channels,
         "hop": frozenset(Hop),
         "outcome": frozenset(HopOutcome),

@@ -65,12 +65,9 @@ class TicketEvent(StrEnum):
 class SweepFind(StrEnum):
     """What the sweep found that nobody had told of."""
 
-    LOST_TICKET = "lost_ticket"
-    DEAD_LEASE = "dead_lease"
-    EXPIRED = "expired"
-    ORPHAN = "orphan"  #: a recall whose document never came
-    LEFT_SPOOL = "left_spool"
-    LEFT_BLOB = "left_blob"
+    DEAD_LEASE = "dead_lease"  #: claims whose worker is gone
+    EXPIRED = "expired"  #: heads past their time limit, and what moved with them
+    LEFT_BLOB = "left_blob"  #: blobs that no packet needs
 
 
 class BreakerState(StrEnum):
@@ -137,11 +134,9 @@ METRICS: tuple[MetricSpec, ...] = (
     _counter("truc_statuses_total", "Business statuses taken in, by code.", "code"),
     _gauge("truc_breaker_state", "0 closed, 1 probing, 2 open.", "channel"),
     _counter("truc_http_requests_total", "HTTP answers.", "route", "status"),
-    _gauge("truc_blobs_bytes", "Bytes of all blobs kept."),
     _gauge("truc_disk_free_bytes", "Bytes free where the blobs lie."),
     _gauge("truc_backlog_deliveries", "Deliveries now in each open state.", "state"),
     _gauge("truc_backlog_age_seconds", "Age of the oldest delivery that is due and not claimed."),
-    _gauge("truc_account_gap_deliveries", "Accepted minus accounted for: anything but 0 is a fault.", "book"),
     _gauge("truc_alert_active", "How many alerts of this kind are on.", "alert"),
     _counter("truc_labels_unknown_total", "Label values that were on no list.", "label"),
 )  # fmt: skip

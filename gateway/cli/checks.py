@@ -19,7 +19,8 @@ from gateway.settings import Settings, read_settings
 from gateway.store.jobs import list_jobs
 from gateway.store.views import snapshot
 from gateway.transport.rendezvous import Address, is_alive
-from monitoring.alerts import AlertCode, AlertSeverity, Snapshot, find_alerts
+from gateway.workers.figures import alerts_of
+from monitoring.alerts import AlertCode, AlertSeverity
 
 __all__ = ["Check", "Level", "check_folder", "check_node", "check_settings"]
 
@@ -133,28 +134,17 @@ def _work(node: Node) -> Iterator[Check]:
     """Disk, backlog, parked, breakers: the same rules as the alerts."""
     with node.store.read() as connection:
         seen = snapshot(connection, node.store.now(connection))
-    parked: dict[str, int] = {}
-    for line in seen.parked:
-        parked[line.reason] = parked.get(line.reason, 0) + line.count
-    free = node.store.blobs.free()
-    alerts = find_alerts(
-        Snapshot(
-            parked=parked,
-            oldest_ready_seconds=None if seen.oldest_ready is None else seen.oldest_ready / 1e6,
-            open_breakers=seen.broken_channels,
-            disk_free_bytes=free,
-            disk_reserve_bytes=node.store.blobs.reserve,
-        )
-    )
+    alerts = alerts_of(node, seen)
     for alert in alerts:
         name = alert.code.removeprefix("alert.")
         yield Check(name=name, level=_ALERT_LEVELS[alert.severity], code=str(alert.code), params=alert.params)
     if not {AlertCode.DISK_LOW, AlertCode.DISK_RESERVE} & {alert.code for alert in alerts}:
+        free = node.store.blobs.free()
         yield _check("disk", Level.OK, "disk", free=free >> 20, reserve=node.store.blobs.reserve >> 20)
     if not {AlertCode.BACKLOG_OLD, AlertCode.BACKLOG_STUCK} & {alert.code for alert in alerts}:
         age = 0 if seen.oldest_ready is None else round(seen.oldest_ready / 1e6)
         yield _check("backlog", Level.OK, "backlog", seconds=age)
-    if not parked:
+    if not seen.parked:
         yield _check("parked", Level.OK, "nothing_parked")
     if seen.dead_leases:
         yield _check("leases", Level.WARN, "dead_leases", count=seen.dead_leases)

@@ -135,3 +135,5 @@ def give_wakes(node: Node, effects: Effects) -> None:
         node.transport.wake(topic)
     for move in effects.moves:
         node.metrics.count_move(move.before, move.after)
+        if move.after is DeliveryState.PARKED:
+            node.metrics.count_parked(f"delivery.{move.reason}")

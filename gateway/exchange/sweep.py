@@ -50,10 +50,12 @@ def settle_once(node: Node) -> int:
 
 def expire_once(node: Node) -> int:
     """Heads past their time limit close, and fetched items whose recall has waited long enough (rules 7, 10)."""
-    limit = node.pace.time_limit
-    found = partial(due.past_limit, limit=limit)
-    moved = _move(node, found, lambda chain, link, now: expire(chain, link, now, node.pace))
-    return moved + _move(node, due.fetched_under_recall, lambda chain, link, now: expire(chain, link, now, node.pace))
+    moved = 0
+    for find in (partial(due.past_limit, limit=node.pace.time_limit), due.fetched_under_recall):
+        moved += _move(node, find, lambda chain, link, now: expire(chain, link, now, node.pace))
+    if moved:
+        node.metrics.count_sweep(SweepFind.EXPIRED, moved)
+    return moved
 
 
 def _move(node: Node, find: Callable[..., Sequence[tuple[str, str]]], decide: Decide) -> int:

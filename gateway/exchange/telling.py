@@ -9,6 +9,7 @@ from adapters.contract import Done, Park, Retry, Unknown
 from adapters.contract import Outcome as SinkOutcome
 from edxml.errors import TrucError
 from edxml.findings import Severity
+from edxml.packet import StatusPacket
 from gateway.exchange.submission import Answer, Outcome, PacketRefusal, Prepared
 from gateway.node import Node
 from monitoring import log
@@ -59,6 +60,8 @@ def tell_accepted(node: Node, hop: Hop, told: Iterable[tuple[Prepared, Outcome]]
             packet, reason = outcome.packet_id, None
             count = node.metrics.count_repeated if outcome.is_repeat else node.metrics.count_accepted
             count(str(prepared.kind))
+            if isinstance(prepared.packet, StatusPacket) and not outcome.is_repeat:
+                node.metrics.count_status(str(prepared.packet.status_code))
         else:
             ended, packet, reason = HopOutcome.REFUSED, prepared.packet_id, reason_of(outcome)
             node.metrics.count_refused(reason)
@@ -76,8 +79,6 @@ def tell_delivered(
     ended = _SINK_OUTCOMES[type(outcome)]
     reason = None if isinstance(outcome, Done) else outcome.reason
     node.metrics.count_hop(Hop.DELIVER, ended, seconds)
-    if isinstance(outcome, Park):
-        node.metrics.count_parked(outcome.reason)
     log.write_hop(
         _log, "transfer.handed_over", hop=Hop.DELIVER, outcome=ended, ms=seconds * 1000, reason=reason,
         packet=packet_id, transfer=transfer_id, channel=channel_id,

@@ -14,6 +14,7 @@ from gateway.node import Node
 from gateway.store import events, jobs, packets
 from gateway.workers.loop import Loop
 from monitoring import log
+from monitoring.registry import SweepFind
 
 __all__ = ["ClockWatch", "periodic_once", "start_periodic"]
 
@@ -107,6 +108,7 @@ def _sweep_blobs(node: Node) -> None:
 
     trashed, gone = node.store.blobs.sweep(is_referenced)
     if trashed or gone:
+        node.metrics.count_sweep(SweepFind.LEFT_BLOB, trashed)
         _log.info("blobs.swept", count=trashed + gone)
 
 

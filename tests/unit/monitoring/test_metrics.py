@@ -24,7 +24,6 @@ def metrics() -> Metrics:
             attempt_ends=frozenset({"arrived"}),
             statuses=frozenset({"03"}),
             routes=frozenset({"/v1/packets"}),
-            books=frozenset({"documents", "statuses"}),
             channels=frozenset({"ch-a", "ch-b"}),
         )
     )
@@ -104,14 +103,11 @@ def test_a_group_counts_as_its_documents(metrics: Metrics) -> None:
 def test_gauges_show_what_is_now(metrics: Metrics) -> None:
     metrics.show_backlog({"ready": 5, "claimed": 2}, 17.5)
     metrics.show_backlog({"ready": 1}, 0.0)
-    metrics.show_storage(blob_bytes=10, free_bytes=1 << 40)
-    metrics.show_account_gap("documents", -1)
+    metrics.show_free_disk(1 << 40)
     assert value(metrics, "truc_backlog_deliveries", state="ready") == 1
     assert value(metrics, "truc_backlog_deliveries", state="claimed") == 0, "what is not named is none"
     assert value(metrics, "truc_backlog_age_seconds") == 0
-    assert value(metrics, "truc_blobs_bytes") == 10
     assert value(metrics, "truc_disk_free_bytes") == 1 << 40
-    assert value(metrics, "truc_account_gap_deliveries", book="documents") == -1
 
 
 def test_breakers_of_channels_that_are_gone_disappear(metrics: Metrics) -> None:
@@ -146,10 +142,9 @@ def test_what_is_on_no_list_is_unknown_and_counted(metrics: Metrics, evil: str) 
     metrics.count_request(evil, 200)
     metrics.show_breaker(evil, BreakerState.OPEN)
     metrics.show_backlog({evil: 7}, 1.0)
-    metrics.show_account_gap(evil, 1)
     known = {
         *("new", "ready", "claimed", "delivered", "unknown", "200"),
-        *("kind", "reason", "repair", "after", "channel_kind", "end", "route", "channel", "state", "book"),
+        *("kind", "reason", "repair", "after", "channel_kind", "end", "route", "channel", "state"),
         *AlertCode,
     }
     for (name, labels), _ in scrape(metrics).items():

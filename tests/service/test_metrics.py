@@ -1,0 +1,53 @@
+"""Metrics of the machine say what happened on a whole node, each thing once."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.model.instants import DAY
+from gateway.workers.figures import figures_once
+from tests.support.nodes import House
+
+
+def told(house: House, name: str, **labels: str) -> float:
+    families = text_string_to_metric_families(house.node.metrics.render().decode())
+    return sum(
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def test_a_status_is_counted_by_its_code_and_its_repeat_is_not(house: House) -> None:
+    house.send(["check"])
+    house.work()
+    for _ in range(2):
+        house.tell("check", "03")
+    assert told(house, "truc_statuses_total", code="03") == told(house, "truc_statuses_total") == 1
+
+
+def test_what_parks_is_counted_once_whoever_parks_it(house: House) -> None:
+    sent = house.send(["check", "blind"])
+    digest = house.rows("SELECT blob FROM packets WHERE id = ?", sent.packet_id)[0]["blob"]
+    house.node.store.blobs.path(digest).write_bytes(b"something else")
+    house.run()
+    assert house.state(sent, "check") == house.state(sent, "blind") == "parked"
+    assert told(house, "truc_deliveries_parked_total", reason="delivery.blob_damaged") == 2
+    assert told(house, "truc_deliveries_parked_total") == 2
+    figures_once(house.node)
+    assert told(house, "truc_alert_active", alert="alert.blob_damaged") == 1
+
+
+def test_what_expires_is_counted_by_the_sweep(house: House) -> None:
+    sent = house.send(["inbox-a"])
+    house.pass_time(31 * DAY)
+    house.sweep()
+    assert house.state(sent, "inbox-a") == "expired"
+    assert told(house, "truc_sweeps_total", found="expired") == 1
+
+
+def test_no_label_value_of_ours_is_unknown(house: House) -> None:
+    house.send(["check", "blind", "inbox-a"])
+    house.run()
+    assert told(house, "truc_labels_unknown_total") == 0
