@@ -6,13 +6,22 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from types import MappingProxyType
 
 from edxml.messages import Language
 
-__all__ = ["BusinessKind", "Dialect", "DocumentType", "Priority", "StatusCode", "SteeringType", "document_type"]
+__all__ = [
+    "BusinessKind",
+    "Dialect",
+    "DocumentType",
+    "Priority",
+    "StatusCode",
+    "SteeringType",
+    "document_type",
+    "fold_name",
+]
 
 
 class Dialect(StrEnum):
@@ -161,11 +170,22 @@ def document_type(name: str) -> DocumentType | None:
 
     Only the name is reliable: Type and TypeDetail are used inconsistently by every sender.
     """
-    return _document_types().get(_fold_name(name))
+    return _document_types().get(fold_name(name))
 
 
-def _fold_name(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+_TONES = "\N{COMBINING GRAVE ACCENT}\N{COMBINING ACUTE ACCENT}\N{COMBINING TILDE}"
+_TONES += "\N{COMBINING HOOK ABOVE}\N{COMBINING DOT BELOW}"
+_WITHOUT_TONES = str.maketrans("", "", _TONES)
+
+
+@lru_cache(maxsize=2048)
+def fold_name(name: str) -> str:
+    """A Vietnamese name as it is compared: without case, single blanks, and each word's tone mark at its end.
+
+    So "Giấy uỷ quyền" and "Giấy ủy quyền" are one: both ways to place the mark are in use.
+    """
+    words = unicodedata.normalize("NFD", name.casefold()).split()
+    return " ".join(word.translate(_WITHOUT_TONES) + "".join(c for c in word if c in _TONES) for word in words)
 
 
 @cache
@@ -175,6 +195,6 @@ def _document_types() -> Mapping[str, DocumentType]:
     for line in table.splitlines()[1:]:
         group, item, name = line.split("\t")[:3]
         kind = DocumentType(group=int(group[0]), item=int(item), name=name)
-        found.setdefault(_fold_name(name), kind)
-        found.setdefault(_fold_name(name.split(" (")[0]), kind)
+        found.setdefault(fold_name(name), kind)
+        found.setdefault(fold_name(name.split(" (")[0]), kind)
     return MappingProxyType(found)

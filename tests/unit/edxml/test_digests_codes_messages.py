@@ -31,8 +31,10 @@ from edxml import (
     read,
     wire_digest,
 )
+from edxml.codes import fold_name
 from edxml.messages import catalogue
 from edxml.packet import ReceiverChange
+from edxml.rules import DOCUMENT_RULES, STATUS_RULES
 from tests.support.packets import build_packet, make_packet, organization
 
 
@@ -113,6 +115,8 @@ def test_code_lists() -> None:
     assert letter is not None
     assert (letter.group, letter.item, letter.name) == (2, 18, "Công văn")
     assert document_type("Thư tình") is None
+    assert document_type("Giấy uỷ quyền") == document_type("GIẤY ỦY QUYỀN") is not None
+    assert fold_name("hoà") == fold_name("HÒA") != fold_name("hỏa")
 
 
 def test_target_of_recall_update_and_others() -> None:
@@ -138,7 +142,8 @@ def test_both_languages_have_the_same_texts_with_the_same_parameters() -> None:
 def test_every_code_in_the_package_has_a_text_and_every_text_a_code() -> None:
     package = Path(edxml.__file__).parent
     used = set()
-    for module in package.glob("*.py"):
+    for module in package.rglob("*.py"):
         used |= set(re.findall(r'"((?:edxml|truc)\.[a-z_0-9]+)"', module.read_text("utf-8")))
     used |= {f"repair.{name}" for name in REPAIRS}
+    used |= {rule.code for rule in (*DOCUMENT_RULES, *STATUS_RULES)}
     assert used - {"edxml.seal"} == set(catalogue("edxml", Language.VI))

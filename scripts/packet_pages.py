@@ -1,0 +1,103 @@
+"""Pages of docs/reference that repeat what edxml knows: the rule book. Part of scripts/make_reference."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from edxml.findings import Severity
+from edxml.messages import Language
+from edxml.packet import Packet, Reference, StatusPacket
+from edxml.rules import DOCUMENT_RULES, READING_RULES, STATUS_RULES, ReadingRule, Rule, content
+from edxml.rules.examples import TODAY, file
+from edxml.rules.reading import example_bytes
+
+__all__ = ["packet_rules"]
+
+_END = "</edXML:edXMLEnvelope>"
+_WIDEST = 118
+_SEVERITIES = {Severity.ERROR: "error: the packet is refused", Severity.WARNING: "warning"}
+
+
+def packet_rules() -> str:
+    """The page of rules: per rule its severity, source, text in both languages, and what breaks it."""
+    text = (
+        "# Quy tắc kiểm tra gói tin · Packet rules\n\n"
+        "Every rule beyond the schema. *Error* refuses the packet; *warning* lets it go on and is "
+        "told to its sender. The id is stable; a finding's code is `edxml.<id>`. In each example the line with `-` is "
+        f"wrong and the one with `+` right (looked at on {TODAY:%Y-%m-%d}; codes H99.* belong to nobody). Rule book: "
+        "`edxml.rules`; a program asks `edxml.validate(packet, today=…)`.\n"
+    )
+    for title, rules in _PARTS:
+        text += f"\n## {title}\n"
+        for rule in rules:
+            text += _rule(rule)
+    return text + _lengths()
+
+
+_PARTS: tuple[tuple[str, tuple[Rule[Any] | ReadingRule, ...]], ...] = (
+    ("Judged while reading", READING_RULES),
+    ("Documents", DOCUMENT_RULES),
+    ("Statuses", STATUS_RULES),
+)
+
+
+def _rule(rule: Rule[Any] | ReadingRule) -> str:
+    return (
+        f"\n### `{rule.id}`\n\n"
+        f"*{_SEVERITIES[rule.severity]}* · {rule.source}\n\n"
+        f"- {_plain(rule.text(Language.VI))}\n- {_plain(rule.text(Language.EN))}\n\n"
+        "```diff\n" + "\n".join(_difference(rule)) + "\n```\n"
+    )
+
+
+def _plain(text: str) -> str:
+    return text.replace("<", "&lt;").replace("*", "\\*")
+
+
+def _difference(rule: Rule[Any] | ReadingRule) -> Iterator[str]:
+    """The lines that differ between the bad example and the good one."""
+    bad = rule.bad.decode() if isinstance(rule, ReadingRule) else _shown(rule.bad)
+    for row in difflib.unified_diff(bad.splitlines(), _shown(rule.good).splitlines(), n=0, lineterm=""):
+        if not row.startswith(("---", "+++", "@@")) and row[1:].strip():
+            text = row[0] + " " + row[1:].strip()
+            yield text if len(text) <= _WIDEST else f"{text[: _WIDEST - 40]} … {text[-36:]}"
+
+
+def _shown(packet: Packet | StatusPacket) -> str:
+    """An example as XML, its manifest as the example has it (the writer would make a right one)."""
+    text = example_bytes(packet).decode()
+    if isinstance(packet, StatusPacket):
+        return text
+    listed = tuple(_listed(position, line) for position, line in enumerate(packet.references, 1))
+    head = example_bytes(replace(packet, attachments=listed)).decode()
+    return head.partition(_END)[0] + _END + text.partition(_END)[2]
+
+
+def _listed(position: int, line: Reference) -> Any:
+    return replace(file(position, line.name), content_id=line.content_id.removeprefix("cid:"))
+
+
+def _lengths() -> str:
+    """The table of lengths."""
+    tables = (
+        ("MessageHeader", content.LENGTHS),
+        ("From, To", content.ORGANIZATION_LENGTHS),
+        ("Bussiness", content.BUSINESS_LENGTHS),
+        ("MessageHeader", {"place": content.PLACE_LENGTH}),
+        ("MessageHeader (status)", content.STATUS_LENGTHS),
+    )
+    rows = [
+        f"| {parent} | `{length.element}` | {length.limit} | {length.source} |"
+        for parent, fields in tables
+        for length in fields.values()
+    ]
+    head = "| in | element | characters | source |\n| --- | --- | --- | --- |\n"
+    return (
+        "\n## Lengths\n\nWhat `value_too_long` and `status_value_too_long` compare with.\n\n"
+        + head
+        + "\n".join(rows)
+        + "\n"
+    )
