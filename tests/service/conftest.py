@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.edge import RunningApi, running_api
 from tests.support.nodes import House, build_house
 
 
@@ -16,3 +17,10 @@ def house(tmp_path: Path) -> Iterator[House]:
     built = build_house(tmp_path)
     yield built
     built.close()
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
+    """A node's API in this process, on a port of its own, with the agencies and systems of tests.support.edge."""
+    with running_api(tmp_path_factory.mktemp("api")) as running:
+        yield running

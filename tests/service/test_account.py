@@ -93,7 +93,7 @@ def test_resent_and_late_receipts_find_their_line(filled: FilledStore) -> None:
     sent = filled.send(["b", "c"])
     for delivery_id in sent.delivery_ids:
         filled.move(delivery_id, S.EXPIRED)
-    end = filled.clock.step()
+    end = filled.clock.turn()
     filled.move(sent.delivery_ids[0], S.DELIVERED, reason=Reason.LATE_RECEIPT)
     filled.move(sent.delivery_ids[1], S.AVAILABLE, reason=Reason.RESENT)
     account = close(filled, START, end)
@@ -103,9 +103,9 @@ def test_resent_and_late_receipts_find_their_line(filled: FilledStore) -> None:
 
 def test_a_period_holds_what_was_accepted_in_it_and_nothing_else(filled: FilledStore) -> None:
     filled.send(["b"])
-    start = filled.clock.step()
+    start = filled.clock.turn()
     filled.send(["b", "c"])
-    end = filled.clock.step()
+    end = filled.clock.turn()
     filled.send(["b"])
     account = close(filled, start, end)
     assert account.closes
@@ -117,10 +117,10 @@ def test_a_period_holds_what_was_accepted_in_it_and_nothing_else(filled: FilledS
 
 def test_a_packet_counts_by_when_it_was_accepted_not_by_its_id(filled: FilledStore) -> None:
     early, middle, late = sorted(new_id() for _ in range(3))
-    start = filled.clock.step()
+    start = filled.clock.turn()
     filled.send(["b"], packet_id=late)
     filled.send(["b"], packet_id=early)
-    end = filled.clock.step()
+    end = filled.clock.turn()
     filled.send(["b"], packet_id=middle)
     assert close(filled, start, end).total(Book.DOCUMENTS).accepted == 2
     assert close(filled, end, EVER).total(Book.DOCUMENTS).accepted == 1
@@ -155,7 +155,7 @@ def test_an_event_without_a_row_is_found(filled: FilledStore) -> None:
         delivery_id="ghost", agency_id="b", state_after=S.READY,
     )  # fmt: skip
     with filled.store.write() as connection:
-        events.append(connection, [lost], filled.clock.step())
+        events.append(connection, [lost], filled.clock.turn())
     account = close(filled)
     assert kinds(account) == [GapKind.DELIVERY_LOST]
     assert account.gaps[0].delivery_id == "ghost"
@@ -228,7 +228,7 @@ def test_an_altered_event_is_found(filled: FilledStore, column: str, value: str)
 def test_an_altered_event_of_no_packet_is_found(filled: FilledStore) -> None:
     started = Event(kind=EventKind.NODE_STARTED, at=1, actor="t")
     with filled.store.write() as connection:
-        events.append(connection, [started], filled.clock.step())
+        events.append(connection, [started], filled.clock.turn())
     assert close(filled).closes
     tamper(filled, "DROP TRIGGER events_no_update", "UPDATE events SET actor = 'nobody'")
     assert kinds(close(filled)) == [GapKind.EVENT_ALTERED]
@@ -245,7 +245,7 @@ def test_a_delivery_booked_elsewhere_is_found(filled: FilledStore) -> None:
 def test_a_refused_packet_is_no_gap(filled: FilledStore) -> None:
     refused = Event(kind=EventKind.PACKET_REFUSED, at=1, actor="t", packet_id=new_id())
     with filled.store.write() as connection:
-        events.append(connection, [refused], filled.clock.step())
+        events.append(connection, [refused], filled.clock.turn())
     account = close(filled)
     assert account.closes
     assert (account.packets, account.books) == (1, ())

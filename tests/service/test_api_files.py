@@ -5,24 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
 from edxml.seal import verify_seal
-from tests.support.edge import RunningApi, running_api
+from tests.support.edge import RunningApi
 
 LARGE = os.urandom(700_000)
 SMALL = b"%PDF-1.7\n" + os.urandom(2_000)
 FILES = (("Phụ lục “01” của sở.pdf", SMALL), ("bản đồ.bin", LARGE))
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
-    with running_api(tmp_path_factory.mktemp("api")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module", params=["small", "large"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import uuid4
@@ -15,14 +14,8 @@ import pytest
 
 from gateway.identity import rotate_token
 from gateway.model.events import EventKind
-from tests.support.edge import FOREIGN, RECIPIENT, SENDER, RunningApi, running_api
+from tests.support.edge import FOREIGN, RECIPIENT, SENDER, RunningApi
 from tests.support.packets import build_packet
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
-    with running_api(tmp_path_factory.mktemp("api")) as running:
-        yield running
 
 
 def _only_item(api: RunningApi, packet_id: str) -> dict[str, object]:

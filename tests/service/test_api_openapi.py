@@ -12,7 +12,7 @@ from gateway.api.openapi import ROUTERS, describe_unserved
 from gateway.api.routes import HOT, ROUTES
 from gateway.api.v1 import shapes
 from gateway.api.v1.examples import EXAMPLES
-from tests.support.edge import RunningApi, running_api
+from tests.support.edge import RunningApi
 
 SCHEMA = describe_unserved()
 OPERATIONS = [
@@ -20,12 +20,6 @@ OPERATIONS = [
     for path, operations in SCHEMA["paths"].items()
     for method, operation in operations.items()
 ]
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
-    with running_api(tmp_path_factory.mktemp("api")) as running:
-        yield running
 
 
 def _references(value: Any) -> Iterator[str]:

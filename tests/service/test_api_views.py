@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -14,12 +13,6 @@ from gateway.api import start_scrape
 from gateway.api.v1 import shapes
 from tests.support.edge import FOREIGN, RECIPIENT, SENDER, RunningApi, running_api
 from tests.support.packets import build_packet, build_status
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
-    with running_api(tmp_path_factory.mktemp("api")) as running:
-        yield running
 
 
 def _delivered(api: RunningApi) -> tuple[dict[str, Any], dict[str, Any]]:

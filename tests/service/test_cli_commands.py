@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from edxml.messages import Language, text
 from gateway.cli import main
 from gateway.model.states import DeliveryState
-from tests.support.nodes import TODAY, Does, House, build_house, document_id, organ
+from tests.support.nodes import TODAY, Does, House, document_id, organ
 from tests.support.packets import build_packet
 
 
@@ -53,14 +52,6 @@ def truc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     for name, value in (settings | {"LANGUAGE": "vi"}).items():
         monkeypatch.setenv(f"TRUC_{name}", value)
     return Terminal(capsys)
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """A node with agencies on channels of every kind."""
-    built = build_house(tmp_path)
-    yield built
-    built.close()
 
 
 # --- making and configuring ------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def look(
 def attempt(filled: FilledStore, delivery_id: str, outcome: str | None, turn: int = 0) -> None:
     row = {
         "id": new_id(), "delivery_id": delivery_id, "transfer_id": "t", "turn": turn, "worker": "w",
-        "began_at": filled.clock.at, "over_by": filled.clock.at, "outcome": outcome,
+        "began_at": filled.clock.now(), "over_by": filled.clock.now(), "outcome": outcome,
     }  # fmt: skip
     with filled.store.write() as connection:
         connection.execute(insert(schema.attempts), [row])
@@ -52,7 +52,7 @@ def status(filled: FilledStore, sent: Sent, reporter: str, code: str) -> None:
         row = {
             "id": new_id(), "packet_id": new_id(), "document_packet_id": sent.packet_id,
             "document_key": found.scalar_one(), "reporter_id": reporter, "code": code, "description": "Đã đến",
-            "recorded_at": filled.clock.step(),
+            "recorded_at": filled.clock.turn(),
         }  # fmt: skip
         connection.execute(insert(schema.statuses), [row])
 
@@ -113,7 +113,7 @@ def test_a_line_says_where_it_is_why_and_since_when(filled: FilledStore) -> None
     assert view is not None
     (line,) = view.recipients
     assert (line.state, line.was, line.reason, line.detail) == ("parked", "available", "sink_parked", "folder.full")
-    assert (line.holder, line.since, line.leg, line.tries) == ("operator", filled.clock.at, "direct", 0)
+    assert (line.holder, line.since, line.leg, line.tries) == ("operator", filled.clock.now(), "direct", 0)
     assert line.key
     assert not line.may_have_arrived
     attempt(filled, sent.delivery_ids[0], "surely_not", turn=1)
@@ -202,12 +202,12 @@ def test_the_slowest_delivered_come_first_with_their_seconds(filled: FilledStore
     quick, slow = filled.send(["b"]).delivery_ids[0], filled.send(["b"]).delivery_ids[0]
     for delivery_id in (quick, slow):
         filled.move(delivery_id, S.FETCHED)
-        filled.clock.step(60_000_000 if delivery_id == slow else 0)
+        filled.clock.turn(60_000_000 if delivery_id == slow else 0)
         filled.move(delivery_id, S.DELIVERED)
     found = look(filled, views.slowest, start=START)
     assert [line.line.delivery_id for line in found] == [slow, quick]
     assert [line.seconds for line in found] == [64.0, 3.0]
-    assert look(filled, views.slowest, start=filled.clock.at) == ()
+    assert look(filled, views.slowest, start=filled.clock.now()) == ()
 
 
 def test_notices_are_the_agencys_own_newest_first(filled: FilledStore) -> None:
@@ -252,7 +252,7 @@ def test_backlog_and_inboxes_come_from_the_rollups(filled: FilledStore) -> None:
 
 
 def test_a_snapshot_tells_what_alerts_need(filled: FilledStore) -> None:
-    empty = look(filled, views.snapshot, filled.clock.at)
+    empty = look(filled, views.snapshot, filled.clock.now())
     assert (empty.oldest_ready, empty.oldest_available, empty.dead_leases, empty.parked) == (None, None, 0, ())
     filled.send(["b", "c"])
     ready = filled.send(["b"], first=S.READY)
@@ -261,9 +261,11 @@ def test_a_snapshot_tells_what_alerts_need(filled: FilledStore) -> None:
     claimed = filled.send(["c"], first=S.READY)
     with filled.store.write() as writer:
         row = writer.exec_driver_sql("SELECT transfer_id FROM deliveries WHERE id = ?", claimed.delivery_ids)
-        transfers.claim(writer, [(row.scalar_one(), 0)], worker="w", lease_until=filled.clock.at)
-        writer.exec_driver_sql("UPDATE channels SET state = 'paused', open_until = ?", (filled.clock.at + 100_000_000,))
-    now = filled.clock.step()
+        transfers.claim(writer, [(row.scalar_one(), 0)], worker="w", lease_until=filled.clock.now())
+        writer.exec_driver_sql(
+            "UPDATE channels SET state = 'paused', open_until = ?", (filled.clock.now() + 100_000_000,)
+        )
+    now = filled.clock.turn()
     found = look(filled, views.snapshot, now)
     assert ready.packet_id
     assert found.oldest_ready == 4_000_000

@@ -11,29 +11,14 @@ from sqlalchemy import insert
 
 from gateway.model.chain import Link, Move, Reason
 from gateway.model.events import Event, EventKind
-from gateway.model.instants import Instant, new_id
+from gateway.model.instants import new_id
 from gateway.model.moves import FIRST
 from gateway.model.states import Book, DeliveryState, LinkKind, TransferState
 from gateway.store import Store, deliveries, events, open_store, schema, transfers
+from tests.support.stores import HandClock
 
 CHANNEL = "channel-inbox"
 START = 1_760_000_000_000_000  # an instant in October 2025
-
-
-@dataclass(slots=True)
-class SteppedClock:
-    """A clock that moves when told to."""
-
-    at: int = START
-
-    def now(self) -> Instant:
-        """Microseconds since 1970 UTC."""
-        return Instant(self.at)
-
-    def step(self, micros: int = 1_000_000) -> int:
-        """Move on and tell the time."""
-        self.at += micros
-        return self.at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +34,7 @@ class FilledStore:
     """A temporary store and what is needed to fill it."""
 
     store: Store
-    clock: SteppedClock
+    clock: HandClock
     states: dict[str, DeliveryState] = field(default_factory=dict)
     positions: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -68,7 +53,7 @@ class FilledStore:
         packet_id: str = "",
     ) -> Sent:
         """Store one accepted packet for agencies; `named`: organ ids in its row, where other than theirs."""
-        packet_id, now = packet_id or new_id(), self.clock.step()
+        packet_id, now = packet_id or new_id(), self.clock.turn()
         root = root or f"root-{packet_id}"
         links = [self._link(packet_id, kind, first, now) for _ in recipients]
         with self.store.write() as connection:
@@ -96,7 +81,7 @@ class FilledStore:
 
     def move(self, delivery_id: str, *to: DeliveryState, reason: Reason = Reason.CONFIRMED, detail: str = "") -> None:
         """Move one delivery along, all in one transaction."""
-        now = self.clock.step()
+        now = self.clock.turn()
         moves = []
         for after in to:
             moves.append(
@@ -122,7 +107,7 @@ class FilledStore:
 
 def fill_store(folder: Path) -> FilledStore:
     """An empty store with one channel."""
-    clock = SteppedClock()
+    clock = HandClock(START)
     store = open_store(folder, node="t", clock=clock)
     channel = {"id": CHANNEL, "kind": "inbox", "sink": "idempotent", "is_polled": True, "state": "open"}
     with store.write() as connection:

@@ -22,9 +22,10 @@ class HandClock:
         """What the hand shows."""
         return Instant(self._now)
 
-    def turn(self, micros: int) -> None:
-        """Let time pass."""
+    def turn(self, micros: int = SECOND) -> int:
+        """Let time pass; what the hand shows then."""
         self._now += micros
+        return self._now
 
 
 def fresh_store(folder: Path, clock: HandClock | None = None) -> Store:
