@@ -71,7 +71,15 @@ class ContentReader(Protocol):
 class Splitter:
     """Takes a packet's bytes in pieces; `close` gives the root of its markup. Raises Refusal, nothing else."""
 
-    def __init__(self, *, limits: Limits, contents: ContentReader, repaired: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        contents: ContentReader,
+        repaired: Callable[[str], None],
+        keep_instructions: bool = False,
+    ) -> None:
+        """`keep_instructions` leaves processing instructions in the tree: no value reads them, signatures sign them."""
         self._limits = limits
         self._contents = contents
         self._repaired = repaired
@@ -85,7 +93,7 @@ class Splitter:
             dtd_validation=False,
             attribute_defaults=False,
             remove_comments=True,
-            remove_pis=True,
+            remove_pis=not keep_instructions,
             huge_tree=False,
         )
         self._buffer = b""

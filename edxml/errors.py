@@ -5,6 +5,8 @@
     │   ├── PacketRefused          the bytes are no packet we may carry; holds every finding
     │   ├── WriteRefused           a value cannot be written as a right packet
     │   ├── SealInvalid            a seal does not prove what it says
+    │   ├── SigningRefused         (edxml.sign.signing) a packet cannot be signed
+    │   ├── SigningKeyInvalid      (edxml.sign.signer) a key or certificate cannot be used to sign
     │   ├── OrganIdMalformed       (edxml.ids) a text is no organ id in any form we know
     │   ├── DocumentIdMalformed    (edxml.ids) a text is no document id
     │   └── AttachmentDamaged      (edxml.attachments) stored bytes do not give the attachment that was read

@@ -1,0 +1,156 @@
+"""Signing a packet: one enveloped signature over the whole packet, at the end of its header.
+
+The bytes of the packet stay as they are; the signature is put between two of them.  What is digested is everything but
+the signature itself, attachments included, so there is nothing that could be exchanged unseen, and any XML-DSig
+software can check it.  Memory does not grow with attachments: `edxml.sign._skeleton` tells how.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import BinaryIO, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from edxml._notes import NAMESPACE
+from edxml._xml import Refusal
+from edxml.errors import EdxmlError
+from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
+from edxml.messages import Language, text
+from edxml.sign import _template as template
+from edxml.sign._skeleton import Skeleton, read_skeleton
+from edxml.sign.algorithms import Canonicalization, DigestAlgorithm, new_hash
+from edxml.sign.signer import Signer
+from edxml.sign.verdicts import Form
+
+__all__ = ["SigningRefused", "TimeStamper", "sign_packet"]
+
+TimeStamper = Callable[[bytes], bytes]
+"""Gives the RFC 3161 TimeStampToken (DER, the CMS structure without the TimeStampResp around it) over the SHA-256 of
+the bytes it is given. It may ask an authority over the network: that is the caller's business, and may take minutes."""
+
+_MARKUP: Final = re.compile(
+    rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|(?P<end></(?:[^\s<>/:]+:)?edXMLHeader[ \t\r\n]*>)", re.DOTALL
+)
+
+
+class SigningRefused(EdxmlError):
+    """The packet cannot be signed; `reason` is one of a closed list with a text each."""
+
+    code = "edxml.signing_refused"
+
+    def __init__(self, reason: str, *, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(reason=text(f"signing.{reason}", Language.EN, {"detail": detail}))
+
+    def text(self, language: Language) -> str:
+        """Why it cannot be signed and what to do, in `language`."""
+        return text(self.code, language, {"reason": text(f"signing.{self.reason}", language, {"detail": self.detail})})
+
+
+def sign_packet(
+    stream: BinaryIO,
+    out: BinaryIO,
+    signer: Signer,
+    *,
+    signing_time: datetime | None = None,
+    form: Form = Form.BES,
+    digest_algorithm: DigestAlgorithm = DigestAlgorithm.SHA256,
+    time_stamper: TimeStamper | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> None:
+    """Write the packet of `stream` (which must be able to seek) to `out` with a signature as last child of its header.
+
+    `signing_time` (aware, now where None) is what the signer claims; seconds are kept.  Form.T asks `time_stamper`
+    for a token once the signature is made.  A repeat gives another signature (ids are drawn, ECDSA is randomised):
+    keep the first.  Raises SigningRefused: not readable, signed already, without a header to sign in; `out` is then
+    untouched.
+    """
+    if (form is Form.T) is not (time_stamper is not None):
+        raise SigningRefused("time_stamper_missing" if form is Form.T else "time_stamper_unused")
+    packet = _readable(stream, limits)
+    place = _place(packet, limits)
+    ids = template.Ids(f"truc-{secrets.token_hex(8)}")
+    info_parts = (ids, signer.algorithm, digest_algorithm)
+    digest = _text(packet.digest(None, Canonicalization.EXCLUSIVE, digest_algorithm))
+    certificates, certificate_digest = _certificate_texts(signer.certificates, digest_algorithm)
+    properties, properties_digest = "", None
+    if form is not Form.PLAIN:
+        moment = (signing_time or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        described = (ids, moment, str(digest_algorithm), certificate_digest)
+        properties = template.properties(*described, alone=False)
+        hashed = new_hash(digest_algorithm)
+        hashed.update(template.properties(*described, alone=True).encode())
+        properties_digest = _text(hashed.digest())
+    info = template.signed_info(*info_parts, digest, properties_digest, alone=True)
+    value = _text(signer.sign(info.encode()))
+    stamp = _text(time_stamper(template.value(value, alone=True).encode())) if time_stamper else ""
+    signature = template.signature(
+        ids,
+        info=template.signed_info(*info_parts, digest, properties_digest, alone=False),
+        value=template.value(value, alone=False),
+        certificates=certificates,
+        properties=properties,
+        time_stamp=stamp,
+    )
+    _copy(stream, out, place, signature.encode())
+
+
+def _readable(stream: BinaryIO, limits: Limits) -> Skeleton:
+    try:
+        packet = read_skeleton(stream, limits)
+    except Refusal as refusal:
+        raise SigningRefused("packet_unreadable", detail=refusal.finding.text(Language.EN)) from None
+    if not packet.is_tidy:
+        raise SigningRefused("packet_untidy")
+    if packet.root.tag != f"{{{NAMESPACE}}}edXML":
+        raise SigningRefused("no_header")
+    if next(packet.root.iter("{*}Signature"), None) is not None:
+        raise SigningRefused("signed_already")
+    return packet
+
+
+def _place(packet: Skeleton, limits: Limits) -> int:
+    """The offset of the header's end tag. In well-formed XML a "<" opens markup, so walking over markup finds it."""
+    header = f"{{{NAMESPACE}}}edXMLEnvelope/{{{NAMESPACE}}}edXMLHeader"
+    reach = packet.holes[0] if packet.holes else min(packet.size, limits.header + PIECE)
+    packet.stream.seek(0)
+    head = packet.stream.read(reach)
+    ends = [found.start() for found in _MARKUP.finditer(head) if found["end"]]
+    if len(packet.root.findall(header)) != 1 or len(list(packet.root.iter("{*}edXMLHeader"))) != 1 or len(ends) != 1:
+        raise SigningRefused("no_header")
+    return ends[0]
+
+
+@lru_cache(maxsize=16)
+def _certificate_texts(
+    certificates: tuple[x509.Certificate, ...], algorithm: DigestAlgorithm
+) -> tuple[tuple[str, ...], str]:
+    """(base64 of each certificate's DER, base64 of the digest of the first)."""
+    ders = [one.public_bytes(serialization.Encoding.DER) for one in certificates]
+    hashed = new_hash(algorithm)
+    hashed.update(ders[0])
+    return tuple(map(_text, ders)), _text(hashed.digest())
+
+
+def _copy(stream: BinaryIO, out: BinaryIO, place: int, inserted: bytes) -> None:
+    stream.seek(0)
+    left = place
+    while left:
+        piece = stream.read(min(left, PIECE))
+        out.write(piece)
+        left -= len(piece)
+    out.write(inserted)
+    while piece := stream.read(PIECE):
+        out.write(piece)
+
+
+def _text(data: bytes) -> str:
+    return b64encode(data).decode()
