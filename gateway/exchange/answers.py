@@ -9,6 +9,7 @@ from gateway.exchange.submission import Answer, Outcome, Prepared
 from gateway.model.errors import Conflict, Refusal
 from gateway.model.events import Event, EventKind
 from gateway.store import Connection, events, packets
+from gateway.store.packets import RecipientRow
 
 __all__ = ["first_answers", "new_answer", "refused_event", "stored_answers"]
 
@@ -81,7 +82,7 @@ def stored_answers(connection: Connection, packet_ids: set[str]) -> dict[str, An
     }
 
 
-def _line(delivery: Any) -> Mapping[str, Any]:
+def _line(delivery: RecipientRow) -> Mapping[str, Any]:
     """One recipient of an answer, from a delivery's row."""
     return {
         "delivery_id": delivery.id,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gateway.model.chain import Link
 from gateway.model.states import DeliveryState
 from gateway.node import Node
 from gateway.store import deliveries, packets, transfers
+from gateway.store.packets import PacketRow
 from gateway.transport.contract import Ticket
 from monitoring.registry import TicketEvent
 
@@ -23,7 +23,7 @@ class Claimed:
     transfer_id: str
     turn: int
     channel_id: str
-    packet: Any
+    packet: PacketRow
     links: tuple[Link, ...]
     chain_ids: frozenset[str]
     organs: tuple[str, ...]
@@ -52,9 +52,8 @@ def claim_group(node: Node, tickets: Sequence[Ticket]) -> list[Claimed]:
             worker=node.worker,
             lease_until=now + node.pace.lease,
         )
-        counted = [(row.agency_id, row.book) for row in members]
-        changes = [(a, b, DeliveryState.READY, -1) for a, b in counted]
-        changes += [(a, b, DeliveryState.CLAIMED, 1) for a, b in counted]
+        changes = [(agency, book, DeliveryState.READY, -1) for agency, book in members]
+        changes += [(agency, book, DeliveryState.CLAIMED, 1) for agency, book in members]
         deliveries.count(connection, changes)
     node.metrics.count_tickets(TicketEvent.CLAIMED, len(ours))
     if len(ours) < len(tickets):

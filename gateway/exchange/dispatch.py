@@ -19,7 +19,7 @@ from gateway.model.machine import Pace, admit
 from gateway.model.states import DeliveryState, LinkKind, TransferState
 from gateway.store import Connection, deliveries, events, packets, transfers
 from gateway.store.deliveries import NewDelivery
-from gateway.store.packets import DocumentRow, NewPacket
+from gateway.store.packets import DocumentRow, PacketRow
 from gateway.store.transfers import NewTransfer
 from routing.plan import Leg, RouteProblem
 
@@ -58,7 +58,7 @@ class Dispatched:
 
 @dataclass(slots=True)
 class _Rows:
-    packets: list[NewPacket] = field(default_factory=list)
+    packets: list[PacketRow] = field(default_factory=list)
     deliveries: list[NewDelivery] = field(default_factory=list)
     transfers: list[NewTransfer] = field(default_factory=list)
     documents: tuple[list[DocumentRow], list[DocumentRow]] = field(default_factory=lambda: ([], []))

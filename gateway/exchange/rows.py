@@ -10,7 +10,7 @@ import msgspec
 from edxml.packet import Packet, StatusPacket
 from gateway.exchange.submission import Prepared
 from gateway.model.states import Book
-from gateway.store.packets import NewPacket
+from gateway.store.packets import PacketRow
 
 __all__ = ["book_of", "packet_row"]
 
@@ -22,7 +22,7 @@ def book_of(prepared: Prepared) -> Book:
     return Book.STATUSES if isinstance(prepared.packet, StatusPacket) else Book.DOCUMENTS
 
 
-def packet_row(prepared: Prepared, root: str, recipients: Sequence[str], now: int) -> NewPacket:
+def packet_row(prepared: Prepared, root: str, recipients: Sequence[str], now: int) -> PacketRow:
     """One packet as it is stored; `root` is the document family whose chains it joins.
 
     `recipients` are the organ ids of the deliveries written with it, as the sender wrote them: what the account
@@ -30,7 +30,7 @@ def packet_row(prepared: Prepared, root: str, recipients: Sequence[str], now: in
     """
     submission = prepared.submission
     said = _of_status(prepared.packet) if isinstance(prepared.packet, StatusPacket) else _of_document(prepared.packet)
-    return NewPacket(
+    return PacketRow(
         id=prepared.packet_id,
         kind=prepared.kind,
         book=book_of(prepared),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
@@ -12,15 +11,15 @@ from gateway.store.dialect import execute_rows, insert_missing
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
 
 __all__ = [
-    "DocumentRow", "NewPacket", "by_ids", "claim_idempotency", "claim_submissions", "documents_by_key",
+    "DocumentRow", "PacketRow", "RecipientRow", "by_ids", "claim_idempotency", "claim_submissions", "documents_by_key",
     "documents_by_notation", "drop_claims", "hand_claims", "has_blob", "insert_new", "packets_like",
     "recipients_of", "save_documents",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewPacket:
-    """A packet about to be written; field for field the row."""
+class PacketRow:
+    """A packet as it is written and read: field for field the row."""
 
     id: str
     kind: str
@@ -63,12 +62,27 @@ class DocumentRow:
     is_recalled: bool
 
 
-_PACKET_FIELDS = tuple(NewPacket.__dataclass_fields__)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientRow:
+    """A delivery as the sender of its packet is told of it."""
+
+    id: str
+    packet_id: str
+    agency_id: str
+    organ: str
+    state: str
+    reason: str
+    detail: str
+    leg: str
+    readdressed_from: str
+
+
+_PACKET_FIELDS = tuple(PacketRow.__dataclass_fields__)
 _DOCUMENT_FIELDS = tuple(DocumentRow.__dataclass_fields__)
 _INSERT = insert(packets)
 
 
-def insert_new(connection: Connection, new: Sequence[NewPacket]) -> None:
+def insert_new(connection: Connection, new: Sequence[PacketRow]) -> None:
     """Write packets."""
     if new:
         execute_rows(connection, _INSERT, [{name: getattr(p, name) for name in _PACKET_FIELDS} for p in new])
@@ -77,9 +91,9 @@ def insert_new(connection: Connection, new: Sequence[NewPacket]) -> None:
 _BY_IDS = select(packets).where(packets.c.id.in_(bindparam("ids", expanding=True)))
 
 
-def by_ids(connection: Connection, ids: Iterable[str]) -> dict[str, Any]:
-    """Rows of packets, by id."""
-    return {row.id: row for row in connection.execute(_BY_IDS, {"ids": list(ids)})}
+def by_ids(connection: Connection, ids: Iterable[str]) -> dict[str, PacketRow]:
+    """Packets, by id."""
+    return {row.id: PacketRow(**row._mapping) for row in connection.execute(_BY_IDS, {"ids": list(ids)})}
 
 
 # --- first answers -------------------------------------------------------------------------------------------
@@ -190,11 +204,11 @@ _RECIPIENTS = (
 )  # fmt: skip
 
 
-def recipients_of(connection: Connection, packet_ids: Iterable[str]) -> dict[str, list[Any]]:
+def recipients_of(connection: Connection, packet_ids: Iterable[str]) -> dict[str, list[RecipientRow]]:
     """Today's deliveries of packets, by packet."""
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[RecipientRow]] = {}
     for row in connection.execute(_RECIPIENTS, {"ids": list(packet_ids)}):
-        found.setdefault(row.packet_id, []).append(row)
+        found.setdefault(row.packet_id, []).append(RecipientRow(**row._mapping))
     return found
 
 

@@ -15,8 +15,9 @@ from gateway.model.states import DeliveryState, TransferState
 from gateway.store.dialect import execute_rows
 from gateway.store.schema import channels, deliveries, is_state, transfers
 
-__all__ = [ "NewTransfer", "TransferChange", "change_transfers", "channel_facts", "claim", "insert_new",
-    "mark_announced", "members_of", "next_due", "renew_leases", "set_counts",
+__all__ = [
+    "Member", "NewTransfer", "TransferChange", "TransferRow", "change_transfers", "channel_facts", "claim",
+    "insert_new", "mark_announced", "members_of", "next_due", "renew_leases", "rows_of", "set_counts",
 ]  # fmt: skip
 
 
@@ -41,6 +42,28 @@ class TransferChange:
     transfer_id: str
     members: int
     moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRow:
+    """What a worker must know of a transfer."""
+
+    id: str
+    turn: int
+    channel_id: str
+    packet_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A delivery that hangs on a transfer."""
+
+    id: str
+    chain_id: str
+    transfer_id: str
+    organ: str  #: the recipient as the sender wrote it
+    readdressed_from: str
+    state: str
 
 
 # --- new ones, and what moves do to them ---------------------------------------------------------------------
@@ -256,7 +279,7 @@ _CLAIM_DELIVERIES = (
 
 def claim(
     connection: Connection, tickets: Sequence[tuple[str, int]], *, worker: str, lease_until: int
-) -> tuple[dict[str, int], list[Any]]:
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Claim by one conditional update: (transfers that are ours now, with the turn, (agency, book) of their members).
 
     No row for a ticket means that somebody else has it, or that it is no longer due: forget the ticket.
@@ -272,8 +295,9 @@ def claim(
         .returning(transfers.c.id, transfers.c.turn)
     )
     ours = {row.id: int(row.turn) for row in connection.execute(statement)}
-    members = list(connection.execute(_CLAIM_DELIVERIES, {"ids": list(ours)})) if ours else []
-    return ours, members
+    if not ours:
+        return {}, []
+    return ours, [(row.agency_id, row.book) for row in connection.execute(_CLAIM_DELIVERIES, {"ids": list(ours)})]
 
 
 _RENEW = (
@@ -298,14 +322,14 @@ _ROWS = (
 )
 
 
-def rows_of(connection: Connection, transfer_ids: Sequence[str]) -> list[Any]:
-    """Id, turn, channel and packet of transfers, urgent first."""
-    return list(connection.execute(_ROWS, {"ids": list(transfer_ids)}))
+def rows_of(connection: Connection, transfer_ids: Sequence[str]) -> list[TransferRow]:
+    """Transfers, urgent first."""
+    return [TransferRow(**row._mapping) for row in connection.execute(_ROWS, {"ids": list(transfer_ids)})]
 
 
 _MEMBERS = (
     select(
-        deliveries.c.id, deliveries.c.chain_id, deliveries.c.transfer_id, deliveries.c.organ, deliveries.c.agency_id,
+        deliveries.c.id, deliveries.c.chain_id, deliveries.c.transfer_id, deliveries.c.organ,
         deliveries.c.readdressed_from, deliveries.c.state,
     )
     .where(deliveries.c.transfer_id.in_(bindparam("ids", expanding=True)))
@@ -313,9 +337,9 @@ _MEMBERS = (
 )  # fmt: skip
 
 
-def members_of(connection: Connection, transfer_ids: Sequence[str]) -> dict[str, list[Any]]:
+def members_of(connection: Connection, transfer_ids: Sequence[str]) -> dict[str, list[Member]]:
     """Every delivery that hangs on these transfers now, by transfer."""
-    found: dict[str, list[Any]] = defaultdict(list)
+    found: dict[str, list[Member]] = defaultdict(list)
     for row in connection.execute(_MEMBERS, {"ids": list(transfer_ids)}):
-        found[row.transfer_id].append(row)
+        found[row.transfer_id].append(Member(**row._mapping))
     return found
