@@ -39,7 +39,7 @@ from edxml.packet import (
     StatusPacket,
     TraceHeader,
 )
-from edxml.profiles import LENIENT, REPAIRS, STRICT, Profile
+from edxml.profiles import LENIENT, REPAIRS, STRICT, Allowance, Profile, ProfileInvalid, load_profile
 from edxml.read import ReadResult, read
 from edxml.seal import SealKey, SealStatement, generate_seal_key, load_seal_key, make_seal, verify_seal
 from edxml.secrecy import find_marks
@@ -51,6 +51,7 @@ __all__ = [
     "LENIENT",
     "REPAIRS",
     "STRICT",
+    "Allowance",
     "Attachment",
     "AttachmentDamaged",
     "AttachmentSink",
@@ -74,6 +75,7 @@ __all__ = [
     "Place",
     "Priority",
     "Profile",
+    "ProfileInvalid",
     "ReadResult",
     "ReceiverChange",
     "Reference",
@@ -98,6 +100,7 @@ __all__ = [
     "fingerprint",
     "fold_code",
     "generate_seal_key",
+    "load_profile",
     "load_seal_key",
     "make_seal",
     "notation_key",

@@ -12,6 +12,7 @@ come.  Of the packet's own XML at most `limits.header` bytes are held.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, BinaryIO
 
 from lxml import etree
@@ -72,9 +73,13 @@ def read(
     *,
     on_attachment: AttachmentSink | None = None,
     profile: Profile = LENIENT,
+    today: date | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> ReadResult:
     """Read one packet to the end of `stream`.
+
+    `today` (a calendar day in Việt Nam) matters to a profile that allows a repair until a day; without it none of
+    those allowances holds.
 
     Never raises for what the bytes are: everything wrong is a finding.  Only what the stream or the sink raise passes.
     Reading stops at the first finding after which nothing can be understood (not XML, a DTD, a limit).
@@ -97,8 +102,9 @@ def read(
         packet = _build(root, dialect, contents, notes)
     except Refusal as refusal:
         notes.add(refusal.finding)
+    sender = None if packet is None else packet.sender.organ_id
     for repair in notes.repairs:
-        if repair.name in profile.forbidden:
+        if not profile.allows(repair.name, sender, today):
             notes.add(Finding(code="edxml.repair_forbidden", place=repair.place, params={"repair": repair.name}))
     return ReadResult(
         packet=packet,

@@ -1,4 +1,4 @@
-"""Pages of docs/reference that repeat what edxml knows: the rule book. Part of scripts/make_reference."""
+"""Pages of docs/reference that repeat what edxml knows: rules, repairs. Part of scripts/make_reference."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from edxml.findings import Severity
-from edxml.messages import Language
+from edxml.messages import Language, text
 from edxml.packet import Packet, Reference, StatusPacket
+from edxml.profiles import LENIENT, REPAIR_KINDS, STRICT, Profile
 from edxml.rules import DOCUMENT_RULES, READING_RULES, STATUS_RULES, ReadingRule, Rule, content
 from edxml.rules.examples import TODAY, file
 from edxml.rules.reading import example_bytes
 
-__all__ = ["packet_rules"]
+__all__ = ["packet_repairs", "packet_rules"]
 
 _END = "</edXML:edXMLEnvelope>"
 _WIDEST = 118
@@ -101,3 +102,37 @@ def _lengths() -> str:
         + "\n".join(rows)
         + "\n"
     )
+
+
+def packet_repairs() -> str:
+    """The page of repairs and of the profiles that allow them."""
+    page = (
+        "# Sửa chữa khi đọc · Packet repairs\n\n"
+        "What senders do wrong in known ways and reading puts right: the packet's bytes stay as they came, its values "
+        "are read as its sender meant them, and the repair is recorded by name, with its place. A repair that the "
+        "profile does not allow refuses the packet (`edxml.repair_forbidden`). Registry: `edxml/data/profiles.toml`.\n"
+    )
+    for name, kind in REPAIR_KINDS.items():
+        vi, en = (_plain(text(f"repair.{name}", language, {})) for language in (Language.VI, Language.EN))
+        page += f"\n### `{name}`\n\n- {vi}\n- {en}\n- Breaks: {kind.breaks}. Met: {_plain(kind.seen)}.\n"
+    return page + _profiles()
+
+
+def _profiles() -> str:
+    page = (
+        "\n## Profiles\n\nA profile is data: `[[profile.<name>]]` tables with `repairs`, `senders` (absent: every "
+        "sender), `until` (the last day; absent: no end) and `why`. `Profile.allows(repair, sender, day)` decides; "
+        "`load_profile(text, name)` reads an operator's own. A condition is met only where the sender could be read "
+        "and the day is given (`read(…, profile=…, today=…)`).\n"
+    )
+    for profile in (STRICT, LENIENT):
+        page += f"\n### Profile `{profile.name}`\n\n| repairs | senders | until | why |\n| --- | --- | --- | --- |\n"
+        page += "\n".join(_allowances(profile)) + "\n"
+    return page
+
+
+def _allowances(profile: Profile) -> Iterator[str]:
+    for one in profile.allowances:
+        names = ", ".join(f"`{name}`" for name in sorted(one.repairs)) or "none"
+        organs = ", ".join(sorted(organ.text for organ in one.senders)) or "every sender"
+        yield f"| {names} | {organs} | {one.until or 'no end'} | {one.why} |"

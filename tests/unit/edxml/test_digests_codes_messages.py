@@ -146,4 +146,5 @@ def test_every_code_in_the_package_has_a_text_and_every_text_a_code() -> None:
         used |= set(re.findall(r'"((?:edxml|truc)\.[a-z_0-9]+)"', module.read_text("utf-8")))
     used |= {f"repair.{name}" for name in REPAIRS}
     used |= {rule.code for rule in (*DOCUMENT_RULES, *STATUS_RULES)}
-    assert used - {"edxml.seal"} == set(catalogue("edxml", Language.VI))
+    texts = {code for code in catalogue("edxml", Language.VI) if code.startswith(("edxml.", "truc.", "repair."))}
+    assert used - {"edxml.seal"} == texts
