@@ -13,10 +13,10 @@ from gateway.api.bell import Bell
 from gateway.api.gate import Gate
 from gateway.api.lanes import Lane
 from gateway.exchange import collect
-from gateway.exchange.accept import accept
 from gateway.exchange.collect import Confirm, Fetch, Served
 from gateway.exchange.group import Grouper
-from gateway.exchange.submission import Outcome, Prepared
+from gateway.exchange.submission import Outcome, Prepared, Submission
+from gateway.exchange.take_in import Unprepared, take_in
 from gateway.model.errors import Refusal, StoreError
 from gateway.model.states import DeliveryState
 from gateway.node import Node
@@ -134,7 +134,7 @@ class Edge:
     serving: Lane
     minding: Lane
     reserve: Reserve
-    accepting: Grouper[Prepared, Outcome]
+    accepting: Grouper[Submission | Prepared, Outcome | Unprepared]
     fetching: Grouper[Fetch, Opened | Refusal]
     confirming: Grouper[Confirm, DeliveryState | Refusal]
 
@@ -167,7 +167,7 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
         serving=Lane("serving", 6),
         minding=minding,
         reserve=Reserve(node.store.blobs),
-        accepting=Grouper(lambda group: accept(node, group), most=node.group, name="accept", turn=turn),
+        accepting=Grouper(lambda group: take_in(node, group), most=node.group, name="accept", turn=turn),
         fetching=Grouper(lambda group: _fetch(node, group), most=node.group, name="fetch", turn=turn),
         confirming=Grouper(lambda group: collect.confirm(node, group), most=node.group, name="confirm", turn=turn),
     )

@@ -16,7 +16,8 @@ from gateway.model.errors import Conflict, Refusal
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import new_id
 from gateway.model.machine import Pace, admit
-from gateway.model.states import DeliveryState, LinkKind, TransferState
+from gateway.model.moves import TRANSFER_STATES
+from gateway.model.states import DeliveryState, LinkKind
 from gateway.store import Connection, deliveries, events, packets, transfers
 from gateway.store.deliveries import NewDelivery
 from gateway.store.packets import DocumentRow, PacketRow
@@ -248,15 +249,6 @@ def _link(prepared: Prepared, leg: Leg, channel: ChannelFacts, now: int) -> Link
     )
 
 
-_TRANSFER_STATES = {
-    DeliveryState.WAITING: TransferState.WAITING,
-    DeliveryState.READY: TransferState.READY,
-    DeliveryState.AVAILABLE: TransferState.AVAILABLE,
-    DeliveryState.PARKED: TransferState.PARKED,
-    DeliveryState.WITHDRAWN: TransferState.CLOSED,
-}
-
-
 def _transfer(
     prepared: Prepared, transfer_id: str, channel_id: str, state: DeliveryState, members: int, now: int
 ) -> NewTransfer:
@@ -264,7 +256,7 @@ def _transfer(
         id=transfer_id,
         packet_id=prepared.packet_id,
         channel_id=channel_id,
-        state=_TRANSFER_STATES[state],
+        state=TRANSFER_STATES[state],
         members=0 if state.is_final else members,
         due_at=now if state is DeliveryState.READY else None,
         is_urgent=isinstance(prepared.packet, Packet) and prepared.packet.is_urgent,

@@ -6,10 +6,11 @@ durable before the transaction.  Both run in the submitter's own thread, many at
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edxml.codes import StatusCode
@@ -30,9 +31,10 @@ from gateway.model.instants import as_datetime, new_id
 from gateway.model.states import LinkKind
 from gateway.node import Node
 from gateway.store import events
+from gateway.store.blobs import Put
 from routing.plan import Address, RecipientsMode, RoutePlan, plan_route
 
-__all__ = ["examine", "prepare"]
+__all__ = ["examine", "prepare", "prepare_group"]
 
 
 def examine(
@@ -107,25 +109,69 @@ def _written(named: Organization | ResponseFor) -> str:
 
 
 def prepare(node: Node, submission: Submission) -> Prepared:
-    """Examine, then make the blob durable and the seal. Raises PacketRefusal, Forbidden, DiskReserve.
+    """Examine, seal, make the blob durable: `prepare_group` of one. Raises PacketRefusal, Forbidden, DiskReserve."""
+    outcome = prepare_group(node, [submission])[0]
+    if isinstance(outcome, Prepared):
+        return outcome
+    raise outcome
+
+
+def prepare_group(node: Node, group: Sequence[Submission]) -> list[Prepared | Exception]:
+    """Examine, seal, then make the blobs durable together; per member what came of it, or why not.
 
     On any refusal the spooled body is deleted; after a crash the next start deletes it.
-    Crash points: those of blob.put.
+    Crash points: those of blob.put_many.
     """
     began = time.monotonic()
+    outcomes = [_examined(node, submission) for submission in group]
+    good = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
+    failed = _put_blobs(node, good)
+    outcomes = [failed.get(id(outcome), outcome) for outcome in outcomes]
+    for submission, outcome in zip(group, outcomes, strict=True):
+        _tell(node, submission, outcome, began)
+    return outcomes
+
+
+def _examined(node: Node, submission: Submission) -> Prepared | Exception:
     try:
-        prepared = _prepare(node, submission)
-    except TrucError as why:
-        submission.spooled.unlink(missing_ok=True)
-        tell_taken_in(node, submission.caller.system_id, began, why=why)
-        if isinstance(why, PacketRefusal):
-            _note_refusal(node, submission, why)
-        raise
-    except BaseException:
-        submission.spooled.unlink(missing_ok=True)
-        raise
-    tell_taken_in(node, submission.caller.system_id, began, packet_id=prepared.packet_id)
-    return prepared
+        return _prepare(node, _digested(submission))
+    except Exception as why:  # noqa: BLE001 - it is the member's outcome; whoever submitted gets it raised
+        return why
+
+
+def _digested(submission: Submission) -> Submission:
+    """A body that stayed in memory is hashed here, off the loop that took it in."""
+    if submission.digest or submission.body is None:
+        return submission
+    return replace(submission, digest=hashlib.sha256(submission.body).hexdigest())
+
+
+def _put_blobs(node: Node, good: Sequence[Prepared]) -> dict[int, Exception]:
+    """Make the blobs durable; where the disk refuses the group, each by itself, so that only the refused ones fail."""
+    puts = [Put(spooled=p.submission.spooled, digest=p.submission.digest, body=p.submission.body) for p in good]
+    try:
+        node.store.blobs.put_many(puts)
+    except OSError as why:
+        if len(good) == 1:
+            return {id(good[0]): why}
+        for put in puts:
+            if put.body is not None:
+                put.spooled.unlink(missing_ok=True)
+        return {key: error for prepared in good for key, error in _put_blobs(node, [prepared]).items()}
+    return {}
+
+
+def _tell(node: Node, submission: Submission, outcome: Prepared | Exception, began: float) -> None:
+    system_id = submission.caller.system_id
+    if isinstance(outcome, Prepared):
+        tell_taken_in(node, system_id, began, packet_id=outcome.packet_id)
+        node.metrics.count_repairs(outcome.repairs)
+        return
+    submission.spooled.unlink(missing_ok=True)
+    if isinstance(outcome, TrucError):
+        tell_taken_in(node, system_id, began, why=outcome)
+    if isinstance(outcome, PacketRefusal):
+        _note_refusal(node, submission, outcome)
 
 
 def _note_refusal(node: Node, submission: Submission, why: PacketRefusal) -> None:
@@ -152,11 +198,8 @@ def _prepare(node: Node, submission: Submission) -> Prepared:
         raise PacketRefusal(examined.findings)
     packet_id = new_id()
     repairs = tuple(repair.name for repair in result.repairs)
-    prepared = _prepared(node, submission, examined, result.packet, examined.plan, packet_id, repairs)
     node.store.blobs.check_reserve(submission.size)
-    node.store.blobs.put(submission.spooled, submission.digest, submission.body)
-    node.metrics.count_repairs(repairs)
-    return prepared
+    return _prepared(node, submission, examined, result.packet, examined.plan, packet_id, repairs)
 
 
 def _require_sender(caller: Caller, examined: Examined) -> None:

@@ -26,7 +26,7 @@ class Submission:
 
     caller: Caller
     spooled: Path
-    digest: str  #: SHA-256 of the spooled bytes
+    digest: str  #: SHA-256 of the bytes; empty where they are in memory and not hashed yet
     size: int
     received_at: int
     body: bytes | None = None  #: the bytes, where they are few: `spooled` is not written then before they are good

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,24 +22,13 @@ from typing import BinaryIO
 from edxml.crashpoints import crash_point, declare
 from gateway.model.errors import BlobDamaged, BlobMissing, DiskReserve
 
-__all__ = ["BlobFolder", "sync_folder"]
+__all__ = ["BlobFolder", "Put", "sync_folder"]
 
 declare("blob.synced", "the spooled bytes are on disk under their temporary name")
 declare("blob.renamed", "the blob has its name; the folder is not synced yet")
 declare("blob.folder_synced", "the blob is durable; no row speaks of it yet")
 
 _PIECE = 1 << 20
-
-
-def sync_file(descriptor: int, body: bytes = b"") -> None:
-    """Write `body` to an open file, make the file durable and close it."""
-    try:
-        rest = memoryview(body)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:
@@ -49,6 +38,32 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """A body to be made a blob. `body`: its bytes where they stayed in memory; else `spooled` holds them."""
+
+    spooled: Path
+    digest: str
+    body: bytes | None = None
+
+
+def _write_and_sync(puts: Sequence[Put]) -> None:
+    """Write what is still in memory, then make every file durable."""
+    opened: list[int] = []
+    try:
+        for put in puts:
+            flags = os.O_RDONLY if put.body is None else os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            opened.append(os.open(put.spooled, flags, 0o666))
+            rest = memoryview(put.body or b"")
+            while rest:
+                rest = rest[os.write(opened[-1], rest) :]
+        for descriptor in opened:
+            os.fsync(descriptor)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +99,23 @@ class BlobFolder:
         return found.f_bavail * found.f_frsize
 
     def put(self, spooled: Path, digest: str, body: bytes | None = None) -> None:
-        """Make a spooled file the blob of `digest`, durably. Repeats and races end with the one blob.
+        """Make a spooled file the blob of `digest`, durably: `put_many` of one."""
+        self.put_many([Put(spooled=spooled, digest=digest, body=body)])
 
-        `body`: its bytes, where they were few enough to stay in memory and are to be written now.
+    def put_many(self, puts: Sequence[Put]) -> None:
+        """Make spooled bodies blobs, durably, step by step for all of them: the file system then writes its own journal
+        once for each step instead of once for each body.
+
+        Repeats and races end with the one blob.  Raises OSError where the disk refuses one: none counts as put then.
         Crash points: blob.synced, blob.renamed, blob.folder_synced.
         """
-        target = self.path(digest)
-        if body is None:
-            sync_file(os.open(spooled, os.O_RDONLY))
-        else:
-            sync_file(os.open(spooled, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), body)
+        _write_and_sync(puts)
         crash_point("blob.synced")
-        os.rename(spooled, target)
+        for put in puts:
+            os.rename(put.spooled, self.path(put.digest))
         crash_point("blob.renamed")
-        sync_folder(target.parent)
+        for folder in {self.path(put.digest).parent for put in puts}:
+            sync_folder(folder)
         crash_point("blob.folder_synced")
 
     def open(self, digest: str) -> BinaryIO:

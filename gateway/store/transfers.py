@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, upda
 
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
+from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import DeliveryState, TransferState
 from gateway.store.dialect import execute_rows
 from gateway.store.schema import channels, deliveries, is_state, transfers
@@ -102,16 +103,6 @@ def insert_new(connection: Connection, new: Sequence[NewTransfer]) -> None:
         )
 
 
-_STATE_OF = {
-    DeliveryState.WAITING: TransferState.WAITING,
-    DeliveryState.READY: TransferState.READY,
-    DeliveryState.CLAIMED: TransferState.CLAIMED,
-    DeliveryState.AVAILABLE: TransferState.AVAILABLE,
-    DeliveryState.FETCHED: TransferState.FETCHED,
-    DeliveryState.HANDED_OVER: TransferState.CLAIMED,
-    DeliveryState.PARKED: TransferState.PARKED,
-}
-
 _IN_PLACE = (
     update(transfers)
     .where(transfers.c.id == bindparam("b_id"))
@@ -170,7 +161,7 @@ def _in_place_row(transfer_id: str, move: Move, now: int) -> dict[str, Any]:
     due = move.due_at if move.due_at is not None else now
     return {
         "b_id": transfer_id,
-        "after": _STATE_OF[move.after],
+        "after": TRANSFER_STATES[move.after],
         "more": int(returns),
         "due": due if move.after is DeliveryState.READY else None,
     }
@@ -204,7 +195,7 @@ def _split(connection: Connection, change: TransferChange, moves: list[Move], no
     is_ready = moves[0].after is DeliveryState.READY
     row |= {
         "id": new_id(),
-        "state": _STATE_OF[moves[0].after],
+        "state": TRANSFER_STATES[moves[0].after],
         "turn": old.turn + 1,  # attempts name their turn: it never repeats along a delivery's transfers
         "members": len(moves),
         "due_at": due if is_ready else None,

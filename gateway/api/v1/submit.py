@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-
 from edxml.errors import TrucError
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge
-from gateway.api.spooling import Spooled, admit_body, spool_body
+from gateway.api.lanes import on_loop
+from gateway.api.spooling import admit_body, spool_body
 from gateway.api.v1.words import encode_answer
 from gateway.exchange.examine import prepare
-from gateway.exchange.submission import Answer, Outcome, Submission
-from gateway.identity import Caller
+from gateway.exchange.submission import Answer, Submission
+from gateway.exchange.take_in import Unprepared
 from gateway.model.errors import BadRequest
 from routing.plan import RecipientsMode
 
@@ -61,7 +60,23 @@ async def submit(edge: Edge, asked: Asked) -> None:
     wishes = wishes_of(asked)
     admit_body(edge, asked)
     spooled = await spool_body(edge, asked)
-    outcome = await edge.submitting.chain(lambda: _accept(edge, caller, wishes, spooled))
+    submission = Submission(
+        caller=caller,
+        spooled=spooled.path,
+        digest=spooled.known_digest,
+        size=spooled.size,
+        body=spooled.body,
+        received_at=edge.node.now(),
+        mode=wishes.mode,
+        only=wishes.only,
+        idempotency_key=wishes.key,
+    )
+    if spooled.body is None:  # a large one is prepared beside the group, which it must not keep waiting
+        outcome = await edge.submitting.chain(lambda: edge.accepting.submit(prepare(edge.node, submission)))
+    else:
+        outcome = await on_loop(edge.accepting.submit(submission))
+    if isinstance(outcome, Unprepared):
+        raise outcome.why
     if isinstance(outcome, Answer):
         await asked.answer(202, encode_answer(outcome))
         return
@@ -74,19 +89,3 @@ class Accounted(Exception):
     def __init__(self, why: TrucError) -> None:
         self.why = why
         super().__init__(str(why))
-
-
-def _accept(edge: Edge, caller: Caller, wishes: Wishes, spooled: Spooled) -> Future[Outcome]:
-    """In a thread: examine, blob, seal; then the group. The future is the group's."""
-    submission = Submission(
-        caller=caller,
-        spooled=spooled.path,
-        digest=spooled.digest(),
-        size=spooled.size,
-        body=spooled.body,
-        received_at=edge.node.now(),
-        mode=wishes.mode,
-        only=wishes.only,
-        idempotency_key=wishes.key,
-    )
-    return edge.accepting.submit(prepare(edge.node, submission))
