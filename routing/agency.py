@@ -148,11 +148,6 @@ class Agency:
         """The parent in its last state, None at the top."""
         return self.parents[-1].agency_id if self.parents else None
 
-    @property
-    def successor_ids(self) -> tuple[str, ...]:
-        """Ids of the agencies that directly carry on its work; empty while it lives."""
-        return tuple(item.agency_id for item in self.successors)
-
     def in_force_on(self, day: date) -> bool:
         """Whether the body exists on `day`."""
         return covers(self.valid_from, self.valid_to, day)
@@ -161,11 +156,6 @@ class Agency:
         """Its name on `day`; outside its life the nearest one, so that there is always something to show."""
         found = _nearest(self.names, day)
         return found.name if found else self.id
-
-    def abbreviation_on(self, day: date) -> str:
-        """What stands for it in document numbers on `day` ("" where unknown)."""
-        found = _nearest(self.names, day)
-        return found.abbreviation if found else ""
 
     def parent_on(self, day: date) -> str | None:
         """The id of its parent on `day`; outside its life the nearest one; None at the top."""

@@ -61,7 +61,6 @@ class Reason(StrEnum):
     SINK_PARKED = "sink_parked"
     BLOB_MISSING = "blob_missing"
     BLOB_DAMAGED = "blob_damaged"
-    UNROUTABLE = "unroutable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +81,9 @@ class Attempt:
         """Somebody may still be sending, or what was sent may still land: also after an unknown outcome."""
         return self.is_in_doubt and now < self.over_by
 
-    def is_unsure(self, now: int) -> bool:
-        """Nothing can land any more, and nobody knows whether it arrived."""
-        return self.is_in_doubt and now >= self.over_by
-
     @property
     def is_in_doubt(self) -> bool:
-        """Open or unsure."""
+        """Open, or unsure: nothing can land any more, and nobody knows whether it arrived."""
         return self.end is None or self.end is AttemptEnd.UNKNOWN
 
 
@@ -115,10 +110,6 @@ class Link:
     def has_open_attempt(self, now: int) -> bool:
         """A hand-over may be going on."""
         return any(attempt.is_open(now) for attempt in self.attempts)
-
-    def has_unsure_attempt(self, now: int) -> bool:
-        """A hand-over ended without anybody knowing how."""
-        return any(attempt.is_unsure(now) for attempt in self.attempts)
 
     def is_in_doubt(self) -> bool:
         """Open or unsure: it may arrive or have arrived."""

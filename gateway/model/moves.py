@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gateway.model.states import DeliveryState as S
-from gateway.model.states import Holder
+from gateway.model.states import Holder, TransferState
 
-__all__ = ["FIRST", "HOLDERS", "MOVES", "check_move", "is_allowed"]
+__all__ = ["FIRST", "HOLDERS", "MOVES", "TRANSFER_STATES", "check_move", "is_allowed"]
 
 FIRST: frozenset[S] = frozenset({S.WAITING, S.READY, S.AVAILABLE, S.WITHDRAWN, S.UNDELIVERABLE, S.PARKED})
 """States in which a delivery may begin."""
@@ -42,6 +42,22 @@ HOLDERS: dict[S, Holder] = {
     S.PARKED: Holder.OPERATOR,
 }
 """Who must act next in each state, where no better reason is known."""
+
+TRANSFER_STATES: dict[S, TransferState] = {
+    S.WAITING: TransferState.WAITING,
+    S.READY: TransferState.READY,
+    S.CLAIMED: TransferState.CLAIMED,
+    S.HANDED_OVER: TransferState.CLAIMED,
+    S.AVAILABLE: TransferState.AVAILABLE,
+    S.FETCHED: TransferState.FETCHED,
+    S.PARKED: TransferState.PARKED,
+    S.DELIVERED: TransferState.CLOSED,
+    S.REFUSED: TransferState.CLOSED,
+    S.WITHDRAWN: TransferState.CLOSED,
+    S.UNDELIVERABLE: TransferState.CLOSED,
+    S.EXPIRED: TransferState.CLOSED,
+}
+"""The state of a transfer whose members are all in one state."""
 
 
 def is_allowed(before: S | None, after: S) -> bool:

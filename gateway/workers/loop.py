@@ -33,10 +33,6 @@ class Loop:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def wake(self) -> None:
-        """Do the work soon."""
-        self._woken.set()
-
     def close(self, timeout: float = 10.0) -> None:
         """Finish what is being done, then stop. Safe to repeat."""
         self._stopping.set()

@@ -71,8 +71,8 @@ class MemoryRecipient:
     kind: SinkKind
     default: Does = Does.TAKE
     arrivals: list[Landed] = field(default_factory=list)
-    during_stage: Callable[[HandOver], None] = _nothing
-    during: Callable[[HandOver], None] = _nothing
+    during_stage: Callable[[HandOver], object] = _nothing
+    during: Callable[[HandOver], object] = _nothing
     forgets: bool = False  #: `find` cannot tell: it raises
     sending_limit: timedelta = timedelta(seconds=20)
     _script: deque[Does] = field(default_factory=deque)

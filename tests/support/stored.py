@@ -12,8 +12,8 @@ from sqlalchemy import insert
 from gateway.model.chain import Link, Move, Reason
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import new_id
-from gateway.model.moves import FIRST
-from gateway.model.states import Book, DeliveryState, LinkKind, TransferState
+from gateway.model.moves import FIRST, TRANSFER_STATES
+from gateway.model.states import Book, DeliveryState, LinkKind
 from gateway.store import Store, deliveries, events, open_store, schema, transfers
 from tests.support.stores import HandClock
 
@@ -127,17 +127,9 @@ def _packet_row(
     }  # fmt: skip
 
 
-_TRANSFER_STATES = {
-    DeliveryState.WAITING: TransferState.WAITING,
-    DeliveryState.READY: TransferState.READY,
-    DeliveryState.AVAILABLE: TransferState.AVAILABLE,
-    DeliveryState.PARKED: TransferState.PARKED,
-}
-
-
 def _transfer(link: Link) -> transfers.NewTransfer:
     return transfers.NewTransfer(
         id=link.transfer_id, packet_id=link.packet_id, channel_id=CHANNEL,
-        state=_TRANSFER_STATES.get(link.state, TransferState.CLOSED), members=int(not link.state.is_final),
+        state=TRANSFER_STATES[link.state], members=int(not link.state.is_final),
         due_at=link.accepted_at if link.state is DeliveryState.READY else None, is_urgent=False, size=1000,
     )  # fmt: skip
