@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 
-from sqlalchemy import Connection
-
 from gateway.channels import KINDS, Kind
 from gateway.configuration.changes import Change
 from gateway.configuration.faults import ConfigurationInvalid, fault
@@ -16,7 +14,7 @@ from gateway.configuration.plan import Plan, make_plan
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import VIETNAM, as_datetime
 from gateway.model.states import ChannelState
-from gateway.store import Store, channels, events, systems
+from gateway.store import Connection, Store, channels, events, systems
 from gateway.store.agencies import load_directory, put_agencies
 from gateway.store.versions import lock_configuration
 from routing.directory import Directory

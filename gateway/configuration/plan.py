@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from sqlalchemy import Connection
-
 from adapters.contract import AdapterError
 from edxml.findings import Finding, Place
 from gateway.channels import ChannelRow, Kind
@@ -23,6 +21,7 @@ from gateway.configuration.file import ChannelEntry, Configuration, SystemEntry
 from gateway.model.chain import SinkSureness
 from gateway.model.instants import new_id
 from gateway.model.states import ChannelState
+from gateway.store import Connection
 from gateway.store.agencies import changed_agencies, load_directory
 from gateway.store.channels import list_channels
 from gateway.store.systems import SystemRow, list_systems
