@@ -1,1 +1,1 @@
-"""What a running node says of itself: metrics, log lines, alerts. Knows no store; its rules are values in, values out."""
+"""What a running node says of itself: metrics, log lines, alerts. Knows no store; rules are values in, values out."""
