@@ -20,7 +20,7 @@ from gateway.model.machine import Pace
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 from gateway.node import Node
 from gateway.settings import Settings
-from gateway.store import Clock, open_store
+from gateway.store import Clock, Store, open_store, packets
 from gateway.transport.local import LocalTransport
 from monitoring.metrics import Metrics, Vocabulary
 
@@ -33,6 +33,7 @@ def build_node(
     """Build one process's node. Raises what opening the store, the keys and the transport raise.
 
     Opening is safe to repeat and from many processes; the data folder belongs to the node named in the settings.
+    Raises KeysMissing where packets were sealed with a key that is gone: restore it from the backup.
     """
     worker = f"{settings.node}/{role}/{os.getpid()}"
     store = open_store(
@@ -43,7 +44,8 @@ def build_node(
         wait_seconds=settings.database_wait,
     )
     try:
-        make_keys(settings.data / "keys", settings.node)
+        if not _has_sealed(store):
+            make_keys(settings.data / "keys", settings.node)
         seal_key = load_seal_key(settings.data / "keys")
         transport = LocalTransport(settings.data, role)
     except BaseException:
@@ -69,6 +71,12 @@ def build_node(
     )
     built.append(node)
     return node
+
+
+def _has_sealed(store: Store) -> bool:
+    """Whether packets were sealed with this node's key: a lost one is then restored by a person, never made anew."""
+    with store.read() as connection:
+        return packets.has_any(connection)
 
 
 def pace_of(settings: Settings) -> Pace:

@@ -120,7 +120,7 @@ def _status(node: Node, owed: Owed, code: StatusCode, description: str) -> Statu
             organ_id=_organ(owed.sender_organ),
             raw_organ_id=owed.sender_organ,
             code=owed.notation,
-            promulgation_date=None,
+            promulgation_date=owed.promulgated,
             document_id=_document(owed.document_id),
         ),
         status_code=code,

@@ -155,7 +155,7 @@ def open_store(
     Raises StoreForeign where the folder belongs to another node, StoreOutdated where a newer program wrote it,
     StoreUnsafe where the database would not keep what it confirms, StoreDamaged where it is none, StoreBusy.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # documents are for this node's user alone
     blobs = BlobFolder(folder / "blobs", reserve)
     blobs.prepare()
     database = folder / "truc.db"

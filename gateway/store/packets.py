@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, literal_column, select, update
 
 from gateway.store.dialect import execute_rows, insert_missing
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
 
 __all__ = [
     "DocumentRow", "PacketRow", "RecipientRow", "by_ids", "claim_idempotency", "claim_submissions", "documents_by_key",
-    "documents_by_notation", "drop_claims", "hand_claims", "has_blob", "insert_new", "packets_like",
+    "documents_by_notation", "drop_claims", "hand_claims", "has_any", "has_blob", "insert_new", "packets_like",
     "recipients_of", "save_documents",
 ]  # fmt: skip
 
@@ -218,3 +218,11 @@ _HAS_BLOB = select(exists().where(packets.c.blob == bindparam("digest")))
 def has_blob(connection: Connection, digest: str) -> bool:
     """Whether any packet needs this blob."""
     return bool(connection.execute(_HAS_BLOB, {"digest": digest}).scalar())
+
+
+_HAS_ANY = select(exists().where(packets.c.id != literal_column("''")))
+
+
+def has_any(connection: Connection) -> bool:
+    """Whether anything was ever accepted here."""
+    return bool(connection.execute(_HAS_ANY).scalar())

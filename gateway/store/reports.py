@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, literal_column, select, update
 
 from gateway.model.events import Event, EventKind
 from gateway.store import events
-from gateway.store.schema import deliveries, packets
+from gateway.store.schema import deliveries, documents, packets
 
 __all__ = ["Owed", "note_failure", "of_delivery", "of_key", "owing", "paid"]
 
@@ -27,13 +28,17 @@ class Owed:
     sender_organ: str
     document_id: str
     notation: str
+    promulgated: date | None  #: many systems match a status by issuer, day and number/notation
 
 
 _COLUMNS = (
     deliveries.c.id, deliveries.c.packet_id, deliveries.c.agency_id, deliveries.c.organ, deliveries.c.owes,
     deliveries.c.since, packets.c.sender_organ, packets.c.document_id, packets.c.notation,
+    documents.c.notation.label("dated"),
 )  # fmt: skip
-_FROM = deliveries.join(packets, deliveries.c.packet_id == packets.c.id)
+_FROM = deliveries.join(packets, deliveries.c.packet_id == packets.c.id).outerjoin(
+    documents, packets.c.document_key == documents.c.key
+)
 _OWING = (
     select(*_COLUMNS)
     .select_from(_FROM)
@@ -56,7 +61,14 @@ def _owed(row: Any) -> Owed:
         sender_organ=row.sender_organ,
         document_id=row.document_id,
         notation=row.notation,
+        promulgated=_day(row.dated),
     )
+
+
+def _day(dated: str | None) -> date | None:
+    """The day in a document's notation key: issuer, day, number/notation, each folded."""
+    pieces = (dated or "").split("|", 2)
+    return date.fromisoformat(pieces[1]) if len(pieces) == 3 and pieces[1] else None
 
 
 def owing(connection: Connection, most: int) -> list[Owed]:

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from adapters.contract import AdapterError
 from gateway.exchange.report import report_once
 from gateway.exchange.sweep import sweep_once
+from gateway.model.errors import GatewayError
 from gateway.model.events import Event, EventKind
 from gateway.node import Node
 from gateway.store import events, jobs, packets
@@ -61,17 +62,28 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float) -> float:
         return pause  # leases, limits and verdicts wait a round; nobody's clock is trusted meanwhile
     node.callers.refusals.flush()
     held = max(3 * pause, _SHORTEST_LEASE)
-    if _may_do(node, "reports", held):
-        while report_once(node):
-            pass
-    if _may_do(node, "sweep", held):
-        while sweep_once(node):
-            pass
-    if _may_do(node, "tidy", _LONG_LEASE, every=_TIDY):
-        _tidy_channels(node)
-    if _may_do(node, "blobs", _LONG_LEASE, every=_BLOB_SWEEP):
-        _sweep_blobs(node)
+    jobs_due: tuple[tuple[str, float, float, Callable[[], object]], ...] = (
+        ("sweep", held, 0.0, lambda: _until_none(sweep_once, node)),
+        ("reports", held, 0.0, lambda: _until_none(report_once, node)),
+        ("tidy", _LONG_LEASE, _TIDY, lambda: _tidy_channels(node)),
+        ("blobs", _LONG_LEASE, _BLOB_SWEEP, lambda: _sweep_blobs(node)),
+    )
+    failed: GatewayError | None = None
+    for name, lease, every, do in jobs_due:
+        try:
+            if _may_do(node, name, lease, every=every):
+                do()
+        except GatewayError as why:  # what keeps one job from going on must not keep the others
+            _log.warning("job.failed", process=name, reason=why.reason)
+            failed = failed or why
+    if failed is not None:
+        raise failed
     return pause
+
+
+def _until_none(once: Callable[[Node], int], node: Node) -> None:
+    while once(node):
+        pass
 
 
 def _may_do(node: Node, job: str, seconds: float, *, every: float = 0.0) -> bool:
