@@ -29,6 +29,7 @@ from edxml.findings import Finding, Repair, Severity
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.packet import Packet, StatusPacket
 from edxml.profiles import LENIENT, Profile
+from edxml.schema import check
 from edxml.secrecy import CODE as SECRECY_CODE
 from edxml.secrecy import find_marks, scan_texts
 
@@ -74,9 +75,10 @@ def read(
     on_attachment: AttachmentSink | None = None,
     profile: Profile = LENIENT,
     today: date | None = None,
+    check_schema: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> ReadResult:
-    """Read one packet to the end of `stream`.
+    """Read one packet to the end of `stream`. With `check_schema` every violation of our XSD is an error too.
 
     `today` (a calendar day in Việt Nam) matters to a profile that allows a repair until a day; without it none of
     those allowances holds.
@@ -100,6 +102,9 @@ def read(
             raise Refusal("edxml.dialect_unsupported", line=root.sourceline, dialect=str(dialect))
         _check_shape(root, splitter.tags, notes)
         packet = _build(root, dialect, contents, notes)
+        if check_schema:
+            for finding in check(root, line_of=splitter.line_of, limits=limits):
+                notes.add(finding)
     except Refusal as refusal:
         notes.add(refusal.finding)
     sender = None if packet is None else packet.sender.organ_id

@@ -1,4 +1,4 @@
-"""Pages of docs/reference that repeat what edxml knows: rules, repairs. Part of scripts/make_reference."""
+"""Pages of docs/reference that repeat what edxml knows: schema, rules, repairs. Part of scripts/make_reference."""
 
 from __future__ import annotations
 
@@ -14,19 +14,90 @@ from edxml.profiles import LENIENT, REPAIR_KINDS, STRICT, Profile
 from edxml.rules import DOCUMENT_RULES, READING_RULES, STATUS_RULES, ReadingRule, Rule, content
 from edxml.rules.examples import TODAY, file
 from edxml.rules.reading import example_bytes
+from edxml.schema.model import DOCUMENT, STATUS, Part, Particle, load_part
 
-__all__ = ["packet_repairs", "packet_rules"]
+__all__ = ["packet_repairs", "packet_rules", "packet_schema"]
 
 _END = "</edXML:edXMLEnvelope>"
 _WIDEST = 118
 _SEVERITIES = {Severity.ERROR: "error: the packet is refused", Severity.WARNING: "warning"}
 
 
+def packet_schema() -> str:
+    """The page of the schema: each element with how often it stands, its values, and what it means."""
+    page = (
+        "# Lược đồ gói tin · Packet schema\n\n"
+        "Our own XSD of QCVN 102:2016/BTTTT packets, `edxml/schema/document.xsd` and `status.xsd` (with `common.xsd`), "
+        "namespace `http://www.mic.gov.vn/TBT/QCVN_102_2016`. It describes the strict form, as our writer writes it in "
+        "dialects A (VNPT) and B (.NET). The standard's own tables are not public and it has no XSD: what stands here "
+        "is what SDKs, official samples and implementers agree on. What a value must be beyond its form: "
+        "[packet rules](packet-rules.md). A program asks `edxml.schema.check_stream(stream)` or "
+        "`edxml.read(stream, check_schema=True)`.\n"
+    )
+    for title, kind in (
+        ("Gói tin văn bản · Document packet", DOCUMENT),
+        ("Gói tin trạng thái · Status packet", STATUS),
+    ):
+        root = load_part(kind)
+        rows = "\n".join(_elements(root, 0, "1"))
+        page += f"\n## {title}\n\n| element | times | value | tiếng Việt | English |\n| --- | --- | --- | --- | --- |\n{rows}\n"
+        page += _orders(root)
+    return page + _values()
+
+
+def _elements(part: Part, depth: int, times: str) -> Iterator[str]:
+    """The rows of one element and all below it."""
+    value = "" if part.facets is None else f"[{part.facets.name}](#{part.facets.name.lower()})"
+    if part.is_open:
+        value = "anything"
+    name = f"`{part.name}`" + "".join(f" `@{attribute}`" for attribute in sorted(part.attributes))
+    indent = "&nbsp;" * 4 * depth
+    vi, en = part.about.get(Language.VI, ""), part.about.get(Language.EN, "")
+    yield f"| {indent}{name} | {times} | {value} | {_plain(vi)} | {_plain(en)} |"
+    children: dict[str, Particle] = {p.part.name: p for order in part.orders for p in order}
+    for particle in children.values():
+        always = all(any(p.part.name == particle.part.name for p in order) for order in part.orders)
+        most = "n" if particle.most is None else str(particle.most)
+        least = particle.least if always else 0
+        yield from _elements(particle.part, depth + 1, most if str(least) == most else f"{least}..{most}")
+
+
+def _orders(root: Part) -> str:
+    """Where the order of children is fixed, and how."""
+    lines = [
+        f"- `{part.name}`: " + " or ".join(", ".join(f"`{p.part.name}`" for p in order) for order in part.orders)
+        for part in _parts(root)
+        if part.is_ordered and max(map(len, part.orders)) > 1
+    ]
+    return "\nOrder, where it is not free:\n\n" + "\n".join(dict.fromkeys(lines)) + "\n"
+
+
+def _parts(part: Part) -> Iterator[Part]:
+    yield part
+    for particle in {p.part.name: p for order in part.orders for p in order}.values():
+        yield from _parts(particle.part)
+
+
+def _values() -> str:
+    """The simple types of both schemas."""
+    page = "\n## Values\n"
+    found = {p.facets.name: p.facets for kind in (DOCUMENT, STATUS) for p in _parts(load_part(kind)) if p.facets}
+    for name, facets in sorted(found.items()):
+        page += f"\n### {name}\n\n- {_plain(facets.about[Language.VI])}\n- {_plain(facets.about[Language.EN])}\n"
+        if facets.pattern is not None:
+            page += f"- `{facets.pattern.pattern}`\n"
+        if facets.longest is not None:
+            page += f"- {facets.shortest} to {facets.longest} characters\n"
+        for value, about in facets.values:
+            page += f"- `{value}`" + (f": {about[Language.VI]} {about[Language.EN]}\n" if about else "\n")
+    return page
+
+
 def packet_rules() -> str:
     """The page of rules: per rule its severity, source, text in both languages, and what breaks it."""
     text = (
         "# Quy tắc kiểm tra gói tin · Packet rules\n\n"
-        "Every rule beyond the schema. *Error* refuses the packet; *warning* lets it go on and is "
+        "Every rule beyond the [schema](packet-schema.md). *Error* refuses the packet; *warning* lets it go on and is "
         "told to its sender. The id is stable; a finding's code is `edxml.<id>`. In each example the line with `-` is "
         f"wrong and the one with `+` right (looked at on {TODAY:%Y-%m-%d}; codes H99.* belong to nobody). Rule book: "
         "`edxml.rules`; a program asks `edxml.validate(packet, today=…)`.\n"

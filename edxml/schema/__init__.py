@@ -1,0 +1,105 @@
+"""Our own XSD of document and status packets (lược đồ gói tin), its fast check and its explanation.
+
+The files `document.xsd` and `status.xsd` are written from QCVN 102:2016/BTTTT as SDKs, samples and implementers show
+it (the standard's own tables are not public; it has no XSD).  They describe the strict form: what our writer
+writes, dialects A and B.  Decided there: within most groups the order is free (xs:all); MessageHeader keeps VNPT's
+order or the standard's, because XSD 1.0 has no free order with repeated elements; a value that only a rule asks for is
+optional here.  `docs/reference/packet-schema.md` is generated from them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from lxml import etree
+
+from edxml._notes import NAMESPACE, Notes
+from edxml._xml import Element, Refusal, Splitter
+from edxml.findings import Finding
+from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
+from edxml.schema.explain import explain
+from edxml.schema.model import DOCUMENT, STATUS, load_part, schema_path
+
+__all__ = ["check", "check_stream", "is_valid"]
+
+
+class _Compiled(threading.local):
+    """Compiled schemas, one per thread: lxml keeps a validator's errors in it."""
+
+    def __init__(self) -> None:
+        self._schemas: dict[str, Any] = {}
+
+    def of(self, kind: str) -> Any:
+        if kind not in self._schemas:
+            self._schemas[kind] = etree.XMLSchema(file=schema_path(kind))
+        return self._schemas[kind]
+
+
+_COMPILED = _Compiled()
+
+
+def is_valid(skeleton: Element) -> bool:
+    """Whether a packet's tree keeps the schema; `skeleton` may lack the text of attachments. Explains nothing."""
+    is_right: bool = _COMPILED.of(_kind(skeleton)).validate(skeleton)
+    return is_right
+
+
+def check(
+    skeleton: Element,
+    *,
+    line_of: Callable[[Element], int | None] = lambda element: element.sourceline,
+    limits: Limits = DEFAULT_LIMITS,
+) -> tuple[Finding, ...]:
+    """Every violation of the schema in a packet's tree, with path, line and what is allowed; none for a right one.
+
+    `skeleton` is the root element, with or without the text of attachments; `line_of` gives an element's line in the
+    packet. At most `limits.findings` violations are told.
+    """
+    kind = _kind(skeleton)
+    if _COMPILED.of(kind).validate(skeleton):
+        return ()
+    notes = Notes(limits)
+    notes.line_of = line_of
+    explain(skeleton, load_part(kind), notes)
+    if not notes.findings:  # libxml2 refused what the explainer has no words for
+        first = _COMPILED.of(kind).error_log[0]
+        notes.error("edxml.schema_other", skeleton, line=first.line, why=first.message[:300])
+    return tuple(notes.findings)
+
+
+def check_stream(stream: BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Finding, ...]:
+    """The same for the bytes of a packet, read once; attachments pass by unread. What is no XML is one finding."""
+    splitter = Splitter(limits=limits, contents=_Unread(), repaired=lambda name: None)
+    try:
+        while piece := stream.read(PIECE):
+            splitter.feed(piece)
+        root = splitter.close()
+    except Refusal as refusal:
+        return (refusal.finding,)
+    return check(root, line_of=splitter.line_of, limits=limits)
+
+
+class _Unread:
+    """Lets the text of attachments go by."""
+
+    def begin(self, element: Element, offset: int, line: int) -> None:
+        """Nothing to do."""
+
+    def begin_section(self, offset: int) -> None:
+        """Nothing to do."""
+
+    def write(self, text: bytes) -> None:
+        """Nothing to do."""
+
+    def end(self, offset: int) -> None:
+        """Nothing to do."""
+
+
+_HAS_STATUS = etree.XPath("boolean(*/*/e:MessageHeader/e:StatusCode)", namespaces={"e": NAMESPACE})
+
+
+def _kind(root: Element) -> str:
+    """STATUS where the header has a StatusCode."""
+    return STATUS if _HAS_STATUS(root) else DOCUMENT
