@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from edxml.errors import TrucError
 from gateway.api.asked import Asked, ClientGone
 from gateway.api.edge import Patience, open_edge
+from gateway.api.free_text import BAD_TEXT
 from gateway.api.front import Front
 from gateway.api.openapi import ROUTERS, VERSION, describe
 from gateway.api.problems import PROBLEM_JSON, NotAllowed, TooSlow, full_disk, problem_of
@@ -83,12 +84,18 @@ async def _failed(request: Request, why: Exception) -> Response:
     return Response(body, status_code=500, media_type=PROBLEM_JSON)
 
 
+def _bad_parameter(why: RequestValidationError) -> BadRequest:
+    errors = why.errors()
+    texts = [error for error in errors if error["type"] == BAD_TEXT]
+    where = [".".join(map(str, error["loc"])) for error in texts or errors]
+    return BadRequest(BAD_TEXT if texts else "api.bad_parameter", where=", ".join(where)[:200])
+
+
 def _said(why: BaseException) -> BaseException:
     if isinstance(why, Accounted):
         return why.why
     if isinstance(why, RequestValidationError):
-        where = [".".join(map(str, error["loc"])) for error in why.errors()]
-        return BadRequest("api.bad_parameter", where=", ".join(where)[:200])
+        return _bad_parameter(why)
     if isinstance(why, TimeoutError):
         return TooSlow("api.too_slow")
     if isinstance(why, HTTPException) and why.status_code == 404:

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge
+from gateway.api.free_text import check_text
 from gateway.api.lanes import on_loop
 from gateway.api.v1.words import encode_items, read_said
 from gateway.exchange import collect
@@ -109,6 +110,7 @@ async def confirm(edge: Edge, asked: Asked) -> None:
         said = read_said(body or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError) as why:
         raise BadRequest("api.bad_json", why=str(why)[:200]) from why
+    check_text("body.reason", said.reason)
     delivery_id = asked.ids["delivery_id"]
     wish = Confirm(caller=caller, delivery_id=delivery_id, arrived=said.arrived, reason=said.reason)
     outcome = await on_loop(edge.confirming.submit(wish))

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.api.free_text import FreeText
+
 __all__ = [
     "AcceptedShape", "AgencyList", "AgencyShape", "CheckShape", "ConfirmBody", "ConfirmedShape", "DocumentShape",
     "FindingShape", "HealthShape", "InboxShape", "ItemShape", "LegShape", "LiveShape", "MeShape", "NoticeList",
@@ -136,17 +138,17 @@ class ConfirmedShape(Shape):
 class RefuseBody(Shape):
     """Why the agency does not take the document; its sender reads it in status 02."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=1_000)]
+    reason: Annotated[FreeText, Field(min_length=1, max_length=1_000)]
 
 
 class StatusBody(Shape):
     """A business status (trạng thái xử lý) for software that has JSON only."""
 
     code: Literal["01", "02", "03", "04", "05", "06", "16"]
-    description: Annotated[str, Field(max_length=1_000)] = ""
-    delivery_id: str = ""
-    document_id: Annotated[str, Field(max_length=200)] = ""
-    agency: Annotated[str, Field(max_length=100)] = ""
+    description: Annotated[FreeText, Field(max_length=1_000)] = ""
+    delivery_id: FreeText = ""
+    document_id: Annotated[FreeText, Field(max_length=200)] = ""
+    agency: Annotated[FreeText, Field(max_length=100)] = ""
 
 
 class RecipientShape(Shape):
