@@ -95,17 +95,31 @@ class Skeleton:
         """The canonical form with a token in place of every attachment's text. Raises CheckRefusal as `digest`."""
         is_exclusive = form is Canonicalization.EXCLUSIVE
         if apex is None:
-            apex = self.root.getroottree()
+            whole = self.root.getroottree()
         elif not is_exclusive and _inherits(apex):
             raise CheckRefusal(Verdict.NOT_CHECKED, "xml:* attributes above a signed part")
+        else:
+            whole = _apart(apex)
         if any("\n" in prefix or not prefix for prefix in prefixes):
             raise CheckRefusal(Verdict.MALFORMED, "PrefixList")
         kind: dict[str, Any] = {"exclusive": True, "inclusive_ns_prefixes": list(prefixes)} if is_exclusive else {}
         try:
-            text: bytes = etree.tostring(apex, method="c14n", with_comments=False, with_tail=False, **kind)
+            text: bytes = etree.tostring(whole, method="c14n", with_comments=False, **kind)
         except (etree.LxmlError, ValueError, RuntimeError) as error:
             raise CheckRefusal(Verdict.NOT_CHECKED, f"canonicalisation: {error}") from None
         return text
+
+
+_PARSER: Final = {"resolve_entities": False, "no_network": True, "load_dtd": False, "remove_comments": True}
+
+
+def _apart(apex: Element) -> Any:
+    """A document of its own with `apex` as root and every namespace in scope there declared on it.
+
+    libxml2 through lxml canonicalises a whole document rightly, but puts `xmlns=""` into an element of a larger one
+    where a default namespace is declared above it.
+    """
+    return etree.fromstring(etree.tostring(apex, with_tail=False), etree.XMLParser(**_PARSER)).getroottree()
 
 
 def _inherits(apex: Element) -> bool:

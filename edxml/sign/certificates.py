@@ -50,6 +50,14 @@ _KNOWN_CRITICAL: Final = frozenset(
 )
 _CA_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _STRONG: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -59,7 +67,7 @@ def load_certificates(ders: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
         certificates = tuple(map(x509.load_der_x509_certificate, ders))
         for certificate in certificates:  # what is read late fails here, and only here
             _ = (certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except _UNREADABLE:
         raise CheckRefusal(Verdict.CERTIFICATE_UNREADABLE) from None
     return certificates
 
@@ -164,10 +172,10 @@ def _issue_problem(certificate: x509.Certificate, issuer: x509.Certificate) -> C
     usage = extension_of(issuer, x509.KeyUsage)
     if constraints is None or not constraints.ca or (usage is not None and not usage.key_cert_sign):
         return CheckRefusal(Verdict.CHAIN_BROKEN, f"{_name(issuer)}: no CA")
-    if not isinstance(certificate.signature_hash_algorithm, _STRONG):
-        algorithm = certificate.signature_hash_algorithm
-        return CheckRefusal(Verdict.WEAK_ALGORITHM, f"{_name(certificate)}: {algorithm.name if algorithm else '?'}")
     try:
+        algorithm = certificate.signature_hash_algorithm
+        if not isinstance(algorithm, _STRONG):
+            return CheckRefusal(Verdict.WEAK_ALGORITHM, f"{_name(certificate)}: {algorithm.name if algorithm else '?'}")
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return CheckRefusal(Verdict.CHAIN_BROKEN, _name(certificate))

@@ -139,7 +139,9 @@ def _check_info(token: _Token, text: bytes) -> datetime:
         raise _invalid("messageDigest")
     try:
         written = moment.content.decode("ascii")
-        return datetime.fromisoformat(written.removesuffix("Z")[:14]).replace(tzinfo=UTC)
+        if not written.endswith("Z"):  # RFC 3161: UTC, written so
+            raise NotDer
+        return datetime.strptime(written[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     except ValueError:
         raise NotDer from None
 

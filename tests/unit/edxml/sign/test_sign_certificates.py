@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from edxml.sign import CachedRevocations, Policy, RevocationMode, Standing, Verdict
+from edxml.sign.certificates import check_key, check_use, der_of, find_path, load_certificates
+from edxml.sign.verdicts import CheckRefusal
 from tests.support.certificates import NOW, Authority, Issued, key_usage
 from tests.unit.edxml.sign.forge import check, signed
 
@@ -228,3 +230,23 @@ def test_an_answer_by_the_issuers_delegate() -> None:
     answer = MIDDLE.ocsp(WHO.certificate, responder=elsewhere)
     result = check(SIGNED, policy=policy_with(answers=(answer,), lists=(ROOT_LIST,), hard=True))
     assert result.verdict is Verdict.REVOCATION_UNKNOWN
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")  # the library warns, and reads it
+def test_a_certificate_with_any_bit_flipped_ends_in_a_verdict() -> None:
+    """No exception of the certificate library gets out, whatever it makes of the bytes."""
+    der = der_of(MIDDLE.issue(kind="rsa").certificate)
+    said = set()
+    for at in range(len(der)):
+        for bit in (0x01, 0x04, 0x40, 0x80):
+            broken = der[:at] + bytes((der[at] ^ bit,)) + der[at + 1 :]
+            try:
+                certificate = load_certificates((broken,))[0]
+                check_use(certificate, Policy().uses)
+                check_key(certificate.public_key(), smallest_rsa=2048, curves=Policy().curves)
+                find_path(certificate, (MIDDLE.certificate,), (ROOT.certificate,), NOW)
+            except CheckRefusal as refusal:
+                said.add(refusal.verdict)
+            else:
+                raise AssertionError(f"bit {bit} of byte {at} does not count")
+    assert {Verdict.CERTIFICATE_UNREADABLE, Verdict.CHAIN_BROKEN} <= said
