@@ -34,13 +34,12 @@ def packet_schema() -> str:
         "[packet rules](packet-rules.md). A program asks `edxml.schema.check_stream(stream)` or "
         "`edxml.read(stream, check_schema=True)`.\n"
     )
-    for title, kind in (
-        ("Gói tin văn bản · Document packet", DOCUMENT),
-        ("Gói tin trạng thái · Status packet", STATUS),
-    ):
+    titles = {DOCUMENT: "Gói tin văn bản · Document packet", STATUS: "Gói tin trạng thái · Status packet"}
+    head = "| element | times | value | tiếng Việt | English |\n| --- | --- | --- | --- | --- |"
+    for kind, title in titles.items():
         root = load_part(kind)
         rows = "\n".join(_elements(root, 0, "1"))
-        page += f"\n## {title}\n\n| element | times | value | tiếng Việt | English |\n| --- | --- | --- | --- | --- |\n{rows}\n"
+        page += f"\n## {title}\n\n{head}\n{rows}\n"
         page += _orders(root)
     return page + _values()
 
@@ -51,7 +50,7 @@ def _elements(part: Part, depth: int, times: str) -> Iterator[str]:
     if part.is_open:
         value = "anything"
     name = f"`{part.name}`" + "".join(f" `@{attribute}`" for attribute in sorted(part.attributes))
-    indent = "&nbsp;" * 4 * depth
+    indent = "· " * depth
     vi, en = part.about.get(Language.VI, ""), part.about.get(Language.EN, "")
     yield f"| {indent}{name} | {times} | {value} | {_plain(vi)} | {_plain(en)} |"
     children: dict[str, Particle] = {p.part.name: p for order in part.orders for p in order}
