@@ -186,7 +186,7 @@ def _fetch() -> dict[str, Any]:
         "The item counts as fetched before the first byte goes out. Keep `Truc-Key`: it is the same over all fetches. "
         "Confirm when the packet is safe on your side.",
         parameters=[_DELIVERY_ID, _RANGE],
-        responses={**BYTES, **refusals(400, 401, 404, 410, 416)},
+        responses={**BYTES, **refusals(400, 401, 404, 409, 410, 416)},
     )
 
 
@@ -198,7 +198,7 @@ def _head() -> dict[str, Any]:
         "Xem trước kích thước và mã kiểm / what a fetch would give",
         "Begins no fetch.",
         parameters=[_DELIVERY_ID],
-        responses={200: told, **refusals(400, 401, 404, 410)},
+        responses={200: told, **refusals(400, 401, 404, 409, 410)},
     )
 
 

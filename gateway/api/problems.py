@@ -17,6 +17,8 @@ from edxml.messages import Language, text
 from gateway.exchange.submission import PacketRefusal
 from gateway.model.errors import (
     BadRequest,
+    BlobDamaged,
+    BlobMissing,
     Conflict,
     DiskReserve,
     Forbidden,
@@ -31,6 +33,8 @@ from gateway.store.blobs import BlobFolder
 
 __all__ = [
     "PROBLEM_JSON",
+    "ItemDamaged",
+    "ItemMissing",
     "NotAcceptedKind",
     "NotAllowed",
     "Problem",
@@ -61,6 +65,22 @@ class RangeNotSatisfiable(BadRequest):
     """No byte of the range asked for is there; parameter `size`."""
 
 
+class ItemDamaged(BlobDamaged):
+    """The same, said to the recipient of an item that waits for a person now."""
+
+    def text(self, language: Language) -> str:
+        """What became of the item, and who acts."""
+        return text("inbox.damaged", language, self.params)
+
+
+class ItemMissing(BlobMissing):
+    """The same, said to the recipient of an item that waits for a person now."""
+
+    def text(self, language: Language) -> str:
+        """What became of the item, and who acts."""
+        return text("inbox.missing", language, self.params)
+
+
 _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
     (PacketRefusal, HTTPStatus.UNPROCESSABLE_ENTITY),
     (Unauthenticated, HTTPStatus.UNAUTHORIZED),
@@ -76,6 +96,8 @@ _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
     (BadRequest, HTTPStatus.BAD_REQUEST),
     (DiskReserve, HTTPStatus.INSUFFICIENT_STORAGE),
     (StoreBusy, HTTPStatus.SERVICE_UNAVAILABLE),
+    (BlobMissing, HTTPStatus.SERVICE_UNAVAILABLE),
+    (BlobDamaged, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 """The first class that fits decides; what fits none is ours to mend: 500, with an id and nothing from inside."""
 

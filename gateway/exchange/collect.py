@@ -164,6 +164,8 @@ def _may_serve(item: Item | None, caller: Caller, now: int) -> Item | Refusal:
         return item
     if item.state in (DeliveryState.WITHDRAWN, DeliveryState.EXPIRED, DeliveryState.DELIVERED):
         return Gone("inbox.gone", state=item.state)
+    if item.state == DeliveryState.PARKED:
+        return Conflict("inbox.parked")
     return NotFound("inbox.unknown_item")
 
 

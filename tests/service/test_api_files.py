@@ -143,11 +143,11 @@ def test_a_blob_that_is_not_what_it_was_is_never_sent_whole(
         blob.write_bytes(body[:-1] + b" " if harm == "altered" else body[:-1])
     try:
         got = _get(api, item)
-        assert got.status_code == 500
+        assert got.status_code == 503
         assert got.json()["code"] == ("blob.missing" if harm == "missing" else "blob.damaged")
         assert str(blob) not in got.text
     except httpx2.RemoteProtocolError:
-        assert harm == "altered", "only what was begun can break off"
+        assert (harm, files) == ("altered", FILES), "only what is large can be begun and break off"
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         (line,) = api.sender.get(f"/v1/packets/{sent['packet_id']}").json()["recipients"]
@@ -155,6 +155,33 @@ def test_a_blob_that_is_not_what_it_was_is_never_sent_whole(
             break
         time.sleep(0.05)
     assert (line["state"], line["reason"]) == ("parked", f"blob_{'missing' if harm == 'missing' else 'damaged'}")
+    again = _get(api, item)
+    assert (again.status_code, again.json()["code"]) == (409, "inbox.parked")
+    foreign = api.foreign.get(f"/v1/inbox/{item['delivery_id']}/packet")
+    assert (foreign.status_code, foreign.json()["code"]) == (404, "inbox.unknown_item")
+
+
+def test_a_small_file_out_of_a_damaged_packet_is_not_begun(api: RunningApi) -> None:
+    body = api.packet(files=FILES)
+    sent = api.send(body)
+    (item,) = [one for one in api.waiting() if one["packet_id"] == sent["packet_id"]]
+    at = body.index(b"JVBERi0") + 400
+    api.node.store.blobs.path(item["digest"]).write_bytes(body[:at] + b"AAAAAAAA" + body[at + 8 :])
+    mine = api.sender.get(f"/v1/packets/{sent['packet_id']}/attachments/1")
+    assert (mine.status_code, mine.json()["code"]) == (503, "blob.damaged")
+    theirs = api.recipient.get(f"/v1/inbox/{item['delivery_id']}/attachments/1")
+    assert (theirs.status_code, theirs.json()["code"]) == (503, "blob.damaged")
+    assert "chờ xử lý tay" in theirs.json()["vi"]
+
+
+def test_of_a_small_damaged_packet_no_range_goes_out(api: RunningApi) -> None:
+    body = api.packet()
+    sent = api.send(body)
+    (item,) = [one for one in api.waiting() if one["packet_id"] == sent["packet_id"]]
+    api.node.store.blobs.path(item["digest"]).write_bytes(body[:-1] + b" ")
+    assert _get(api, item, range="bytes=0-9").status_code == 503
+    mine = api.sender.get(f"/v1/packets/{sent['packet_id']}/packet")
+    assert (mine.status_code, mine.json()["code"]) == (503, "blob.damaged")
 
 
 def test_a_reader_that_goes_away_leaves_the_item_to_be_fetched_again(api: RunningApi) -> None:

@@ -143,7 +143,7 @@ def _stored_attachment(
 @router.get(
     "/inbox/{delivery_id}/attachments/{position}",
     response_class=Response,
-    responses={**_FILE, **refusals(400, 401, 404, 410, 416)},
+    responses={**_FILE, **refusals(400, 401, 404, 409, 410, 416)},
     summary="Tệp đính kèm của mục trong hộp đến / one attachment of an item",
 )
 async def item_attachment(
@@ -160,8 +160,7 @@ async def item_attachment(
             )
             await send_stored(asked, stored, edge.serving, opened.served.seconds)
         except (BlobMissing, BlobDamaged) as why:
-            await park_damaged(edge, caller, item, why)
-            raise
+            raise await park_damaged(edge, caller, item, why) from why
         finally:
             edge.endings.add(opened.served)
 
@@ -171,7 +170,7 @@ async def item_attachment(
 @router.get(
     "/inbox/{delivery_id}/seal",
     response_class=Response,
-    responses={**_SEAL, **refusals(400, 401, 404, 410)},
+    responses={**_SEAL, **refusals(400, 401, 404, 409, 410)},
     summary="Dấu niêm phong của gói tin trong hộp đến / the seal of an item",
 )
 async def item_seal(edge: TheEdge, caller: Calling, delivery_id: DeliveryId) -> Response:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from edxml.errors import TrucError
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge, Opened
 from gateway.api.lanes import on_loop
+from gateway.api.problems import ItemDamaged, ItemMissing
 from gateway.api.sending import XML, Stored, check_size, file_pieces, send_small, send_stored
 from gateway.exchange import collect
 from gateway.exchange.collect import Confirm, Fetch
 from gateway.identity import Caller
 from gateway.model.chain import Reason
-from gateway.model.errors import BlobDamaged, BlobMissing, Refusal
+from gateway.model.errors import BlobDamaged, BlobMissing, Refusal, StoreError
+from gateway.model.states import DeliveryState
 from gateway.store.inbox import Item
 from monitoring import log
 
@@ -45,8 +46,7 @@ async def fetch_packet(edge: Edge, asked: Asked) -> None:
     try:
         await _send(edge, asked, opened.served.item, opened.body, opened.served.seconds)
     except (BlobMissing, BlobDamaged) as why:
-        await park_damaged(edge, caller, opened.served.item, why)
-        raise
+        raise await park_damaged(edge, caller, opened.served.item, why) from why
     finally:
         edge.endings.add(opened.served)
 
@@ -68,9 +68,15 @@ def stored_packet(edge: Edge, digest: str, size: int, key: str = "") -> Stored:
     )
 
 
-async def park_damaged(edge: Edge, caller: Caller, item: Item, why: TrucError) -> None:
-    """What cannot be served as it was accepted waits for a person, with the reason, and is offered no more."""
+async def park_damaged(edge: Edge, caller: Caller, item: Item, why: BlobMissing | BlobDamaged) -> StoreError:
+    """What cannot be served as it was accepted waits for a person, with the reason, and is offered no more.
+
+    Gives what its recipient is told: an item confirmed before stays as it is.
+    """
     _log.error("blob.unusable", reason=why.code, delivery=item.delivery_id, packet=item.packet_id)
     fault = Reason.BLOB_MISSING if isinstance(why, BlobMissing) else Reason.BLOB_DAMAGED
     wish = Confirm(caller=caller, delivery_id=item.delivery_id, arrived=False, reason=why.code, fault=fault)
-    await on_loop(edge.confirming.submit(wish))
+    outcome = await on_loop(edge.confirming.submit(wish))
+    if outcome != DeliveryState.PARKED:
+        return why
+    return ItemMissing(**why.params) if isinstance(why, BlobMissing) else ItemDamaged(**why.params)

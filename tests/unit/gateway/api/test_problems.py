@@ -29,7 +29,9 @@ CASES: list[tuple[TrucError, int]] = [
     (PacketRefusal((Finding(code="edxml.empty"),)), 422),
     (errors.DiskReserve(free=1, reserve=2), 507),
     (errors.StoreBusy(seconds=20, why=""), 503),
-    (errors.BlobMissing(digest="ab"), 500),
+    (errors.BlobMissing(digest="ab"), 503),
+    (problems.ItemDamaged(digest="ab"), 503),
+    (problems.ItemMissing(digest="ab"), 503),
 ]
 
 
