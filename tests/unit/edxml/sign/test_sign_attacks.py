@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,6 +175,13 @@ def test_a_header_of_no_namespace_before_the_signed_one() -> None:
     assert check(unparse(root), policy=HEADER_POLICY).verdict is Verdict.INCOMPLETE
 
 
+def test_a_second_header_behind_the_signed_one() -> None:
+    """Our reader takes the first; another software may take the last."""
+    second = b"</edXML:MessageHeader><edXML:MessageHeader/>"
+    packet = HEADER_SIGNED.replace(b"</edXML:MessageHeader>", second)
+    assert check(packet, policy=HEADER_POLICY).verdict is Verdict.INCOMPLETE
+
+
 def test_the_whole_signed_packet_within_a_forged_one() -> None:
     forged = parse(build_packet(number="666"))
     original = parse(SIGNED)
@@ -317,6 +325,20 @@ def test_the_decoration_of_the_field() -> None:
     assert (result.verdict, result.verdict.is_open) == (Verdict.NOT_XMLDSIG, True)
     empty = PACKET.replace(b"</edXML:edXMLHeader>", b"<edXML:DigitalSignature/></edXML:edXMLHeader>")
     assert check(empty, ROOT).verdict is Verdict.ABSENT
+
+
+SAMPLES = Path(__file__).parents[5] / "shared/samples/edxml"
+SHARED = pytest.mark.skipif(not SAMPLES.is_dir(), reason="../shared/samples/edxml is absent")
+
+
+@pytest.mark.shared
+@SHARED
+def test_the_official_samples_are_decorated_or_bare() -> None:
+    """None of them is signed by anybody, none is a forgery, and none raises."""
+    said = {path.name: check(path.read_bytes(), ROOT).verdict for path in sorted(SAMPLES.rglob("*.edxml*"))}
+    assert len(said) > 3
+    assert set(said.values()) <= {Verdict.NOT_XMLDSIG, Verdict.ABSENT, Verdict.UNREADABLE, Verdict.WEAK_ALGORITHM}
+    assert Verdict.NOT_XMLDSIG in said.values()
 
 
 def test_every_verdict_has_a_text_in_both_languages() -> None:

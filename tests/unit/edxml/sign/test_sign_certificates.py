@@ -235,7 +235,8 @@ def test_an_answer_by_the_issuers_delegate() -> None:
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")  # the library warns, and reads it
 def test_a_certificate_with_any_bit_flipped_ends_in_a_verdict() -> None:
     """No exception of the certificate library gets out, whatever it makes of the bytes."""
-    der = der_of(MIDDLE.issue(kind="rsa").certificate)
+    whole = MIDDLE.issue(kind="rsa").certificate
+    der = der_of(whole)
     said = set()
     for at in range(len(der)):
         for bit in (0x01, 0x04, 0x40, 0x80):
@@ -248,5 +249,5 @@ def test_a_certificate_with_any_bit_flipped_ends_in_a_verdict() -> None:
             except CheckRefusal as refusal:
                 said.add(refusal.verdict)
             else:
-                raise AssertionError(f"bit {bit} of byte {at} does not count")
+                assert certificate.tbs_certificate_bytes == whole.tbs_certificate_bytes, (at, bit)
     assert {Verdict.CERTIFICATE_UNREADABLE, Verdict.CHAIN_BROKEN} <= said

@@ -38,7 +38,7 @@ from edxml.sign import (
 from edxml.sign._skeleton import read_skeleton
 from tests.support.certificates import NOW, Authority, new_key
 from tests.support.packets import build_packet, build_status, make_packet, random_attachments
-from tests.unit.edxml.sign.forge import C14N, EXCLUSIVE, canonical, check, parse, signed
+from tests.unit.edxml.sign.forge import C14N, DS, EXCLUSIVE, NS, canonical, check, forge, parse, signed
 
 ROOT = Authority()
 WHO = ROOT.issue()
@@ -125,6 +125,25 @@ def test_the_digest_is_that_of_the_whole_tree(text: str, is_section: bool, blank
         part, own = (one.find("{*}AttachmentEncoded") for one in (root, skeleton.root))
         expected = hashlib.sha256(canonical(part, form)).digest()
         assert skeleton.digest(own, Canonicalization(form), DigestAlgorithm.SHA256) == expected
+
+
+def test_a_part_is_canonical_where_default_namespaces_lie_above_each_other() -> None:
+    """lxml, asked for a part of a document, puts `xmlns=""` into some of its elements here; xmlsec1 does not."""
+    packet = signed(WHO, form=Form.PLAIN).replace(b"><", b">\n<")
+    skeleton = read_skeleton(io.BytesIO(packet), DEFAULT_LIMITS)
+    info = next(skeleton.root.iter("{*}SignedInfo"))
+    start = packet.index(b"<SignedInfo")
+    written = packet[start : packet.index(b"</SignedInfo>") + len(b"</SignedInfo>")]
+    inclusive = f' xmlns="{DS}" xmlns:edXML="{NS}"'.encode()
+    for form, declared in (("C14N_10", inclusive), ("C14N_11", inclusive), ("EXCLUSIVE", f' xmlns="{DS}"'.encode())):
+        expected = written.replace(b"<SignedInfo", b"<SignedInfo" + declared)
+        assert skeleton.canonical(info, Canonicalization[form]) == expected
+
+
+def test_attributes_that_inclusive_forms_pass_down_are_not_guessed() -> None:
+    packet = build_packet().replace(b"<edXML:edXMLHeader>", b'<edXML:edXMLHeader xml:lang="vi">')
+    for form, verdict in ((C14N, Verdict.NOT_CHECKED), (EXCLUSIVE, Verdict.VALID)):
+        assert check(forge(packet, WHO, form=form), ROOT).verdict is verdict
 
 
 class SmallPieces(io.BytesIO):

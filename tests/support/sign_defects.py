@@ -1,0 +1,192 @@
+"""Defects planted in edxml.sign, one check taken out each: the tests named with it must fail then."""
+
+from __future__ import annotations
+
+from tests.support.defects import Defect
+
+__all__ = ["SIGN_DEFECTS"]
+
+_ATTACKS = "tests/unit/edxml/sign/test_sign_attacks.py::test_"
+_FORMS = "tests/unit/edxml/sign/test_sign_forms.py::test_"
+_CERTIFICATES = "tests/unit/edxml/sign/test_sign_certificates.py::test_"
+_PACKETS = "tests/unit/edxml/sign/test_sign_packets.py::test_"
+_STAMPS = "tests/service/test_sign_interop.py::test_"
+
+
+def _without(file: str, old: str, new: str, *tests: str, name: str) -> Defect:
+    return Defect(name=name, row="issue 3, item 6", file=f"edxml/sign/{file}.py", old=old, new=new, tests=tests)
+
+
+_WRAPPING = (
+    _without(
+        "_structure", "if len(real) > 1:", "if len(real) > 9:", _ATTACKS + "two_signatures",
+        name="two signatures",
+    ),
+    _without(
+        "_structure", "not in _PLACES or real[0] is root", "in ()", _ATTACKS + "a_signature_out_of_place",
+        name="a signature anywhere",
+    ),
+    _without(
+        "_references", "if len(bearers) > 1:", "if len(bearers) > 9:", _ATTACKS + "wrapped[8-duplicate_id]",
+        name="an id that two elements bear",
+    ),
+    _without(
+        "_references", "or named != [header]", "or not named", _ATTACKS + "a_second_header_behind_the_signed_one",
+        name="a header that stands twice",
+    ),
+    _without(
+        "_references", "one.get(name) in uris", "one is not None",
+        _ATTACKS + "a_reference_to_an_empty_corner_covers_nothing",
+        name="a header that nothing refers to",
+    ),
+    _without(
+        "_references", "if policy.coverage is Coverage.WHOLE:", "if policy.coverage is None:",
+        _ATTACKS + "only_the_header_is_not_the_whole_packet",
+        name="less than the whole packet",
+    ),
+)  # fmt: skip
+
+_ARITHMETIC = (
+    _without(
+        "_references", "if not hmac.compare_digest(digest, reference.digest):", "if len(digest) == 0:",
+        _ATTACKS + "the_whole_signed_packet_within_a_forged_one",
+        name="a digest that is not compared",
+    ),
+    _without(
+        "verifying", "if not is_right_signature(", "if None in (", _ATTACKS + "signed_by_another_key",
+        name="a signature value that is not checked",
+    ),
+    _without(
+        "_references", "if form is not None:  #", "if len(reference.steps) > 9:  #",
+        _FORMS + "transforms_that_are_not_computed",
+        name="transforms behind canonicalisation",
+    ),
+    _without(
+        "_structure", '    if len(element):\n        raise _malformed(element)\n    return element.text or ""',
+        '    return element.text or ""', _FORMS + "values_hold_text_and_nothing_else",
+        name="a digest read up to its first node",
+    ),
+    _without(
+        "_skeleton", "            whole = _apart(apex)", "            whole = apex",
+        _PACKETS + "a_part_is_canonical_where_default_namespaces_lie_above_each_other",
+        name="parts canonicalised within their document",
+    ),
+    _without(
+        "_skeleton", 'text.replace(b"\\r\\n", b"\\n")', "text", _PACKETS + "the_digest_is_that_of_the_whole_tree",
+        name="line ends as they are written",
+    ),
+    _without(
+        "_skeleton", "elif not is_exclusive and _inherits(apex):", "elif apex is self:",
+        _PACKETS + "attributes_that_inclusive_forms_pass_down_are_not_guessed",
+        name="attributes of xml passed over",
+    ),
+)  # fmt: skip
+
+_KEYS = (
+    _without(
+        "verifying", "if all(_is_digest_of(certificate, uri, digest, policy) for uri, digest in named):", "if named:",
+        _FORMS + "another_certificate_than_the_signature_names",
+        name="a certificate put in place of another",
+    ),
+    _without(
+        "verifying", "if not _is_same_key(value, public_key):", "if value is None:",
+        _FORMS + "a_key_beside_the_certificate_must_be_its_own",
+        name="a key beside the certificate",
+    ),
+    _without(
+        "verifying", "if named != {uri} or not any(", "if len(named) > 9 and not any(",
+        _FORMS + "unsigned_properties_of_xades_say_nothing",
+        name="properties that nobody signed",
+    ),
+    _without(
+        "verifying", "    if not fits_key(algorithm, public_key):", "    if algorithm is None:",
+        _FORMS + "signature_methods",
+        name="a key of another kind",
+    ),
+    _without(
+        "verifying", "xades.signing_time > judged + policy.clock_skew", "xades is None",
+        _CERTIFICATES + "a_claimed_time_moves_nothing",
+        name="a time that has not come",
+    ),
+)  # fmt: skip
+
+_CHAINS = (
+    _without(
+        "verifying", "    check_use(certificate, policy.uses)\n", "", _CERTIFICATES + "what_it_was_issued_for",
+        name="a certificate for any use",
+    ),
+    _without(
+        "certificates", "if problem := validity_problem(certificate, at):", "if problem := None:",
+        _CERTIFICATES + "outside_its_validity", _CERTIFICATES + "an_expired_authority",
+        name="a certificate for ever",
+    ),
+    _without(
+        "certificates",
+        "if constraints is None or not constraints.ca or "
+        "(usage is not None and not usage.key_cert_sign):", "if issuer is None:", _CERTIFICATES + "who_may_sign_documents_may_not_issue_certificates",
+        name="anybody issues certificates",
+    ),
+    _without(
+        "certificates", "        certificate.verify_directly_issued_by(issuer)\n", "",
+        _CERTIFICATES + "an_issuer_by_name_only",
+        name="an issuer by its name",
+    ),
+    _without(
+        "certificates", "if limit is not None and below > limit:", "if limit is not None and below > 99:",
+        _CERTIFICATES + "an_authority_below_one_that_may_have_none",
+        name="authorities without end",
+    ),
+    _without(
+        "certificates", "if extension.critical and extension.oid not in _KNOWN_CRITICAL:", "if extension.oid is None:",
+        _CERTIFICATES + "what_it_was_issued_for",
+        name="what a CA marked critical",
+    ),
+)  # fmt: skip
+
+_REVOCATION = (
+    _without(
+        "revocation", "if not crl.is_signature_valid(public_key):", "if crl is None:",
+        _CERTIFICATES + "nobody_else_can_say_that_it_is_good",
+        name="anybody's list",
+    ),
+    _without(
+        "revocation", "ExtendedKeyUsageOID.OCSP_SIGNING not in uses or", "",
+        _CERTIFICATES + "nobody_else_can_say_that_it_is_good",
+        name="an answer by any certificate of the issuer",
+    ),
+    _without(
+        "revocation", "crl.next_update_utc is None or crl.next_update_utc < at", "crl.next_update_utc is None",
+        _CERTIFICATES + "could_not_be_checked_is_a_verdict_of_its_own",
+        name="a list of last year",
+    ),
+    _without(
+        "revocation", "entry is not None and entry.revocation_date_utc <= at", "entry is not None",
+        _CERTIFICATES + "revoked_after_the_packet_came",
+        name="revoked later is revoked before",
+    ),
+    _without(
+        "verifying", "if unknown and policy.revocation is RevocationMode.HARD:", "if unknown is None:",
+        _CERTIFICATES + "could_not_be_checked_is_a_verdict_of_its_own",
+        name="unknown taken for good",
+    ),
+)  # fmt: skip
+
+_TIME = (
+    _without(
+        "time_stamps", "if not hmac.compare_digest(hashlib.new(name, text).digest(), digest.content):",
+        "if digest is None:", _STAMPS + "a_time_stamp_that_proves_nothing",
+        name="a time stamp over something else",
+    ),
+    _without(
+        "time_stamps", "        find_path(certificate, parts.certificates, anchors, moment)\n", "        pass\n",
+        _STAMPS + "a_time_stamp_that_proves_nothing",
+        name="a time stamp by anybody",
+    ),
+    _without(
+        "time_stamps", '    except InvalidSignature:\n        raise _invalid("signature") from None',
+        "    except InvalidSignature:\n        return", _STAMPS + "every_bit_of_a_time_stamp_counts",
+        name="a time stamp that is not signed",
+    ),
+)  # fmt: skip
+
+SIGN_DEFECTS = (*_WRAPPING, *_ARITHMETIC, *_KEYS, *_CHAINS, *_REVOCATION, *_TIME)
