@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edxml.packet import StatusPacket
 from gateway.exchange.submission import Answer, Outcome, Prepared
 from gateway.model.errors import Conflict, Refusal
 from gateway.model.events import Event, EventKind
@@ -98,10 +99,10 @@ def _line(delivery: RecipientRow) -> Mapping[str, Any]:
 def new_answer(prepared: Prepared, lines: Sequence[Mapping[str, Any]]) -> Answer:
     """The first answer."""
     packet = prepared.packet
-    document = packet.document_id.text if hasattr(packet, "document_id") else prepared.document_key.split("|", 1)[1]
+    named = packet.response_for.document_id if isinstance(packet, StatusPacket) else packet.document_id
     return Answer(
         packet_id=prepared.packet_id,
-        document_id=document,
+        document_id="" if named is None else named.text,  # as written, like everywhere else
         is_repeat=False,
         accepted_at=prepared.submission.received_at,
         recipients=tuple(lines),
