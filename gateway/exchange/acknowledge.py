@@ -17,6 +17,7 @@ from edxml.packet import StatusPacket
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
 from gateway.exchange.answers import first_answers, new_answer, refused_event
 from gateway.exchange.dispatch import Dispatch, Dispatched, dispatch
+from gateway.exchange.examine import Keys, status_keys
 from gateway.exchange.submission import Outcome, Prepared
 from gateway.exchange.telling import tell_accepted
 from gateway.model.chain import Chain, Link, Reason
@@ -30,7 +31,7 @@ from gateway.store import Connection, deliveries, events, packets, statuses
 from gateway.store.packets import DocumentRow
 from monitoring.registry import Hop
 
-__all__ = ["acknowledge"]
+__all__ = ["acknowledge", "would_refuse"]
 
 declare("acknowledge.written", "status rows written, the transaction is still open")
 declare("acknowledge.committed", "the status is ours; its reporter has not been answered")
@@ -69,11 +70,13 @@ def _acknowledge_one(node: Node, prepared: Prepared) -> Outcome:
         repeated = first_answers(connection, [prepared])
         if repeated:
             return repeated[prepared.packet_id]
-        matched = _match(connection, prepared)
-        if isinstance(matched, Refusal):
+        assert isinstance(prepared.packet, StatusPacket)
+        document = _match(connection, prepared.packet, prepared.sender_id, prepared)
+        if isinstance(document, Refusal):
             packets.drop_claims(connection, [prepared.packet_id])
-            events.append(connection, [refused_event(prepared, matched)], now)
-            return matched
+            events.append(connection, [refused_event(prepared, document)], now)
+            return document
+        matched = _Matched(prepared, prepared.packet, document)
         done, effects = _record(connection, node, matched, now)
         crash_point("acknowledge.written")
     crash_point("acknowledge.committed")
@@ -85,21 +88,35 @@ def _acknowledge_one(node: Node, prepared: Prepared) -> Outcome:
 # --- matching --------------------------------------------------------------------------------------------------
 
 
-def _match(connection: Connection, prepared: Prepared) -> _Matched | Refusal:
+def would_refuse(node: Node, status: StatusPacket, reporter_id: str) -> Refusal | None:
+    """Why `acknowledge` would refuse this status of that reporter now; None where it would not. Changes nothing."""
+    with node.store.read() as connection:
+        document = _match(connection, status, reporter_id, status_keys(node, status, reporter_id))
+    return document if isinstance(document, Refusal) else None
+
+
+def _match(
+    connection: Connection, status: StatusPacket, reporter_id: str, keys: Keys | Prepared
+) -> DocumentRow | Refusal:
     """Find the document and check that this reporter may speak about it. Forged and unmatched answer alike."""
-    assert isinstance(prepared.packet, StatusPacket)
-    document = packets.documents_by_key(connection, [prepared.document_key]).get(prepared.document_key)
+    document = packets.documents_by_key(connection, [keys.document_key]).get(keys.document_key)
     if document is None:
-        candidates = packets.documents_by_notation(connection, [prepared.notation]).get(prepared.notation, [])
+        candidates = packets.documents_by_notation(connection, [keys.notation]).get(keys.notation, [])
         document = candidates[0] if len(candidates) == 1 else None
-    if document is None:
-        return BadRequest("status.unmatched", document=prepared.document_key.split("|", 1)[-1])
-    if prepared.packet.status_code is StatusCode.TAKE_BACK:
-        if document.issuer_id != prepared.sender_id:
-            return BadRequest("status.unmatched", document=prepared.document_key.split("|", 1)[-1])
-    elif not deliveries.was_sent(connection, document.root, prepared.sender_id):
-        return BadRequest("status.unmatched", document=prepared.document_key.split("|", 1)[-1])
-    return _Matched(prepared, prepared.packet, document)
+    if document is not None:
+        if status.status_code is StatusCode.TAKE_BACK:
+            may_speak = document.issuer_id == reporter_id
+        else:
+            may_speak = deliveries.was_sent(connection, document.root, reporter_id)
+        if may_speak:
+            return document
+    return BadRequest("status.unmatched", document=_named(status))
+
+
+def _named(status: StatusPacket) -> str:
+    """The document as the status names it."""
+    about = status.response_for
+    return about.code if about.document_id is None else about.document_id.text
 
 
 # --- recording -------------------------------------------------------------------------------------------------

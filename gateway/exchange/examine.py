@@ -34,7 +34,7 @@ from gateway.store import events
 from gateway.store.blobs import Put
 from routing.plan import Address, RecipientsMode, RoutePlan, plan_route
 
-__all__ = ["examine", "prepare", "prepare_group"]
+__all__ = ["Keys", "examine", "prepare", "prepare_group", "status_keys"]
 
 
 def examine(
@@ -208,7 +208,7 @@ def _require_sender(caller: Caller, examined: Examined) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Keys:
+class Keys:
     """What a packet is to its document, and by which keys that is found."""
 
     kind: LinkKind
@@ -249,15 +249,15 @@ def _prepared(
     )
 
 
-def _keys(node: Node, packet: Packet | StatusPacket, sender_id: str) -> _Keys:
+def _keys(node: Node, packet: Packet | StatusPacket, sender_id: str) -> Keys:
     """A recall or update names the document that it is about, a replacement joins the one that it replaces."""
     if isinstance(packet, StatusPacket):
-        return _status_keys(node, packet, sender_id)
+        return status_keys(node, packet, sender_id)
     kind = LinkKind(packet.business_kind)
     brings = kind in (LinkKind.NEW, LinkKind.REPLACEMENT)
     key = document_key(sender_id, packet.document_id if brings else packet.target_document_id)
     replaced = [document_key(sender_id, r.document_id) for r in packet.replacements]
-    return _Keys(
+    return Keys(
         kind=kind,
         document_key=key,
         root=replaced[0] if kind is LinkKind.REPLACEMENT and replaced else key,
@@ -267,12 +267,12 @@ def _keys(node: Node, packet: Packet | StatusPacket, sender_id: str) -> _Keys:
     )
 
 
-def _status_keys(node: Node, packet: StatusPacket, sender_id: str) -> _Keys:
+def status_keys(node: Node, packet: StatusPacket, sender_id: str) -> Keys:
     """Keys by which the document of a status is found: its issuer is the addressee, but for 13 the reporter."""
     about = packet.response_for
     is_take_back = packet.status_code is StatusCode.TAKE_BACK
     issuer = sender_id if is_take_back else _find_agency(node, about.organ_id) or ""
-    return _Keys(
+    return Keys(
         kind=LinkKind.STATUS,
         document_key=f"{issuer}|" if about.document_id is None else document_key(issuer, about.document_id),
         root="",

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.edge import RunningApi
+from tests.support.edge import FOREIGN, RECIPIENT, SENDER, RunningApi
+from tests.support.packets import build_status
 
 
 def _fetched(api: RunningApi) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -40,3 +41,33 @@ def test_lines_accents_and_symbols_beyond_the_plane_are_texts(api: RunningApi) -
     _, item = _fetched(api)
     reason = "Thiếu phụ lục:\n\t1. Bảng kê\r\n𠀋 \ufffd"
     assert api.recipient.post(f"/v1/inbox/{item['delivery_id']}/refuse", json={"reason": reason}).status_code == 202
+
+
+def test_check_answers_for_a_status_as_submit_does(api: RunningApi) -> None:
+    sent, _ = _fetched(api)
+    number = sent["document_id"].rsplit(",", 1)[1].split("/")[0]
+    known = {"issuer": api.organ(SENDER), "code": "01", "number": number, "document_id": sent["document_id"]}
+    unknown = known | {"number": "98765", "document_id": None}
+    for client, agency, values in (
+        (api.recipient, RECIPIENT, unknown),
+        (api.foreign, FOREIGN, known),
+        (api.recipient, RECIPIENT, known | {"code": "13"}),
+        (api.recipient, RECIPIENT, known),
+    ):
+        body = build_status(sender=api.organ(agency), **values)
+        told = client.post("/v1/packets/check", content=body).json()
+        done = client.post("/v1/packets", content=body)
+        assert told["would_be_accepted"] == (done.status_code == 202), (values, told, done.text)
+        if done.status_code != 202:
+            assert done.json()["code"] in {finding["code"] for finding in told["findings"]}, values
+    assert done.status_code == 202, "the last of them is right"
+
+
+def test_a_status_is_answered_with_the_document_as_written(api: RunningApi) -> None:
+    sent, item = _fetched(api)
+    about = {"code": "03", "delivery_id": item["delivery_id"]}
+    answers = [api.recipient.post("/v1/statuses", json=about).json() for _ in range(2)]
+    assert [(a["document_id"], a["is_repeat"]) for a in answers] == [
+        (item["document_id"], False), (item["document_id"], True)
+    ]  # fmt: skip
+    assert item["document_id"] == sent["document_id"]

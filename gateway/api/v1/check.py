@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from edxml.findings import Finding
 from edxml.messages import Language, text
-from edxml.packet import Packet
+from edxml.packet import Packet, StatusPacket
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge
 from gateway.api.spooling import Spooled, admit_body, spool_body
@@ -17,6 +17,7 @@ from gateway.api.v1.examples import answer, refusals
 from gateway.api.v1.packet_body import PACKET_BODY, WISHES
 from gateway.api.v1.shapes import CheckShape
 from gateway.api.v1.submit import Wishes, wishes_of
+from gateway.exchange.acknowledge import would_refuse
 from gateway.exchange.examine import examine
 from gateway.exchange.submission import Examined
 from gateway.identity import Caller
@@ -37,7 +38,8 @@ router = APIRouter(prefix="/v1", tags=["packets"])
 async def check_packet(edge: TheEdge, caller: Calling, asked: Here) -> Any:
     """Every finding, every repair, and the route with its reasons: what `POST /v1/packets` would find now.
 
-    What only the transaction can tell (repeats, conflicts with what is stored) is not in it.
+    A status is matched with its document too. What only the transaction can tell (repeats, conflicts with what is
+    stored) is not in it.
     """
     return await _check(edge, caller, asked)
 
@@ -60,8 +62,10 @@ def _examine(edge: Edge, caller: Caller, wishes: Wishes, spooled: Spooled) -> di
     if is_foreign:
         findings.append(Finding(code="identity.foreign_sender"))
     packet = examined.result.packet
+    unmatched = _unmatched(edge, examined)
+    findings += unmatched
     return {
-        "would_be_accepted": not (examined.is_refused or is_foreign),
+        "would_be_accepted": not (examined.is_refused or is_foreign or unmatched),
         "findings": [finding.as_dict() for finding in findings],
         "repairs": [repair.as_dict() for repair in examined.result.repairs],
         "route": _route(edge, examined),
@@ -69,6 +73,15 @@ def _examine(edge: Edge, caller: Caller, wishes: Wishes, spooled: Spooled) -> di
         "sender_id": examined.sender_id,
         "size": spooled.size,
     }
+
+
+def _unmatched(edge: Edge, examined: Examined) -> list[Finding]:
+    """Why a status that is good in itself speaks of no document of ours."""
+    packet = examined.result.packet
+    if examined.is_refused or not isinstance(packet, StatusPacket):
+        return []
+    why = would_refuse(edge.node, packet, examined.sender_id)
+    return [] if why is None else [Finding(code=why.reason, params=why.params)]
 
 
 def _route(edge: Edge, examined: Examined) -> list[dict[str, Any]]:
