@@ -9,7 +9,9 @@ GatewayError
 │   ├── StoreForeign         the data folder belongs to another node
 │   ├── StoreOutdated        the schema is not this program's: migrate, or run the newer program
 │   ├── BlobMissing          a stored packet's bytes are gone
+│   │   └── ItemMissing      (api.problems) its recipient is told so
 │   ├── BlobDamaged          a stored packet's bytes do not match their digest
+│   │   └── ItemDamaged      (api.problems) its recipient is told so
 │   └── DiskReserve          not enough free disk to accept safely (retryable)
 ├── Refusal                  a caller's request is refused; each has its own code
 │   ├── Unauthenticated, Forbidden, NotFound, Conflict, Gone, TooLarge
