@@ -31,6 +31,7 @@ _REFERENCE: Final = re.compile(rb"&#(?:0*(\d{1,2})|x0*([0-9a-fA-F]{1,2}));")
 _CDATA: Final = b"<![CDATA["
 _CDATA_END: Final = b"]]>"
 _LONGEST_REFERENCE: Final = 64
+_DIGITS: Final = 6  # of the number behind a token
 
 
 class _Holes(Contents):
@@ -61,7 +62,7 @@ class Skeleton:
     root: Element
     stream: BinaryIO
     holes: Sequence[int]  #: offset at which the text of each attachment begins
-    token: str
+    token: bytes
     files: tuple[SignedFile, ...]
     wire_digest: str
     size: int
@@ -81,13 +82,12 @@ class Skeleton:
         """
         text = self.canonical(apex, form, prefixes=prefixes)
         hashed = new_hash(algorithm)
-        pieces = re.split(rf"{self.token}(\d{{6}})".encode(), text) if self.holes else [text]
-        for index, piece in enumerate(pieces):
-            if index % 2 == 0:
-                hashed.update(piece)
-                continue
-            for part in _canonical_text(self.stream, self.holes[int(piece)]):
+        first, *others = text.split(self.token)
+        hashed.update(first)
+        for other in others:
+            for part in _canonical_text(self.stream, self.holes[int(other[:_DIGITS])]):
                 hashed.update(part)
+            hashed.update(other[_DIGITS:])
         digest: bytes = hashed.digest()
         return digest
 
@@ -145,12 +145,12 @@ def read_skeleton(stream: BinaryIO, limits: Limits) -> Skeleton:
     root = splitter.close()
     token = f"hole-{secrets.token_hex(16)}-"
     for index, (element, _) in enumerate(holes.places):
-        element.text = f"{token}{index:06d}"
+        element.text = f"{token}{index:0{_DIGITS}d}"
     return Skeleton(
         root=root,
         stream=stream,
         holes=[offset for _, offset in holes.places],
-        token=token,
+        token=token.encode(),
         files=tuple(SignedFile(digest=content.digest, length=content.length) for content in holes.found),
         wire_digest=hasher.hexdigest(),
         size=hasher.size,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -32,6 +33,7 @@ __all__ = [
     "validity_problem",
 ]
 
+_LARGEST: Final = 64 * 1024  # bytes of one certificate
 _LONGEST: Final = 8  # certificates from signer to anchor
 _MOST_TRIED: Final = 64  # signatures checked while a path is looked for
 _KNOWN_CRITICAL: Final = frozenset(
@@ -63,13 +65,21 @@ _STRONG: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 def load_certificates(ders: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
     """The certificates of a KeyInfo. Raises CheckRefusal where one cannot be read."""
+    if any(len(der) > _LARGEST for der in ders):
+        raise CheckRefusal(Verdict.NOT_CHECKED, "certificate too large")
     try:
-        certificates = tuple(map(x509.load_der_x509_certificate, ders))
-        for certificate in certificates:  # what is read late fails here, and only here
-            _ = (certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer)
+        return tuple(map(_load, ders))
     except _UNREADABLE:
         raise CheckRefusal(Verdict.CERTIFICATE_UNREADABLE) from None
-    return certificates
+
+
+@lru_cache(maxsize=128)
+def _load(der: bytes) -> x509.Certificate:
+    """The certificate, with all that is read late read once: what fails must fail here. Senders use few, again and
+    again, so they are kept."""
+    certificate = x509.load_der_x509_certificate(der)
+    _ = (certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer)
+    return certificate
 
 
 def check_key(public_key: object, *, smallest_rsa: int, curves: frozenset[str]) -> None:
@@ -176,10 +186,19 @@ def _issue_problem(certificate: x509.Certificate, issuer: x509.Certificate) -> C
         algorithm = certificate.signature_hash_algorithm
         if not isinstance(algorithm, _STRONG):
             return CheckRefusal(Verdict.WEAK_ALGORITHM, f"{_name(certificate)}: {algorithm.name if algorithm else '?'}")
+    except UnsupportedAlgorithm:
+        return CheckRefusal(Verdict.CHAIN_BROKEN, _name(certificate))
+    return None if _is_issued_by(certificate, issuer) else CheckRefusal(Verdict.CHAIN_BROKEN, _name(certificate))
+
+
+@lru_cache(maxsize=256)
+def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the issuer's name and key are on it: a fact about two values, so computed once."""
+    try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return CheckRefusal(Verdict.CHAIN_BROKEN, _name(certificate))
-    return None
+        return False
+    return True
 
 
 def _path_problem(path: tuple[x509.Certificate, ...], at: datetime) -> CheckRefusal | None:

@@ -123,7 +123,9 @@ _CHAINS = (
     _without(
         "certificates",
         "if constraints is None or not constraints.ca or "
-        "(usage is not None and not usage.key_cert_sign):", "if issuer is None:", _CERTIFICATES + "who_may_sign_documents_may_not_issue_certificates",
+        "(usage is not None and not usage.key_cert_sign):",
+        "if issuer is None:",
+        _CERTIFICATES + "who_may_sign_documents_may_not_issue_certificates",
         name="anybody issues certificates",
     ),
     _without(
