@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from edxml.errors import TrucError
 from gateway.api.asked import Asked, ClientGone, Message, Receive, Send, request_id_of
 from gateway.api.edge import Edge
-from gateway.api.problems import TooSlow, full_disk, problem_of
+from gateway.api.problems import NotAllowed, TooSlow, full_disk, problem_of
 from gateway.api.routes import CONFIRM, INBOX, INBOX_PACKET, PACKETS
 from gateway.api.v1.inbox import confirm, list_inbox
 from gateway.api.v1.serve import fetch_packet
@@ -25,11 +25,20 @@ _log = log.get("api")
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 Door = Callable[[Edge, Asked], Awaitable[None]]
 
-_ITEM_DOORS: dict[tuple[str, str], tuple[Door, str]] = {
-    ("GET", "packet"): (fetch_packet, INBOX_PACKET),
-    ("HEAD", "packet"): (fetch_packet, INBOX_PACKET),
-    ("POST", "confirm"): (confirm, CONFIRM),
+_DOORS: dict[tuple[str, str], Door] = {
+    ("POST", PACKETS): submit,
+    ("GET", INBOX): list_inbox,
+    ("GET", INBOX_PACKET): fetch_packet,
+    ("HEAD", INBOX_PACKET): fetch_packet,
+    ("POST", CONFIRM): confirm,
 }
+_ITEM_PATHS = {"packet": INBOX_PACKET, "confirm": CONFIRM}
+_ALLOWED = {PACKETS: "GET, POST", INBOX: "GET", INBOX_PACKET: "GET, HEAD", CONFIRM: "POST"}
+"""Methods of the hot paths, FastAPI's own among them: its table does not know all of them."""
+
+_ELSEWHERE = frozenset({("GET", PACKETS)})
+"""Of those methods the ones that FastAPI answers."""
+
 _INBOX = INBOX + "/"
 _ID = 36
 
@@ -103,11 +112,18 @@ def _template_of(scope: Message) -> str:
 def _find_door(method: str, path: str) -> tuple[Door, str, dict[str, str]] | None:
     if path.startswith(_INBOX):
         delivery_id, _, rest = path[len(_INBOX) :].partition("/")
-        found = _ITEM_DOORS.get((method, rest))
-        # an id of another length is no id: FastAPI's table answers, like for everything else that is not there
-        return None if found is None or len(delivery_id) != _ID else (*found, {"delivery_id": delivery_id})
-    if method == "POST" and path == PACKETS:
-        return submit, PACKETS, {}
-    if method == "GET" and path == INBOX:
-        return list_inbox, INBOX, {}
-    return None
+        template = _ITEM_PATHS.get(rest)
+        if template is None or len(delivery_id) != _ID:
+            # an id of another length is no id: FastAPI's table answers, like for everything else that is not there
+            return None
+        return _DOORS.get((method, template), _refuse_method), template, {"delivery_id": delivery_id}
+    if path not in _ALLOWED or (method, path) in _ELSEWHERE:
+        return None
+    return _DOORS.get((method, path), _refuse_method), path, {}
+
+
+async def _refuse_method(_edge: Edge, asked: Asked) -> None:
+    """A hot path under a method that it does not have."""
+    found = _find_door("", asked.scope["path"])
+    assert found is not None, "only such a path leads here"
+    raise NotAllowed("api.no_method", allow=_ALLOWED[found[1]])

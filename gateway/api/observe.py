@@ -17,6 +17,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["observe"])
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get(
     "/health/live",
     response_model=LiveShape,
@@ -35,6 +36,7 @@ _NOT_READY["content"]["application/json"]["example"] = EXAMPLES["HealthShape"] |
 }
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get(
     "/health/ready",
     responses={200: answer("HealthShape", "Documents can be taken in"), 503: _NOT_READY},

@@ -33,6 +33,7 @@ from gateway.store.blobs import BlobFolder
 
 __all__ = [
     "PROBLEM_JSON",
+    "HeadTooLong",
     "ItemDamaged",
     "ItemMissing",
     "NotAcceptedKind",
@@ -55,6 +56,10 @@ class TooSlow(BadRequest):
 
 class NotAllowed(BadRequest):
     """The path is there, the method is not."""
+
+
+class HeadTooLong(BadRequest):
+    """Request line and headers are too long; parameter `limit` in bytes."""
 
 
 class NotAcceptedKind(BadRequest):
@@ -90,6 +95,7 @@ _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
     (Gone, HTTPStatus.GONE),
     (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (TooSlow, HTTPStatus.REQUEST_TIMEOUT),
+    (HeadTooLong, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
     (NotAllowed, HTTPStatus.METHOD_NOT_ALLOWED),
     (NotAcceptedKind, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     (RangeNotSatisfiable, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),

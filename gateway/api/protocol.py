@@ -7,8 +7,14 @@ would cost a thousand sockets or all memory.
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from edxml.messages import Language
+from gateway.api.asked import request_id_of
+from gateway.api.problems import PROBLEM_JSON, HeadTooLong, problem_of
+from gateway.model.errors import BadRequest
 
 __all__ = ["MOST_HEAD", "HeadBoundProtocol"]
 
@@ -57,14 +63,25 @@ class HeadBoundProtocol(HttpToolsProtocol):
 
     def _refuse_head(self) -> None:
         if not self.transport.is_closing():
-            self.transport.write(
-                b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.close()
+            self._say(HeadTooLong("api.head_too_long", limit=MOST_HEAD))
 
     def send_400_response(self, msg: str) -> None:
+        """What the parser cannot read: uvicorn's sentence for it stays in the log."""
         if not self.transport.is_closing():
-            super().send_400_response(msg)
+            self._say(BadRequest("api.bad_http"))
+
+    def _say(self, why: BadRequest) -> None:
+        """A problem and the end of the connection. Nobody read the headers: Vietnamese first, both languages in it."""
+        request_id = request_id_of(())
+        problem = problem_of(why, request_id)
+        body = problem.body(Language.VI, request_id)
+        head = (
+            f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\ncontent-type: {PROBLEM_JSON}\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n"
+        )
+        dates = (b"%b: %b\r\n" % line for line in self.server_state.default_headers)
+        self.transport.write(b"".join((head.encode(), *dates, b"\r\n", body)))
+        self.transport.close()
 
     def _give_up(self) -> None:
         self._head_timer = None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import httpx2
 import pytest
 
+from gateway.api.v1 import shapes
 from tests.support.edge import FOREIGN, RECIPIENT, SENDER, RunningApi
 from tests.support.packets import build_status
+
+ABSENT = "0199b3f0-7c1e-7a52-9d0b-3f6a1c2d4e5f"
 
 
 def _fetched(api: RunningApi) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -71,3 +76,62 @@ def test_a_status_is_answered_with_the_document_as_written(api: RunningApi) -> N
         (item["document_id"], False), (item["document_id"], True)
     ]  # fmt: skip
     assert item["document_id"] == sent["document_id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "methods", "allow"),
+    [
+        ("/v1/inbox", ("HEAD", "PUT", "DELETE", "POST"), "GET"),
+        ("/v1/packets", ("PUT", "DELETE", "PATCH"), "GET, POST"),
+        (f"/v1/inbox/{ABSENT}/packet", ("PUT", "POST", "DELETE"), "GET, HEAD"),
+        (f"/v1/inbox/{ABSENT}/confirm", ("GET", "HEAD", "PUT"), "POST"),
+    ],
+)
+def test_a_method_that_a_path_does_not_have_is_405(
+    api: RunningApi, path: str, methods: tuple[str, ...], allow: str
+) -> None:
+    for method in methods:
+        got = api.sender.request(method, path)
+        assert (got.status_code, got.headers["allow"]) == (405, allow), method
+        if method != "HEAD":
+            assert (got.json()["code"], got.headers["content-type"]) == ("api.no_method", "application/problem+json")
+
+
+def test_health_may_be_asked_by_head(api: RunningApi) -> None:
+    for path in ("/health/live", "/health/ready"):
+        head, full = (httpx2.request(method, f"{api.url}{path}") for method in ("HEAD", "GET"))
+        assert (head.status_code, head.content) == (full.status_code, b"") == (200, b"")
+        assert head.headers["content-length"] == str(len(full.content))
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        (b"FOO /v1/me HTTP/1.1\r\nHost: t\r\n\r\n", 400, "api.bad_http"),
+        (b"POST /v1/packets HTTP/1.1\r\nHost: t\r\nContent-Length: many\r\n\r\n", 400, "api.bad_http"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "api.bad_http"),
+        (b"GET /v1/me HTTP/1.1\r\nHost: t\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n", 431, "api.head_too_long"),
+    ],
+    ids=["method", "length", "tls", "head"],
+)
+def test_what_is_no_request_is_answered_with_a_problem(api: RunningApi, said: bytes, status: int, code: str) -> None:
+    with api.raw() as opened:
+        opened.sendall(said)
+        answer = b"".join(iter(lambda: opened.recv(65_536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"content-type: application/problem+json" in head
+    problem = json.loads(body)
+    shapes.ProblemShape.model_validate(problem)
+    assert (problem["code"], problem["status"]) == (code, status)
+    assert problem["instance"].removeprefix("urn:truc:request:").encode() in head
+
+
+@pytest.mark.parametrize(
+    "query", ["wait=-1", "wait=²", "wait=nan", "wait=", "limit=x", "limit=0", "limit=501", "limit=²"]
+)
+def test_a_wrong_value_is_told_from_an_unknown_parameter(api: RunningApi, query: str) -> None:
+    got = api.sender.get(f"/v1/inbox?{query}")
+    assert (got.status_code, got.json()["code"]) == (400, "api.bad_parameter"), got.text
+    assert f"query.{query.partition('=')[0]}" in got.json()["en"]
+    assert api.sender.get("/v1/inbox?waits=1").json()["code"] == "api.unknown_parameter"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import msgspec
 
@@ -19,6 +20,8 @@ from gateway.model.errors import BadRequest, Refusal
 __all__ = ["agency_of", "confirm", "list_inbox"]
 
 _MOST = 500
+_LIMIT = re.compile(r"[0-9]{1,6}")
+_WAIT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _LOOK_AGAIN = 10.0
 """Seconds after which a long poll looks again though nobody woke it: wake-ups are hints."""
 
@@ -53,9 +56,13 @@ def _wishes(edge: Edge, asked: Asked, caller: Caller) -> tuple[str, int, float]:
     for name, value in asked.query():
         if name == "agency":
             agency = value.strip()
-        elif name == "limit" and value.isdigit() and 1 <= int(value[:6]) <= _MOST:
-            limit = int(value)
-        elif name == "wait" and value.replace(".", "", 1).isdigit() and len(value) < 10:
+        elif name == "limit":
+            limit = int(value) if _LIMIT.fullmatch(value) else 0
+            if not 1 <= limit <= _MOST:
+                raise BadRequest("api.bad_parameter", where="query.limit")
+        elif name == "wait":
+            if _WAIT.fullmatch(value) is None:
+                raise BadRequest("api.bad_parameter", where="query.wait")
             wait = min(float(value), edge.settings.long_poll)
         else:
             raise BadRequest("api.unknown_parameter", name=name[:60])

@@ -24,6 +24,7 @@ CASES: list[tuple[TrucError, int]] = [
     (errors.BadRequest("api.bad_id"), 400),
     (problems.TooSlow("api.too_slow"), 408),
     (problems.NotAllowed("api.no_method", allow="GET"), 405),
+    (problems.HeadTooLong("api.head_too_long", limit=5), 431),
     (problems.NotAcceptedKind("api.bad_kind", kind="text/html"), 415),
     (problems.RangeNotSatisfiable("api.bad_range", size=5), 416),
     (PacketRefusal((Finding(code="edxml.empty"),)), 422),
