@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gateway.api.bell import Bell
 from gateway.api.gate import Gate
+from gateway.api.health import Readiness
 from gateway.api.lanes import Lane
 from gateway.exchange import collect
 from gateway.exchange.collect import Confirm, Fetch, Served
@@ -133,6 +134,7 @@ class Edge:
     looking: Lane
     serving: Lane
     minding: Lane
+    readiness: Readiness
     reserve: Reserve
     accepting: Grouper[Submission | Prepared, Outcome | Unprepared]
     fetching: Grouper[Fetch, Opened | Refusal]
@@ -149,6 +151,7 @@ class Edge:
             self.endings.write(ended)
         for lane in (self.looking, self.serving, self.minding):
             lane.close()
+        self.readiness.close()
 
 
 def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
@@ -166,6 +169,7 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
         looking=Lane("looking", 2),
         serving=Lane("serving", 6),
         minding=minding,
+        readiness=Readiness(node),
         reserve=Reserve(node.store.blobs),
         accepting=Grouper(lambda group: take_in(node, group), most=node.group, name="accept", turn=turn),
         fetching=Grouper(lambda group: _fetch(node, group), most=node.group, name="fetch", turn=turn),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from edxml.errors import TrucError
 from edxml.messages import Language, text
-from gateway.model.errors import GatewayError
+from gateway.api.lanes import Lane
+from gateway.model.errors import GatewayError, StoreBusy
 from gateway.model.instants import as_datetime
 from gateway.node import Node
 
-__all__ = ["Check", "KeyExpired", "TransportClosed", "look_at"]
+__all__ = ["Check", "KeyExpired", "Readiness", "TransportClosed"]
+
+_PATIENCE = 2.0
+"""Seconds for all looks together: whoever asks gives up soon, and a locked database is not ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +42,19 @@ class KeyExpired(GatewayError):
     code = "health.key_expired"
 
 
-def look_at(node: Node) -> tuple[Check, ...]:
-    """Look at everything that accepting a document needs. Changes nothing; waits for the database as accepting does."""
-    return tuple(_check(name, look, node) for name, look in _LOOKS)
-
-
 def _check(name: str, look: Callable[[Node], None], node: Node) -> Check:
     try:
         look(node)
     except TrucError as why:
-        return Check(name=name, is_ok=False, code=why.reason, vi=why.text(Language.VI), en=why.text(Language.EN))
+        return _failed(name, why)
     except Exception:  # noqa: BLE001 - a check that cannot be made has failed; what it met is not for callers
         code = "health.failed"
         return Check(name=name, is_ok=False, code=code, vi=text(code, Language.VI, {}), en=text(code, Language.EN, {}))
     return Check(name=name, is_ok=True)
+
+
+def _failed(name: str, why: TrucError) -> Check:
+    return Check(name=name, is_ok=False, code=why.reason, vi=why.text(Language.VI), en=why.text(Language.EN))
 
 
 def _store(node: Node) -> None:
@@ -86,3 +90,33 @@ _LOOKS: tuple[tuple[str, Callable[[Node], None]], ...] = (
     ("keys", _keys),
     ("directory", _directory),
 )
+
+
+class Readiness:
+    """Looks at everything that accepting a document needs, and answers in time. Used on the event loop.
+
+    Looks have threads of their own and each runs once at a time, however many ask: one that waits for a locked database
+    (which takes as long there as accepting does) keeps no other and nobody else waiting.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._lane = Lane("readiness", len(_LOOKS))
+        self._running: dict[str, asyncio.Future[Check]] = {}
+
+    async def look(self) -> tuple[Check, ...]:
+        """All checks after two seconds at the latest; what is not known by then has failed. Changes nothing."""
+        asked = [(name, self._begin(name, look)) for name, look in _LOOKS]
+        await asyncio.wait([running for _, running in asked], timeout=_PATIENCE)
+        overdue = StoreBusy(why=f"> {_PATIENCE:g} s")
+        return tuple(running.result() if running.done() else _failed(name, overdue) for name, running in asked)
+
+    def _begin(self, name: str, look: Callable[[Node], None]) -> asyncio.Future[Check]:
+        running = self._running.get(name)
+        if running is None or running.done():
+            running = self._running[name] = self._lane.run(_check, name, look, self._node)
+        return running
+
+    def close(self) -> None:
+        """End the threads. Safe to repeat."""
+        self._lane.close()

@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from gateway.api.health import look_at
 from gateway.api.v1.doors import TheEdge
 from gateway.api.v1.examples import EXAMPLES, answer
 from gateway.api.v1.shapes import LiveShape
@@ -43,8 +42,8 @@ _NOT_READY["content"]["application/json"]["example"] = EXAMPLES["HealthShape"] |
     summary="Sẵn sàng tiếp nhận / ready to take documents in",
 )
 async def ready(edge: TheEdge, response: Response) -> dict[str, Any]:
-    """Store writable within its wait, transport open, disk above its reserve, keys valid, directory readable."""
-    checks = await edge.minding.run(look_at, edge.node)
+    """Store writable, transport open, disk above its reserve, keys valid, directory readable; known within 2 s."""
+    checks = await edge.readiness.look()
     is_ready = all(check.is_ok for check in checks)
     if not is_ready:
         response.status_code = 503

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from gateway.api.v1 import shapes
-from tests.support.edge import FOREIGN, RECIPIENT, SENDER, RunningApi
+from tests.support.edge import FOREIGN, RECIPIENT, SENDER, RunningApi, running_api
 from tests.support.packets import build_status
 
 ABSENT = "0199b3f0-7c1e-7a52-9d0b-3f6a1c2d4e5f"
@@ -135,3 +138,24 @@ def test_a_wrong_value_is_told_from_an_unknown_parameter(api: RunningApi, query:
     assert (got.status_code, got.json()["code"]) == (400, "api.bad_parameter"), got.text
     assert f"query.{query.partition('=')[0]}" in got.json()["en"]
     assert api.sender.get("/v1/inbox?waits=1").json()["code"] == "api.unknown_parameter"
+
+
+def test_a_locked_database_is_not_ready_within_three_seconds_however_many_ask(tmp_path: Path) -> None:
+    with running_api(tmp_path) as api, ThreadPoolExecutor(8) as pool:
+        with api.node.store.write():
+            began = time.monotonic()
+            asked = list(pool.map(lambda _: httpx2.get(f"{api.url}/health/ready", timeout=30), range(8)))
+            assert time.monotonic() - began < 3
+            head = httpx2.head(f"{api.url}/health/ready", timeout=30)
+            assert (head.status_code, head.content) == (503, b"")
+            began = time.monotonic()
+            assert api.sender.get("/v1/me").status_code == 200
+            assert time.monotonic() - began < 1, "looks keep nobody else waiting"
+        for got in asked:
+            assert got.status_code == 503
+            wrong = [(c["name"], c["code"]) for c in got.json()["checks"] if not c["is_ok"]]
+            assert wrong == [("store", "store.busy")]
+        deadline = time.monotonic() + 5
+        while (got := httpx2.get(f"{api.url}/health/ready")).status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert got.status_code == 200
