@@ -129,7 +129,7 @@ _CHAINS = (
         name="anybody issues certificates",
     ),
     _without(
-        "certificates", "        certificate.verify_directly_issued_by(issuer)\n", "",
+        "certificates", "        certificate.verify_directly_issued_by(issuer)\n", "        pass\n",
         _CERTIFICATES + "an_issuer_by_name_only",
         name="an issuer by its name",
     ),
