@@ -12,7 +12,7 @@ from http import HTTPStatus
 import msgspec
 
 from edxml.errors import TrucError
-from edxml.findings import Finding
+from edxml.findings import Finding, Severity
 from edxml.messages import Language, text
 from gateway.exchange.submission import PacketRefusal
 from gateway.model.errors import (
@@ -32,6 +32,7 @@ from gateway.model.errors import (
 from gateway.store.blobs import BlobFolder
 
 __all__ = [
+    "MOST_FINDINGS",
     "PROBLEM_JSON",
     "HeadTooLong",
     "ItemDamaged",
@@ -111,6 +112,10 @@ RETRY_AFTER = 2
 """Seconds after which a busy store or a full disk is worth asking again."""
 
 
+MOST_FINDINGS = 100
+"""Findings in one problem: ten thousand wrong recipients are no reason for a megabyte."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One answer that says no."""
@@ -133,10 +138,18 @@ class Problem:
                 "detail": self.vi if language is Language.VI else self.en,
                 "vi": self.vi,
                 "en": self.en,
-                "findings": [finding.as_dict() for finding in self.findings],
+                "findings": [finding.as_dict() for finding in _first(self.findings)],
+                "findings_total": len(self.findings),
                 "instance": f"urn:truc:request:{request_id}",
             }
         )
+
+
+def _first(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """As many as a person will read: errors before warnings where not all of them fit."""
+    if len(findings) <= MOST_FINDINGS:
+        return findings
+    return tuple(sorted(findings, key=lambda finding: finding.severity is not Severity.ERROR))[:MOST_FINDINGS]
 
 
 def full_disk(why: BaseException, blobs: BlobFolder) -> BaseException:

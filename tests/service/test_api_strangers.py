@@ -159,3 +159,23 @@ def test_a_locked_database_is_not_ready_within_three_seconds_however_many_ask(tm
         while (got := httpx2.get(f"{api.url}/health/ready")).status_code != 200 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert got.status_code == 200
+
+
+def test_a_packet_with_thousands_of_wrong_recipients_gets_a_short_answer(api: RunningApi) -> None:
+    body = api.packet(recipients=[f"H99.{n}" for n in range(5000, 7000)])
+    got = api.sender.post("/v1/packets", content=body)
+    problem = got.json()
+    shapes.ProblemShape.model_validate(problem)
+    assert (got.status_code, len(problem["findings"])) == (422, 100)
+    assert problem["findings_total"] >= 2000
+    assert len(got.content) < 100_000
+
+
+def test_an_answer_says_that_a_packet_reaches_nobody(api: RunningApi) -> None:
+    body = api.packet(recipients=["H99.9999", "H99.9998"])
+    first, again = (api.send(body, params={"recipients": "some"}) for _ in range(2))
+    shapes.AcceptedShape.model_validate(first)
+    assert [(a["is_repeat"], a["all_undeliverable"]) for a in (first, again)] == [(False, True), (True, True)]
+    mixed = api.send(api.packet(recipients=["H99.9999", api.organ(RECIPIENT)]), params={"recipients": "some"})
+    assert not mixed["all_undeliverable"]
+    assert not api.send()["all_undeliverable"]

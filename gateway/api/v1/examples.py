@@ -81,7 +81,7 @@ _NOTICE = {
 EXAMPLES: dict[str, Any] = {
     "AcceptedShape": {
         "packet_id": _ID, "document_id": _DOCUMENT, "is_repeat": False, "accepted_at": _AT,
-        "recipients": [_RECIPIENT], "findings": [], "repairs": [],
+        "recipients": [_RECIPIENT], "all_undeliverable": False, "findings": [], "repairs": [],
     },
     "InboxShape": {"items": [_ITEM]},
     "ConfirmBody": {"arrived": True},
@@ -143,7 +143,8 @@ def _refusal(status: int) -> dict[str, Any]:
     title = text(f"problem.{HTTPStatus(status).name.lower()}", Language.VI, {})
     example = {
         "type": f"urn:truc:problem:{code}", "title": title, "status": status, "code": code, "detail": vi, "vi": vi,
-        "en": en, "findings": [_FINDING] if status == 422 else [], "instance": f"urn:truc:request:{_ID}",
+        "en": en, "findings": [_FINDING] if status == 422 else [], "findings_total": int(status == 422),
+        "instance": f"urn:truc:request:{_ID}",
     }  # fmt: skip
     schema = {"$ref": "#/components/schemas/ProblemShape"}
     return {"description": title, "content": {PROBLEM_JSON: {"schema": schema, "example": example}}}

@@ -56,7 +56,8 @@ class ProblemShape(Shape):
     detail: str
     vi: str
     en: str
-    findings: list[FindingShape]
+    findings: Annotated[list[FindingShape], Field(max_length=100, description="The first 100, errors before warnings")]
+    findings_total: Annotated[int, Field(description="How many there are; `/v1/packets/check` names all of them")]
     instance: str
 
 
@@ -80,6 +81,7 @@ class AcceptedShape(Shape):
     is_repeat: bool
     accepted_at: Time
     recipients: list[RecipientAnswer]
+    all_undeliverable: Annotated[bool, Field(description="Không nơi nhận nào gửi tới được / it reaches nobody")]
     findings: list[FindingShape]
     repairs: list[str]
 

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.exchange.submission import Answer
 from gateway.model.instants import local_iso
+from gateway.model.states import DeliveryState
 from gateway.store.inbox import Item
 
 __all__ = ["Said", "encode_answer", "encode_items", "item_words", "read_said"]
@@ -24,10 +25,17 @@ def encode_answer(answer: Answer) -> bytes:
             "is_repeat": answer.is_repeat,
             "accepted_at": local_iso(answer.accepted_at),
             "recipients": answer.recipients,
+            "all_undeliverable": _is_for_nobody(answer),
             "findings": [finding.as_dict() for finding in answer.findings],
             "repairs": answer.repairs,
         }
     )
+
+
+def _is_for_nobody(answer: Answer) -> bool:
+    """With `recipients=some` a packet is taken also where none of its recipients can be reached (protocol §12)."""
+    states = {line["state"] for line in answer.recipients}
+    return states == {DeliveryState.UNDELIVERABLE}
 
 
 def encode_items(items: Iterable[Item]) -> bytes:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from edxml.errors import TrucError
-from edxml.findings import Finding
+from edxml.findings import Finding, Place, Severity
 from edxml.messages import Language
 from gateway.api import problems
 from gateway.api.problems import language_of, problem_of
@@ -72,3 +72,14 @@ def test_a_stranger_is_500_and_says_nothing() -> None:
 )  # fmt: skip
 def test_language(header: str, language: Language) -> None:
     assert language_of(header) is language
+
+
+def test_of_many_findings_the_first_hundred_are_told_errors_before_warnings() -> None:
+    warnings = tuple(Finding(code="edxml.empty", severity=Severity.WARNING) for _ in range(150))
+    errors_ = tuple(Finding(code="edxml.truncated", place=Place(line=n)) for n in range(1, 61))
+    body = json.loads(problem_of(PacketRefusal(warnings + errors_), "1").body(Language.VI, "1"))
+    assert (len(body["findings"]), body["findings_total"]) == (100, 210)
+    assert [f["line"] for f in body["findings"][:60]] == list(range(1, 61))
+    few = json.loads(problem_of(PacketRefusal(warnings[:1] + errors_[:1]), "1").body(Language.VI, "1"))
+    assert [f["severity"] for f in few["findings"]] == ["warning", "error"], "what fits stays in its order"
+    assert few["findings_total"] == 2
