@@ -46,8 +46,9 @@ def test_every_declared_point_is_listed_in_a_docstring() -> None:
 def test_every_declared_point_is_passed_and_every_passed_one_declared() -> None:
     import_all()
     passed = set().union(*(literals(m, "crash_point") for m in users()))
-    assert set(POINTS) - passed == set(), "declared, but no process passes there"
-    assert passed - set(POINTS) == set(), "passed, but not declared"
+    declared = {point for point in POINTS if not point.startswith("stand_in.")}  # those of the tests' own stand-ins
+    assert declared - passed == set(), "declared, but no process passes there"
+    assert passed - declared == set(), "passed, but not declared"
 
 
 def test_docstrings_list_no_point_that_is_not_there() -> None:
