@@ -44,12 +44,16 @@ def _handler(node: Node) -> type[BaseHTTPRequestHandler]:
             else:
                 self._answer(404, "application/json", b"{}")
 
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def _answer(self, status: int, kind: str, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             """The access log is off: what is asked here is nobody's secret and nobody's news."""

@@ -178,6 +178,8 @@ def test_the_scrape_server_of_other_processes(api: RunningApi) -> None:
         assert httpx2.get(f"{url}/metrics").text.startswith("# HELP")
         assert httpx2.get(f"{url}/health/live").json() == {"status": "live"}
         assert httpx2.get(f"{url}/other").status_code == 404
+        head = httpx2.head(f"{url}/health/live")
+        assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "17")
     finally:
         scrape.close()
 
