@@ -20,13 +20,14 @@ Where this sink would be *blind*, and says so instead of guessing:
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from adapters.contract import Done, HandOver, Outcome, Park, Probe, Retry, Scope, SinkKind, Unknown
 from adapters.folder_layout import (
@@ -53,6 +54,13 @@ declare("folder.dir_synced", "the packet is visible for good, nobody was told: a
 
 _CHUNK = 1 << 18
 _PARK = frozenset({"folder.too_large", "folder.bad_key"})  # faults of this packet, whatever the folder does
+_ORDINARY: Final = 1 << 20
+"""Bytes of room with which a folder still takes ordinary packets: what is too big then is that packet's own trouble,
+and with less the whole folder is full."""
+
+
+class _TooLittleRoom(Exception):
+    """This packet does not fit, while ordinary ones do."""
 
 
 class _BlobUnread(Exception):
@@ -76,6 +84,9 @@ class FolderSink:
         Repeatable: replaces what an earlier attempt staged, in one step; of a key that is already published
         nothing is staged, and handing it over says `Done` again.
 
+        A packet that is larger than what is free, while 1 MiB or more is, is `Retry` of scope DOCUMENT
+        (`folder.too_little_room`): it must not keep small ones waiting. With less free the channel is full.
+
         Crash points: `folder.bytes_written`, `folder.part_renamed`, `folder.staged`.
         """
         if not is_key(item.key):
@@ -86,7 +97,10 @@ class FolderSink:
             if files.is_published():
                 return StagedFile(files=files, inode=0)
             with self.layout.faults():
+                _check_room(self.layout, item.size)
                 return self._stage(item, files)
+        except _TooLittleRoom:
+            return Retry(reason="folder.too_little_room", scope=Scope.DOCUMENT)
         except _BlobUnread as unread:
             return Park(reason=unread.reason)
         except FolderFault as fault:
@@ -153,7 +167,10 @@ class FolderSink:
 
         For the periodic job. A dropped key is one that nobody may ask for again: `older_than` must exceed the
         longest time limit of a delivery. Safe to repeat and to kill: the record goes before its `.part`.
+        A folder that was never used has nothing to forget.
         """
+        if self.layout.root.is_dir() and not is_there(self.layout.staging):
+            return 0
         limit = time.time() - older_than.total_seconds()
         dropped = 0
         with self.layout.faults(), os.scandir(self.layout.staging) as entries:
@@ -296,8 +313,22 @@ def _surely_not(reason: str) -> Retry | Park:
     return Park(reason=reason) if reason in _PARK else Retry(reason=reason, scope=Scope.CHANNEL)
 
 
+def _check_room(layout: FolderLayout, size: int) -> None:
+    """Fill no disk for nothing. Raises _TooLittleRoom, or OSError ENOSPC where not even ordinary packets fit."""
+    disk = os.statvfs(layout.staging)
+    free = disk.f_bavail * disk.f_frsize
+    if disk.f_blocks == 0 or size <= free:  # some network file systems do not tell: writing will
+        return
+    if free >= _ORDINARY:
+        raise _TooLittleRoom
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(layout.staging))
+
+
 def _copy(item: HandOver, target: Path, mode: int) -> int:
-    """Write the packet's bytes to `target` and sync them; gives the inode. Raises _BlobUnread, OSError."""
+    """Write the packet's bytes to `target` and sync them; gives the inode.
+
+    Raises _BlobUnread, OSError, and _TooLittleRoom where room or quota ended after what an ordinary packet needs.
+    """
     seen = hashlib.sha256()
     size = 0
     with _open_blob(item) as source, target.open("xb", buffering=0) as stream:
@@ -305,7 +336,12 @@ def _copy(item: HandOver, target: Path, mode: int) -> int:
         while chunk := _read_blob(source):
             seen.update(chunk)
             size += len(chunk)
-            _write_all(stream.fileno(), chunk)
+            try:
+                _write_all(stream.fileno(), chunk)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT) and stream.tell() >= _ORDINARY:
+                    raise _TooLittleRoom from error
+                raise
         if seen.hexdigest() != item.digest or size != item.size:
             raise _BlobUnread("blob.damaged")
         os.fsync(stream.fileno())

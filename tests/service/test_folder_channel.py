@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ from typing import TypeVar
 
 import pytest
 
-from adapters.contract import Done, Outcome, Park, Retry, Verdict
+from adapters.contract import Done, Outcome, Park, Retry, Scope, Verdict
 from adapters.folder import FolderChannel, FolderFault, open_folder
 from adapters.folder_sink import StagedFile
 from edxml.crashpoints import ENVIRONMENT, POINTS
@@ -245,6 +246,43 @@ def test_a_full_disk_loses_nothing_and_recovers(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=8m", small_disk.parent], check=True)
     assert isinstance(deliver(channel.sink, build_item(big)), Done)
     assert (small_disk / "den" / f"{KEY}.edxml").read_bytes() == big
+
+
+def test_a_packet_too_big_for_the_disk_keeps_no_small_one_waiting(small_disk: Path) -> None:
+    """Its own trouble, as long as ordinary packets fit; and the disk is not filled to find out."""
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk.parent], check=True)
+    sink = open_at(small_disk).sink
+    read: list[int] = []
+
+    class Watched(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            read.append(size or 0)
+            return super().read(size)
+
+    big = b"x" * (8 << 20)
+    outcome = deliver(sink, build_item(big, opens=lambda: Watched(big)))
+    assert outcome == Retry(reason="folder.too_little_room", scope=Scope.DOCUMENT)
+    assert not read, "bytes were written that could never fit"
+    assert isinstance(deliver(sink, build_item(PACKET, "key-small")), Done)
+
+
+def test_room_that_ends_while_a_big_packet_is_written_is_that_packet_s_trouble(small_disk: Path) -> None:
+    """As a quota does, of which the file system tells nothing before."""
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk.parent], check=True)
+    sink = open_at(small_disk).sink
+    sink.probe()
+    filler = small_disk / "filler"
+
+    class Filling(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if not filler.exists():
+                filler.write_bytes(b"x" * (4 << 20))
+            return super().read(size)
+
+    big = b"x" * (6 << 20)
+    outcome = deliver(sink, build_item(big, opens=lambda: Filling(big)))
+    assert outcome == Retry(reason="folder.too_little_room", scope=Scope.DOCUMENT)
+    assert os.listdir(small_disk / ".truc") == ["kenh.json"]
 
 
 def test_full_at_every_single_step(tmp_path: Path) -> None:

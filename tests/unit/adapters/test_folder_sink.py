@@ -232,3 +232,8 @@ def test_forget_drops_old_records_only(root: Path, sink: FolderSink) -> None:
 def test_probe_leaves_nothing_behind(root: Path, sink: FolderSink) -> None:
     assert sink.probe().usable
     assert os.listdir(root / ".truc") == ["kenh.json"]
+
+
+def test_a_folder_never_used_has_nothing_to_forget(root: Path, channel: FolderChannel) -> None:
+    assert channel.tidy() == 0
+    assert list(root.iterdir()) == []
