@@ -25,6 +25,7 @@ _XA: Final = "{" + XADES + "}"
 _EXCLUSIVE_NS: Final = "{http://www.w3.org/2001/10/xml-exc-c14n#}"
 _MOST_REFERENCES: Final = 16
 _MOST_STEPS: Final = 4
+_MOST_PREFIXES: Final = 32
 _MOST_CERTIFICATES: Final = 16
 _BLANK: Final = re.compile(r"[ \t\r\n]+")
 _PLACES: Final = ((), ("edXMLEnvelope",), ("edXMLEnvelope", "edXMLHeader"), ("edXMLHeader",))
@@ -151,6 +152,8 @@ def _step(element: Element) -> Step:
         if child.tag != _EXCLUSIVE_NS + "InclusiveNamespaces" or len(element) > 1:
             raise CheckRefusal(Verdict.FORBIDDEN_TRANSFORM, uri)
         prefixes = tuple(_attribute(child, "PrefixList").split())
+        if len(prefixes) > _MOST_PREFIXES:
+            raise CheckRefusal(Verdict.NOT_CHECKED, "PrefixList")
     return Step(uri, prefixes)
 
 

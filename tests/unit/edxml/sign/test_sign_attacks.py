@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -325,6 +326,30 @@ def test_the_decoration_of_the_field() -> None:
     assert (result.verdict, result.verdict.is_open) == (Verdict.NOT_XMLDSIG, True)
     empty = PACKET.replace(b"</edXML:edXMLHeader>", b"<edXML:DigitalSignature/></edXML:edXMLHeader>")
     assert check(empty, ROOT).verdict is Verdict.ABSENT
+
+
+@pytest.mark.parametrize("steps", [(ENVELOPED,), (ENVELOPED, C14N), (ENVELOPED, EXCLUSIVE)])
+def test_namespaces_that_would_take_minutes(steps: tuple[str, ...]) -> None:
+    """libxml2 compares all namespaces in scope with each other at every element, in the inclusive forms."""
+    declared = " ".join(f'xmlns:n{at}="urn:{at}"' for at in range(2000))
+    bomb = f"<x {declared}>{'<a/>' * 5000}</x></edXML>".encode()
+    packet = forge(PACKET, WHO, targets=[("", steps)]).replace(b"</edXML>", bomb)
+    began = time.process_time()
+    verdict = check(packet, ROOT).verdict
+    assert time.process_time() - began < 1.0
+    assert verdict is (Verdict.INVALID_DIGEST if EXCLUSIVE in steps else Verdict.NOT_CHECKED)
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(5, Verdict.VALID), (1000, Verdict.NOT_CHECKED)])
+def test_prefixes_that_would_take_minutes(count: int, verdict: Verdict) -> None:
+    """A list of prefixes makes an exclusive form inclusive again."""
+
+    def put(signature: Any) -> None:
+        method = next(signature.iter(f"{{{DS}}}CanonicalizationMethod"))
+        prefixes = " ".join(f"n{at}" for at in range(count))
+        etree.SubElement(method, f"{{{EXCLUSIVE}}}InclusiveNamespaces", PrefixList=prefixes)
+
+    assert check(forge(PACKET, WHO, edit=put), ROOT).verdict is verdict
 
 
 SAMPLES = Path(__file__).parents[5] / "shared/samples/edxml"
