@@ -23,6 +23,8 @@ REASON_SUFFIX: Final = ".tu-choi.txt"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _OURS = ("tra-lai",)
 _UNFINISHED = (".part", ".tmp", ".temp", ".filepart", ".crdownload", ".partial", ".swp", ".bak", "~")
+_COPY = re.compile(r"(?i)(?: - (?:copy|bản sao|sao chép)| copy(?: \d+)?| \((?:copy|bản sao)\)| \(\d+\))+\Z")
+"""What file managers add to the name of a second copy. A key has no blank, so that nothing of it is taken for this."""
 _LONGEST: Final = 200
 _UNSAFE = re.compile(r"""[\x00-\x1f\x7f-\x9f/\\:*?"'<>|`$\u2018-\u201f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]""")
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
@@ -58,17 +60,26 @@ def is_packet_name(name: str) -> bool:
 def refusal_key(name: str) -> str | None:
     """The key that a file in `den/tra-lai`, or a reason file, refuses; None where the name says nothing of the kind.
 
-    Tolerates `<key>.edxml.tu-choi.txt`, and `.txt` twice, which editors that hide suffixes make.
+    Tolerates `<key>.edxml.tu-choi.txt`, and `.txt` twice, which editors that hide suffixes make; and the names of
+    copies, `<key> (1).edxml`, `<key> - Copy.edxml`, `<key> - Bản sao.edxml`.
     """
     if finished_name(name):
         return None
+    name = _without_copy(unicodedata.normalize("NFC", name))
     lower = name.casefold()
     stem = name[: -len(".txt")] if lower.endswith(".txt.txt") else name
     if stem.casefold().endswith(REASON_SUFFIX):
         stem = stem[: -len(REASON_SUFFIX)]
     elif not lower.endswith(PACKET_SUFFIX):
         return None
-    return stem[: -len(PACKET_SUFFIX)] if stem.casefold().endswith(PACKET_SUFFIX) else stem
+    stem = stem[: -len(PACKET_SUFFIX)] if stem.casefold().endswith(PACKET_SUFFIX) else stem
+    return _COPY.sub("", stem)
+
+
+def _without_copy(name: str) -> str:
+    """`k.tu-choi (2).txt` as `k.tu-choi.txt`."""
+    stem, dot, suffix = name.rpartition(".")
+    return _COPY.sub("", stem) + dot + suffix
 
 
 def number_names(name: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import heapq
 import io
+import json
 import os
 import stat
 import time
@@ -309,10 +310,18 @@ def _put_back(target: Path, source: Path) -> None:
         os.rename(target, source)
 
 
+def _as_object(reference: str) -> object:
+    """A reference that is JSON as what it says, not as JSON inside a text."""
+    try:
+        return json.loads(reference)
+    except ValueError:
+        return reference
+
+
 def _refer(item: Incoming, token: str, verdict: Verdict) -> dict[str, object]:
     return {
         "schema": SCHEMA,
-        "reference": verdict.reference,
+        "reference": _as_object(verdict.reference),
         "kind": str(item.kind),
         "key": item.key,
         "token": token,

@@ -14,7 +14,8 @@ import msgspec
 
 from adapters.contract import Incoming, IncomingKind, Source, Verdict
 from edxml.errors import TrucError
-from edxml.messages import Language
+from edxml.findings import Finding
+from edxml.messages import Language, text
 from gateway.channels import name_fault
 from gateway.exchange.accept import accept
 from gateway.exchange.examine import prepare
@@ -76,7 +77,7 @@ def _take_in(node: Node, caller: Caller, item: Incoming) -> Outcome:
         if item.kind is IncomingKind.REFUSAL:
             return _refusal(node, caller, item)
         if item.kind is IncomingKind.DAMAGED or item.open is None:
-            return Damaged(reason=item.reason)
+            return Damaged(item.reason)
         submission = _spool(node, caller, item)
         return accept(node, [prepare(node, submission)])[0]
     except GatewayError as why:
@@ -86,9 +87,20 @@ def _take_in(node: Node, caller: Caller, item: Incoming) -> Outcome:
 
 
 class Damaged(GatewayError):
-    """A thing that can never be read, or a refusal of something that was never delivered; parameter `reason`."""
+    """A thing that can never be read, or a refusal of something that was never delivered; parameter `reason`.
+
+    It speaks with the words of its reason: they say what to mend, and the report is all that the clerk sees.
+    """
 
     code = "intake.damaged"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason or self.code
+        super().__init__(reason=reason)
+
+    def text(self, language: Language) -> str:
+        """The sentence of the reason."""
+        return text(self.reason, language, self.params)
 
 
 class KillsWorker(GatewayError):
@@ -101,10 +113,11 @@ def _refusal(node: Node, caller: Caller, item: Incoming) -> Outcome:
     """A refusal file names the delivery key, which is the transfer's id."""
     with node.store.read() as connection:
         handed_over = reports.of_key(connection, item.key)
-    outcome: Outcome = Damaged(reason="inbox.unknown_item")
+    outcome: Outcome = Damaged("folder.unknown_refusal")
+    words = item.reason or text("intake_told.no_words", Language.VI, {})
     for owed in handed_over:
         if owed.agency_id in caller.agency_ids:
-            outcome = refuse_for(node, owed.delivery_id, caller.agency_ids, item.reason)
+            outcome = refuse_for(node, owed.delivery_id, caller.agency_ids, words)
     return outcome
 
 
@@ -153,8 +166,24 @@ def _report(why: TrucError) -> str:
     lines = [why.text(Language.VI), why.text(Language.EN)]
     if isinstance(why, PacketRefusal):
         for finding in why.findings:
-            lines += ["", f"[{finding.code}] {finding.place}", finding.text(Language.VI), finding.text(Language.EN)]
+            lines += ["", f"[{finding.code}] {_place(finding)}".rstrip()]
+            lines += [_sentence(finding, Language.VI), _sentence(finding, Language.EN)]
     return "\n".join(lines) + "\n"
+
+
+def _place(finding: Finding) -> str:
+    line = finding.place.line
+    told = "" if line is None else text("packet_told.line", Language.VI, {"line": line})
+    return " ".join(part for part in (told, finding.place.path) if part)
+
+
+def _sentence(finding: Finding, language: Language) -> str:
+    """The finding's text, with our own names of fields as people call them."""
+    name = str(finding.params.get("field", ""))
+    label = text(f"packet_field.{name}", language, {})
+    if not name or label == f"packet_field.{name}":
+        return finding.text(language)
+    return text(finding.code, language, {**finding.params, "field": f"“{label}”"})
 
 
 def start_intake(node: Node, pause: float) -> Loop:

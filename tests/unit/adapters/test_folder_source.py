@@ -78,6 +78,14 @@ def test_a_name_in_a_lost_code_page_is_sent_like_any_other(root: Path, source: F
     assert look(source) == []
 
 
+def test_a_reference_that_is_json_is_an_object(root: Path, source: FolderSource) -> None:
+    put(root / "di" / "x.edxml")
+    [item] = look(source)
+    source.acknowledge(item, Verdict(accepted=True, reference='{"packet_id": "p-1", "recipients": []}'))
+    reference = json.loads((root / "di" / "da-gui" / "x.edxml.json").read_text("utf-8"))["reference"]
+    assert reference == {"packet_id": "p-1", "recipients": []}
+
+
 def test_refused_goes_aside_with_a_report(root: Path, source: FolderSource) -> None:
     put(root / "di" / "x.edxml")
     [item] = look(source)
