@@ -245,6 +245,8 @@ def _decide_all(
 def _decide(node: Node, said: Confirm, link: Link, now: int) -> Step | Refusal:
     if link.state in (DeliveryState.DELIVERED, DeliveryState.REFUSED):
         return Step(move=None)
+    if link.state is DeliveryState.PARKED and not said.arrived:
+        return Step(move=None)  # the failure was told before
     if not link.attempts:
         if link.state in (DeliveryState.WITHDRAWN, DeliveryState.EXPIRED):
             return Gone("inbox.gone", state=link.state)

@@ -219,3 +219,12 @@ def test_rule_10_the_key_is_the_same_in_every_list(house: House) -> None:
     assert isinstance(first, Served)
     assert isinstance(second, Served)
     assert first.item.key == second.item.key
+
+
+def test_rule_10_a_failure_told_twice_gets_the_same_answer(house: House) -> None:
+    sent, item = one(house)
+    house.fetch("inbox-a", item)
+    house.end_response(item)
+    assert house.confirm("inbox-a", item, arrived=False) == "parked"
+    assert house.confirm("inbox-a", item, arrived=False) == "parked"
+    assert [kind for kind, _ in house.events(sent, "inbox-a")].count("delivery.parked") == 1
