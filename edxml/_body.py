@@ -67,7 +67,7 @@ def _own_texts(parent: Element) -> dict[str, str]:
     if parent is None:
         return {}
     texts = {}
-    for child in parent:
+    for child in parent.iterchildren("*"):  # a verifier keeps instructions in the tree
         key = _REFERENCE.get(child.tag) or _REFERENCE.get(local_name(child))
         if key is not None and child.text is not None:
             texts[key] = child.text[:1024].strip()

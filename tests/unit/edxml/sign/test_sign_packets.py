@@ -218,6 +218,25 @@ def test_a_time_stamp_is_asked_for_exactly_where_the_form_has_one() -> None:
             sign_packet(io.BytesIO(build_packet()), io.BytesIO(), WHO.signer(), form=form, time_stamper=stamper)
 
 
+SLIPPED_IN = (
+    b"<?x y?>", b"<!-- -->", b"<a/>", b"&#10;", b"&lt;", b"x", b"\r", b' xmlns=""', b' Id="a"', b"<![CDATA[x]]>",
+    f'<Signature xmlns="{DS}"/>'.encode(),
+)  # fmt: skip
+
+
+def test_what_is_still_valid_still_reads_the_same() -> None:
+    """Whatever is slipped in anywhere ends in a verdict; where that is VALID, a reader sees the very same packet."""
+    packet, dice, valid = signed(WHO), random.Random(5), 0
+    original = replace_spans(read(io.BytesIO(packet)).packet)
+    for _ in range(3000):
+        at = dice.randrange(len(packet))
+        altered = packet[:at] + dice.choice(SLIPPED_IN) + packet[at + dice.choice((0, 0, 1, 4)) :]
+        if check(altered, ROOT).is_valid:
+            valid += 1
+            assert replace_spans(read(io.BytesIO(altered)).packet) == original, altered[at - 40 : at + 40]
+    assert valid > 20  # comments, line ends, corners of the signature itself
+
+
 # ---- keys ---------------------------------------------------------------------------------------------------------
 
 
