@@ -55,16 +55,17 @@ class Settings(BaseSettings):
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment. Raises SettingsError naming each variable that is wrong or misspelt."""
     known = os.environ if environment is None else environment
-    misspelt = find_misspelt(known)
-    if misspelt:
-        why = "; ".join(f"{name} (did you mean {nearest}?)" if nearest else name for name, nearest in misspelt.items())
-        raise SettingsError(where="environment", why=f"unknown: {why}")
+    misspelt = find_misspelt(known).items()
+    wrong = [f"{name}: unknown" + (f", did you mean {nearest}?" if nearest else "") for name, nearest in misspelt]
     values = {name: known[f"TRUC_{name.upper()}"] for name in Settings.model_fields if f"TRUC_{name.upper()}" in known}
     try:
-        return Settings(**values)  # type: ignore[arg-type]
+        settings = Settings(**values)  # type: ignore[arg-type]
     except ValidationError as why:
-        wrong = "; ".join(f"TRUC_{str(e['loc'][0]).upper()}: {e['msg']}" for e in why.errors())
-        raise SettingsError(where="environment", why=wrong) from why
+        wrong += [f"TRUC_{str(e['loc'][0]).upper()}: {e['msg']}" for e in why.errors()]
+        raise SettingsError(where="environment", why="; ".join(wrong)) from why
+    if wrong:
+        raise SettingsError(where="environment", why="; ".join(wrong))
+    return settings
 
 
 _OTHERS = frozenset({"TRUC_CRASH_AT", "TRUC_TOKEN", "TRUC_URL"})

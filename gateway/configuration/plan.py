@@ -137,9 +137,9 @@ def _channel(known: _Known, entry: ChannelEntry, systems: Mapping[str, SystemRow
         known.faults.append(fault("kind_fixed", entry.where, before=before.kind, after=entry.kind))
     if entry.system is not None and entry.system not in systems:
         known.faults.append(fault("system_unknown", entry.where, system=entry.system))
-        return None
+    agency_ids = _agency_ids(known, entry.serves, entry.where)
     sink = _sink_of(known, entry)
-    if sink is None:
+    if sink is None or (entry.system is not None and entry.system not in systems):
         return None
     left = before.state if before else ChannelState.OPEN
     wanted = {None: left, True: ChannelState.PAUSED, False: ChannelState.OPEN}[entry.is_paused]
@@ -153,7 +153,7 @@ def _channel(known: _Known, entry: ChannelEntry, systems: Mapping[str, SystemRow
         in_flight=entry.in_flight,
         settings=entry.settings,
         system_id=systems[entry.system].id if entry.system is not None else None,
-        agency_ids=_agency_ids(known, entry.serves, entry.where),
+        agency_ids=agency_ids,
     )
 
 

@@ -207,6 +207,8 @@ settings = { a = 1 }
 [[channel]]
 id = "k1"
 kind = "fax"
+serves = ["khong-co"]
+system = "Không có"
 
 [[channel]]
 id = "k2"
@@ -227,6 +229,8 @@ system = "Không có"
         ("agency_unknown", "[[system]] 1 D"),
         ("kind_fixed", "[[channel]] 1 echo"),
         ("no_settings", "[[channel]] 1 echo"),
+        ("system_unknown", "[[channel]] 2 k1"),
+        ("agency_unknown", "[[channel]] 2 k1"),
         ("kind_unknown", "[[channel]] 2 k1"),
         ("channel_without_system", "[[channel]] 3 k2"),
         ("adapters.misconfigured", "[[channel]] 4 k3"),
