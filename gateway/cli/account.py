@@ -12,6 +12,7 @@ from gateway.cli.moments import parse_moment
 from gateway.cli.names import Names
 from gateway.cli.opening import open_local
 from gateway.cli.output import AsJson, Voice, voice_of
+from gateway.model.instants import local_iso
 from gateway.model.states import Book
 from gateway.store.agencies import load_directory
 
@@ -43,9 +44,10 @@ def account(
     if as_json:
         voice.json(
             {
-                "closes": closed.closes, "from": closed.start, "to": closed.end, "packets": closed.packets,
-                "events": closed.events, "totals": {book: closed.total(book) for book in Book},
-                "agencies": closed.books, "gaps": closed.gaps,
+                "closes": closed.closes, "from": local_iso(closed.start), "to": local_iso(closed.end),
+                "packets": closed.packets, "events": closed.events,
+                "totals": {book: closed.total(book) for book in Book}, "agencies": closed.books,
+                "gaps": closed.gaps,
             }
         )  # fmt: skip
     else:

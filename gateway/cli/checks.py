@@ -14,6 +14,7 @@ from typing import Any
 from edxml.errors import TrucError
 from edxml.messages import Language, text
 from gateway.cli.channel import probe_channel
+from gateway.cli.opening import has_lost_database, has_node
 from gateway.node import Node
 from gateway.settings import Settings, read_settings
 from gateway.store.jobs import list_jobs
@@ -72,13 +73,17 @@ def check_settings() -> tuple[Settings, Check]:
 
 
 def check_folder(settings: Settings) -> Iterator[Check]:
-    """The data folder, without opening the store: can it be written, and does its clock agree with ours."""
+    """The data folder, without opening the store: can it be written, and does its clock agree with ours.
+
+    Leaves nothing behind, even when killed: the file that is tried has no name.
+    """
     folder = settings.data
-    if not (folder / "truc.db").exists():
-        yield _check("folder", Level.FAIL, "folder_missing", folder=str(folder.resolve()))
+    if not has_node(settings):
+        word = "database_gone" if has_lost_database(settings) else "folder_missing"
+        yield _check("folder", Level.FAIL, word, folder=str(folder.resolve()))
         return
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as probe:
+        with tempfile.TemporaryFile(dir=folder, prefix=".doctor-") as probe:
             probe.write(b"\0")
             probe.flush()
             os.fsync(probe.fileno())

@@ -10,7 +10,7 @@ from adapters.contract import AdapterError
 from edxml.errors import TrucError
 from edxml.messages import Language
 from gateway.keys import KeysDamaged, KeysExposed, KeysMissing
-from gateway.model.errors import NotFound, SettingsError, StoreError, StoreForeign
+from gateway.model.errors import BadRequest, NotFound, SettingsError, StoreError, StoreForeign
 from routing.errors import DirectoryInvalid
 
 __all__ = ["ExitCode", "RemoteError", "RemoteRefused", "RemoteUnreachable", "exit_code_of"]
@@ -63,6 +63,7 @@ _TABLE: tuple[tuple[type[TrucError] | tuple[type[TrucError], ...], ExitCode], ..
     (StoreForeign, ExitCode.FOREIGN),
     (StoreError, ExitCode.STORE),
     (NotFound, ExitCode.NOT_FOUND),
+    (BadRequest, ExitCode.USAGE),
     ((SettingsError, AdapterError, DirectoryInvalid, KeysMissing, KeysExposed, KeysDamaged), ExitCode.SETTINGS),
     (RemoteError, ExitCode.REMOTE),
 )

@@ -7,7 +7,10 @@ from datetime import date, datetime, timedelta
 from gateway.model.errors import BadRequest
 from gateway.model.instants import VIETNAM, Instant, as_instant
 
-__all__ = ["parse_day", "parse_moment"]
+__all__ = ["INSTANTS", "parse_day", "parse_moment"]
+
+INSTANTS = frozenset({"at", "since", "accepted_at", "reported_at", "recorded_at", "head_since"})
+"""Fields of read models that are instants; as JSON they are told as the API tells them, in ISO 8601."""
 
 
 def parse_day(text: str) -> date:

@@ -15,7 +15,7 @@ from gateway.node import Node
 from gateway.settings import Settings, read_settings
 from gateway.store import Store, open_store
 
-__all__ = ["ACTOR", "Local", "open_local", "open_node", "today"]
+__all__ = ["ACTOR", "Local", "has_lost_database", "has_node", "open_local", "open_node", "today"]
 
 ACTOR = "operator:cli"
 """Who acts, in events: whoever may run commands on the node's machine is its operator (quản trị viên)."""
@@ -38,7 +38,8 @@ def open_local(*, may_make: bool = False) -> Iterator[Local]:
     """
     settings = read_settings()
     if not may_make and not has_node(settings):
-        raise NotFound("cli.no_node", folder=str(settings.data.resolve()))
+        reason = "cli.database_gone" if has_lost_database(settings) else "cli.no_node"
+        raise NotFound(reason, folder=str(settings.data.resolve()))
     lock = take_lock(settings.data, settings.node)
     try:
         store = open_store(
@@ -71,6 +72,13 @@ def open_node() -> Iterator[Node]:
 def has_node(settings: Settings) -> bool:
     """Whether a node was ever opened in the data folder."""
     return (settings.data / "truc.db").exists()
+
+
+def has_lost_database(settings: Settings) -> bool:
+    """Whether keys or packets lie in a data folder without its database: a node was there, and must be restored."""
+    data = settings.data
+    left = any(path.is_file() for path in (data / "keys").glob("seal.*"))
+    return not has_node(settings) and (left or any(path.is_file() for path in (data / "blobs").rglob("*")))
 
 
 def today(settings: Settings) -> date:

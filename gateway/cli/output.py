@@ -20,7 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edxml.messages import Language, text
-from gateway.model.instants import VIETNAM, as_datetime
+from gateway.cli.moments import INSTANTS
+from gateway.model.instants import VIETNAM, as_datetime, local_iso
 
 __all__ = ["AsJson", "Voice", "make_voice", "voice_of"]
 
@@ -91,7 +92,7 @@ class Voice:
         return "" if value is None else str(value)
 
     def json(self, value: Any) -> None:
-        """One JSON document: dataclasses as objects, instants as they are stored (microseconds since 1970 UTC)."""
+        """One JSON document: dataclasses as objects, their instants as the API writes them (ISO 8601, +07:00)."""
         self.out.file.write(json.dumps(value, default=_plain, ensure_ascii=False, indent=2) + "\n")
 
     def moment(self, instant: int | None) -> str:
@@ -116,9 +117,13 @@ class Voice:
         return Progress(*columns, console=self.err, transient=True, disable=not self.err.is_terminal)
 
 
+def _told(name: str, value: Any) -> Any:
+    return local_iso(value) if name in INSTANTS and isinstance(value, int) else value
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {field.name: _told(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     if isinstance(value, Mapping):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -14,10 +15,14 @@ from gateway.cli.opening import ACTOR, open_local, open_node
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.exchange.release import release as release_delivery
 from gateway.exchange.release import resend as resend_delivery
+from gateway.model.chain import Chain, Link, Reason
 from gateway.model.errors import BadRequest, Refusal
+from gateway.model.machine import Step
+from gateway.model.machine import release as decide_release
+from gateway.model.machine import resend as decide_resend
 from gateway.model.states import DeliveryState
 from gateway.node import Node
-from gateway.store import Store
+from gateway.store import Connection, Store, deliveries, transfers
 from gateway.store.agencies import load_directory
 from gateway.store.views import DeliveryLine
 from gateway.store.views import parked as list_parked
@@ -30,6 +35,20 @@ _Outcome = tuple[str, str, dict[str, str]]
 _Ids = Annotated[list[str] | None, typer.Argument(help="help.delivery_ids", show_default=False)]
 _Reason = Annotated[str, typer.Option("--reason", help="help.parked_reason")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="help.dry_run")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Act:
+    """What a person says: the act itself, and the machine's decision whether it may be, for a dry run."""
+
+    name: str
+    do: Callable[..., DeliveryState]
+    decide: Callable[[Chain, Link, int], Step | Reason]
+    takes_partners: bool  #: who shares a transfer in doubt goes on together with it, or not at all (rule 5)
+
+
+_RELEASE = _Act(name="release", do=release_delivery, decide=decide_release, takes_partners=True)
+_RESEND = _Act(name="resend", do=resend_delivery, decide=decide_resend, takes_partners=False)
 
 
 def register(app: typer.Typer) -> None:
@@ -79,19 +98,19 @@ def release(
     ctx: typer.Context, deliveries: _Ids = None, reason: _Reason = "", dry_run: _DryRun = False, as_json: AsJson = False
 ) -> None:
     """Let parked deliveries go on. Exit code 1 where one could not."""
-    _act(ctx, release_delivery, deliveries, reason, dry_run, as_json)
+    _act(ctx, _RELEASE, deliveries, reason, dry_run, as_json)
 
 
 def resend(
     ctx: typer.Context, deliveries: _Ids = None, reason: _Reason = "", dry_run: _DryRun = False, as_json: AsJson = False
 ) -> None:
     """Send deliveries again under a new key, where the first may have been lost. Exit code 1 where one could not."""
-    _act(ctx, resend_delivery, deliveries, reason, dry_run, as_json)
+    _act(ctx, _RESEND, deliveries, reason, dry_run, as_json)
 
 
 def _act(
     ctx: typer.Context,
-    act: Callable[..., DeliveryState],
+    act: _Act,
     named: list[str] | None,
     reason: str,
     dry_run: bool,
@@ -102,18 +121,53 @@ def _act(
         raise BadRequest("parked_told.ids_or_reason")
     with open_node() as node:
         wanted = list(dict.fromkeys(named or [line.delivery_id for line in _parked(node.store, reason)]))
-        outcomes: list[_Outcome] = [(delivery_id, "parked_told.would", {}) for delivery_id in wanted]
-        if not dry_run:
-            outcomes = list(_each(voice, node, act, wanted))
+        outcomes = [_would(node, act, each) for each in wanted] if dry_run else list(_each(voice, node, act, wanted))
     if as_json:
-        voice.json([{"delivery": delivery_id, "outcome": code, **params} for delivery_id, code, params in outcomes])
+        voice.json([{**params, "delivery": delivery_id, "outcome": code} for delivery_id, code, params in outcomes])
     else:
         for delivery_id, code, params in outcomes:
             voice.write(f"{delivery_id}  {_said(voice, code, params)}")
-        for code, count in sorted(Counter(code for _, code, _ in outcomes).items()):
-            voice.hint("parked_told.count", code=code, count=count)
+        for code, count in sorted(Counter(_kind(code) for _, code, _ in outcomes).items()):
+            voice.hint(code, count=count)
     if any(not code.startswith("parked_told.") for _, code, _ in outcomes):
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _kind(code: str) -> str:
+    """The code of the sentence that counts outcomes like this one."""
+    counted = {"parked_told.done": "parked_told.count_done", "parked_told.would": "parked_told.count_would"}
+    return counted.get(code, "parked_told.count_refused")
+
+
+def _would(node: Node, act: _Act, delivery_id: str) -> _Outcome:
+    """What the act would answer now, decided as it decides; changes nothing."""
+    with node.store.read() as connection:
+        now = node.store.now(connection)
+        found = _find(connection, delivery_id)
+        if found is None:
+            return delivery_id, "delivery.unknown", {"delivery": delivery_id}
+        asked = [found]
+        if act.takes_partners and found[1].is_in_doubt():
+            asked += _partners(connection, found[1])
+    for chain, link in asked:
+        step = act.decide(chain, link, now)
+        if isinstance(step, Reason):
+            return delivery_id, f"{act.name}.{step}", {"delivery": link.delivery_id, "state": str(link.state)}
+    return delivery_id, "parked_told.would", {}
+
+
+def _find(connection: Connection, delivery_id: str) -> tuple[Chain, Link] | None:
+    chain_id = deliveries.chains_of_deliveries(connection, [delivery_id]).get(delivery_id)
+    if chain_id is None:
+        return None
+    chain = deliveries.load_chains(connection, [chain_id], lock=False)[chain_id]
+    return (chain, chain.find(delivery_id)) if chain.links else None
+
+
+def _partners(connection: Connection, link: Link) -> list[tuple[Chain, Link]]:
+    members = transfers.members_of(connection, [link.transfer_id]).get(link.transfer_id, [])
+    others = [m for m in members if m.id != link.delivery_id and m.state == DeliveryState.PARKED]
+    return [found for member in others if (found := _find(connection, member.id)) is not None]
 
 
 def _said(voice: Voice, code: str, params: dict[str, str]) -> str:
@@ -121,11 +175,11 @@ def _said(voice: Voice, code: str, params: dict[str, str]) -> str:
     return voice.say(code, **shown)
 
 
-def _each(voice: Voice, node: Node, act: Callable[..., DeliveryState], wanted: list[str]) -> Iterator[_Outcome]:
+def _each(voice: Voice, node: Node, act: _Act, wanted: list[str]) -> Iterator[_Outcome]:
     with voice.progress() as progress:
         for delivery_id in progress.track(wanted, description=voice.say("parked_told.working")):
             try:
-                state = act(node, delivery_id, actor=ACTOR)
+                state = act.do(node, delivery_id, actor=ACTOR)
             except Refusal as why:
                 yield delivery_id, why.reason, {name: str(value) for name, value in why.params.items()}
             else:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 import httpx2
 
 from gateway.cli.exits import RemoteRefused, RemoteUnreachable
+from gateway.cli.moments import INSTANTS
 from gateway.cli.names import Names
 from gateway.cli.output import Voice
 from gateway.model.errors import SettingsError
@@ -159,14 +160,13 @@ def _packet(line: Mapping[str, Any]) -> PacketLine:
 
 
 L = TypeVar("L", PacketLine, RecipientLine, StatusLine, TimelineLine)
-_INSTANTS = ("at", "since", "accepted_at", "reported_at", "recorded_at")
 
 
 def _line(kind: type[L], told: Mapping[str, Any], **more: Any) -> L:
     """A read model's line from its JSON object: times become instants, words that it has no place for are left."""
     values = {**told, **more}
     fields = {field.name: values[field.name] for field in dataclasses.fields(kind)}
-    for name in _INSTANTS:
+    for name in INSTANTS:
         if isinstance(fields.get(name), str):
             fields[name] = as_instant(datetime.fromisoformat(fields[name]))
     return kind(**fields)

@@ -13,8 +13,9 @@ import pytest
 
 from edxml.messages import Language, text
 from gateway.cli import main
+from gateway.model.instants import MINUTE
 from gateway.model.states import DeliveryState
-from tests.support.nodes import TODAY, Does, House, document_id, organ
+from tests.support.nodes import TODAY, Does, House, WorkerDied, document_id, organ
 from tests.support.packets import build_packet
 
 
@@ -128,7 +129,7 @@ def test_directory_says_assumed_beside_assumed_codes_and_follows_successors(truc
     assert old["carried_on_by"]
     assert truc.json("directory", "show", past[0]["id"], "--on", "2025-06-30")["in_force"]
     truc("directory", "show", "000.00.00.X00", code=6)
-    truc("directory", "find", "vinh", "--on", "hôm qua", code=1)
+    truc("directory", "find", "vinh", "--on", "hôm qua", code=2)
 
 
 def test_a_document_s_whole_way_in_vietnamese(truc: Terminal, house: House) -> None:
@@ -139,6 +140,9 @@ def test_a_document_s_whole_way_in_vietnamese(truc: Terminal, house: House) -> N
         view = truc.json("document", "show", wanted)
         assert view["packet"]["packet_id"] == sent.packet_id
         assert {line["state"] for line in view["recipients"]} == {"available", "delivered"}
+        times = [view["packet"]["accepted_at"], *(line["since"] for line in view["recipients"])]
+        times += [line["at"] for line in view["timeline"]]
+        assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+07:00", time) for time in times), times
     shown = truc("document", "show", sent.packet_id)
     for said in ("Diễn biến", "Trục đã tiếp nhận", "Đã lập lượt chuyển", "Đã giao", "đã đến", "Cơ quan check"):
         assert said in shown, said
@@ -152,7 +156,9 @@ def test_the_account_closes_or_names_what_breaks_it(truc: Terminal, house: House
     closed = truc.json("account")
     assert closed["closes"]
     assert closed["totals"]["documents"]["accepted"] == 2
-    assert truc.json("account", "--to", "2020-01-01")["packets"] == 0
+    early = truc.json("account", "--to", "2020-01-01")
+    assert (early["packets"], early["to"]) == (0, "2020-01-02T00:00:00.000+07:00")
+    truc("account", "--from", "xx", code=2)
     with house.node.store.write() as connection:
         connection.exec_driver_sql("DELETE FROM deliveries WHERE agency_id = 'inbox-b'")
     broken = truc.json("account", code=1)
@@ -188,9 +194,42 @@ def test_parked_is_listed_released_and_counted(truc: Terminal, house: House) -> 
     assert truc.json("parked", "list") == []
     again = truc.json("parked", "release", deliveries[0], code=1)
     assert again[0]["outcome"] == "release.released"
-    truc("parked", "release", code=1)
+    truc("parked", "release", code=2)
     assert text("parked_told.ids_or_reason", Language.VI, {}) in truc.err
-    truc("parked", "release", "x", "--reason", reason, code=1)
+    truc("parked", "release", "x", "--reason", reason, code=2)
+
+
+def test_a_dry_run_asks_what_the_act_asks(truc: Terminal, house: House) -> None:
+    parked, open_ = _park(house, "1"), str(house.send(["inbox-a"], "2").recipients[0]["delivery_id"])
+    for act in ("release", "resend"):
+        would = truc.json("parked", act, parked, open_, "khong-co", "--dry-run", code=1)
+        assert "parked_told" not in truc.err
+        done = truc.json("parked", act, open_, "khong-co", code=1)
+        assert would == [{"delivery": parked, "outcome": "parked_told.would"}, *done]
+    said = truc("parked", "release", parked, open_, "--dry-run", code=1) + truc.err
+    assert "Xử lý được: 1 lượt chuyển" in said
+    assert "Không xử lý được: 1 lượt chuyển" in said
+    assert "parked_told." not in said
+
+
+def test_a_dry_run_asks_for_those_who_share_a_transfer_in_doubt(truc: Terminal, house: House) -> None:
+    """Two agencies on one transfer: the one goes on only where the other may, and is answered for it."""
+    sent = house.send(["pair-a", "pair-b"])
+    house.recipient("pair").default = Does.DIE_AFTER
+    for _ in range(3):
+        with pytest.raises(WorkerDied):
+            house.work(house.ready())
+        house.recipient("pair").arrivals.clear()
+        house.pass_time(2 * MINUTE)
+        house.sweep()
+    house.recall(["pair-b"])  # freezes that one only
+    delivery = house.delivery(sent, "pair-a")
+    before = house.rows("SELECT * FROM deliveries")
+    would = truc.json("parked", "release", delivery, "--dry-run", code=1)
+    assert house.rows("SELECT * FROM deliveries") == before
+    assert would == truc.json("parked", "release", delivery, code=1)
+    assert would[0]["outcome"] == "release.behind_earlier"
+    assert would[0]["delivery"] == delivery
 
 
 def test_resend_gives_a_new_key(truc: Terminal, house: House) -> None:
@@ -232,6 +271,10 @@ def test_settings_are_shown_without_secrets_and_misspelt_ones_are_named(
     monkeypatch.setenv("TRUC_PORT", "tám nghìn")
     truc("settings", "check", code=4)
     assert "TRUC_PORT" in truc.err
+    for name, value in {"TRUC_PRT": "2", "TRUC_LEASE": "-1", "TRUC_NODE": "Bad Node"}.items():
+        monkeypatch.setenv(name, value)
+    truc("settings", "check", code=4)
+    assert all(name in truc.err for name in ("TRUC_PRT", "TRUC_LEASE", "TRUC_NODE", "TRUC_PORT"))
 
 
 # --- the doctor ------------------------------------------------------------------------------------------------------
@@ -261,6 +304,35 @@ def test_the_doctor_of_nothing(truc: Terminal, monkeypatch: pytest.MonkeyPatch) 
     assert _levels(truc.json("doctor", code=1))["doctor.folder_missing"] == "fail"
     monkeypatch.setenv("TRUC_LEASE", "-1")
     assert _levels(truc.json("doctor", code=1)) == {"settings.invalid": "fail"}
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """What lies in a data folder, without what the database keeps beside itself while it is open."""
+    passing = ("truc.db-wal", "truc.db-shm")
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in passing)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def test_the_doctor_changes_nothing_and_makes_no_keys(truc: Terminal, tmp_path: Path) -> None:
+    truc("init")
+    truc.json("doctor")
+    before = _files(tmp_path / "data")
+    truc.json("doctor")
+    assert _files(tmp_path / "data") == before
+    for path in (tmp_path / "data" / "keys").iterdir():
+        path.unlink()
+    assert _levels(truc.json("doctor", code=1))["keys.missing"] == "fail"
+    assert list((tmp_path / "data" / "keys").iterdir()) == []
+
+
+def test_a_lost_database_is_to_be_restored_never_made_anew(truc: Terminal, tmp_path: Path) -> None:
+    truc("init")
+    for path in (tmp_path / "data").glob("truc.db*"):
+        path.unlink()
+    assert _levels(truc.json("doctor", code=1))["doctor.database_gone"] == "fail"
+    truc("account", code=6)
+    assert "khôi phục truc.db" in truc.err
+    assert not (tmp_path / "data" / "truc.db").exists()
 
 
 # --- without a node --------------------------------------------------------------------------------------------------
