@@ -1,67 +1,84 @@
-"""`truc packet check FILE…`: reads packets without a node, and says everything that is wrong with them."""
+"""`truc packet …`: packets without a node. Here `check`, which says everything that is wrong with them."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from edxml import Finding, ReadResult, Severity, read, validate
+from edxml import LENIENT, STRICT, Finding, ReadResult, Severity
+from gateway.cli import packet_build, packet_change, packet_show, packet_sign
 from gateway.cli.exits import ExitCode
 from gateway.cli.output import AsJson, Voice, voice_of
-from gateway.model.instants import VIETNAM
+from gateway.cli.packet_sarif import make_sarif
+from gateway.cli.packet_source import complain, open_packet, packets_in, read_whole, show_findings, show_repairs
 
 __all__ = ["register", "show_findings"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the commands on packets."""
     group = typer.Typer(help="help.packet", no_args_is_help=True)
-    group.callback()(lambda: None)  # a group of one command stays a group
     group.command("check", help="help.packet_check")(check)
+    for room in (packet_show, packet_build, packet_sign, packet_change):
+        room.register(group)
     app.add_typer(group, name="packet")
 
 
 def check(
     ctx: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="help.packet_files", show_default=False)],
+    is_strict: Annotated[bool, typer.Option("--strict", help="help.packet_strict")] = False,
+    check_schema: Annotated[bool, typer.Option("--schema", help="help.packet_schema")] = False,
     as_json: AsJson = False,
+    as_sarif: Annotated[bool, typer.Option("--sarif", help="help.packet_sarif")] = False,
 ) -> None:
-    """Check files. Exit code 0: clean; 1: errors were found; 2: a file cannot be read at all."""
+    """Check files. Exit code 0: clean; 1: errors were found; 2: a file cannot be read at all.
+
+    With `--strict` nothing is repaired while reading, and a warning counts as an error does.
+    """
     voice = voice_of(ctx)
-    worst, told = ExitCode.OK, []
-    for file in files:
+    worst = ExitCode.OK
+    checked: list[tuple[Path, ReadResult, tuple[Finding, ...]]] = []
+    unreadable: list[tuple[Path, str]] = []
+    for path in packets_in(files):
         try:
-            with file.open("rb") as stream:
-                result = read(stream)
+            with open_packet(path) as stream:
+                result, findings = read_whole(
+                    stream, profile=STRICT if is_strict else LENIENT, check_schema=check_schema
+                )
         except OSError as why:
             worst = ExitCode.USAGE
-            voice.fault(voice.say("cli.io", what=str(file), why=why.strerror or type(why).__name__), "cli.io")
+            unreadable.append((path, why.strerror or type(why).__name__))
+            complain(voice, path, why)
             continue
-        findings = _findings(result)
-        told.append(_as_json(file, result, findings))
-        if result.packet is None or any(finding.severity is Severity.ERROR for finding in findings):
-            worst = max(worst, ExitCode.FINDINGS)
-        if not as_json:
-            _show(voice, file, result, findings)
-    if as_json:
-        voice.json(told)
+        worst = max(worst, _exit_code(result, findings, is_strict=is_strict))
+        checked.append((path, result, findings))
+        if not (as_json or as_sarif):
+            _show(voice, path, result, findings)
+    if as_sarif:
+        told = [(path, findings, result.repairs) for path, result, findings in checked]
+        voice.json(make_sarif(told, unreadable, voice.language))
+    elif as_json:
+        voice.json([_as_json(path, result, findings) for path, result, findings in checked])
     if worst:
         raise typer.Exit(worst)
 
 
-def _findings(result: ReadResult) -> tuple[Finding, ...]:
-    if result.packet is None or result.is_secret:
-        return result.findings
-    return (*result.findings, *validate(result.packet, today=datetime.now(VIETNAM).date()))
+def _exit_code(result: ReadResult, findings: tuple[Finding, ...], *, is_strict: bool) -> ExitCode:
+    if not result.is_complete:
+        return ExitCode.USAGE
+    counts = (Severity.ERROR, Severity.WARNING) if is_strict else (Severity.ERROR,)
+    is_clean = result.packet is not None and not any(finding.severity in counts for finding in findings)
+    return ExitCode.OK if is_clean else ExitCode.FINDINGS
 
 
 def _as_json(file: Path, result: ReadResult, findings: tuple[Finding, ...]) -> dict[str, Any]:
     return {
         "file": str(file),
-        "is_refused": any(finding.severity is Severity.ERROR for finding in findings),
+        "is_refused": result.packet is None or any(finding.severity is Severity.ERROR for finding in findings),
+        "is_complete": result.is_complete,
         "dialect": result.dialect,
         "size": result.size,
         "wire_digest": result.wire_digest,
@@ -77,16 +94,4 @@ def _show(voice: Voice, file: Path, result: ReadResult, findings: tuple[Finding,
         file=str(file), errors=errors, warnings=len(findings) - errors, repairs=len(result.repairs),
     )  # fmt: skip
     show_findings(voice, [finding.as_dict() for finding in findings])
-    for repair in result.repairs:
-        said = repair.as_dict()
-        voice.write(f"  ~ {repair.place}: {said[voice.language]} [{repair.name}]".replace(" : ", " "), "dim")
-
-
-def show_findings(voice: Voice, findings: list[dict[str, Any]]) -> None:
-    """One line per finding (as_dict): mark, place, sentence, code."""
-    for finding in findings:
-        is_error = finding["severity"] == "error"
-        line = "" if finding["line"] is None else voice.say("packet_told.line", line=finding["line"])
-        place = " ".join(part for part in (line, finding["path"]) if part)
-        mark, style = ("✗", "red") if is_error else ("!", "yellow")
-        voice.write(f"  {mark} {place + ': ' if place else ''}{finding[voice.language]} [{finding['code']}]", style)
+    show_repairs(voice, result.repairs)

@@ -1,0 +1,163 @@
+"""`truc packet build`: a document packet from a short TOML file and its attachments, without writing any code."""
+
+from __future__ import annotations
+
+import tomllib
+from contextlib import ExitStack
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edxml import (
+    STRICT,
+    BusinessKind,
+    DocumentId,
+    EdxmlError,
+    OrganId,
+    Organization,
+    Packet,
+    Priority,
+    Severity,
+    StaffInfo,
+    TraceHeader,
+    plan_attachment,
+    write,
+)
+from gateway.cli.exits import ExitCode
+from gateway.cli.output import voice_of
+from gateway.cli.packet_source import read_whole, show_findings, write_new
+from gateway.model.errors import BadRequest
+
+__all__ = ["register"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Agency(_Part):
+    code: str
+    name: str
+
+
+class _Signer(_Part):
+    name: str
+    competence: str = ""
+    position: str = ""
+
+
+class _Staff(_Part):
+    department: str = ""
+    name: str = ""
+    email: str = ""
+    mobile: str = ""
+
+
+class _Form(_Part):
+    """What the TOML file may say; names are the commands' own, short ones (docs/guides/vendor.md)."""
+
+    sender: _Agency = Field(alias="from")
+    recipients: tuple[_Agency, ...] = Field(alias="to", min_length=1)
+    number: str
+    notation: str
+    place: str = ""
+    promulgated: date = Field(alias="date")
+    type: str
+    type_detail: str = ""
+    type_name: str
+    subject: str
+    content: str = ""
+    signer: _Signer
+    staff: _Staff = _Staff()
+    priority: Priority = Priority.NORMAL
+    due_date: date | None = None
+    to_places: tuple[str, ...] = ()
+    reason: str = ""
+    document_id: str = ""
+    files: tuple[str, ...] = ()
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command of this module."""
+    group.command("build", help="help.packet_build")(build)
+
+
+def build(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="help.packet_form", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="help.packet_out", show_default=False)],
+) -> None:
+    """Write the packet that a TOML file describes, then say what the strict check finds in it (1: errors)."""
+    voice = voice_of(ctx)
+    form = _read_form(file)
+    with ExitStack() as files:
+        streams = [files.enter_context((file.parent / name).open("rb")) for name in form.files]
+        try:
+            packet = _packet(form, streams)
+        except EdxmlError as why:
+            raise BadRequest("cli.bad_form", file=str(file), what=why.text(voice.language)) from why
+        for stream in streams:
+            stream.seek(0)
+        with write_new(out) as written:
+            write(packet, written, open_attachment=streams)
+    with out.open("rb") as stream:
+        result, findings = read_whole(stream, profile=STRICT, check_schema=True)
+    errors = sum(finding.severity is Severity.ERROR for finding in findings)
+    voice.tell("packet_told.built", file=str(out), size=result.size, document=str(packet.document_id))
+    show_findings(voice, [finding.as_dict() for finding in findings])
+    if errors:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _read_form(path: Path) -> _Form:
+    """Raises BadRequest `cli.bad_form`, naming every place that is wrong."""
+    try:
+        return _Form.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except ValidationError as why:
+        what = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in why.errors())
+        raise BadRequest("cli.bad_form", file=str(path), what=what) from None
+    except ValueError as why:  # no TOML, or no UTF-8
+        raise BadRequest("cli.bad_form", file=str(path), what=str(why)) from None
+
+
+def _packet(form: _Form, streams: list[Any]) -> Packet:
+    """Raises EdxmlError where a code or an id is none."""
+    issuer = OrganId.parse(form.sender.code)
+    own_id = form.document_id or f"{issuer},{form.promulgated:%Y/%m/%d},{form.number}/{form.notation}"
+    named = zip(form.files, streams, strict=True)
+    return Packet(
+        sender=_organization(form.sender),
+        recipients=tuple(map(_organization, form.recipients)),
+        document_id=DocumentId(own_id),
+        code_number=form.number,
+        code_notation=form.notation,
+        promulgation_place=form.place,
+        promulgation_date=form.promulgated,
+        type=form.type,
+        type_detail=form.type_detail,
+        type_name=form.type_name,
+        subject=form.subject,
+        content=form.content or form.subject,
+        signer_competence=form.signer.competence,
+        signer_position=form.signer.position,
+        signer_name=form.signer.name,
+        due_date=form.due_date,
+        priority=form.priority,
+        to_places=form.to_places,
+        trace=(TraceHeader(organ_id=issuer, timestamp=datetime.now(UTC)),),
+        business_kind=BusinessKind.NEW,
+        business_reason=form.reason,
+        staff=StaffInfo(
+            department=form.staff.department, staff=form.staff.name, email=form.staff.email, mobile=form.staff.mobile
+        ),
+        attachments=tuple(
+            plan_attachment(Path(name).name, stream, position=at) for at, (name, stream) in enumerate(named, 1)
+        ),
+    )
+
+
+def _organization(agency: _Agency) -> Organization:
+    return Organization(organ_id=OrganId.parse(agency.code), name=agency.name)

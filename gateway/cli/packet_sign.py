@@ -1,0 +1,131 @@
+"""`truc packet sign` and `verify`: real XML signatures, without a node (docs/reference/signatures.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from cryptography import x509
+
+from edxml.sign import (
+    KeySigner,
+    Policy,
+    SigningKeyInvalid,
+    Verification,
+    load_pem_signer,
+    load_pkcs12_signer,
+    sign_packet,
+    verify_packet,
+)
+from gateway.cli.exits import ExitCode
+from gateway.cli.moments import parse_moment
+from gateway.cli.output import AsJson, Voice, voice_of
+from gateway.cli.packet_source import complain, open_packet, packets_in, write_new
+from gateway.model.instants import as_datetime
+
+__all__ = ["register", "trusting"]
+
+Trust = Annotated[list[Path] | None, typer.Option("--trust", help="help.packet_trust", show_default=False)]
+
+
+def register(group: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group.command("sign", help="help.packet_sign")(sign)
+    group.command("verify", help="help.packet_verify")(verify)
+
+
+def sign(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="help.packet_file", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="help.packet_out", show_default=False)],
+    key: Annotated[Path | None, typer.Option("--key", help="help.packet_key", show_default=False)] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--cert", help="help.packet_certificate", show_default=False)
+    ] = None,
+    pkcs12: Annotated[Path | None, typer.Option("--p12", help="help.packet_bundle", show_default=False)] = None,
+    password_file: Annotated[
+        Path | None, typer.Option("--password-file", help="help.packet_password", show_default=False)
+    ] = None,
+) -> None:
+    """Sign one packet into a new file (XAdES-BES over the whole packet). What is signed already is refused."""
+    voice = voice_of(ctx)
+    password = None if password_file is None else password_file.read_bytes().rstrip(b"\r\n")
+    try:
+        signer = _signer(voice, key, certificate, pkcs12, password)
+    except SigningKeyInvalid as why:
+        voice.fault(why.text(voice.language), why.code)
+        raise typer.Exit(ExitCode.SETTINGS) from None
+    with open_packet(file) as stream, write_new(out) as signed:
+        sign_packet(stream, signed, signer)
+    voice.tell("packet_told.signed", file=str(file), out=str(out), signer=_name(signer.certificates[0]))
+
+
+def _signer(
+    voice: Voice, key: Path | None, certificate: Path | None, pkcs12: Path | None, password: bytes | None
+) -> KeySigner:
+    if pkcs12 is not None and key is None and certificate is None:
+        return load_pkcs12_signer(pkcs12.read_bytes(), password=password)
+    if pkcs12 is None and key is not None and certificate is not None:
+        return load_pem_signer(key.read_bytes(), certificate.read_bytes(), password=password)
+    voice.fault(voice.say("cli.which_key"), "cli.which_key")
+    raise typer.Exit(ExitCode.USAGE)
+
+
+def verify(
+    ctx: typer.Context,
+    files: Annotated[list[Path], typer.Argument(help="help.packet_files", show_default=False)],
+    trust: Trust = None,
+    at: Annotated[str, typer.Option("--at", help="help.packet_at", show_default=False)] = "",
+    as_json: AsJson = False,
+) -> None:
+    """What the signature of each packet proves. Exit code 0: all are valid; 1: one is not; 2: a file cannot be read."""
+    voice = voice_of(ctx)
+    policy = trusting(voice, trust)
+    moment = as_datetime(parse_moment(at, is_end=True)) if at else None
+    worst, told = ExitCode.OK, []
+    for path in packets_in(files):
+        try:
+            with open_packet(path) as stream:
+                found = verify_packet(stream, policy=policy, at=moment)
+        except OSError as why:
+            worst = ExitCode.USAGE
+            complain(voice, path, why)
+            continue
+        worst = max(worst, ExitCode.OK if found.is_valid else ExitCode.FINDINGS)
+        told.append({"file": str(path), **found.as_dict()})
+        if not as_json:
+            _show(voice, path, found)
+    if as_json:
+        voice.json(told)
+    if worst:
+        raise typer.Exit(worst)
+
+
+def trusting(voice: Voice, files: list[Path] | None) -> Policy:
+    """The policy that trusts the certificates of these PEM files, and no others; ends the command where one is none."""
+    anchors: list[x509.Certificate] = []
+    for path in files or ():
+        try:
+            anchors += x509.load_pem_x509_certificates(path.read_bytes())
+        except ValueError:
+            voice.fault(voice.say("cli.no_certificate", file=str(path)), "cli.no_certificate")
+            raise typer.Exit(ExitCode.USAGE) from None
+    return Policy.trusting(anchors)
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string()
+
+
+def _show(voice: Voice, path: Path, found: Verification) -> None:
+    mark, style = ("✓", "green") if found.is_valid else ("?", "yellow") if found.verdict.is_open else ("✗", "red")
+    voice.write(f"{mark} {path}: {found.text(voice.language)} [{found.verdict}]", style)
+    rows: list[tuple[str, Any]] = [("signer", found.signer)]
+    rows += [("signing_time", moment.isoformat()) for moment in (found.signing_time,) if moment]
+    rows += [("stamped_at", moment.isoformat()) for moment in (found.stamped_at,) if moment]
+    rows += [("signed_part", part.path) for part in found.signed if not part.is_own]
+    rows += [("signed_file", f"{file.digest} ({file.length})") for file in found.files if found.signed]
+    for name, value in rows:
+        if value:
+            voice.write(f"    {voice.label('packet_show', name)}: {value}")
