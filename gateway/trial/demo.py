@@ -15,9 +15,10 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -31,10 +32,9 @@ from gateway.settings import Settings
 from gateway.store import Store, open_store, views
 from gateway.trial.clients import FolderSoftware, Polling, Sending
 from gateway.trial.ledger import Ledger
-from gateway.trial.letters import Letter
 from gateway.trial.plan import Errand, do_act, plan_errands
 from gateway.trial.processes import Fleet
-from gateway.trial.province import Province, build_province
+from gateway.trial.province import Place, Province, build_province
 from gateway.trial.verdict import show_verdict
 
 __all__ = ["run_demo"]
@@ -161,12 +161,11 @@ def _play(stage: _Stage, screen: Console, language: Language) -> None:
 
 
 def _start_recipients(stage: _Stage) -> list[Polling | FolderSoftware]:
-    by_system: dict[str, list[str]] = {}
+    by_system: dict[str, list[Place]] = {}
     for place in stage.province.polling:
-        by_system.setdefault(place.system, []).append(place.id)
+        by_system.setdefault(place.system, []).append(place)
     started: list[Polling | FolderSoftware] = [FolderSoftware(stage.province.folder_communes, stage.ledger, stage.done)]
-    for system, ids in by_system.items():
-        places = [place for place in stage.province.polling if place.id in ids]
+    for system, places in by_system.items():
         started.append(Polling(stage.url, stage.province.tokens[system], places, stage.ledger, stage.done))
     for recipient in started:
         recipient.start()
@@ -187,21 +186,12 @@ def _run_errands(stage: _Stage, errands: Sequence[Errand]) -> None:
     }
     try:
         for errand in errands:
-            errand.run(_tools(stage, clients[errand.sender]))
+            errand.run(partial(do_act, stage.store, clients[errand.sender]))
     except Exception as why:  # noqa: BLE001 - told in the verdict, which then fails
         stage.failures.append(f"{threading.current_thread().name}: {why!r}")
     finally:
         for client in clients.values():
             client.close()
-
-
-def _tools(stage: _Stage, client: Sending) -> Callable[[str, Letter], object]:
-    """What an errand may do: send, send to some, pause and resume a channel, damage a stored blob."""
-
-    def act(name: str, letter: Letter) -> object:
-        return do_act(stage.store, client, name, letter)
-
-    return act
 
 
 def _kill_by_turns(stage: _Stage) -> None:

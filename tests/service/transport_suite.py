@@ -65,11 +65,14 @@ class TransportSuite:
 
     @pytest.fixture
     def where(self) -> str:
-        """Where this test's transports meet: a data folder, a virtual host."""
+        """Where this test's transports meet: a data folder, a virtual host. Each transport's own tests say it."""
         raise NotImplementedError
 
     def most_confirmed(self, slots: int, group: int) -> int:
-        """How many tickets at most are confirmed while `slots` handlers of `group` tickets are stuck."""
+        """How many tickets at most are confirmed while `slots` handlers of `group` tickets are stuck.
+
+        Each transport's own tests say it.
+        """
         raise NotImplementedError
 
     @pytest.fixture
