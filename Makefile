@@ -36,7 +36,7 @@ soak: $(STAMP) ## The long run of random kills (MINUTES=10 SEED=1)
 ##@ Upkeep
 lock: $(STAMP) ## Pin the libraries anew
 	.venv/bin/pip install -q uv
-	.venv/bin/uv pip compile -q --universal --generate-hashes --no-header --upgrade --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+	.venv/bin/uv pip compile -q --universal --generate-hashes --no-header --upgrade --extra dev pyproject.toml -o requirements.lock
 
 format: $(STAMP) ## Let ruff lay out the code, and write the reference pages anew
 	.venv/bin/ruff check --fix --exit-zero . && .venv/bin/ruff format .
