@@ -30,7 +30,14 @@ from gateway.model.events import Event, EventKind
 from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import events
-from gateway.workers import start_delivery, start_figures, start_intake, start_periodic, start_relay
+from gateway.workers import (
+    start_delivery,
+    start_figures,
+    start_intake,
+    start_periodic,
+    start_relay,
+    start_reporting,
+)
 from monitoring import log
 
 __all__ = ["Role", "run_process"]
@@ -58,7 +65,11 @@ _Starter = Callable[[Node, Settings], Sequence[_Closable]]
 _LOOPS: dict[Role, _Starter] = {
     Role.DELIVER: lambda node, _settings: start_delivery(node),
     Role.RELAY: lambda node, _settings: [start_relay(node)],
-    Role.PERIODIC: lambda node, settings: [start_periodic(node, settings.sweep), start_figures(node)],
+    Role.PERIODIC: lambda node, settings: [
+        start_periodic(node, settings.sweep),
+        start_reporting(node, settings.sweep),
+        start_figures(node),
+    ],
     Role.INTAKE: lambda node, settings: [start_intake(node, settings.look)],
 }
 """What starts per role, in the order in which a whole node starts: whoever takes work before whoever gives it."""

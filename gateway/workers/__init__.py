@@ -6,5 +6,9 @@ from gateway.workers.intake import start_intake
 from gateway.workers.loop import Loop
 from gateway.workers.periodic import start_periodic
 from gateway.workers.relay import start_relay
+from gateway.workers.reporting import start_reporting
 
-__all__ = ["Loop", "figures_once", "start_delivery", "start_figures", "start_intake", "start_periodic", "start_relay"]
+__all__ = [
+    "Loop", "figures_once", "start_delivery", "start_figures", "start_intake", "start_periodic", "start_relay",
+    "start_reporting",
+]  # fmt: skip

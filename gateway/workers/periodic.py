@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from adapters.contract import AdapterError
-from gateway.exchange.report import report_once
 from gateway.exchange.sweep import sweep_once
 from gateway.model.errors import GatewayError
 from gateway.model.events import Event, EventKind
 from gateway.node import Node
-from gateway.store import events, jobs, packets
+from gateway.store import events, packets
 from gateway.workers.loop import Loop
+from gateway.workers.turns import may_do
 from monitoring import log
 from monitoring.registry import SweepFind
 
@@ -63,15 +63,14 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float) -> float:
     node.callers.refusals.flush()
     held = max(3 * pause, _SHORTEST_LEASE)
     jobs_due: tuple[tuple[str, float, float, Callable[[], object]], ...] = (
-        ("sweep", held, 0.0, lambda: _until_none(sweep_once, node)),
-        ("reports", held, 0.0, lambda: _until_none(report_once, node)),
+        ("sweep", held, 0.0, lambda: _sweep(node)),
         ("tidy", _LONG_LEASE, _TIDY, lambda: _tidy_channels(node)),
         ("blobs", _LONG_LEASE, _BLOB_SWEEP, lambda: _sweep_blobs(node)),
     )
     failed: GatewayError | None = None
     for name, lease, every, do in jobs_due:
         try:
-            if _may_do(node, name, lease, every=every):
+            if may_do(node, name, lease, every=every):
                 do()
         except GatewayError as why:  # what keeps one job from going on must not keep the others
             _log.warning("job.failed", process=name, reason=why.reason)
@@ -81,15 +80,9 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float) -> float:
     return pause
 
 
-def _until_none(once: Callable[[Node], int], node: Node) -> None:
-    while once(node):
+def _sweep(node: Node) -> None:
+    while sweep_once(node):
         pass
-
-
-def _may_do(node: Node, job: str, seconds: float, *, every: float = 0.0) -> bool:
-    with node.store.write() as connection:
-        now = node.store.now(connection)
-        return jobs.take(connection, job, node.worker, now=now, seconds=seconds, every=every)
 
 
 def _note_jump(node: Node, jump: float) -> None:
@@ -125,6 +118,6 @@ def _sweep_blobs(node: Node) -> None:
 
 
 def start_periodic(node: Node, pause: float) -> Loop:
-    """The periodic loop, woken by the topic `reports`."""
+    """The periodic loop, by time alone."""
     watch = ClockWatch(node.now)
-    return Loop("periodic", lambda: periodic_once(node, watch, pause), node.transport, ["reports"])
+    return Loop("periodic", lambda: periodic_once(node, watch, pause), node.transport)

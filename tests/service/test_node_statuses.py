@@ -19,6 +19,8 @@ from gateway.model.instants import DAY
 from gateway.settings import read_settings
 from gateway.store.blobs import BlobFolder
 from gateway.workers.periodic import ClockWatch, periodic_once
+from gateway.workers.reporting import reporting_once
+from gateway.workers.turns import may_do
 from tests.support.nodes import TODAY, House, build_house, organ
 from tests.support.packets import PROMULGATED
 
@@ -67,16 +69,41 @@ def test_a_status_that_was_sent_and_not_noted_is_not_sent_again(house: House) ->
     assert house.rows("SELECT count(*) AS n FROM statuses")[0]["n"] == 1
 
 
-def test_a_job_that_cannot_go_on_does_not_keep_the_others(house: House) -> None:
+def test_what_is_owed_waits_for_room_and_time_goes_on_meanwhile(house: House) -> None:
     sent = house.send(["folder-a", "inbox-a"])
     house.work()
     full = replace(house.node.store, blobs=BlobFolder(house.node.store.blobs.root, reserve=1 << 60))
     node = replace(house.node, store=full)
     house.pass_time(31 * DAY)
     with pytest.raises(DiskReserve):
-        periodic_once(node, ClockWatch(house.now), 1.0)
+        reporting_once(node, 1.0)
+    periodic_once(node, ClockWatch(house.now), 1.0)
     assert house.state(sent, "inbox-a") == "expired", "time goes on under a full disk"
     assert house.rows("SELECT owes FROM deliveries WHERE state = 'delivered'")[0]["owes"] == "01"
+    reporting_once(house.node, 1.0)
+    assert house.rows("SELECT owes FROM deliveries WHERE state = 'delivered'")[0]["owes"] == ""
+
+
+def test_reporting_takes_its_turn_only_where_a_status_is_owed(house: House) -> None:
+    house.send(["inbox-a"])
+    house.work()
+    reporting_once(house.node, 1.0)
+    assert house.rows("SELECT name FROM jobs") == [], "a wake with nothing owed is one read"
+    house.send(["folder-a"], "2")
+    house.work()
+    reporting_once(house.node, 1.0)
+    assert house.rows("SELECT name FROM jobs") == [{"name": "reports"}], "nor does it run anybody else's job"
+    assert len(house.shown("sender")) == 1
+
+
+def test_who_reports_is_one_process_at_a_time(house: House) -> None:
+    house.send(["folder-a"])
+    house.work()
+    assert may_do(house.node, "reports", 60)
+    assert reporting_once(house.worker("other").node, 1.0) == 1.0
+    assert house.shown("sender") == []
+    reporting_once(house.node, 1.0)
+    assert len(house.shown("sender")) == 1
 
 
 def settings_of(house: House) -> dict[str, str]:

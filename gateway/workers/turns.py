@@ -1,0 +1,18 @@
+"""Turns: whose it is to do a job that one process of a node does at a time."""
+
+from __future__ import annotations
+
+from gateway.node import Node
+from gateway.store import jobs
+
+__all__ = ["may_do"]
+
+
+def may_do(node: Node, job: str, seconds: float, *, every: float = 0.0) -> bool:
+    """Whether this process may do `job` now and for `seconds`: no other holds it, nor did it within `every` seconds.
+
+    After a crash the next process takes it once `seconds` have passed; two at once harm nothing, by each job's nature.
+    """
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        return jobs.take(connection, job, node.worker, now=now, seconds=seconds, every=every)
