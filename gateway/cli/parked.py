@@ -22,8 +22,9 @@ from gateway.model.machine import release as decide_release
 from gateway.model.machine import resend as decide_resend
 from gateway.model.states import DeliveryState
 from gateway.node import Node
-from gateway.store import Connection, Store, deliveries, transfers
+from gateway.store import Connection, Store, transfers
 from gateway.store.agencies import load_directory
+from gateway.store.chains import chains_of_deliveries, load_chains
 from gateway.store.views import DeliveryLine
 from gateway.store.views import parked as list_parked
 
@@ -157,10 +158,10 @@ def _would(node: Node, act: _Act, delivery_id: str) -> _Outcome:
 
 
 def _find(connection: Connection, delivery_id: str) -> tuple[Chain, Link] | None:
-    chain_id = deliveries.chains_of_deliveries(connection, [delivery_id]).get(delivery_id)
+    chain_id = chains_of_deliveries(connection, [delivery_id]).get(delivery_id)
     if chain_id is None:
         return None
-    chain = deliveries.load_chains(connection, [chain_id], lock=False)[chain_id]
+    chain = load_chains(connection, [chain_id], lock=False)[chain_id]
     return (chain, chain.find(delivery_id)) if chain.links else None
 
 

@@ -28,6 +28,7 @@ from gateway.model.machine import Report, Step, conclude, refuse
 from gateway.model.states import DeliveryState, LinkKind
 from gateway.node import Node
 from gateway.store import Connection, deliveries, events, packets, statuses
+from gateway.store.chains import chain_of, load_chains, was_sent
 from gateway.store.packets import DocumentRow
 from monitoring.registry import Hop
 
@@ -107,7 +108,7 @@ def _match(
         if status.status_code is StatusCode.TAKE_BACK:
             may_speak = document.issuer_id == reporter_id
         else:
-            may_speak = deliveries.was_sent(connection, document.root, reporter_id)
+            may_speak = was_sent(connection, document.root, reporter_id)
         if may_speak:
             return document
     return BadRequest("status.unmatched", document=_named(status))
@@ -160,9 +161,9 @@ def _order(prepared: Prepared, document: DocumentRow, root: str) -> Dispatch:
 
 
 def _chain(connection: Connection, root: str, agency_id: str) -> Chain:
-    found = deliveries.chain_of(connection, root, agency_id)
+    found = chain_of(connection, root, agency_id)
     assert found is not None, "was_sent looked at the same rows in this transaction"
-    return deliveries.load_chains(connection, [found])[found]
+    return load_chains(connection, [found])[found]
 
 
 def _subject_of(chain: Chain) -> Link | None:

@@ -9,6 +9,7 @@ from gateway.model.chain import Link
 from gateway.model.states import DeliveryState
 from gateway.node import Node
 from gateway.store import deliveries, packets, transfers
+from gateway.store.chains import load_chains
 from gateway.store.packets import PacketRow
 from gateway.transport.contract import Ticket
 from monitoring.registry import TicketEvent
@@ -70,7 +71,7 @@ def _read(node: Node, ours: Mapping[str, int]) -> list[Claimed]:
         members = transfers.members_of(connection, list(ours))
         found = packets.by_ids(connection, {row.packet_id for row in rows})
         chain_ids = {m.chain_id for group in members.values() for m in group}
-        chains = deliveries.load_chains(connection, chain_ids, lock=False)
+        chains = load_chains(connection, chain_ids, lock=False)
     links = {link.delivery_id: link for chain in chains.values() for link in chain}
     claimed = []
     for row in rows:

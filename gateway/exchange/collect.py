@@ -21,6 +21,7 @@ from gateway.model.machine import Pace, Report, Step, conclude
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, inbox
+from gateway.store.chains import load_chains
 from gateway.store.inbox import Item
 
 __all__ = ["Confirm", "Fetch", "Served", "confirm", "end_responses", "fetch", "list_items", "look"]
@@ -202,7 +203,7 @@ def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refus
         now = node.store.now(connection)
         found = inbox.items(connection, {said.delivery_id for said in group})
         mine = {d: i for d, i in found.items() if i.is_polled}
-        chains = deliveries.load_chains(connection, {item.chain_id for item in mine.values()})
+        chains = load_chains(connection, {item.chain_id for item in mine.values()})
         outcomes, planned = _decide_all(node, group, mine, chains, now)
         effects = _take(connection, node, chains, planned, now, group[0].caller.name)
     crash_point("collect.confirmed")

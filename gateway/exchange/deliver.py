@@ -25,7 +25,8 @@ from gateway.model.instants import as_datetime, micros
 from gateway.model.machine import Act, Report, Step, absent, conclude, next_act
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.node import Node
-from gateway.store import Connection, attempts, channels, deliveries, transfers
+from gateway.store import Connection, attempts, channels, transfers
+from gateway.store.chains import load_chains
 from gateway.transport.contract import Ticket
 
 __all__ = ["deliver"]
@@ -131,7 +132,7 @@ def _note_absent(node: Node, work: _Work) -> list[str]:
     """`find` said no: the deliveries that went back instead of going on (an open attempt, or a recall waits)."""
     with node.store.write() as connection:
         now = node.store.now(connection)
-        chains = deliveries.load_chains(connection, work.claimed.chain_ids)
+        chains = load_chains(connection, work.claimed.chain_ids)
         planned = []
         for chain in chains.values():
             for link in chain:
@@ -236,7 +237,7 @@ def _conclude(node: Node, works: Sequence[_Work]) -> None:
         return
     with node.store.write() as connection:
         now = node.store.now(connection)
-        chains = deliveries.load_chains(connection, {c for work in works for c in work.claimed.chain_ids})
+        chains = load_chains(connection, {c for work in works for c in work.claimed.chain_ids})
         links = {link.delivery_id: (chain.id, link) for chain in chains.values() for link in chain}
         planned = [
             plan for work in works for plan in _plans(node, work, [links[d] for d in work.claimed.delivery_ids], now)
@@ -298,14 +299,17 @@ def _report(work: _Work) -> Report:
 def _note_channels(connection: Connection, works: Sequence[_Work], now: int) -> None:
     """Rule 8: faults of the channel feed its breaker, a success closes it; documents are not to blame."""
     for work in works:
-        channel_id = work.claimed.channel_id
-        if work.is_put_off:
-            continue
-        channels.note_pace(connection, channel_id, work.seconds)
-        if isinstance(work.outcome, Done):
-            channels.note_success(connection, channel_id, now=now)
-        elif isinstance(work.outcome, (Retry, Unknown)) and work.outcome.scope is Scope.CHANNEL:
-            channels.note_fault(connection, channel_id, now=now, reason=work.outcome.reason)
+        if not work.is_put_off:
+            channels.note_hand_over(
+                connection, work.claimed.channel_id, now=now, seconds=work.seconds,
+                has_arrived=isinstance(work.outcome, Done), fault=_channel_fault(work.outcome),
+            )  # fmt: skip
+
+
+def _channel_fault(outcome: SinkOutcome | None) -> str | None:
+    if isinstance(outcome, (Retry, Unknown)) and outcome.scope is Scope.CHANNEL:
+        return outcome.reason
+    return None
 
 
 def _wake_reports(node: Node, effects: Effects) -> None:

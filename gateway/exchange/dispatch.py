@@ -19,6 +19,7 @@ from gateway.model.machine import Pace, admit
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import DeliveryState, LinkKind
 from gateway.store import Connection, deliveries, events, packets, transfers
+from gateway.store.chains import ensure_chains, insert_chains, load_chains
 from gateway.store.deliveries import NewDelivery
 from gateway.store.packets import DocumentRow, PacketRow
 from gateway.store.transfers import NewTransfer
@@ -115,10 +116,10 @@ def _open_chains(connection: Connection, orders: Sequence[Dispatch], is_careful:
     brand_new = {o.document.root for o in orders if o.document_is_new and o.document.root == o.document.key}
     brand_new = set() if is_careful else brand_new  # a replacement may have come before what it replaces
     new = {pair: new_id() for pair in wanted if pair[0] in brand_new}
-    deliveries.insert_chains(connection, [(chain_id, root, agency) for (root, agency), chain_id in new.items()])
+    insert_chains(connection, [(chain_id, root, agency) for (root, agency), chain_id in new.items()])
     known = [pair for pair in wanted if pair not in new]
-    ids = new | deliveries.ensure_chains(connection, [(new_id(), root, agency) for root, agency in known])
-    loaded = deliveries.load_chains(connection, [ids[pair] for pair in known])
+    ids = new | ensure_chains(connection, [(new_id(), root, agency) for root, agency in known])
+    loaded = load_chains(connection, [ids[pair] for pair in known])
     return {pair: loaded.get(ids[pair], Chain(ids[pair], ())) for pair in wanted}
 
 

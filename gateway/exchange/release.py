@@ -12,7 +12,8 @@ from gateway.model.machine import release as decide_release
 from gateway.model.machine import resend as decide_resend
 from gateway.model.states import DeliveryState
 from gateway.node import Node
-from gateway.store import Connection, deliveries, transfers
+from gateway.store import Connection, transfers
+from gateway.store.chains import chains_of_deliveries, load_chains
 
 __all__ = ["release", "resend"]
 
@@ -45,8 +46,8 @@ def _act(
 ) -> DeliveryState:
     with node.store.write() as connection:
         now = node.store.now(connection)
-        chain_id = deliveries.chains_of_deliveries(connection, [delivery_id]).get(delivery_id)
-        chains = {} if chain_id is None else deliveries.load_chains(connection, [chain_id])
+        chain_id = chains_of_deliveries(connection, [delivery_id]).get(delivery_id)
+        chains = {} if chain_id is None else load_chains(connection, [chain_id])
         if chain_id is None or not chains[chain_id].links:
             raise NotFound("delivery.unknown", delivery=delivery_id)
         link = chains[chain_id].find(delivery_id)
@@ -70,7 +71,7 @@ def _release_others(connection: Connection, chains: dict[str, Chain], link: Link
     """
     members = transfers.members_of(connection, [link.transfer_id]).get(link.transfer_id, [])
     others = [m for m in members if m.id != link.delivery_id and m.state == DeliveryState.PARKED]
-    chains |= deliveries.load_chains(connection, [m.chain_id for m in others])
+    chains |= load_chains(connection, [m.chain_id for m in others])
     plans = []
     for member in others:
         step = decide_release(chains[member.chain_id], chains[member.chain_id].find(member.id), now)

@@ -15,7 +15,8 @@ from gateway.exchange.advance import Planned, advance, give_wakes
 from gateway.model.chain import Chain, Link
 from gateway.model.machine import Step, expire, reclaim
 from gateway.node import Node
-from gateway.store import deliveries, due
+from gateway.store import due
+from gateway.store.chains import load_chains
 from monitoring.registry import SweepFind
 
 __all__ = ["expire_once", "reclaim_once", "settle_once", "sweep_once"]
@@ -68,7 +69,7 @@ def _move(node: Node, find: Callable[..., Sequence[tuple[str, str]]], decide: De
         with node.store.write() as connection:
             now = node.store.now(connection)
             found = find(connection, now=now, after=after, most=_BATCH)
-            chains = deliveries.load_chains(connection, {chain_id for _, chain_id in found})
+            chains = load_chains(connection, {chain_id for _, chain_id in found})
             planned = [
                 Planned(
                     chain_id=chain_id,

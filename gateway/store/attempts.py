@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from gateway.model.instants import new_id
 from gateway.model.states import AttemptEnd, DeliveryState, TransferState
-from gateway.store.dialect import execute_rows
+from gateway.store.dialect import execute_rows, lock_rows
 from gateway.store.schema import attempts, deliveries, transfers
 from gateway.store.transfers import members_of
 
@@ -37,11 +37,11 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
     """Commit attempts before the first byte goes out, only while claimed at that turn (protocol §4).
 
     Gives the transfers whose attempt was written; for any other, nothing may be sent.  One row per open member.
-    Consumes a permit where one was given (rule 9).  On SQLite the write transaction is the fence; elsewhere the rows
-    are locked by the select.
+    Consumes a permit where one was given (rule 9).  The transfers' rows are locked: the fence against a new claim.
     """
-    statement = _STILL_OURS if connection.dialect.name == "sqlite" else _STILL_OURS.with_for_update()
-    held = {(row.id, row.turn) for row in connection.execute(statement, {"ids": [b.transfer_id for b in begun]})}
+    wanted = {"ids": sorted(b.transfer_id for b in begun)}
+    lock_rows(connection, _STILL_OURS, wanted)
+    held = {(row.id, row.turn) for row in connection.execute(_STILL_OURS, wanted)}
     ours = [b for b in begun if (b.transfer_id, b.turn) in held]
     members = members_of(connection, [b.transfer_id for b in ours])
     rows = [

@@ -19,13 +19,12 @@ from gateway.model.chain import SinkSureness
 from gateway.model.events import Event, EventKind
 from gateway.model.states import ChannelState
 from gateway.store import events
-from gateway.store.dialect import insert_ignore
+from gateway.store.dialect import insert_ignore, lock_rows
 from gateway.store.schema import channel_agencies, channels
 from gateway.store.versions import raise_configuration
 
 __all__ = [
-    "ChannelHealth", "ChannelRow", "channels_of", "list_channels", "list_health", "note_fault",
-    "note_pace", "note_success",
+    "ChannelHealth", "ChannelRow", "channels_of", "list_channels", "list_health", "note_hand_over",
     "put_channel", "release_agencies", "serve_agencies", "set_state",
 ]  # fmt: skip
 
@@ -169,20 +168,21 @@ def set_state(connection: Connection, channel_id: str, state: ChannelState, *, n
     return changed
 
 
-# --- the breaker (rule 8) ----------------------------------------------------------------------------------------
+# --- what a hand-over says of its channel: the breaker (rule 8), and who is slow -----------------------------------
 
 _HEALTH = select(
     channels.c.id, channels.c.faults, channels.c.open_until, channels.c.ramp, channels.c.in_flight, channels.c.is_slow,
     channels.c.fault_reason,
 )  # fmt: skip
 _HEALTH_OF = _HEALTH.where(channels.c.id == bindparam("b_id"))
-_HEALTH_LOCKED = _HEALTH_OF.with_for_update()
 _SET_BREAKER = (
     update(channels)
     .where(channels.c.id == bindparam("b_id"))
     .values(faults=bindparam("faults"), open_until=bindparam("open_until"), ramp=bindparam("ramp"),
             fault_reason=bindparam("why"))
 )  # fmt: skip
+_SLOW_FROM, _QUICK_UNDER = 2.0, 0.5  # seconds
+_SET_SLOW = update(channels).where(channels.c.id == bindparam("b_id")).values(is_slow=bindparam("slow"))
 
 
 def list_health(connection: Connection) -> dict[str, ChannelHealth]:
@@ -191,39 +191,44 @@ def list_health(connection: Connection) -> dict[str, ChannelHealth]:
             for row in connection.execute(_HEALTH)}  # fmt: skip
 
 
-def note_fault(connection: Connection, channel_id: str, *, now: int, reason: str) -> bool:
-    """A hand-over failed by the channel's fault; True where this opened the breaker (its one event is written).
+def note_hand_over(
+    connection: Connection, channel_id: str, *, now: int, seconds: float, has_arrived: bool, fault: str | None = None
+) -> bool:
+    """What one hand-over says of its channel; True where it opened or closed the breaker (its one event is written).
 
-    Faults while it is open change nothing and write nothing.  `reason` is a message code.
-    """
-    statement = _HEALTH_OF if connection.dialect.name == "sqlite" else _HEALTH_LOCKED
-    row = connection.execute(statement, {"b_id": channel_id}).one()
-    before = _breaker(row)
-    after = after_fault(before, now)
-    if after == before:
-        return False
-    _set_breaker(connection, channel_id, after, reason)
-    has_opened = after.is_broken and not before.is_broken
-    if has_opened:
-        _tell(connection, channel_id, EventKind.CHANNEL_BROKEN, now, reason)
-    return has_opened
-
-
-def note_success(connection: Connection, channel_id: str, *, now: int) -> bool:
-    """A hand-over arrived; True where this closed the breaker (its one event is written).
-
-    On a healthy channel this is one read of one row and no write.
+    One that arrived closes the breaker; `fault`, a message code, feeds it where the channel itself failed; a document's
+    own failure is neither.  Faults while it is open change nothing.  From 2 s on the channel counts as slow, under
+    0.5 s as quick again: slow channels share a quarter of the slots, so that they delay nobody else (design §5).
+    On a healthy channel whose pace stays this is one read of one row and no write.
     """
     row = connection.execute(_HEALTH_OF, {"b_id": channel_id}).one()
-    if _breaker(row).is_healthy:
+    _note_pace(connection, row, seconds)
+    if _after(row, now, has_arrived, fault) == _breaker(row):
         return False
-    if connection.dialect.name != "sqlite":  # on SQLite the write transaction is the lock
-        row = connection.execute(_HEALTH_LOCKED, {"b_id": channel_id}).one()
-    before = _breaker(row)
-    _set_breaker(connection, channel_id, after_success(before, row.in_flight), "")
-    if before.is_broken:
-        _tell(connection, channel_id, EventKind.CHANNEL_RECOVERED, now, row.fault_reason)
-    return before.is_broken
+    if lock_rows(connection, _HEALTH_OF, {"b_id": channel_id}):
+        row = connection.execute(_HEALTH_OF, {"b_id": channel_id}).one()
+    before, after = _breaker(row), _after(row, now, has_arrived, fault)
+    _set_breaker(connection, channel_id, after, fault or "")
+    if before.is_broken == after.is_broken:
+        return False
+    kind, why = (
+        (EventKind.CHANNEL_BROKEN, fault or "") if after.is_broken else (EventKind.CHANNEL_RECOVERED, row.fault_reason)
+    )
+    events.append(connection, [Event(kind=kind, at=now, actor=f"channel:{channel_id}", reason=why)], now)
+    return True
+
+
+def _after(row: Any, now: int, has_arrived: bool, fault: str | None) -> Breaker:
+    known = _breaker(row)
+    if has_arrived:
+        return after_success(known, row.in_flight)
+    return known if fault is None else after_fault(known, now)
+
+
+def _note_pace(connection: Connection, row: Any, seconds: float) -> None:
+    is_slow = bool(row.is_slow) if _QUICK_UNDER <= seconds < _SLOW_FROM else seconds >= _SLOW_FROM
+    if is_slow != row.is_slow:
+        connection.execute(_SET_SLOW, {"b_id": row.id, "slow": is_slow})
 
 
 def _breaker(row: Any) -> Breaker:
@@ -233,26 +238,3 @@ def _breaker(row: Any) -> Breaker:
 def _set_breaker(connection: Connection, channel_id: str, breaker: Breaker, reason: str) -> None:
     values = {"faults": breaker.faults, "open_until": breaker.open_until, "ramp": breaker.ramp, "why": reason}
     connection.execute(_SET_BREAKER, {"b_id": channel_id, **values})
-
-
-def _tell(connection: Connection, channel_id: str, kind: EventKind, now: int, reason: str) -> None:
-    events.append(connection, [Event(kind=kind, at=now, actor=f"channel:{channel_id}", reason=reason)], now)
-
-
-# --- slow ones have slots of their own -------------------------------------------------------------------------
-
-_SLOW_FROM, _QUICK_UNDER = 2.0, 0.5
-_IS_SLOW = select(channels.c.is_slow).where(channels.c.id == bindparam("b_id"))
-_SET_SLOW = update(channels).where(channels.c.id == bindparam("b_id")).values(is_slow=bindparam("slow"))
-
-
-def note_pace(connection: Connection, channel_id: str, seconds: float) -> None:
-    """How long one hand-over took: from 2 s on the channel counts as slow, under 0.5 s as quick again.
-
-    Slow channels share a quarter of the slots, so that they delay nobody else (design §5).
-    """
-    if _QUICK_UNDER <= seconds < _SLOW_FROM:
-        return
-    was = bool(connection.execute(_IS_SLOW, {"b_id": channel_id}).scalar())
-    if was != (seconds >= _SLOW_FROM):
-        connection.execute(_SET_SLOW, {"b_id": channel_id, "slow": not was})

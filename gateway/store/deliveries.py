@@ -1,4 +1,4 @@
-"""Deliveries and the chains they stand in: loading chains, making links, doing the machine's moves.
+"""Deliveries: making them, doing the machine's moves, counting them.
 
 `apply` does exactly what the machine decided: it changes states only from the state that the decision saw, keeps
 the transfers beside them (split, closed, a turn more), the roll-ups and one event per move, in one transaction.
@@ -11,19 +11,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
-from gateway.model.chain import Attempt, Chain, Link, Move, Reason, SinkSureness
+from gateway.model.chain import Link, Move, Reason
 from gateway.model.events import Event, EventKind, kind_of_state
 from gateway.model.moves import HOLDERS, check_move
-from gateway.model.states import AttemptEnd, Book, DeliveryState, LinkKind
+from gateway.model.states import Book, DeliveryState
 from gateway.store import events
-from gateway.store.dialect import execute_rows, insert_missing, upsert_counts
-from gateway.store.schema import attempts, chains, channels, deliveries, rollups, transfers
+from gateway.store.dialect import execute_rows, upsert_counts
+from gateway.store.schema import channels, deliveries, rollups, transfers
 from gateway.store.statuses import FURTHER
 from gateway.store.transfers import TransferChange, change_transfers
 
-__all__ = ["NewDelivery", "StaleMove", "apply", "chains_of_deliveries", "ensure_chains", "insert_new", "load_chains"]
+__all__ = ["NewDelivery", "StaleMove", "agencies_of", "apply", "count", "insert_new", "note_status"]
 
 
 class StaleMove(Exception):
@@ -46,145 +46,6 @@ class NewDelivery:
     actor: str
     is_urgent: bool = False
     readdressed_from: str = ""
-
-
-# --- chains --------------------------------------------------------------------------------------------------
-
-_CHAIN_OF = select(chains.c.id, chains.c.root, chains.c.agency_id).where(
-    chains.c.root.in_(bindparam("roots", expanding=True))
-)
-_INSERT_CHAIN = insert(chains)
-_LOCK = select(chains.c.id).where(chains.c.id.in_(bindparam("ids", expanding=True))).order_by(chains.c.id)
-_LINKS = (
-    select(
-        deliveries.c.chain_id, deliveries.c.id, deliveries.c.transfer_id, deliveries.c.packet_id, deliveries.c.kind,
-        deliveries.c.state, deliveries.c.accepted_at, deliveries.c.head_since, deliveries.c.adds_recipient,
-        transfers.c.turn, transfers.c.tries, transfers.c.unreported, transfers.c.permits,
-        channels.c.is_polled, channels.c.sink,
-    )
-    .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id)
-                 .join(channels, transfers.c.channel_id == channels.c.id))
-    .where(deliveries.c.chain_id.in_(bindparam("ids", expanding=True)))
-    .order_by(deliveries.c.chain_id, deliveries.c.position)
-)  # fmt: skip
-_ATTEMPTS = (
-    select(
-        attempts.c.id, attempts.c.delivery_id, attempts.c.transfer_id, attempts.c.turn, attempts.c.over_by,
-        attempts.c.outcome, attempts.c.ended_at,
-    )
-    .where(attempts.c.delivery_id.in_(bindparam("ids", expanding=True)))
-    .order_by(attempts.c.id)
-)  # fmt: skip
-_CHAIN_IDS = select(deliveries.c.id, deliveries.c.chain_id).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
-
-
-def ensure_chains(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
-    """Make the row of each (new id, root, agency) that is missing; gives the chain's id by (root, agency)."""
-    if not wanted:
-        return {}
-    rows = [{"id": new, "root": root, "agency_id": agency} for new, root, agency in wanted]
-    insert_missing(connection, chains, rows, "root", "agency_id")
-    roots = sorted({root for _, root, _ in wanted})
-    found = connection.execute(_CHAIN_OF, {"roots": roots})
-    return {(row.root, row.agency_id): row.id for row in found}
-
-
-def insert_chains(connection: Connection, new: Sequence[tuple[str, str, str]]) -> None:
-    """Write chains (id, root, agency) of documents that are new in this transaction; StoreConflict if they are not."""
-    if new:
-        execute_rows(
-            connection, _INSERT_CHAIN, [{"id": i, "root": root, "agency_id": agency} for i, root, agency in new]
-        )
-
-
-def load_chains(connection: Connection, ids: Iterable[str], *, lock: bool = True) -> dict[str, Chain]:
-    """The chains with these ids, their rows locked in sorted order (protocol §6), each link with its attempts."""
-    wanted = sorted(set(ids))
-    if not wanted:
-        return {}
-    if lock and connection.dialect.name != "sqlite":  # SQLite has one writer: BEGIN IMMEDIATE is the lock
-        connection.execute(_LOCK.with_for_update(), {"ids": wanted}).all()
-    rows = connection.execute(_LINKS, {"ids": wanted}).all()
-    by_delivery: dict[str, list[Attempt]] = defaultdict(list)
-    for made in connection.execute(_ATTEMPTS, {"ids": [row.id for row in rows]}):
-        by_delivery[made.delivery_id].append(_attempt(made))
-    links: dict[str, list[Link]] = defaultdict(list)
-    for row in rows:
-        links[row.chain_id].append(_link(row, tuple(by_delivery.get(row.id, ()))))
-    return {chain_id: Chain(chain_id, tuple(links.get(chain_id, ()))) for chain_id in wanted}
-
-
-def chains_of_deliveries(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, str]:
-    """The chain's id of each delivery that exists."""
-    rows = connection.execute(_CHAIN_IDS, {"ids": list(delivery_ids)})
-    return {row.id: row.chain_id for row in rows}
-
-
-def _attempt(row: Any) -> Attempt:
-    end = None if row.outcome is None else AttemptEnd(row.outcome)
-    return Attempt(
-        id=row.id, transfer_id=row.transfer_id, turn=row.turn, over_by=row.over_by, end=end, ended_at=row.ended_at
-    )
-
-
-def _link(row: Any, made: tuple[Attempt, ...]) -> Link:
-    return Link(
-        delivery_id=row.id,
-        transfer_id=row.transfer_id,
-        packet_id=row.packet_id,
-        kind=LinkKind(row.kind),
-        state=DeliveryState(row.state),
-        accepted_at=row.accepted_at,
-        head_since=row.head_since,
-        attempts=made,
-        turn=row.turn,
-        is_polled=row.is_polled,
-        sink=SinkSureness(row.sink),
-        adds_recipient=row.adds_recipient,
-        tries=row.tries,
-        unreported=row.unreported,
-        permits=row.permits,
-    )
-
-
-_AGENCIES = select(deliveries.c.agency_id).where(deliveries.c.id.in_(bindparam("ids", expanding=True))).distinct()
-
-
-def agencies_of(connection: Connection, delivery_ids: Iterable[str]) -> list[str]:
-    """The recipients of these deliveries."""
-    return [row.agency_id for row in connection.execute(_AGENCIES, {"ids": list(delivery_ids)})]
-
-
-_CHAIN_BY_PAIR = select(chains.c.id).where(
-    chains.c.root == bindparam("root"), chains.c.agency_id == bindparam("agency")
-)
-_WAS_SENT = select(
-    exists().where(
-        chains.c.root == bindparam("root"),
-        chains.c.agency_id == bindparam("agency"),
-        deliveries.c.chain_id == chains.c.id,
-    )
-)
-_STATUS = select(deliveries.c.status_code).where(deliveries.c.id == bindparam("b_id"))
-_NOTE_STATUS = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(status_code=bindparam("code"))
-
-
-def chain_of(connection: Connection, root: str, agency_id: str) -> str | None:
-    """The chain's id of one document and recipient, None where there is none."""
-    found: str | None = connection.execute(_CHAIN_BY_PAIR, {"root": root, "agency": agency_id}).scalar()
-    return found
-
-
-def was_sent(connection: Connection, root: str, agency_id: str) -> bool:
-    """Whether this document was ever planned for this recipient."""
-    return bool(connection.execute(_WAS_SENT, {"root": root, "agency": agency_id}).scalar())
-
-
-def note_status(connection: Connection, delivery_id: str, code: str) -> None:
-    """Keep the furthest business status beside the delivery; what comes late or again changes nothing."""
-    old = connection.execute(_STATUS, {"b_id": delivery_id}).scalar()
-    if old is not None and FURTHER.index(code) > FURTHER.index(old):
-        connection.execute(_NOTE_STATUS, {"b_id": delivery_id, "code": code})
 
 
 # --- new deliveries ------------------------------------------------------------------------------------------
@@ -372,3 +233,24 @@ def count(connection: Connection, changes: Iterable[tuple[str, str, str, int]]) 
     if rows:
         counting = upsert_counts(connection.dialect.name, rollups, ("agency_id", "book", "state"), "count")
         execute_rows(connection, counting, rows)
+
+
+# --- beside the machine --------------------------------------------------------------------------------------
+
+_AGENCIES = select(deliveries.c.agency_id).where(deliveries.c.id.in_(bindparam("ids", expanding=True))).distinct()
+
+
+def agencies_of(connection: Connection, delivery_ids: Iterable[str]) -> list[str]:
+    """The recipients of these deliveries."""
+    return [row.agency_id for row in connection.execute(_AGENCIES, {"ids": list(delivery_ids)})]
+
+
+_STATUS = select(deliveries.c.status_code).where(deliveries.c.id == bindparam("b_id"))
+_NOTE_STATUS = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(status_code=bindparam("code"))
+
+
+def note_status(connection: Connection, delivery_id: str, code: str) -> None:
+    """Keep the furthest business status beside the delivery; what comes late or again changes nothing."""
+    old = connection.execute(_STATUS, {"b_id": delivery_id}).scalar()
+    if old is not None and FURTHER.index(code) > FURTHER.index(old):
+        connection.execute(_NOTE_STATUS, {"b_id": delivery_id, "code": code})

@@ -7,21 +7,21 @@ for the one writer happens at the beginning, where nothing is lost by giving up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import ClauseElement, Connection, Dialect, Engine, Executable, Table, create_engine, event
+from sqlalchemy import ClauseElement, Connection, Dialect, Engine, Executable, Select, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from gateway.model.errors import StoreUnsafe
 
 __all__ = [
-    "APPEND_ONLY", "check_durability", "execute_rows", "insert_ignore", "insert_missing", "open_engine",
+    "APPEND_ONLY", "check_durability", "execute_rows", "insert_ignore", "insert_missing", "lock_rows", "open_engine",
     "upsert_counts",
 ]  # fmt: skip
 
@@ -89,6 +89,18 @@ def check_durability(connection: Connection) -> None:
             found = str(connection.exec_driver_sql(f"SHOW {setting}").scalar()).lower()
             if found == "off":
                 raise StoreUnsafe(setting=setting, value=found, wanted="on")
+
+
+def lock_rows(connection: Connection, rows: Select[Any], values: Mapping[str, Any]) -> bool:
+    """Lock the rows that a select finds until the transaction ends; True where others may have changed them until now.
+
+    PostgreSQL locks with FOR UPDATE, in the select's order.  SQLite has one writer, and BEGIN IMMEDIATE is its lock:
+    nothing is asked, and what was read before still stands.
+    """
+    if connection.dialect.name == "sqlite":
+        return False
+    connection.execute(rows.with_for_update(), values).all()
+    return True
 
 
 def execute_rows(connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, literal_column, select, update
 
-from gateway.store.dialect import execute_rows, insert_missing
+from gateway.store.dialect import execute_rows, insert_missing, lock_rows
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
 
 __all__ = [
@@ -161,9 +161,10 @@ _INSERT_DOCUMENT = insert(documents)
 
 
 def documents_by_key(connection: Connection, keys: Iterable[str]) -> dict[str, DocumentRow]:
-    """Known documents, by key; on PostgreSQL their rows are locked."""
-    statement = _DOCUMENTS if connection.dialect.name == "sqlite" else _DOCUMENTS.with_for_update()
-    return {row.key: DocumentRow(**row._mapping) for row in connection.execute(statement, {"keys": sorted(set(keys))})}
+    """Known documents, by key, their rows locked."""
+    wanted = {"keys": sorted(set(keys))}
+    lock_rows(connection, _DOCUMENTS, wanted)
+    return {row.key: DocumentRow(**row._mapping) for row in connection.execute(_DOCUMENTS, wanted)}
 
 
 def documents_by_notation(connection: Connection, keys: Iterable[str]) -> dict[str, list[DocumentRow]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
+from gateway.store.dialect import lock_rows
 from gateway.store.handle import Store
 from gateway.store.schema import node
 
@@ -41,9 +42,8 @@ def read_versions(connection: Connection) -> Versions:
 
 def lock_configuration(connection: Connection) -> None:
     """Let one transaction at a time change who exists and how they are reached: what was checked stays true until
-    the commit. On SQLite the write transaction is that lock already."""
-    if connection.dialect.name != "sqlite":
-        connection.execute(_READ.with_for_update()).one()
+    the commit."""
+    lock_rows(connection, _READ, {})
 
 
 def raise_directory(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict
 from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
 from gateway.store import open_store
-from gateway.store.deliveries import load_chains
+from gateway.store.chains import load_chains
 from tests.support.nodes import Does, House, WorkerDied, document_id, organ
 
 

@@ -234,7 +234,7 @@ _OTHERS = (
         name="a status of anybody is taken",
         row="§12 statuses only from who was sent the document",
         file="gateway/exchange/acknowledge.py",
-        old="may_speak = deliveries.was_sent(connection, document.root, reporter_id)",
+        old="may_speak = was_sent(connection, document.root, reporter_id)",
         new="may_speak = True",
         tests=(_STATUSES + "status_from_somebody_who_was_never_sent_the_document_is_refused",),
     ),

@@ -15,6 +15,7 @@ from gateway.model.instants import new_id
 from gateway.model.moves import FIRST, TRANSFER_STATES
 from gateway.model.states import Book, DeliveryState, LinkKind
 from gateway.store import Store, deliveries, events, open_store, schema, transfers
+from gateway.store.chains import ensure_chains
 from tests.support.stores import HandClock
 
 CHANNEL = "channel-inbox"
@@ -65,7 +66,7 @@ class FilledStore:
                 kind=EventKind.PACKET_ACCEPTED, at=now, actor="test", book=book, packet_id=packet_id, agency_id=sender
             )
             events.append(connection, [accepted], now)
-            chains = deliveries.ensure_chains(connection, [(new_id(), root, agency) for agency in recipients])
+            chains = ensure_chains(connection, [(new_id(), root, agency) for agency in recipients])
             transfers.insert_new(connection, [_transfer(link) for link in links])
             new = [
                 deliveries.NewDelivery(

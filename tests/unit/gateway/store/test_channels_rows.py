@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from gateway.model.instants import SECOND
 from gateway.model.states import ChannelState, TransferState
@@ -58,17 +58,15 @@ def test_an_outage_is_one_event_and_so_is_its_end(tmp_path: Path) -> None:
     store = fresh_store(tmp_path, clock)
     with store.write() as connection:
         channels.put_channel(connection, inbox_row())
-        opened = [
-            channels.note_fault(connection, "hop-thu", now=clock.now(), reason="folder.unreachable") for _ in range(5)
-        ]
+        opened = [_fault(connection, "hop-thu", clock, "folder.unreachable") for _ in range(5)]
         assert opened == [False, False, True, False, False]
         clock.turn(31 * SECOND)
-        assert not channels.note_fault(connection, "hop-thu", now=clock.now(), reason="folder.full")
+        assert not _fault(connection, "hop-thu", clock, "folder.full")
         health = channels.list_health(connection)["hop-thu"]
         assert health.breaker.open_until == clock.now() + 60 * SECOND
         assert health.reason == "folder.full"
         clock.turn(61 * SECOND)
-        closed = [channels.note_success(connection, "hop-thu", now=clock.now()) for _ in range(3)]
+        closed = [_arrival(connection, "hop-thu", clock) for _ in range(3)]
         assert closed == [True, False, False]
         assert channels.list_health(connection)["hop-thu"].breaker.is_healthy
     assert kinds_of_events(store) == [
@@ -86,15 +84,31 @@ def test_a_success_on_a_healthy_channel_writes_nothing(tmp_path: Path) -> None:
         event.listen(
             store.engine, "before_cursor_execute", lambda _c, _k, statement, *_: said.append(statement.split()[0])
         )
-        channels.note_success(connection, "hop-thu", now=1)
+        _arrival(connection, "hop-thu", HandClock())
     assert said == ["SELECT"]
+
+
+def test_from_two_seconds_on_a_channel_is_slow_until_it_is_quick_again(tmp_path: Path) -> None:
+    clock = HandClock()
+    store = fresh_store(tmp_path, clock)
+    seen = []
+    with store.write() as connection:
+        channels.put_channel(connection, inbox_row())
+        for seconds in (1.9, 2.0, 1.9, 0.5, 0.49, 0.5):
+            _arrival(connection, "hop-thu", clock, seconds)
+            seen.append(channels.list_health(connection)["hop-thu"].is_slow)
+        channels.note_hand_over(connection, "hop-thu", now=clock.now(), seconds=3, has_arrived=False)
+        known = channels.list_health(connection)["hop-thu"]
+    assert seen == [False, True, True, True, False, False]
+    assert known.is_slow, "a document's own failure tells how long it took"
+    assert known.breaker.is_healthy, "and says nothing of the channel"
 
 
 def test_putting_a_channel_again_keeps_what_the_breaker_knows(tmp_path: Path) -> None:
     store = fresh_store(tmp_path)
     with store.write() as connection:
         channels.put_channel(connection, inbox_row())
-        channels.note_fault(connection, "hop-thu", now=1, reason="x")
+        _fault(connection, "hop-thu", HandClock(), "x")
         channels.put_channel(connection, inbox_row(in_flight=8))
         assert channels.list_health(connection)["hop-thu"].breaker.faults == 1
 
@@ -127,14 +141,24 @@ def test_the_relay_obeys_the_breaker_none_then_one_two_four(tmp_path: Path) -> N
 
         seen = [picked()]
         for _ in range(3):
-            channels.note_fault(connection, "k", now=clock.now(), reason="folder.full")
+            _fault(connection, "k", clock, "folder.full")
         seen.append(picked())
         clock.turn(30 * SECOND)
         seen.append(picked())
         for _ in range(2):
-            channels.note_success(connection, "k", now=clock.now())
+            _arrival(connection, "k", clock)
             seen.append(picked())
     assert seen == [4, 0, 1, 2, 4]
+
+
+def _fault(connection: Connection, channel_id: str, clock: HandClock, code: str) -> bool:
+    return channels.note_hand_over(
+        connection, channel_id, now=clock.now(), seconds=0.1, has_arrived=False, fault=code
+    )  # fmt: skip
+
+
+def _arrival(connection: Connection, channel_id: str, clock: HandClock, seconds: float = 0.1) -> bool:
+    return channels.note_hand_over(connection, channel_id, now=clock.now(), seconds=seconds, has_arrived=True)
 
 
 def _due(transfer_id: str) -> transfers.NewTransfer:
