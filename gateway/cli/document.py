@@ -79,6 +79,7 @@ def show_document(voice: Voice, view: DocumentView, names: Names) -> None:
             ],
             title=voice.say("document_told.statuses"),
         )  # fmt: skip
+    _show_verdicts(voice, view)
     _show_timeline(voice, view, names)
     for other in view.family:
         if other.packet_id != packet.packet_id:
@@ -107,8 +108,27 @@ def _show_recipients(voice: Voice, view: DocumentView, names: Names) -> None:
     )  # fmt: skip
 
 
+def _show_verdicts(voice: Voice, view: DocumentView) -> None:
+    """What the signatures of this packet are worth; the sentences below the table say why."""
+    own = [line for line in view.verdicts if line.packet_id == view.packet.packet_id]
+    if not own:
+        return
+    voice.table(
+        ("about", "standing", "signer", "policy", "when"),
+        [
+            (voice.say(f"about.{line.about}", position=line.position),
+             voice.label("standing", line.standing), line.signer, line.policy, voice.moment(line.checked_at))
+            for line in own
+        ],
+        title=voice.say("document_told.verdicts"),
+    )  # fmt: skip
+    for line in own:
+        voice.write("  " + voice.say(line.code, detail=line.detail, signer=line.signer))
+
+
 def _show_timeline(voice: Voice, view: DocumentView, names: Names) -> None:
     own = len({line.packet_id for line in view.timeline}) > 1
+    standings = {(line.packet_id, line.verdict): line.standing for line in view.verdicts}
 
     def happened(line: TimelineLine) -> str:
         words = voice.label("event", line.kind)
@@ -120,6 +140,8 @@ def _show_timeline(voice: Voice, view: DocumentView, names: Names) -> None:
     def why(line: TimelineLine) -> str:
         if line.kind == EventKind.STATUS_RECORDED:
             return voice.label("status_code", f"s{line.reason}")
+        if line.kind == EventKind.SIGNATURE_CHECKED:
+            return voice.label("standing", standings.get((line.packet_id, line.reason), line.reason))
         return voice.reason(line.reason) if line.delivery_id else ""
 
     voice.table(

@@ -17,7 +17,7 @@ from gateway.cli.names import Names
 from gateway.cli.output import Voice
 from gateway.model.errors import SettingsError
 from gateway.model.instants import as_instant
-from gateway.store.views import DocumentView, PacketLine, RecipientLine, StatusLine, TimelineLine
+from gateway.store.views import DocumentView, PacketLine, RecipientLine, StatusLine, TimelineLine, VerdictLine
 
 __all__ = ["Remote", "open_remote"]
 
@@ -148,6 +148,7 @@ def _view(told: Mapping[str, Any]) -> DocumentView:
         packet=_packet(told["packet"]),
         recipients=tuple(_line(RecipientLine, line, organ=line["organ_id"]) for line in told["recipients"]),
         statuses=tuple(_line(StatusLine, line, status_id="", document_packet_id="") for line in told["statuses"]),
+        verdicts=tuple(_line(VerdictLine, line) for line in told["verdicts"]),
         timeline=tuple(_line(TimelineLine, line) for line in told["timeline"]),
         family=tuple(_packet(line) for line in told["family"]),
     )
@@ -159,7 +160,7 @@ def _packet(line: Mapping[str, Any]) -> PacketLine:
     return _line(PacketLine, line, **more)
 
 
-L = TypeVar("L", PacketLine, RecipientLine, StatusLine, TimelineLine)
+L = TypeVar("L", PacketLine, RecipientLine, StatusLine, TimelineLine, VerdictLine)
 
 
 def _line(kind: type[L], told: Mapping[str, Any], **more: Any) -> L:

@@ -39,6 +39,7 @@ class EventKind(StrEnum):
     DELIVERY_RESENT = "delivery.resent"
     DELIVERY_LATE_RECEIPT = "delivery.late_receipt"
     STATUS_RECORDED = "status.recorded"
+    SIGNATURE_CHECKED = "signature.checked"
     CALLER_REFUSED = "caller.refused"
     CHANNEL_PAUSED = "channel.paused"
     CHANNEL_RESUMED = "channel.resumed"

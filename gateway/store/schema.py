@@ -61,6 +61,7 @@ systems = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("is_operator", Boolean, nullable=False, default=False),
     Column("is_enabled", Boolean, nullable=False, default=True),
+    Column("profile", Text, nullable=False, server_default="lenient"),  # how strictly its packets are read
     Column("created_at", BigInteger, nullable=False),
 )
 

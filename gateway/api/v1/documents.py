@@ -143,6 +143,7 @@ def _words(edge: Edge, view: views.DocumentView) -> dict[str, Any]:
         "packet": _packet(view.packet),
         "recipients": [_recipient(edge, line) for line in view.recipients],
         "statuses": [_status(line) for line in view.statuses],
+        "verdicts": [_verdict(line) for line in view.verdicts],
         "timeline": [words_of(line) | {"at": local_iso(line.at)} for line in view.timeline],
         "family": [_packet(line) for line in view.family],
     }
@@ -173,4 +174,14 @@ def _status(line: views.StatusLine) -> dict[str, Any]:
     return words_of(line, "status_id", "document_packet_id") | {
         "reported_at": None if line.reported_at is None else local_iso(line.reported_at),
         "recorded_at": local_iso(line.recorded_at),
+    }
+
+
+def _verdict(line: views.VerdictLine) -> dict[str, Any]:
+    params = {"detail": line.detail, "signer": line.signer}
+    return words_of(line) | {
+        "vi": text(line.code, Language.VI, params),
+        "en": text(line.code, Language.EN, params),
+        "signed_at": None if line.signed_at is None else local_iso(line.signed_at),
+        "checked_at": local_iso(line.checked_at),
     }

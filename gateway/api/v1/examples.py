@@ -64,6 +64,13 @@ _STATUS_LINE = {
     "packet_id": _ID, "reporter_id": "na-xa-16690-2025", "code": "01", "description": "Văn bản đã đến",
     "reported_at": _AT, "recorded_at": _AT, "by_node": False,
 }  # fmt: skip
+_VERDICT = {
+    "packet_id": _ID, "about": "packet", "position": 0, "verdict": "not_trusted", "standing": "bad",
+    "code": "signature.not_trusted", "vi": text("signature.not_trusted", Language.VI, {"detail": "CN=CA thử"}),
+    "en": text("signature.not_trusted", Language.EN, {"detail": "CN=CA thử"}), "detail": "CN=CA thử",
+    "policy": "default", "signer": "CN=Sở Tài chính", "certificate": _DIGEST, "covers_whole": True,
+    "signed_at": _AT, "checked_at": _AT,
+}  # fmt: skip
 _TIMELINE = {
     "at": _AT, "kind": "delivery.delivered", "packet_id": _ID, "delivery_id": _ID, "agency_id": "na-xa-16690-2025",
     "state": "delivered", "holder": "nobody", "reason": "confirmed", "actor": "xa-truong-vinh",
@@ -89,8 +96,8 @@ EXAMPLES: dict[str, Any] = {
     "RefuseBody": {"reason": "Văn bản thiếu phụ lục 02, đề nghị gửi lại."},
     "StatusBody": {"code": "03", "description": "Đã vào sổ văn bản đến số 456", "delivery_id": _ID},
     "DocumentShape": {
-        "packet": _PACKET, "recipients": [_LINE], "statuses": [_STATUS_LINE], "timeline": [_TIMELINE],
-        "family": [_PACKET],
+        "packet": _PACKET, "recipients": [_LINE], "statuses": [_STATUS_LINE], "verdicts": [_VERDICT],
+        "timeline": [_TIMELINE], "family": [_PACKET],
     },
     "SentList": {"items": [_SENT], "next": ""},
     "NoticeList": {"items": [_NOTICE], "next": ""},

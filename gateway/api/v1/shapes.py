@@ -202,6 +202,26 @@ class TimelineShape(Shape):
     actor: str
 
 
+class VerdictShape(Shape):
+    """What one signature is worth, found out after the packet was accepted; no delivery waits for it."""
+
+    packet_id: Id
+    about: Annotated[Literal["packet", "file"], Field(description="Its XML signature, or one in an attachment")]
+    position: Annotated[int, Field(description="Of the attachment, from 1; 0 for the packet itself")]
+    verdict: str
+    standing: Literal["valid", "bad", "open", "decorative"]
+    code: str
+    vi: str
+    en: str
+    detail: str
+    policy: str
+    signer: str
+    certificate: Annotated[str, Field(description="SHA-256 of the signer's certificate, hex")]
+    covers_whole: bool
+    signed_at: Time | None
+    checked_at: Time
+
+
 class PacketShape(Shape):
     """One packet of a document, with how many of its recipients are in which state."""
 
@@ -222,11 +242,12 @@ class PacketShape(Shape):
 
 
 class DocumentShape(Shape):
-    """One document as the caller may see it: the packet, its recipients, statuses, timeline, sister packets."""
+    """One document as the caller may see it: the packet, its recipients, statuses, verdicts, timeline, sisters."""
 
     packet: PacketShape
     recipients: list[RecipientShape]
     statuses: list[StatusShape]
+    verdicts: list[VerdictShape]
     timeline: list[TimelineShape]
     family: list[PacketShape]
 

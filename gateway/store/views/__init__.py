@@ -1,6 +1,7 @@
 """Read models for the API, the command line and alerts: frozen values out of a connection, nothing changed.
 
     document   one document: recipients, statuses, timeline, sister packets; and who may see which of it
+    verdicts   what the signatures of a packet are worth
     lists      what an agency sent and was told; what is parked, open for longest, slowest
     figures    counts and ages: backlog, inboxes, the snapshot behind alerts
 
@@ -39,6 +40,7 @@ from gateway.store.views.lists import (
     slowest,
     undelivered,
 )
+from gateway.store.views.verdicts import VerdictLine, verdicts
 
 __all__ = [
     "BacklogLine",
@@ -54,6 +56,7 @@ __all__ = [
     "Snapshot",
     "StatusLine",
     "TimelineLine",
+    "VerdictLine",
     "backlog",
     "document",
     "find_packets",
@@ -66,4 +69,5 @@ __all__ = [
     "slowest",
     "snapshot",
     "undelivered",
+    "verdicts",
 ]

@@ -14,6 +14,7 @@ from edxml.ids import DocumentId, document_key
 from gateway.model.events import EventKind
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.store.schema import attempts, deliveries, events, packets, statuses, transfers
+from gateway.store.views.verdicts import VerdictLine, verdicts
 from routing.directory import Directory
 
 __all__ = [
@@ -96,11 +97,12 @@ class TimelineLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentView:
-    """A packet, its recipients, and what surrounds it: statuses, timeline and all packets of the same document."""
+    """A packet, its recipients, and what surrounds it: statuses, verdicts, timeline, all packets of the document."""
 
     packet: PacketLine
     recipients: tuple[RecipientLine, ...]  #: of this packet, by delivery id
     statuses: tuple[StatusLine, ...]  #: of the whole document, in order of arrival
+    verdicts: tuple[VerdictLine, ...]  #: on signatures of the whole document, by packet and place
     timeline: tuple[TimelineLine, ...]  #: of the whole document, oldest first
     family: tuple[PacketLine, ...]  #: every packet of the document, this one too, oldest first
 
@@ -229,11 +231,13 @@ def document(connection: Connection, packet_id: str, *, seen_by: frozenset[str] 
         packet=packet,
         recipients=tuple(lines[packet_id]),
         statuses=_statuses(connection, seen, seen_by),
+        verdicts=verdicts(connection, [line.packet_id for line in seen]),
         timeline=_timeline(connection, seen, lines, seen_by),
         family=seen,
     )
 
 
+_OF_EVERY_PACKET = frozenset({EventKind.PACKET_ACCEPTED, EventKind.SIGNATURE_CHECKED})
 _UNKNOWN_TO_RECIPIENT = frozenset({DeliveryState.WAITING, DeliveryState.WITHDRAWN, DeliveryState.UNDELIVERABLE})
 
 
@@ -302,7 +306,5 @@ def _timeline(
             actor=row.actor,
         )
         for row in rows
-        if _is_sender(seen_by, senders[row.packet_id])
-        or row.delivery_id in own
-        or row.kind == EventKind.PACKET_ACCEPTED
+        if _is_sender(seen_by, senders[row.packet_id]) or row.delivery_id in own or row.kind in _OF_EVERY_PACKET
     )

@@ -1,0 +1,65 @@
+"""Followers (người theo sau): work that reads what was accepted, behind the hops, each packet exactly once.
+
+A follower reads the events in the order of their commits and remembers how far it came, in the transaction that
+keeps what it worked out.  So a crash repeats what was not kept, and nothing is counted twice or passed over; no hop
+writes a row for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Connection, bindparam, literal_column, select, update
+
+from gateway.model.events import EventKind
+from gateway.store.dialect import insert_ignore
+from gateway.store.schema import events
+from gateway.store.schema_judged import followers
+
+__all__ = ["Following", "advance", "follow"]
+
+_ORDER = literal_column("events.rowid", BigInteger)
+"""The order of commits: one writer, and a table that only grows. Ids and clocks can be behind one another."""
+
+_POSITION = select(followers.c.position).where(followers.c.name == bindparam("name"))
+_NEXT = (
+    select(_ORDER.label("position"), events.c.kind, events.c.packet_id)
+    .where(bindparam("after") < _ORDER)
+    .order_by(_ORDER)
+    .limit(bindparam("most"))
+)
+_ADVANCE = (
+    update(followers)
+    .where(followers.c.name == bindparam("b_name"), followers.c.position == bindparam("b_before"))
+    .values(position=bindparam("b_after"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """The packets accepted after position `before`, up to and with `after`; the same where nothing happened."""
+
+    name: str
+    before: int
+    after: int
+    packet_ids: tuple[str, ...]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the follower has come as far as the events go."""
+        return self.after == self.before
+
+
+def follow(connection: Connection, name: str, *, most: int = 1_000) -> Following:
+    """What follower `name` has to look at next, out of the next `most` events of any kind."""
+    before = connection.execute(_POSITION, {"name": name}).scalar() or 0
+    rows = connection.execute(_NEXT, {"after": before, "most": most}).all()
+    accepted = tuple(row.packet_id for row in rows if row.kind == EventKind.PACKET_ACCEPTED)
+    return Following(name=name, before=before, after=rows[-1].position if rows else before, packet_ids=accepted)
+
+
+def advance(connection: Connection, following: Following) -> bool:
+    """The follower is done with these; False where another process was faster: keep nothing then."""
+    insert_ignore(connection, followers, [{"name": following.name, "position": 0}], "name")
+    values = {"b_name": following.name, "b_before": following.before, "b_after": following.after}
+    return connection.execute(_ADVANCE, values).rowcount == 1

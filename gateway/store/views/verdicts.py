@@ -1,0 +1,64 @@
+"""What was found out about a packet after it was accepted: whether its signatures are worth anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, select
+
+from edxml.sign.verdicts import Verdict
+from gateway.store.schema_judged import signature_verdicts
+
+__all__ = ["VerdictLine", "verdicts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictLine:
+    """One verdict (kết luận về chữ ký). `code` is its message code, `verdict` its word on a closed list."""
+
+    packet_id: str
+    about: str  #: "packet": the packet's XML signature; "file": a signature in the attachment at `position`
+    position: int  #: of the attachment, from 1; 0 for the packet itself
+    verdict: str
+    standing: str  #: "valid", "bad", "open" (nobody can say), "decorative" (looks like a signature and is none)
+    code: str
+    detail: str
+    policy: str  #: the name of the policy it was held against
+    signer: str
+    certificate: str  #: SHA-256 of the signer's certificate, hex; "" where there is none
+    covers_whole: bool  #: all of the packet, or of the file, but the signature itself
+    signed_at: int | None  #: as stamped by a trusted authority, else as the signer claims
+    checked_at: int
+
+
+_SIGNATURES = select(signature_verdicts).where(signature_verdicts.c.packet_id.in_(bindparam("ids", expanding=True)))
+
+
+def verdicts(connection: Connection, packet_ids: Iterable[str]) -> tuple[VerdictLine, ...]:
+    """Every verdict on these packets, by packet and place. A packet without a signature has none."""
+    found = [
+        VerdictLine(
+            packet_id=row.packet_id,
+            about="packet",
+            position=0,
+            verdict=row.verdict,
+            standing=_standing(Verdict(row.verdict)),
+            code=f"signature.{row.verdict}",
+            detail=row.detail,
+            policy=row.policy,
+            signer=row.signer,
+            certificate=row.certificate,
+            covers_whole=row.covers_whole,
+            signed_at=row.signed_at,
+            checked_at=row.checked_at,
+        )
+        for row in connection.execute(_SIGNATURES, {"ids": list(packet_ids)})
+    ]
+    return tuple(sorted(found, key=lambda line: (line.packet_id, line.position)))
+
+
+def _standing(verdict: Verdict) -> str:
+    if verdict is Verdict.NOT_XMLDSIG:
+        return "decorative"
+    return "valid" if verdict is Verdict.VALID else "open" if verdict.is_open else "bad"
