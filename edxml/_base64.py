@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import binascii
 import re
+from typing import ClassVar
 
-__all__ = ["Base64Decoder", "Base64Garbage"]
+__all__ = ["Base64Decoder", "Base64Garbage", "Garbage"]
 
 _BLANKS = b" \t\r\n"
 _BLANK_REFERENCES = re.compile(rb"&#(?:0*(?:9|10|13|32)|x0*(?:9|[aA]|[dD]|20));")
 _REFERENCE_START = re.compile(rb"&[#0-9a-zA-Z]{0,10}\Z")
 
 
-class Base64Garbage(ValueError):
+class Garbage(ValueError):
+    """The text is not what its encoding says; `code` is that of the finding."""
+
+    code: ClassVar[str]
+
+
+class Base64Garbage(Garbage):
     """The text is not base64."""
+
+    code = "edxml.base64_garbage"
 
 
 class Base64Decoder:

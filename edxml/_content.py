@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
-from edxml._base64 import Base64Decoder, Base64Garbage
+from edxml._base64 import Garbage
+from edxml._transfer import BASE64, new_decoder
 from edxml._unzip import LOCAL_HEADER, SingleEntry, ZipVerdict
 from edxml._xml import Element, Refusal
 from edxml.attachments import SNIFFED, AttachmentSink, extension, sniff
@@ -39,6 +40,7 @@ class Content:
     zip_verdict: ZipVerdict | None  #: None where it was not tried
     lacked_padding: bool
     span: tuple[int, int]
+    transfer: str
 
     def as_attachment(
         self, position: int, *, name: str, content_id: str = "", content_type: str = "", description: str = ""
@@ -55,6 +57,7 @@ class Content:
             length=self.length,
             sniffed=self.sniffed,
             span=self.span,
+            transfer=self.transfer,
         )
 
 
@@ -78,6 +81,10 @@ class Contents:
 
     def begin(self, element: Element, offset: int, line: int) -> None:
         """The text of `element` begins at `offset`."""
+        self.begin_file(element, offset, line, BASE64)
+
+    def begin_file(self, element: Element, offset: int, line: int, transfer: str) -> None:
+        """The text of the file that `element` stands for begins at `offset`, encoded as `transfer` says."""
         position = len(self.found) + 1
         if position > self._limits.attachments:
             raise Refusal("edxml.too_many_attachments", line=line, limit=self._limits.attachments)
@@ -88,6 +95,7 @@ class Contents:
             element=element,
             line=line,
             start=offset,
+            transfer=transfer,
             may_be_zip=_may_be_zip(name, content_type),
             limits=self._limits,
             sink=self._sink,
@@ -133,6 +141,7 @@ class _File:
         element: Element,
         line: int,
         start: int,
+        transfer: str,
         may_be_zip: bool,
         limits: Limits,
         sink: AttachmentSink | None,
@@ -142,7 +151,8 @@ class _File:
         self._element = element
         self._limits = limits
         self._sink = sink
-        self._decoder = Base64Decoder()
+        self._transfer = transfer
+        self._decoder = new_decoder(transfer)
         self._may_be_zip = may_be_zip
         self._sent = _Tally()
         self._entry: SingleEntry | None = None
@@ -156,8 +166,8 @@ class _File:
     def take(self, text: bytes) -> None:
         try:
             data = self._decoder.decode(text)
-        except Base64Garbage:
-            raise Refusal("edxml.base64_garbage", line=self.line) from None
+        except Garbage as why:
+            raise Refusal(why.code, line=self.line) from None
         if data:
             self._pass_on(data)
 
@@ -165,8 +175,8 @@ class _File:
         try:
             if data := self._decoder.finish():
                 self._pass_on(data)
-        except Base64Garbage:
-            raise Refusal("edxml.base64_garbage", line=self.line) from None
+        except Garbage as why:
+            raise Refusal(why.code, line=self.line) from None
         verdict = self._entry.finish() if self._entry else None
         is_unzipped = verdict is ZipVerdict.SINGLE
         if self._spool is not None:
@@ -183,6 +193,7 @@ class _File:
             zip_verdict=verdict,
             lacked_padding=self._decoder.lacked_padding,
             span=(self.start, offset),
+            transfer=self._transfer,
         )
 
     def _pass_on(self, data: bytes) -> None:

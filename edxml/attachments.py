@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
-from edxml._base64 import Base64Decoder, Base64Garbage
+from edxml._base64 import Garbage
+from edxml._transfer import new_decoder
 from edxml._unzip import SingleEntry, ZipVerdict
 from edxml.errors import EdxmlError
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
@@ -96,7 +97,7 @@ def open_decoded(stream: BinaryIO, attachment: Attachment, *, limits: Limits = D
 def _decoded(stream: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
     start, end = attachment.span
     stream.seek(start)
-    decoder = Base64Decoder()
+    decoder = new_decoder(attachment.transfer)
     left = end - start
     try:
         while left:
@@ -108,7 +109,7 @@ def _decoded(stream: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
                 yield data
         if data := decoder.finish():
             yield data
-    except Base64Garbage:
+    except Garbage:
         raise AttachmentDamaged(name=attachment.name) from None
 
 

@@ -116,8 +116,9 @@ class Attachment:
     """One file of a packet, without its bytes.
 
     `digest` (SHA-256, hex) and `length` are of the decoded file, unzipped where `encoding` is "zip".  `span` is
-    where its base64 text stands: byte offsets [start, end) in the packet as received.  `sniffed` is the short name of
-    what its bytes look like ("pdf", "zip", "ole", "xml", "text", "empty", "unknown" …).
+    where its text stands: byte offsets [start, end) in the packet as received, in the encoding `transfer` ("base64";
+    in MIME parts of dialect D also "binary" and "quoted-printable").  `sniffed` is the short name of what its bytes
+    look like ("pdf", "zip", "ole", "xml", "text", "empty", "unknown" …).
     """
 
     position: int  #: from 1
@@ -125,11 +126,12 @@ class Attachment:
     content_id: str  #: without `cid:`
     content_type: str = ""
     description: str = ""
-    encoding: str = "base64"  #: "base64" or "zip" (base64 of a ZIP with one entry)
+    encoding: str = "base64"  #: "base64", or "zip" where the file stands in a ZIP of its own
     digest: str = ""
     length: int = 0
     sniffed: str = field(default="unknown", compare=False)
     span: tuple[int, int] = field(default=(0, 0), compare=False)
+    transfer: str = field(default="base64", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

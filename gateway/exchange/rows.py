@@ -80,7 +80,7 @@ def _attachments(packet: Packet) -> str:
         [
             {
                 "position": a.position, "name": a.name, "content_type": a.content_type, "encoding": a.encoding,
-                "digest": a.digest, "length": a.length, "span": a.span, "sniffed": a.sniffed,
+                "digest": a.digest, "length": a.length, "span": a.span, "transfer": a.transfer, "sniffed": a.sniffed,
             }
             for a in packet.attachments
         ]

@@ -121,6 +121,7 @@ def _stored_attachment(
     attachment = Attachment(
         position=position, name=told["name"], content_id="", content_type=told["content_type"],
         encoding=told["encoding"], digest=told["digest"], length=told["length"], span=tuple(told["span"]),
+        transfer=told.get("transfer", "base64"),  # rows of 0.1.0 have none
     )  # fmt: skip
     name = quote(attachment.name or f"tep-{position}", safe="")
     return Stored(
