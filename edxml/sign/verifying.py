@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 from base64 import b64decode
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any, BinaryIO, Final
 
 from cryptography import x509
@@ -24,10 +23,11 @@ from edxml.sign._skeleton import Skeleton, read_skeleton
 from edxml.sign._structure import SignatureParts, XadesParts, locate, take_apart
 from edxml.sign._template import DSIG, PROPERTIES_TYPE
 from edxml.sign.algorithms import WEAK_URIS, SignatureAlgorithm, fits_key, is_right_signature, new_hash
-from edxml.sign.certificates import check_key, check_use, der_of, find_path, load_certificates, own_certificate
-from edxml.sign.policy import Policy, RevocationMode
+from edxml.sign.certificates import check_key, der_of, load_certificates, own_certificate
+from edxml.sign.judging import check_certificate
+from edxml.sign.policy import Policy
 from edxml.sign.time_stamps import check_time_stamp
-from edxml.sign.verdicts import CheckRefusal, Form, Revocation, SignedPart, Standing, Verdict, Verification
+from edxml.sign.verdicts import CheckRefusal, Form, SignedPart, Verdict, Verification
 
 __all__ = ["verify_packet"]
 
@@ -105,7 +105,7 @@ def _check(packet: Skeleton, policy: Policy, at: datetime, evidence: dict[str, A
         evidence["signing_time"] = xades.signing_time
     judged_at = _judged_at(value_forms, xades, policy, at, evidence)
     evidence["judged_at"] = judged_at
-    _check_certificate(certificate, certificates, policy, judged_at, evidence)
+    check_certificate(certificate, certificates, policy, judged_at, evidence)
 
 
 def _algorithm(parts: SignatureParts, policy: Policy) -> SignatureAlgorithm:
@@ -217,33 +217,3 @@ def _judged_at(
     if xades is not None and xades.signing_time is not None and xades.signing_time > judged + policy.clock_skew:
         raise CheckRefusal(Verdict.SIGNED_IN_FUTURE, xades.signing_time.isoformat())
     return judged
-
-
-def _check_certificate(
-    certificate: x509.Certificate,
-    certificates: tuple[x509.Certificate, ...],
-    policy: Policy,
-    at: datetime,
-    evidence: dict[str, Any],
-) -> None:
-    check_use(certificate, policy.uses)
-    chain = find_path(certificate, (*policy.intermediates, *certificates), policy.anchors, at)
-    evidence["chain"] = chain
-    if policy.revocation is RevocationMode.OFF:
-        evidence["revocations"] = tuple(Revocation(standing=Standing.NOT_ASKED) for _ in chain[1:])
-        return
-    source = policy.revocation_source
-    revocations = tuple(
-        Revocation(standing=Standing.UNKNOWN, evidence="no source")
-        if source is None
-        else source.look_up(one, issuer, at)
-        for one, issuer in pairwise(chain)
-    )
-    evidence["revocations"] = revocations
-    for one, revocation in zip(chain, revocations, strict=False):
-        if revocation.standing is Standing.REVOKED:
-            since = "" if revocation.since is None else f": {revocation.since:%Y-%m-%d}"
-            raise CheckRefusal(Verdict.CERTIFICATE_REVOKED, one.subject.rfc4514_string() + since)
-    unknown = [one for one in revocations if one.standing is Standing.UNKNOWN]
-    if unknown and policy.revocation is RevocationMode.HARD:
-        raise CheckRefusal(Verdict.REVOCATION_UNKNOWN, unknown[0].evidence)

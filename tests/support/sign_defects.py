@@ -112,7 +112,7 @@ _KEYS = (
 
 _CHAINS = (
     _without(
-        "verifying", "    check_use(certificate, policy.uses)\n", "", _CERTIFICATES + "what_it_was_issued_for",
+        "judging", "    check_use(certificate, policy.uses)\n", "", _CERTIFICATES + "what_it_was_issued_for",
         name="a certificate for any use",
     ),
     _without(
