@@ -17,6 +17,7 @@ from edxml.sign.policy import SIGNING_USES, Coverage, Policy, RevocationMode, Re
 from edxml.sign.revocation import CachedRevocations
 from edxml.sign.signer import KeySigner, Signer, SigningKeyInvalid, load_pem_signer, load_pkcs12_signer
 from edxml.sign.signing import SigningRefused, TimeStamper, sign_packet
+from edxml.sign.tokens import TokenKey, TokenSigner, open_token_signer
 from edxml.sign.verdicts import Form, Revocation, SignedFile, SignedPart, Standing, Verdict, Verification
 from edxml.sign.verifying import verify_packet
 
@@ -40,10 +41,13 @@ __all__ = [
     "SigningRefused",
     "Standing",
     "TimeStamper",
+    "TokenKey",
+    "TokenSigner",
     "Verdict",
     "Verification",
     "load_pem_signer",
     "load_pkcs12_signer",
+    "open_token_signer",
     "sign_packet",
     "verify_packet",
 ]

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID
 
 from edxml.sign.verdicts import CheckRefusal, Verdict
@@ -59,6 +60,7 @@ _UNREADABLE: Final = (
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,  # what the library will refuse, where warnings are errors
 )
 _STRONG: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
@@ -78,6 +80,8 @@ def _load(der: bytes) -> x509.Certificate:
     """The certificate, with all that is read late read once: what fails must fail here. Senders use few, again and
     again, so they are kept."""
     certificate = x509.load_der_x509_certificate(der)
+    if certificate.serial_number <= 0:  # RFC 5280 4.1.2.2; the library only warns as yet
+        raise ValueError("serial number")
     _ = (certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer)
     return certificate
 

@@ -15,7 +15,16 @@ from edxml.errors import EdxmlError
 from edxml.messages import Language, text
 from edxml.sign.algorithms import SignatureAlgorithm, fits_key, make_signature
 
-__all__ = ["KeySigner", "Signer", "SigningKeyInvalid", "load_pem_signer", "load_pkcs12_signer"]
+__all__ = [
+    "KeySigner",
+    "Signer",
+    "SigningKeyInvalid",
+    "default_algorithm",
+    "issuers_of",
+    "load_pem_signer",
+    "load_pkcs12_signer",
+    "read_certificates",
+]
 
 _SMALLEST_RSA: Final = 2048
 _DEFAULTS: Final = {
@@ -26,17 +35,21 @@ _DEFAULTS: Final = {
 
 
 class SigningKeyInvalid(EdxmlError):
-    """A key or certificate cannot be used to sign; `reason` is one of a closed list with a text each."""
+    """A key or certificate cannot be used to sign; `reason` is one of a closed list with a text each.
+
+    `detail` are the parameters of that text: which token, key, file or driver.
+    """
 
     code = "edxml.signing_key_invalid"
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, **detail: object) -> None:
         self.reason = reason
-        super().__init__(reason=text(f"signing.{reason}", Language.EN, {}))
+        self.detail = detail
+        super().__init__(reason=text(f"signing.{reason}", Language.EN, detail))
 
     def text(self, language: Language) -> str:
         """What is wrong with the key and what to do, in `language`."""
-        return text(self.code, language, {"reason": text(f"signing.{self.reason}", language, {})})
+        return text(self.code, language, {"reason": text(f"signing.{self.reason}", language, self.detail)})
 
 
 class Signer(Protocol):
@@ -86,11 +99,7 @@ def load_pem_signer(
         private_key = serialization.load_pem_private_key(key, password=password)
     except (ValueError, TypeError):
         raise SigningKeyInvalid("key_unreadable") from None
-    try:
-        chain = x509.load_pem_x509_certificates(certificates)
-    except ValueError:
-        raise SigningKeyInvalid("certificate_unreadable") from None
-    return _make_signer(private_key, chain, algorithm)
+    return _make_signer(private_key, read_certificates(certificates), algorithm)
 
 
 def load_pkcs12_signer(
@@ -106,20 +115,32 @@ def load_pkcs12_signer(
     return _make_signer(private_key, [*([certificate] if certificate else []), *others], algorithm)
 
 
+def read_certificates(pem: bytes) -> list[x509.Certificate]:
+    """The certificates of a PEM text. Raises SigningKeyInvalid where there is none."""
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise SigningKeyInvalid("certificate_unreadable") from None
+
+
+def default_algorithm(public_key: object) -> SignatureAlgorithm:
+    """What a key signs with unless told otherwise. Raises SigningKeyInvalid for kinds and sizes that are not used."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        if public_key.key_size < _SMALLEST_RSA:
+            raise SigningKeyInvalid("key_too_small")
+        return SignatureAlgorithm.RSA_SHA256
+    if isinstance(public_key, ec.EllipticCurvePublicKey) and public_key.curve.name in _DEFAULTS:
+        return _DEFAULTS[public_key.curve.name]
+    raise SigningKeyInvalid("key_kind")
+
+
 def _make_signer(
     private_key: object, certificates: Sequence[x509.Certificate], algorithm: SignatureAlgorithm | None
 ) -> KeySigner:
     if not isinstance(private_key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise SigningKeyInvalid("key_kind")
-    if isinstance(private_key, rsa.RSAPrivateKey):
-        if private_key.key_size < _SMALLEST_RSA:
-            raise SigningKeyInvalid("key_too_small")
-        default = SignatureAlgorithm.RSA_SHA256
-    elif private_key.curve.name in _DEFAULTS:
-        default = _DEFAULTS[private_key.curve.name]
-    else:
-        raise SigningKeyInvalid("key_kind")
     public_key = private_key.public_key()
+    default = default_algorithm(public_key)
     if not fits_key(algorithm or default, public_key):
         raise SigningKeyInvalid("algorithm_of_other_key")
     own = next((one for one in certificates if one.public_key() == public_key), None)
@@ -127,12 +148,12 @@ def _make_signer(
         raise SigningKeyInvalid("certificate_of_other_key")
     return KeySigner(
         private_key=private_key,
-        certificates=(own, *_issuers_of(own, certificates)),
+        certificates=(own, *issuers_of(own, certificates)),
         algorithm=algorithm or default,
     )
 
 
-def _issuers_of(own: x509.Certificate, certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+def issuers_of(own: x509.Certificate, certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
     """The issuers in order, without a self-signed root: who trusts it has it, who does not must not learn it here."""
     chain: list[x509.Certificate] = []
     current = own
