@@ -11,22 +11,35 @@ from datetime import date
 from edxml.messages import Language, text
 from edxml.profiles import REPAIR_KINDS
 
-__all__ = ["Letter", "write_letter"]
+__all__ = ["Letter", "LetterItem", "write_letter"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterItem:
+    """One repair: in how many packets, from which day to which, the id of a document to look at.
+
+    `until` is the last day on which it is still made: `date.max` where no end was set, None where it is made no more.
+    """
+
+    name: str
+    packets: int
+    first: date
+    last: date
+    example: str = ""
+    until: date | None = date.max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """What a letter says: `repairs` are (name, number of packets) of the days `since` to `until`, both included.
-
-    `deadline` is the last day on which these repairs are still made; None where none was decided.
-    """
+    """What a letter says of the days `since` to `until`, both included; of `packets`, `repaired` needed a repair."""
 
     system: str
     since: date
     until: date
+    day: date  #: on which it is written: what ended before is told as refused
     packets: int
-    repairs: tuple[tuple[str, int], ...]
-    deadline: date | None = None
+    repaired: int
+    items: tuple[LetterItem, ...]
 
 
 def write_letter(letter: Letter, language: Language) -> str:
@@ -35,17 +48,28 @@ def write_letter(letter: Letter, language: Language) -> str:
     def say(key: str, **params: object) -> str:
         return text(f"letter.{key}", language, params)
 
-    days = {"since": _day(letter.since, language), "until": _day(letter.until, language)}
-    paragraphs = [say("greeting", system=letter.system), say("opening", packets=letter.packets, **days)]
-    for number, (name, count) in enumerate(sorted(letter.repairs, key=lambda each: (-each[1], each[0])), 1):
-        kind = REPAIR_KINDS[name]
-        what = text(f"repair.{name}", language, {})
-        paragraphs.append(say("item", number=number, name=name, count=count, what=what, breaks=kind.breaks))
-    if letter.deadline is not None:
-        paragraphs.append(say("deadline", day=_day(letter.deadline, language)))
-    paragraphs.append(say("closing"))
+    paragraphs = [
+        say("greeting", system=letter.system),
+        say("opening", since=letter.since, until=letter.until, packets=letter.packets, repaired=letter.repaired),
+    ]
+    for number, item in enumerate(sorted(letter.items, key=lambda each: (-each.packets, each.name)), 1):
+        lines = [
+            say("item", number=number, name=item.name, packets=item.packets, first=item.first, last=item.last),
+            say("deviation", what=text(f"repair.{item.name}", language, {}), breaks=REPAIR_KINDS[item.name].breaks),
+            say("remedy", remedy=text(f"remedy.{item.name}", language, {})),
+            *([say("example", document=item.example)] if item.example else []),
+            _tolerance(item, letter.day, language),
+        ]
+        paragraphs.append("\n   ".join(lines))
+    paragraphs.append(say("closing" if letter.items else "nothing"))
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _day(day: date, language: Language) -> str:
-    return f"{day:%d/%m/%Y}" if language is Language.VI else day.isoformat()
+def _tolerance(item: LetterItem, day: date, language: Language) -> str:
+    """Until when the repair is made, or that it is made no more."""
+    if item.until is None:
+        return text("letter.refused", language, {})
+    if item.until == date.max:
+        return text("letter.tolerated", language, {})
+    code = "letter.tolerated_until" if day <= item.until else "letter.refused_since"
+    return text(code, language, {"day": item.until})

@@ -78,7 +78,8 @@ def read(
     check_schema: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> ReadResult:
-    """Read one packet to the end of `stream`. With `check_schema` every violation of our XSD is an error too.
+    """Read one packet to the end of `stream`. With `check_schema`, or a profile that checks it (`STRICT` does), every
+    violation of our XSD is an error too.
 
     `today` (a calendar day in Việt Nam) matters to a profile that allows a repair until a day; without it none of
     those allowances holds.
@@ -102,15 +103,14 @@ def read(
             raise Refusal("edxml.dialect_unsupported", line=root.sourceline, dialect=str(dialect))
         _check_shape(root, splitter.tags, notes)
         packet = _build(root, dialect, contents, notes)
-        if check_schema:
+        if check_schema or profile.checks_schema:
             for finding in check(root, line_of=splitter.line_of, limits=limits):
                 notes.add(finding)
     except Refusal as refusal:
         notes.add(refusal.finding)
     sender = None if packet is None else packet.sender.organ_id
-    for repair in notes.repairs:
-        if not profile.allows(repair.name, sender, today):
-            notes.add(Finding(code="edxml.repair_forbidden", place=repair.place, params={"repair": repair.name}))
+    for finding in profile.refusals(notes.repairs, sender, today):
+        notes.add(finding)
     return ReadResult(
         packet=packet,
         findings=tuple(notes.findings),

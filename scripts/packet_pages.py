@@ -180,23 +180,30 @@ def packet_repairs() -> str:
         "# Sửa chữa khi đọc · Packet repairs\n\n"
         "What senders do wrong in known ways and reading puts right: the packet's bytes stay as they came, its values "
         "are read as its sender meant them, and the repair is recorded by name, with its place. A repair that the "
-        "profile does not allow refuses the packet (`edxml.repair_forbidden`). Registry: `edxml/data/profiles.toml`.\n"
+        "profile does not allow refuses the packet (`edxml.repair_forbidden`, or `edxml.repair_ended` after its last "
+        "day). Registry: `edxml/data/profiles.toml`.\n"
     )
     for name, kind in REPAIR_KINDS.items():
         vi, en = (_plain(text(f"repair.{name}", language, {})) for language in (Language.VI, Language.EN))
-        page += f"\n### `{name}`\n\n- {vi}\n- {en}\n- Breaks: {kind.breaks}. Met: {_plain(kind.seen)}.\n"
+        remedies = (_plain(text(f"remedy.{name}", language, {})) for language in (Language.VI, Language.EN))
+        page += f"\n### `{name}`\n\n- {vi}\n- {en}\n- To do: {' · '.join(remedies)}\n"
+        page += f"- Breaks: {kind.breaks}. Met: {_plain(kind.seen)}.\n"
     return page + _profiles()
 
 
 def _profiles() -> str:
     page = (
-        "\n## Profiles\n\nA profile is data: `[[profile.<name>]]` tables with `repairs`, `senders` (absent: every "
-        "sender), `until` (the last day; absent: no end) and `why`. `Profile.allows(repair, sender, day)` decides; "
+        "\n## Profiles\n\nA profile is data: `[[profile.<name>]]` tables with `repairs` (names, or `*` for all "
+        "`but` some), `senders` (absent: every sender), `until` (the last day; absent: no end) and `why`. With "
+        "`schema = true` packets are held to our XSD as well, as `strict` does; such a profile allows no repair, because the XSD knows no "
+        "exceptions. `Profile.allows(repair, sender, day)` decides; "
         "`load_profile(text, name)` reads an operator's own. A condition is met only where the sender could be read "
         "and the day is given (`read(…, profile=…, today=…)`).\n"
     )
     for profile in (STRICT, LENIENT):
-        page += f"\n### Profile `{profile.name}`\n\n| repairs | senders | until | why |\n| --- | --- | --- | --- |\n"
+        schema = "Holds packets to the XSD.\n\n" if profile.checks_schema else ""
+        page += f"\n### Profile `{profile.name}`\n\n{schema}"
+        page += "| repairs | senders | until | why |\n| --- | --- | --- | --- |\n"
         page += "\n".join(_allowances(profile)) + "\n"
     return page
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from enum import StrEnum
 from functools import cache
 from importlib import util
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PACKAGES", "Language", "catalogue", "text"]
+__all__ = ["PACKAGES", "Language", "Term", "catalogue", "say_day", "text"]
 
 PACKAGES = ("edxml", "routing", "adapters", "monitoring", "gateway")
 """Packages that may carry a message file, in order of search."""
@@ -28,6 +29,12 @@ class Language(StrEnum):
 
     VI = "vi"
     EN = "en"
+
+
+class Term(str):
+    """A parameter that is itself a code: whoever reads the sentence gets its text in the same language."""
+
+    __slots__ = ()
 
 
 @cache
@@ -59,7 +66,7 @@ def _template(code: str, language: Language) -> str | None:
 
 
 def text(code: str, language: Language, params: Mapping[str, Any]) -> str:
-    """The sentence for `code` in `language`, its placeholders filled from `params`.
+    """The sentence for `code` in `language`, its placeholders filled from `params`; days are written as it does.
 
     A code without a text comes back as itself, and a missing parameter as its own name in braces: a person
     who is being told of a fault must never meet a second one.
@@ -67,7 +74,18 @@ def text(code: str, language: Language, params: Mapping[str, Any]) -> str:
     template = _template(code, language)
     if template is None:
         return code
-    return template.format_map(_Gaps(params))
+    return template.format_map(_Gaps({name: _said(value, language) for name, value in params.items()}))
+
+
+def _said(value: Any, language: Language) -> Any:
+    if isinstance(value, Term):
+        return text(value, language, {})
+    return say_day(value, language) if type(value) is date else value
+
+
+def say_day(day: date, language: Language) -> str:
+    """A calendar day as `language` writes it: 31/12/2026, or 2026-12-31."""
+    return f"{day:%d/%m/%Y}" if language is Language.VI else day.isoformat()
 
 
 class _Gaps(dict[str, Any]):

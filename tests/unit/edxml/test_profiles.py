@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import date
 
 import pytest
 
-from edxml import LENIENT, REPAIRS, STRICT, OrganId, ProfileInvalid, load_profile, read
-from edxml.messages import Language, text
+from edxml import LENIENT, REPAIRS, STRICT, OrganId, Profile, ProfileInvalid, load_profile, read
+from edxml.messages import Language, catalogue, text
 from edxml.profiles import REPAIR_KINDS
 from tests.support.packets import SENDER, build_packet
 
@@ -63,9 +64,64 @@ def test_reading_asks_the_profile_for_this_sender_on_this_day() -> None:
     assert ([repair.name for repair in kept.repairs], kept.findings) == (["root_case"], ())
     for day in (date(2027, 1, 1), None):
         late = read(io.BytesIO(data), profile=grace, today=day)
-        assert [finding.code for finding in late.findings] == ["edxml.repair_forbidden"]
+        assert [finding.code for finding in late.findings] == ["edxml.repair_ended"]
+        assert "31/12/2026" in late.findings[0].text(Language.VI)
+        assert "2026-12-31" in late.findings[0].text(Language.EN)
     foreign = build_packet(sender="H97").replace(b"<edXML xmlns=", b"<EDXML xmlns=").replace(b"</edXML>", b"</EDXML>")
     assert read(io.BytesIO(foreign), profile=grace, today=date(2026, 1, 1)).is_refused
+
+
+def test_a_refusal_names_the_repair_its_source_and_what_to_do() -> None:
+    (finding,) = read(io.BytesIO(b"\xef\xbb\xbf" + build_packet()), profile=Profile(name="none")).findings
+    assert finding.code == "edxml.repair_forbidden"
+    for language in Language:
+        said = finding.text(language)
+        assert "{" not in said
+        for part in ("“bom”", "“none”", text("remedy.bom", language, {}), REPAIR_KINDS["bom"].breaks):
+            assert part in said
+
+
+def test_every_repair_has_a_remedy_in_both_languages_and_no_other_has() -> None:
+    for language in Language:
+        known = {code.removeprefix("remedy.") for code in catalogue("edxml", language) if code.startswith("remedy.")}
+        assert known == REPAIRS
+
+
+def test_the_last_day_of_a_repair() -> None:
+    grace = load_profile(GRACE, "grace")
+    named, other = OrganId.parse("000.00.01.H98"), OrganId.parse("H97")
+    assert grace.last_day("bom", other) == date.max
+    assert grace.last_day("root_case", named) == date(2026, 12, 31)
+    assert grace.last_day("root_case", other) is None
+
+
+def test_all_but_some_is_said_with_a_star() -> None:
+    starred = load_profile(STARRED, "starred")
+    assert {name for name in REPAIRS if not starred.allows(name)} == {"bom", "date_form"}
+    assert starred.allows("bom", day=date(2026, 12, 31))
+
+
+STARRED = """
+[[profile.starred]]
+repairs = ["*"]
+but = ["bom", "date_form"]
+
+[[profile.starred]]
+repairs = ["bom"]
+until = 2026-12-31
+"""
+
+
+def test_strict_holds_packets_to_the_schema_too() -> None:
+    """The XSD fixes the order of elements; lenient reading does not mind it, and no repair is needed for it."""
+    subject = re.search(rb"<edXML:Subject>.*?</edXML:Subject>", packet := build_packet(), re.DOTALL)
+    assert subject is not None
+    turned = packet.replace(subject[0], b"").replace(b"</edXML:MessageHeader>", subject[0] + b"</edXML:MessageHeader>")
+    assert STRICT.checks_schema
+    assert not LENIENT.checks_schema
+    assert not read(io.BytesIO(turned), profile=Profile(name="none")).is_refused
+    strict = read(io.BytesIO(turned), profile=STRICT)
+    assert {finding.code.startswith("edxml.schema_") for finding in strict.findings} == {True}
 
 
 WRONG = {
@@ -78,6 +134,10 @@ WRONG = {
     "one text": ("[[profile.grace]]\nrepairs = 'bom'", "lists"),
     "nobody": ("[[profile.grace]]\nrepairs = ['bom']\nsenders = []", "names nobody"),
     "no organ": ("[[profile.grace]]\nrepairs = ['bom']\nsenders = ['Sở']", "no organ id: Sở"),
+    "star with names": ("[[profile.grace]]\nrepairs = ['*', 'bom']", "no such repair: *"),
+    "but without star": ("[[profile.grace]]\nrepairs = ['bom']\nbut = ['bom']", "but goes with"),
+    "schema and repairs": ("[[profile.grace]]\nrepairs = ['bom']\nschema = true", "allows no repair"),
+    "schema no flag": ("[[profile.grace]]\nrepairs = []\nschema = 1", "true or false"),
     "no date": ("[[profile.grace]]\nrepairs = ['bom']\nuntil = 2026-12-31T00:00:00", "is a date"),
 }
 
