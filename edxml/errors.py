@@ -17,7 +17,7 @@
     ├── AdapterError               (adapters.contract) a channel cannot be opened as it is configured
     │   └── FolderFault            (adapters.folder_layout) the exchange folder cannot be used now
     ├── RemoteError                (gateway.cli.exits) another node, asked over the network, gave no good answer
-    │   └── RemoteUnreachable, RemoteRefused
+    │   └── RemoteUnreachable, RemoteRefused, AuthoritySilent
     └── GatewayError               (gateway.model.errors) everything that a running node refuses
 
 An error knows its stable `code`, whether the same call may succeed later (`retryable`), and the parameters

@@ -17,6 +17,7 @@ from edxml.sign.policy import SIGNING_USES, Coverage, Policy, RevocationMode, Re
 from edxml.sign.revocation import CachedRevocations
 from edxml.sign.signer import KeySigner, Signer, SigningKeyInvalid, load_pem_signer, load_pkcs12_signer
 from edxml.sign.signing import SigningRefused, TimeStamper, sign_packet
+from edxml.sign.stamping import add_time_stamp, asking
 from edxml.sign.tokens import TokenKey, TokenSigner, open_token_signer
 from edxml.sign.verdicts import Form, Revocation, SignedFile, SignedPart, Standing, Verdict, Verification
 from edxml.sign.verifying import verify_packet
@@ -45,6 +46,8 @@ __all__ = [
     "TokenSigner",
     "Verdict",
     "Verification",
+    "add_time_stamp",
+    "asking",
     "load_pem_signer",
     "load_pkcs12_signer",
     "open_token_signer",

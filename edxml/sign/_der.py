@@ -1,4 +1,4 @@
-"""Just enough DER to take a time-stamp token apart: definite lengths, low tags, nothing past the end."""
+"""Just enough DER to ask for a time stamp and take it apart: definite lengths, low tags, nothing past the end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["INTEGER", "OCTETS", "OID", "SEQUENCE", "SET", "TIME", "Node", "NotDer", "parse"]
+__all__ = ["BOOLEAN", "INTEGER", "OCTETS", "OID", "SEQUENCE", "SET", "TIME", "Node", "NotDer", "encode", "parse"]
 
+BOOLEAN: Final = 0x01
 INTEGER: Final = 0x02
 OCTETS: Final = 0x04
 OID: Final = 0x06
@@ -60,6 +61,15 @@ def parse(data: bytes) -> Node:
     if len(found) != 1:
         raise NotDer
     return found[0]
+
+
+def encode(tag: int, *contents: bytes) -> bytes:
+    """One value with these contents behind each other."""
+    content = b"".join(contents)
+    if len(content) < 0x80:
+        return bytes((tag, len(content))) + content
+    length = len(content).to_bytes((len(content).bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(length))) + length + content
 
 
 def _walk(data: bytes) -> Iterator[Node]:

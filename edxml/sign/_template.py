@@ -14,7 +14,19 @@ from typing import Final
 
 from edxml.sign.algorithms import Canonicalization, DigestAlgorithm, SignatureAlgorithm
 
-__all__ = ["DSIG", "ENVELOPED", "PROPERTIES_TYPE", "XADES", "Ids", "properties", "signature", "signed_info", "value"]
+__all__ = [
+    "DSIG",
+    "ENVELOPED",
+    "PROPERTIES_TYPE",
+    "XADES",
+    "Ids",
+    "properties",
+    "signature",
+    "signed_info",
+    "time_stamp",
+    "unsigned_properties",
+    "value",
+]
 
 DSIG: Final = "http://www.w3.org/2000/09/xmldsig#"
 XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
@@ -100,23 +112,33 @@ def value(text: str, *, alone: bool) -> str:
     return f"<SignatureValue{_NS if alone else ''}>{text}</SignatureValue>"
 
 
+def time_stamp(token: str, *, alone: bool) -> str:
+    """The time stamp over the signature value; `token` is the base64 of an RFC 3161 token. Nobody signs this part."""
+    return (
+        f"<xades:SignatureTimeStamp{_NS_XADES if alone else ''}>"
+        f'<CanonicalizationMethod{_NS if alone else ""} Algorithm="{_EXCLUSIVE}"></CanonicalizationMethod>'
+        f"<xades:EncapsulatedTimeStamp>{token}</xades:EncapsulatedTimeStamp>"
+        "</xades:SignatureTimeStamp>"
+    )
+
+
+def unsigned_properties(content: str, *, alone: bool) -> str:
+    """What XAdES adds to a signature after it was made."""
+    return (
+        f"<xades:UnsignedProperties{_NS_XADES if alone else ''}><xades:UnsignedSignatureProperties>{content}"
+        "</xades:UnsignedSignatureProperties></xades:UnsignedProperties>"
+    )
+
+
 def signature(
-    ids: Ids, *, info: str, value: str, certificates: Sequence[str], properties: str = "", time_stamp: str = ""
+    ids: Ids, *, info: str, value: str, certificates: Sequence[str], properties: str = "", unsigned: str = ""
 ) -> str:
-    """The whole Signature from its parts as they stand in it; `time_stamp` is the base64 of an RFC 3161 token."""
+    """The whole Signature from its parts as they stand in it."""
     held = "".join(f"<X509Certificate>{one}</X509Certificate>" for one in certificates)
-    stamped = ""
-    if time_stamp:
-        stamped = (
-            "<xades:UnsignedProperties><xades:UnsignedSignatureProperties><xades:SignatureTimeStamp>"
-            f'<CanonicalizationMethod Algorithm="{_EXCLUSIVE}"></CanonicalizationMethod>'
-            f"<xades:EncapsulatedTimeStamp>{time_stamp}</xades:EncapsulatedTimeStamp>"
-            "</xades:SignatureTimeStamp></xades:UnsignedSignatureProperties></xades:UnsignedProperties>"
-        )
     qualifying = ""
     if properties:
         qualifying = (
-            f'<Object><xades:QualifyingProperties{_NS_XADES} Target="#{ids.stem}">{properties}{stamped}'
+            f'<Object><xades:QualifyingProperties{_NS_XADES} Target="#{ids.stem}">{properties}{unsigned}'
             "</xades:QualifyingProperties></Object>"
         )
     return (

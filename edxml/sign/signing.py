@@ -29,14 +29,14 @@ from edxml.sign.algorithms import Canonicalization, DigestAlgorithm, new_hash
 from edxml.sign.signer import Signer
 from edxml.sign.verdicts import Form
 
-__all__ = ["SigningRefused", "TimeStamper", "sign_packet"]
+__all__ = ["SigningRefused", "TimeStamper", "copy_with", "end_tags", "read_tidy", "sign_packet"]
 
 TimeStamper = Callable[[bytes], bytes]
 """Gives the RFC 3161 TimeStampToken (DER, the CMS structure without the TimeStampResp around it) over the SHA-256 of
 the bytes it is given. It may ask an authority over the network: that is the caller's business, and may take minutes."""
 
-_MARKUP: Final = re.compile(
-    rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|(?P<end></(?:[^\s<>/:]+:)?edXMLHeader[ \t\r\n]*>)", re.DOTALL
+_ENDS: Final = re.compile(
+    rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|</(?:[^\s<>/:]+:)?(?P<name>[^\s<>/:]+)[ \t\r\n]*>", re.DOTALL
 )
 
 
@@ -91,25 +91,23 @@ def sign_packet(
         properties_digest = _text(hashed.digest())
     info = template.signed_info(*info_parts, digest, properties_digest, alone=True)
     value = _text(signer.sign(info.encode()))
-    stamp = _text(time_stamper(template.value(value, alone=True).encode())) if time_stamper else ""
+    unsigned = ""
+    if time_stamper:
+        token = _text(time_stamper(template.value(value, alone=True).encode()))
+        unsigned = template.unsigned_properties(template.time_stamp(token, alone=False), alone=False)
     signature = template.signature(
         ids,
         info=template.signed_info(*info_parts, digest, properties_digest, alone=False),
         value=template.value(value, alone=False),
         certificates=certificates,
         properties=properties,
-        time_stamp=stamp,
+        unsigned=unsigned,
     )
-    _copy(stream, out, place, signature.encode())
+    copy_with(stream, out, place, signature.encode())
 
 
 def _readable(stream: BinaryIO, limits: Limits) -> Skeleton:
-    try:
-        packet = read_skeleton(stream, limits)
-    except Refusal as refusal:
-        raise SigningRefused("packet_unreadable", detail=refusal.finding.text(Language.EN)) from None
-    if not packet.is_tidy:
-        raise SigningRefused("packet_untidy")
+    packet = read_tidy(stream, limits)
     if packet.root.tag != f"{{{NAMESPACE}}}edXML":
         raise SigningRefused("no_header")
     if next(packet.root.iter("{*}Signature"), None) is not None:
@@ -117,16 +115,35 @@ def _readable(stream: BinaryIO, limits: Limits) -> Skeleton:
     return packet
 
 
+def read_tidy(stream: BinaryIO, limits: Limits) -> Skeleton:
+    """The packet to put something into. Raises SigningRefused where its bytes are not those that its XML means."""
+    try:
+        packet = read_skeleton(stream, limits)
+    except Refusal as refusal:
+        raise SigningRefused("packet_unreadable", detail=refusal.finding.text(Language.EN)) from None
+    if not packet.is_tidy:
+        raise SigningRefused("packet_untidy")
+    return packet
+
+
 def _place(packet: Skeleton, limits: Limits) -> int:
-    """The offset of the header's end tag. In well-formed XML a "<" opens markup, so walking over markup finds it."""
+    """The offset of the header's end tag."""
     header = f"{{{NAMESPACE}}}edXMLEnvelope/{{{NAMESPACE}}}edXMLHeader"
-    reach = packet.holes[0] if packet.holes else min(packet.size, limits.header + PIECE)
-    packet.stream.seek(0)
-    head = packet.stream.read(reach)
-    ends = [found.start() for found in _MARKUP.finditer(head) if found["end"]]
+    ends = end_tags(packet, "edXMLHeader", limits)
     if len(packet.root.findall(header)) != 1 or len(list(packet.root.iter("{*}edXMLHeader"))) != 1 or len(ends) != 1:
         raise SigningRefused("no_header")
     return ends[0]
+
+
+def end_tags(packet: Skeleton, name: str, limits: Limits) -> list[int]:
+    """The offsets of all end tags of that local name before the first attachment.
+
+    In well-formed XML a "<" opens markup, so walking over markup finds them.
+    """
+    reach = packet.holes[0] if packet.holes else min(packet.size, limits.header + PIECE)
+    packet.stream.seek(0)
+    head = packet.stream.read(reach)
+    return [found.start() for found in _ENDS.finditer(head) if found["name"] == name.encode()]
 
 
 @lru_cache(maxsize=16)
@@ -140,7 +157,8 @@ def _certificate_texts(
     return tuple(map(_text, ders)), _text(hashed.digest())
 
 
-def _copy(stream: BinaryIO, out: BinaryIO, place: int, inserted: bytes) -> None:
+def copy_with(stream: BinaryIO, out: BinaryIO, place: int, inserted: bytes) -> None:
+    """Write all of `stream` to `out`, with `inserted` at that offset."""
     stream.seek(0)
     left = place
     while left:

@@ -19,7 +19,7 @@ from edxml.sign._der import INTEGER, OCTETS, OID, SEQUENCE, SET, TIME, Node, Not
 from edxml.sign.certificates import der_of, extension_of, find_path, load_certificates
 from edxml.sign.verdicts import CheckRefusal, Verdict
 
-__all__ = ["check_time_stamp"]
+__all__ = ["check_time_stamp", "read_time_stamp", "token_nonce"]
 
 _SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
 _TST_INFO: Final = "1.2.840.113549.1.9.16.1.4"
@@ -61,6 +61,30 @@ class _Token:
 
 def check_time_stamp(token: bytes, text: bytes, anchors: Sequence[x509.Certificate]) -> datetime:
     """The moment that `token` (DER) proves for `text`. Raises CheckRefusal (TIME_STAMP_INVALID)."""
+    moment, certificate, others = _read(token, text)
+    try:
+        find_path(certificate, others, anchors, moment)
+    except CheckRefusal as refusal:
+        raise _invalid(f"{refusal.verdict}: {refusal.detail}") from None
+    return moment
+
+
+def read_time_stamp(token: bytes, text: bytes) -> datetime:
+    """The moment that `token` states for `text`, right in itself, whoever's it is. Raises CheckRefusal as above."""
+    return _read(token, text)[0]
+
+
+def token_nonce(token: bytes) -> int | None:
+    """The number by which a token answers one question. Raises CheckRefusal (TIME_STAMP_INVALID)."""
+    try:
+        info = parse(_take_apart(parse(token)).info).children()
+    except NotDer:
+        raise _invalid("form") from None
+    return next((int.from_bytes(one.content, "big") for one in info[5:] if one.tag == INTEGER), None)
+
+
+def _read(token: bytes, text: bytes) -> tuple[datetime, x509.Certificate, tuple[x509.Certificate, ...]]:
+    """(moment, the authority's certificate, those that came with it), all but who stands behind them checked."""
     try:
         parts = _take_apart(parse(token))
         moment = _check_info(parts, text)
@@ -71,11 +95,7 @@ def check_time_stamp(token: bytes, text: bytes, anchors: Sequence[x509.Certifica
     uses = extension_of(certificate, x509.ExtendedKeyUsage)
     if uses is None or list(uses) != [ExtendedKeyUsageOID.TIME_STAMPING]:
         raise _invalid("ExtendedKeyUsage")
-    try:
-        find_path(certificate, parts.certificates, anchors, moment)
-    except CheckRefusal as refusal:
-        raise _invalid(f"{refusal.verdict}: {refusal.detail}") from None
-    return moment
+    return moment, certificate, parts.certificates
 
 
 def _take_apart(root: Node) -> _Token:

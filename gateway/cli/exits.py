@@ -9,11 +9,12 @@ from typing import Any
 from adapters.contract import AdapterError
 from edxml.errors import TrucError
 from edxml.messages import Language
+from edxml.sign import SigningKeyInvalid
 from gateway.keys import KeysDamaged, KeysExposed, KeysMissing
 from gateway.model.errors import BadRequest, NotFound, SettingsError, StoreError, StoreForeign
 from routing.errors import DirectoryInvalid
 
-__all__ = ["ExitCode", "RemoteError", "RemoteRefused", "RemoteUnreachable", "exit_code_of"]
+__all__ = ["AuthoritySilent", "ExitCode", "RemoteError", "RemoteRefused", "RemoteUnreachable", "exit_code_of"]
 
 
 class ExitCode(IntEnum):
@@ -43,6 +44,12 @@ class RemoteUnreachable(RemoteError):
     code = "remote.unreachable"
 
 
+class AuthoritySilent(RemoteError):
+    """A time-stamp authority gave no answer. Parameters `url`, `why`."""
+
+    code = "remote.authority_silent"
+
+
 class RemoteRefused(RemoteError):
     """The node said no, with a reason: its own problem document (RFC 9457) in both languages."""
 
@@ -64,7 +71,10 @@ _TABLE: tuple[tuple[type[TrucError] | tuple[type[TrucError], ...], ExitCode], ..
     (StoreError, ExitCode.STORE),
     (NotFound, ExitCode.NOT_FOUND),
     (BadRequest, ExitCode.USAGE),
-    ((SettingsError, AdapterError, DirectoryInvalid, KeysMissing, KeysExposed, KeysDamaged), ExitCode.SETTINGS),
+    (
+        (SettingsError, AdapterError, DirectoryInvalid, KeysMissing, KeysExposed, KeysDamaged, SigningKeyInvalid),
+        ExitCode.SETTINGS,
+    ),
     (RemoteError, ExitCode.REMOTE),
 )
 

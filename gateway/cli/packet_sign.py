@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +10,14 @@ import typer
 from cryptography import x509
 
 from edxml.sign import (
-    KeySigner,
+    Form,
     Policy,
-    SigningKeyInvalid,
+    Signer,
+    TokenKey,
     Verification,
     load_pem_signer,
     load_pkcs12_signer,
+    open_token_signer,
     sign_packet,
     verify_packet,
 )
@@ -22,6 +25,7 @@ from gateway.cli.exits import ExitCode
 from gateway.cli.moments import parse_moment
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.packet_source import complain, open_packet, packets_in, write_new
+from gateway.cli.packet_stamp import http_authority
 from gateway.model.instants import as_datetime
 
 __all__ = ["register", "trusting"]
@@ -47,27 +51,39 @@ def sign(
     password_file: Annotated[
         Path | None, typer.Option("--password-file", help="help.packet_password", show_default=False)
     ] = None,
+    token_key: Annotated[str, typer.Option("--pkcs11", help="help.packet_pkcs11", show_default=False)] = "",
+    authority: Annotated[str, typer.Option("--tsa", help="help.packet_tsa", show_default=False)] = "",
 ) -> None:
-    """Sign one packet into a new file (XAdES-BES over the whole packet). What is signed already is refused."""
+    """Sign one packet into a new file (XAdES over the whole packet; with `--tsa` stamped as well, XAdES-T).
+
+    What is signed already is refused.
+    """
     voice = voice_of(ctx)
-    password = None if password_file is None else password_file.read_bytes().rstrip(b"\r\n")
-    try:
-        signer = _signer(voice, key, certificate, pkcs12, password)
-    except SigningKeyInvalid as why:
-        voice.fault(why.text(voice.language), why.code)
-        raise typer.Exit(ExitCode.SETTINGS) from None
+    signer = _signer(voice, key, certificate, pkcs12, password_file, token_key)
+    stamping: dict[str, Any] = {"form": Form.T, "time_stamper": http_authority(authority)} if authority else {}
     with open_packet(file) as stream, write_new(out) as signed:
-        sign_packet(stream, signed, signer)
+        sign_packet(stream, signed, signer, **stamping)
     voice.tell("packet_told.signed", file=str(file), out=str(out), signer=_name(signer.certificates[0]))
 
 
 def _signer(
-    voice: Voice, key: Path | None, certificate: Path | None, pkcs12: Path | None, password: bytes | None
-) -> KeySigner:
-    if pkcs12 is not None and key is None and certificate is None:
-        return load_pkcs12_signer(pkcs12.read_bytes(), password=password)
-    if pkcs12 is None and key is not None and certificate is not None:
-        return load_pem_signer(key.read_bytes(), certificate.read_bytes(), password=password)
+    voice: Voice,
+    key: Path | None,
+    certificate: Path | None,
+    pkcs12: Path | None,
+    password_file: Path | None,
+    token_key: str,
+) -> Signer:
+    """The signer that the options name; ends the command where they name none or several. Raises SigningKeyInvalid."""
+    password = None if password_file is None else password_file.read_bytes().rstrip(b"\r\n")
+    match (key, certificate, pkcs12, token_key):
+        case (None, None, Path(), ""):
+            return load_pkcs12_signer(pkcs12.read_bytes(), password=password)
+        case (Path(), Path(), None, ""):
+            return load_pem_signer(key.read_bytes(), certificate.read_bytes(), password=password)
+        case (None, _, None, str()) if token_key:
+            chain = None if certificate is None else certificate.read_bytes()
+            return open_token_signer(TokenKey.parse(token_key), certificates=chain)
     voice.fault(voice.say("cli.which_key"), "cli.which_key")
     raise typer.Exit(ExitCode.USAGE)
 
@@ -76,12 +92,15 @@ def verify(
     ctx: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="help.packet_files", show_default=False)],
     trust: Trust = None,
+    trust_authority: Annotated[
+        list[Path] | None, typer.Option("--trust-tsa", help="help.packet_trust_tsa", show_default=False)
+    ] = None,
     at: Annotated[str, typer.Option("--at", help="help.packet_at", show_default=False)] = "",
     as_json: AsJson = False,
 ) -> None:
     """What the signature of each packet proves. Exit code 0: all are valid; 1: one is not; 2: a file cannot be read."""
     voice = voice_of(ctx)
-    policy = trusting(voice, trust)
+    policy = replace(trusting(voice, trust), time_stamp_anchors=trusting(voice, trust_authority).anchors)
     moment = as_datetime(parse_moment(at, is_end=True)) if at else None
     worst, told = ExitCode.OK, []
     for path in packets_in(files):
@@ -124,6 +143,8 @@ def _show(voice: Voice, path: Path, found: Verification) -> None:
     rows: list[tuple[str, Any]] = [("signer", found.signer)]
     rows += [("signing_time", moment.isoformat()) for moment in (found.signing_time,) if moment]
     rows += [("stamped_at", moment.isoformat()) for moment in (found.stamped_at,) if moment]
+    rows += [("signature_form", str(found.form))] if found.form else []
+    rows += [("unproved_stamp", "–")] if found.form is Form.T and found.stamped_at is None else []
     rows += [("signed_part", part.path) for part in found.signed if not part.is_own]
     rows += [("signed_file", f"{file.digest} ({file.length})") for file in found.files if found.signed]
     for name, value in rows:

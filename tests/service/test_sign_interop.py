@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from lxml import etree
 from signxml.algorithms import CanonicalizationMethod
 from signxml.signer import XMLSigner
@@ -29,9 +28,10 @@ from edxml.sign import (
 )
 from edxml.sign.time_stamps import check_time_stamp
 from edxml.sign.verdicts import CheckRefusal
-from tests.support.certificates import NOW, Authority, Issued
+from tests.support.certificates import NOW, Authority
 from tests.support.packets import build_packet, random_attachments
 from tests.support.processes import need_program
+from tests.support.stampers import STAMP_ROOT, authority_for_time, new_stamper
 from tests.unit.edxml.sign.forge import C14N, C14N11, DS, EXCLUSIVE, NS, check, parse, signed, unparse
 
 ROOT = Authority()
@@ -171,54 +171,11 @@ def test_a_key_in_the_pkcs12_file_of_openssl(openssl: str, pki: Path, tmp_path: 
 
 # ---- time stamps by openssl ts --------------------------------------------------------------------------------------
 
-STAMP_ROOT = Authority("Time root")
-CONFIG: Final = """
-[tsa]
-default_tsa = own
-[own]
-serial = {folder}/serial
-crypto_device = builtin
-signer_digest = sha256
-default_policy = 1.2.3.4.1
-digests = sha256, sha384, sha512
-ess_cert_id_alg = {ess}
-accuracy = secs:1
-ordering = no
-tsa_name = no
-"""
-
-
-def new_stamper(openssl: str, folder: Path, authority: Issued, ess: str = "sha256") -> Callable[[bytes], bytes]:
-    """A time-stamp authority of openssl with the certificate of `authority`."""
-    folder.mkdir()
-    (folder / "serial").write_text("01\n")
-    (folder / "tsa.cnf").write_text(CONFIG.format(folder=folder, ess=ess))
-    (folder / "tsa.key").write_bytes(authority.key_pem)
-    (folder / "tsa.pem").write_bytes(authority.certificate_pem)
-
-    def stamp(data: bytes) -> bytes:
-        query = run(
-            openssl, "ts", "-query", "-data", "/dev/stdin", "-sha256", "-cert", data=data
-        )  # asks for the certificate within
-        (folder / "query").write_bytes(query)
-        return run(
-            openssl, "ts", "-reply", "-config", folder / "tsa.cnf", "-section", "own", "-queryfile", folder / "query",
-            "-inkey", folder / "tsa.key", "-signer", folder / "tsa.pem", "-token_out",
-        )  # fmt: skip
-
-    return stamp
-
-
-def authority_for_time(root: Authority = STAMP_ROOT, **options: Any) -> Issued:
-    """A certificate for stamping time, valid now as well as at NOW: openssl stamps by the real clock."""
-    options.setdefault("days", (3650, 3650))
-    return root.issue("TSA", **{"uses": (ExtendedKeyUsageOID.TIME_STAMPING,), "uses_critical": True, **options})
-
 
 @pytest.mark.parametrize("ess", ["sha1", "sha256", "sha512"])
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
-def test_a_time_stamp_proves_when(openssl: str, xmlsec1: str, pki: Path, tmp_path: Path, kind: str, ess: str) -> None:
-    stamper = new_stamper(openssl, tmp_path / "tsa", authority_for_time(kind=kind), ess)
+def test_a_time_stamp_proves_when(xmlsec1: str, pki: Path, tmp_path: Path, kind: str, ess: str) -> None:
+    stamper = new_stamper(tmp_path / "tsa", authority_for_time(kind=kind), ess)
     began = datetime.now(UTC).replace(microsecond=0)
     who = MIDDLE.issue(days=(3650, (began - NOW).days + 30))
     packet = signed(who, PACKET, form=Form.T, time_stamper=stamper, signing_time=began)
@@ -234,11 +191,11 @@ def test_a_time_stamp_proves_when(openssl: str, xmlsec1: str, pki: Path, tmp_pat
     assert check(packet, ROOT, at=years_later).verdict is Verdict.CERTIFICATE_EXPIRED
 
 
-def test_a_time_stamp_that_proves_nothing(openssl: str, tmp_path: Path) -> None:
+def test_a_time_stamp_that_proves_nothing(tmp_path: Path) -> None:
     began = datetime.now(UTC)
     who = MIDDLE.issue(days=(3650, 3650))
-    good = new_stamper(openssl, tmp_path / "good", authority_for_time())
-    strange = new_stamper(openssl, tmp_path / "strange", authority_for_time(Authority("Elsewhere")))
+    good = new_stamper(tmp_path / "good", authority_for_time())
+    strange = new_stamper(tmp_path / "strange", authority_for_time(Authority("Elsewhere")))
     trusting = replace(Policy.trusting([ROOT.certificate]), time_stamp_anchors=(STAMP_ROOT.certificate,))
 
     def verdict(stamper: Callable[[bytes], bytes]) -> Verdict:
@@ -252,9 +209,9 @@ def test_a_time_stamp_that_proves_nothing(openssl: str, tmp_path: Path) -> None:
     assert verdict(lambda data: good(data)[:-1]) is Verdict.TIME_STAMP_INVALID
 
 
-def test_every_bit_of_a_time_stamp_counts(openssl: str, tmp_path: Path) -> None:
+def test_every_bit_of_a_time_stamp_counts(tmp_path: Path) -> None:
     """Directly, since each stamp costs a process: whatever bit is flipped, the token is refused or proves the same."""
-    token = new_stamper(openssl, tmp_path / "tsa", authority_for_time())(b"value")
+    token = new_stamper(tmp_path / "tsa", authority_for_time())(b"value")
 
     def proved(token: bytes) -> datetime | Verdict:
         try:
