@@ -9,7 +9,15 @@ from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text
 
 from gateway.store.schema import metadata
 
-__all__ = ["followers", "packet_days", "profiles", "repair_days", "signature_verdicts"]
+__all__ = [
+    "followers",
+    "inspection_starts",
+    "inspections",
+    "packet_days",
+    "profiles",
+    "repair_days",
+    "signature_verdicts",
+]
 
 profiles = Table(
     "profiles",
@@ -62,4 +70,25 @@ signature_verdicts = Table(
     Column("covers_whole", Boolean, nullable=False),
     Column("signed_at", BigInteger),  # as a trusted authority stamped it, else as the signer claims
     Column("checked_at", BigInteger, nullable=False),
+)
+
+inspections = Table(
+    "inspections",
+    metadata,
+    Column("packet_id", Text, primary_key=True),
+    Column("position", Integer, primary_key=True),  # of the attachment, from 1
+    Column("version", Integer, primary_key=True),  # of the inspector
+    Column("verdict", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("signatures", Text, nullable=False),  # JSON; names of signers: goes when the document is erased
+    Column("policy", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # SHA-256 of the file
+    Column("inspected_at", BigInteger, nullable=False),
+)
+
+inspection_starts = Table(
+    "inspection_starts",
+    metadata,
+    Column("packet_id", Text, primary_key=True),  # its inspection began; the row goes when somebody reports
+    Column("count", Integer, nullable=False),
 )

@@ -1,0 +1,78 @@
+"""The inspector's loop: a line in, a file out of a stored packet, a line out; until standard input ends."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from edxml.attachments import AttachmentDamaged, open_decoded
+from edxml.packet import Attachment
+from edxml.sign.policy import Policy
+from edxml.sign.trust import TrustUnreadable, read_trust
+from gateway.inspector import cage
+from gateway.inspector.jobs import NOT_CAGED, READY, Job, Orders, read_job, read_orders, write_line
+from gateway.model.inspection import FileInspection, PdfVerdict
+
+__all__ = ["serve"]
+
+_Inspect = Callable[[BinaryIO, Policy, int], FileInspection]
+
+
+def serve(orders: bytes, jobs: BinaryIO, answers: BinaryIO) -> None:
+    """Say READY or why not, then answer jobs until there are no more.
+
+    Ends after a file that wanted too much memory: nobody knows what state that left behind.
+    """
+    told = read_orders(orders)
+    logging.disable()  # pyHanko logs what it reads
+    cage.limit(memory=told.memory, file=told.file)
+    from gateway.inspector.pdf import inspect_pdf  # pyHanko is loaded within the limits, before the lock
+
+    try:
+        policy = read_trust(Path(told.trust))
+        cage.lock()
+    except (TrustUnreadable, cage.CageFailed, OSError) as why:
+        fault = NOT_CAGED if isinstance(why, cage.CageFailed) else TrustUnreadable.code
+        answers.write(fault.encode() + b"\n")
+        return
+    answers.write(READY + b"\n")
+    answers.flush()
+    for line in jobs:
+        cage.allow_seconds(cpu=told.cpu, wall=told.wall)
+        try:
+            answer = _inspect(read_job(line), told, policy, inspect_pdf)
+        except MemoryError:
+            answer = FileInspection(verdict=PdfVerdict.MEMORY)
+        cage.allow_seconds(cpu=told.cpu, wall=0)
+        answers.write(write_line(answer))
+        answers.flush()
+        if answer.verdict is PdfVerdict.MEMORY:
+            return
+
+
+def _inspect(job: Job, told: Orders, policy: Policy, inspect_pdf: _Inspect) -> FileInspection:
+    with tempfile.TemporaryFile(dir=told.scratch) as file:
+        try:
+            _take_out(job, file)
+        except (AttachmentDamaged, FileNotFoundError):
+            return FileInspection(verdict=PdfVerdict.DAMAGED)
+        file.seek(0)
+        return inspect_pdf(file, policy, job.came_at)
+
+
+def _take_out(job: Job, file: BinaryIO) -> None:
+    """Stream the attachment out of its packet. Raises AttachmentDamaged where it is not what was accepted."""
+    attachment = Attachment(
+        position=1, name="", content_id="", encoding=job.encoding, transfer=job.transfer, span=job.span
+    )
+    hasher = hashlib.sha256()
+    with open(job.blob, "rb") as packet:
+        for piece in open_decoded(packet, attachment):
+            hasher.update(piece)
+            file.write(piece)
+    if hasher.hexdigest() != job.digest:
+        raise AttachmentDamaged(name="")
