@@ -195,8 +195,8 @@ def _profiles() -> str:
     page = (
         "\n## Profiles\n\nA profile is data: `[[profile.<name>]]` tables with `repairs` (names, or `*` for all "
         "`but` some), `senders` (absent: every sender), `until` (the last day; absent: no end) and `why`. With "
-        "`schema = true` packets are held to our XSD as well, as `strict` does; such a profile allows no repair, because the XSD knows no "
-        "exceptions. `Profile.allows(repair, sender, day)` decides; "
+        "`schema = true` packets are held to our XSD as well, as `strict` does; such a profile allows no repair, since "
+        "the XSD knows no exceptions. `Profile.allows(repair, sender, day)` decides; "
         "`load_profile(text, name)` reads an operator's own. A condition is met only where the sender could be read "
         "and the day is given (`read(…, profile=…, today=…)`).\n"
     )

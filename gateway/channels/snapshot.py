@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from adapters.contract import Sink, Source
+from edxml.profiles import LENIENT, Profile
 from gateway.channels.kinds import KINDS, Kind, Opened
 from gateway.model.errors import NotFound
 from gateway.store import Store
 from gateway.store.agencies import load_directory
 from gateway.store.channels import ChannelRow, list_channels
+from gateway.store.profiles import BUILT_IN, list_profiles
+from gateway.store.systems import list_systems
 from gateway.store.versions import Versions, VersionWatch, read_versions
 from routing.directory import Directory
 from routing.plan import Reach
@@ -27,7 +30,13 @@ class Snapshot:
     directory: Directory
     reach: Mapping[str, Reach]
     by_id: Mapping[str, ChannelRow]
+    profiles: Mapping[str, Profile] = field(default_factory=dict)  #: of each system, by its id
+    system_names: Mapping[str, str] = field(default_factory=dict)  #: by id
     _opened: dict[str, Opened] = field(default_factory=dict)  # what was opened so far
+
+    def profile_of(self, system_id: str) -> Profile:
+        """How strictly packets of this system are read; lenient for whoever is no system, as a channel by itself."""
+        return self.profiles.get(system_id, LENIENT)
 
 
 class Channels:
@@ -100,6 +109,8 @@ class Channels:
             with self._store.read() as connection:
                 versions = read_versions(connection)
                 rows = list_channels(connection)
+                known = dict(BUILT_IN) | {row.name: row.profile() for row in list_profiles(connection)}
+                systems = list_systems(connection)
                 same_directory = found is not None and found.versions.directory == versions.directory
                 directory = found.directory if found is not None and same_directory else load_directory(connection)
             by_id = {row.id: row for row in rows}
@@ -110,6 +121,8 @@ class Channels:
                     agency_id: Reach(channel_id=row.id, kind=row.kind) for row in rows for agency_id in row.agency_ids
                 },
                 by_id=by_id,
+                profiles={row.id: known[row.profile] for row in systems},
+                system_names={row.id: row.name for row in systems},
                 _opened={} if found is None else _still_right(found, by_id),
             )
             return self._snapshot

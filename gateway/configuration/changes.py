@@ -22,6 +22,7 @@ class Noun(StrEnum):
     """What changes."""
 
     AGENCY = "agency"
+    PROFILE = "profile"
     SYSTEM = "system"
     CHANNEL = "channel"
 

@@ -9,6 +9,7 @@ from gateway.configuration.toml import as_table
 from gateway.store import Store
 from gateway.store.agencies import load_agencies
 from gateway.store.channels import ChannelRow, list_channels
+from gateway.store.profiles import ProfileRow, list_profiles
 from gateway.store.systems import SystemRow, list_systems
 from routing.agency import Agency, Dated
 from routing.rows import load_nghe_an
@@ -23,12 +24,13 @@ _HEAD = """\
 
 
 def export(store: Store) -> str:
-    """A TOML text of agencies, systems and channels as they are now; applying it changes nothing.
+    """A TOML text of agencies, profiles, systems and channels as they are now; applying it changes nothing.
 
     Agencies that are as the packaged directory has them are left out: `truc init` brings those.
     """
     with store.read() as connection:
         agencies = load_agencies(connection)
+        profiles = list_profiles(connection)
         systems = list_systems(connection)
         channels = list_channels(connection)
     packaged = load_nghe_an()
@@ -36,6 +38,7 @@ def export(store: Store) -> str:
     names = {row.id: row.name for row in systems}
     tables = [
         *(as_table("agency", _agency(agency)) for agency in own),
+        *(as_table("profile", _profile(row)) for row in profiles),
         *(as_table("system", _system(row)) for row in systems),
         *(as_table("channel", _channel(row, names)) for row in channels),
     ]
@@ -67,11 +70,16 @@ def _rows(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]] | None:
     return list(rows) or None
 
 
+def _profile(row: ProfileRow) -> dict[str, Any]:
+    return {"name": row.name, "allow": list(row.allowances)}
+
+
 def _system(row: SystemRow) -> dict[str, Any]:
     return {
         "name": row.name,
         "operator": row.is_operator or None,
         "enabled": None if row.is_enabled else False,
+        "profile": None if row.profile == "lenient" else row.profile,
         "speaks_for": sorted(row.agency_ids) or None,
     }
 

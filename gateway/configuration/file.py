@@ -19,19 +19,29 @@ from edxml.ids import OrganForm, OrganId, OrganIdMalformed
 from gateway.configuration.faults import ConfigurationInvalid, fault
 from routing.agency import Agency, AgencyKind, CodeScheme, DatedCode, DatedName, DatedParent, Share, Succession
 
-__all__ = ["ChannelEntry", "Configuration", "SystemEntry", "parse"]
+__all__ = ["ChannelEntry", "Configuration", "ProfileEntry", "SystemEntry", "parse"]
 
 _MOST_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileEntry:
+    """A `[[profile]]` (hồ sơ kiểm tra): which repairs are made. `allow`: tables as `edxml.profiles` reads them."""
+
+    where: str
+    name: str
+    allow: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SystemEntry:
-    """A `[[system]]`. `speaks_for`: agencies by our id or an organ code; `is_enabled` None: as it is."""
+    """A `[[system]]`. `speaks_for`: agencies by our id or an organ code; `is_enabled`, `profile` None: as it is."""
 
     where: str
     name: str
     is_operator: bool = False
     is_enabled: bool | None = None
+    profile: str | None = None
     speaks_for: tuple[str, ...] = ()
 
 
@@ -55,6 +65,7 @@ class Configuration:
     """What a file says. Whatever it does not name stays as it is."""
 
     agencies: tuple[Agency, ...] = ()
+    profiles: tuple[ProfileEntry, ...] = ()
     systems: tuple[SystemEntry, ...] = ()
     channels: tuple[ChannelEntry, ...] = ()
 
@@ -73,11 +84,12 @@ def parse(text: str) -> Configuration:
         document = _Document.model_validate(raw)
     except ValidationError as why:
         raise ConfigurationInvalid([_fault_of(error, raw) for error in why.errors()]) from why
-    twice = [*_twice(raw, "agency", "id"), *_twice(raw, "system", "name"), *_twice(raw, "channel", "id")]
+    twice = [found for section, key in _NAMED_BY.items() for found in _twice(raw, section, key)]
     if twice:
         raise ConfigurationInvalid(twice)
     return Configuration(
         agencies=tuple(table.as_agency() for table in document.agency),
+        profiles=tuple(table.as_entry(_where(("profile", i), raw)) for i, table in enumerate(document.profile)),
         systems=tuple(table.as_entry(_where(("system", i), raw)) for i, table in enumerate(document.system)),
         channels=tuple(table.as_entry(_where(("channel", i), raw)) for i, table in enumerate(document.channel)),
     )
@@ -176,10 +188,32 @@ class _Agency(_Span):
         )
 
 
+class _Allowance(_Table):
+    repairs: list[str]
+    but: list[str] = []
+    senders: list[str] = []
+    until: date | None = None
+    why: str = ""
+    schema_: bool = Field(False, alias="schema")
+
+
+class _Profile(_Table):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    allow: list[_Allowance] = []
+
+    def as_entry(self, where: str) -> ProfileEntry:
+        return ProfileEntry(
+            where=where,
+            name=self.name,
+            allow=tuple(table.model_dump(by_alias=True, exclude_unset=True) for table in self.allow),
+        )
+
+
 class _System(_Table):
     name: str = Field(min_length=1, max_length=100)
     operator: bool = False
     enabled: bool | None = None
+    profile: str | None = None
     speaks_for: list[str] = []
 
     def as_entry(self, where: str) -> SystemEntry:
@@ -188,6 +222,7 @@ class _System(_Table):
             name=self.name,
             is_operator=self.operator,
             is_enabled=self.enabled,
+            profile=self.profile,
             speaks_for=tuple(self.speaks_for),
         )
 
@@ -228,6 +263,7 @@ class _Channel(_Table):
 
 class _Document(_Table):
     agency: list[_Agency] = []
+    profile: list[_Profile] = []
     system: list[_System] = []
     channel: list[_Channel] = []
 
@@ -244,7 +280,7 @@ def _scheme_of(code: str) -> CodeScheme:
 
 # --- faults ----------------------------------------------------------------------------------------------------
 
-_NAMED_BY = {"agency": "id", "system": "name", "channel": "id"}
+_NAMED_BY = {"agency": "id", "profile": "name", "system": "name", "channel": "id"}
 _REASONS = {
     "missing": "missing",
     "string_type": "not_text",
@@ -267,6 +303,7 @@ _REASONS = {
 _FIELDS = {
     "": tuple(_Document.model_fields),
     "agency": tuple(_Agency.model_fields),
+    "profile": tuple(_Profile.model_fields),
     "system": tuple(_System.model_fields),
     "channel": tuple(_Channel.model_fields),
 }

@@ -14,7 +14,7 @@ from gateway.configuration.plan import Plan, make_plan
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import VIETNAM, as_datetime
 from gateway.model.states import ChannelState
-from gateway.store import Connection, Store, channels, events, systems
+from gateway.store import Connection, Store, channels, events, profiles, systems
 from gateway.store.agencies import load_directory, put_agencies
 from gateway.store.versions import lock_configuration
 from routing.directory import Directory
@@ -56,6 +56,8 @@ def apply(
         if plan.changes:
             now = store.now(connection)
             put_agencies(connection, plan.agencies)
+            for row in plan.profiles:
+                profiles.put_profile(connection, row)
             _write_systems(connection, plan, now, actor)
             _write_channels(connection, plan, now, actor)
             applied = Event(
@@ -91,13 +93,23 @@ def _write_systems(connection: Connection, plan: Plan, now: int, actor: str) -> 
     for before, after in plan.systems:
         if before is None:
             systems.add_system(connection, after.id, after.name, is_operator=after.is_operator, now=now, actor=actor)
-        if before is None or (before.is_operator, before.is_enabled) != (after.is_operator, after.is_enabled):
-            systems.change_system(connection, after.id, is_operator=after.is_operator, is_enabled=after.is_enabled)
+        if before is None or _rights(before) != _rights(after):
+            systems.change_system(
+                connection,
+                after.id,
+                is_operator=after.is_operator,
+                is_enabled=after.is_enabled,
+                profile=after.profile,
+            )
         if before is not None:
             systems.release_agencies(connection, after.id, before.agency_ids - after.agency_ids)
     for _, after in plan.systems:
         taken = systems.claim_agencies(connection, after.id, after.agency_ids)
         assert not taken, f"the plan gave {sorted(taken)} away that others hold"
+
+
+def _rights(row: systems.SystemRow) -> tuple[bool, bool, str]:
+    return row.is_operator, row.is_enabled, row.profile
 
 
 def _write_channels(connection: Connection, plan: Plan, now: int, actor: str) -> None:

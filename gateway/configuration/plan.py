@@ -8,22 +8,25 @@ system speaks for may come to be without a channel, because nothing could be sen
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date
 
 from adapters.contract import AdapterError
 from edxml.findings import Finding, Place
+from edxml.profiles import ProfileInvalid
 from gateway.channels import ChannelRow, Kind
 from gateway.configuration.changes import Change, Noun, changes_between
 from gateway.configuration.faults import ConfigurationInvalid, fault
-from gateway.configuration.file import ChannelEntry, Configuration, SystemEntry
+from gateway.configuration.file import ChannelEntry, Configuration, ProfileEntry, SystemEntry
+from gateway.configuration.toml import as_value
 from gateway.model.chain import SinkSureness
 from gateway.model.instants import new_id
 from gateway.model.states import ChannelState
 from gateway.store import Connection
 from gateway.store.agencies import changed_agencies, load_directory
 from gateway.store.channels import list_channels
+from gateway.store.profiles import BUILT_IN, ProfileRow, list_profiles
 from gateway.store.systems import SystemRow, list_systems
 from routing.agency import Agency
 from routing.directory import Directory
@@ -35,9 +38,10 @@ __all__ = ["Plan", "make_plan"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to write: agencies, systems and channels that differ from what is stored, each with what it was."""
+    """What to write: whatever differs from what is stored; systems and channels with what they were."""
 
     agencies: tuple[Agency, ...]
+    profiles: tuple[ProfileRow, ...]
     systems: tuple[tuple[SystemRow | None, SystemRow], ...]
     channels: tuple[tuple[ChannelRow | None, ChannelRow], ...]
     changes: tuple[Change, ...]
@@ -49,6 +53,7 @@ class _Known:
 
     directory: Directory
     stored: Directory
+    profiles: dict[str, ProfileRow]
     systems: dict[str, SystemRow]
     channels: dict[str, ChannelRow]
     kinds: Mapping[str, Kind]
@@ -62,7 +67,9 @@ def make_plan(connection: Connection, configuration: Configuration, *, on: date,
     Raises ConfigurationInvalid with every fault.
     """
     known = _look(connection, configuration, on, kinds)
-    systems = [(known.systems.get(entry.name), _system(known, entry)) for entry in configuration.systems]
+    profiles = [_profile(known, entry) for entry in configuration.profiles]
+    usable = BUILT_IN.keys() | known.profiles.keys() | {row.name for row in profiles}
+    systems = [(known.systems.get(entry.name), _system(known, entry, usable)) for entry in configuration.systems]
     names = {**known.systems, **{after.name: after for _, after in systems}}
     channels = [
         (known.channels.get(entry.id), row)
@@ -77,13 +84,19 @@ def make_plan(connection: Connection, configuration: Configuration, *, on: date,
     if known.faults:
         raise ConfigurationInvalid(known.faults)
     agencies = changed_agencies(connection, configuration.agencies)
+    profiles = [row for row in profiles if known.profiles.get(row.name) != row]
     systems = [(before, after) for before, after in systems if before != after]
     channels = [(before, after) for before, after in channels if before != after]
     return Plan(
         agencies=agencies,
+        profiles=tuple(profiles),
         systems=tuple(systems),
         channels=tuple(channels),
-        changes=tuple(_changes(known, agencies, systems, channels, names)),
+        changes=(
+            *_agency_changes(known, agencies),
+            *_profile_changes(known, profiles),
+            *_changes(systems, channels, names),
+        ),
     )
 
 
@@ -96,6 +109,7 @@ def _look(connection: Connection, configuration: Configuration, on: date, kinds:
     return _Known(
         directory=directory,
         stored=stored,
+        profiles={row.name: row for row in list_profiles(connection)},
         systems={row.name: row for row in list_systems(connection)},
         channels={row.id: row for row in list_channels(connection)},
         kinds=kinds,
@@ -118,14 +132,29 @@ def _agency_ids(known: _Known, written: Iterable[str], where: str) -> frozenset[
     return frozenset(found)
 
 
-def _system(known: _Known, entry: SystemEntry) -> SystemRow:
+def _profile(known: _Known, entry: ProfileEntry) -> ProfileRow:
+    row = ProfileRow(name=entry.name, allowances=entry.allow)
+    if entry.name in BUILT_IN:
+        known.faults.append(fault("profile_taken", entry.where, name=entry.name))
+    try:
+        row.profile()
+    except ProfileInvalid as why:
+        known.faults.append(fault("profile_wrong", entry.where, why=why.params["why"]))
+    return row
+
+
+def _system(known: _Known, entry: SystemEntry, profiles: Set[str]) -> SystemRow:
     before = known.systems.get(entry.name)
     is_enabled = entry.is_enabled if entry.is_enabled is not None else before is None or before.is_enabled
+    profile = entry.profile or (before.profile if before else "lenient")
+    if profile not in profiles:
+        known.faults.append(fault("no_profile", entry.where, name=profile, profiles=", ".join(sorted(profiles))))
     return SystemRow(
         id=before.id if before else new_id(),
         name=entry.name,
         is_operator=entry.is_operator,
         is_enabled=is_enabled,
+        profile=profile,
         agency_ids=_agency_ids(known, entry.speaks_for, entry.where),
     )
 
@@ -226,18 +255,26 @@ def _shown(known: _Known, agency_id: str) -> str:
 # --- differences -------------------------------------------------------------------------------------------------
 
 
-def _changes(
-    known: _Known,
-    agencies: Iterable[Agency],
-    systems: Iterable[tuple[SystemRow | None, SystemRow]],
-    channels: Iterable[tuple[ChannelRow | None, ChannelRow]],
-    names: Mapping[str, SystemRow],
-) -> Iterable[Change]:
+def _agency_changes(known: _Known, agencies: Iterable[Agency]) -> Iterable[Change]:
     for agency in agencies:
         stored = known.stored.by_id(agency.id)
         yield from changes_between(
             Noun.AGENCY, agency.id, _agency_fields(stored) if stored else None, _agency_fields(agency)
         )
+
+
+def _profile_changes(known: _Known, profiles: Iterable[ProfileRow]) -> Iterable[Change]:
+    for row in profiles:
+        before = known.profiles.get(row.name)
+        fields = _profile_fields(before) if before else None
+        yield from changes_between(Noun.PROFILE, row.name, fields, _profile_fields(row))
+
+
+def _changes(
+    systems: Iterable[tuple[SystemRow | None, SystemRow]],
+    channels: Iterable[tuple[ChannelRow | None, ChannelRow]],
+    names: Mapping[str, SystemRow],
+) -> Iterable[Change]:
     for before, system in systems:
         fields = _system_fields(before) if before else None
         yield from changes_between(Noun.SYSTEM, system.name, fields, _system_fields(system))
@@ -258,10 +295,15 @@ def _agency_fields(agency: Agency) -> dict[str, str]:
     return shown
 
 
+def _profile_fields(row: ProfileRow) -> dict[str, str]:
+    return {"allow": "; ".join(as_value(entry) for entry in row.allowances)}
+
+
 def _system_fields(row: SystemRow) -> dict[str, str]:
     return {
         "operator": _flag(row.is_operator),
         "enabled": _flag(row.is_enabled),
+        "profile": row.profile,
         "speaks_for": ", ".join(sorted(row.agency_ids)),
     }
 

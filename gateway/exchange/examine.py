@@ -42,12 +42,17 @@ def examine(
     path: Path,
     *,
     body: bytes | None = None,
+    system_id: str = "",
     mode: RecipientsMode = RecipientsMode.ALL,
     only: tuple[str, ...] = (),
 ) -> Examined:
-    """Read the packet at `path`, or in `body`: all that is wrong with it, and where it would go. Keeps nothing."""
+    """Read the packet at `path`, or in `body`: all that is wrong with it, and where it would go. Keeps nothing.
+
+    `system_id`: who submits it; that system's profile says what may be put right.
+    """
+    profile = node.channels.snapshot().profile_of(system_id)
     with path.open("rb") if body is None else io.BytesIO(body) as stream:
-        result = read(stream, limits=node.limits)
+        result = read(stream, profile=profile, today=node.today(), limits=node.limits)
     packet = result.packet
     if packet is None or result.is_secret:
         return Examined(result=result, findings=result.findings, plan=None)
@@ -189,7 +194,14 @@ def _note_refusal(node: Node, submission: Submission, why: PacketRefusal) -> Non
 
 
 def _prepare(node: Node, submission: Submission) -> Prepared:
-    examined = examine(node, submission.spooled, body=submission.body, mode=submission.mode, only=submission.only)
+    examined = examine(
+        node,
+        submission.spooled,
+        body=submission.body,
+        system_id=submission.caller.system_id,
+        mode=submission.mode,
+        only=submission.only,
+    )
     result = examined.result
     if result.is_secret:
         raise PacketRefusal(result.findings, is_secret=True)

@@ -29,6 +29,7 @@ class SystemRow:
     name: str
     is_operator: bool
     is_enabled: bool
+    profile: str = "lenient"  #: the name of the profile by which its packets are read
     agency_ids: frozenset[str] = frozenset()
 
 
@@ -53,7 +54,7 @@ _CLAIMS = select(system_agencies.c.system_id, system_agencies.c.agency_id)
 _CHANGE = (
     update(systems)
     .where(systems.c.id == bindparam("b_id"))
-    .values(is_operator=bindparam("operator"), is_enabled=bindparam("enabled"))
+    .values(is_operator=bindparam("operator"), is_enabled=bindparam("enabled"), profile=bindparam("profile"))
 )
 
 
@@ -68,9 +69,10 @@ def add_system(connection: Connection, system_id: str, name: str, *, is_operator
     return True
 
 
-def change_system(connection: Connection, system_id: str, *, is_operator: bool, is_enabled: bool) -> None:
+def change_system(connection: Connection, system_id: str, *, is_operator: bool, is_enabled: bool, profile: str) -> None:
     """Change what a system may do. A disabled one is refused like an unknown one, its rows stay."""
-    connection.execute(_CHANGE, {"b_id": system_id, "operator": is_operator, "enabled": is_enabled})
+    changed = {"b_id": system_id, "operator": is_operator, "enabled": is_enabled, "profile": profile}
+    connection.execute(_CHANGE, changed)
     raise_configuration(connection)
 
 
@@ -88,6 +90,7 @@ def _system(row: Any, agency_ids: Iterable[str]) -> SystemRow:
         name=row.name,
         is_operator=row.is_operator,
         is_enabled=row.is_enabled,
+        profile=row.profile,
         agency_ids=frozenset(agency_ids),
     )
 

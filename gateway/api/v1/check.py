@@ -54,7 +54,9 @@ async def _check(edge: Edge, caller: Caller, asked: Asked) -> dict[str, Any]:
 def _examine(edge: Edge, caller: Caller, wishes: Wishes, spooled: Spooled) -> dict[str, Any]:
     path = spooled.path
     try:
-        examined = examine(edge.node, path, body=spooled.body, mode=wishes.mode, only=wishes.only)
+        examined = examine(
+            edge.node, path, body=spooled.body, system_id=caller.system_id, mode=wishes.mode, only=wishes.only
+        )
     finally:
         path.unlink(missing_ok=True)
     findings = list(examined.findings)

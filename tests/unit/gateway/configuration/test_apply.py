@@ -120,7 +120,7 @@ def test_what_is_exported_changes_nothing_when_applied(store: Store, tmp_path: P
     with store.write() as connection:
         channels.set_state(connection, "echo", channels.ChannelState.PAUSED, now=1, actor="an")
         (system, _) = systems.list_systems(connection)
-        systems.change_system(connection, system.id, is_operator=False, is_enabled=False)
+        systems.change_system(connection, system.id, is_operator=False, is_enabled=False, profile="lenient")
     text = export(store)
     assert apply(store, parse(text)) == ()
     assert "na-so-snv" in text
