@@ -16,8 +16,8 @@ from gateway.exchange.report import echo_statuses
 from gateway.identity import Callers
 from gateway.keys import load_seal_key, make_keys
 from gateway.model.instants import DAY, VIETNAM, wall_now
-from gateway.model.machine import Pace
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
+from gateway.model.step import Pace
 from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import Clock, Store, open_store, packets

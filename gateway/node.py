@@ -11,7 +11,7 @@ from edxml.seal import SealKey
 from gateway.channels import Channels
 from gateway.identity import Callers
 from gateway.model.instants import Instant
-from gateway.model.machine import Pace
+from gateway.model.step import Pace
 from gateway.store import Store
 from gateway.transport.contract import Transport
 from monitoring.metrics import Metrics

@@ -17,10 +17,10 @@ from gateway.exchange.release import release as release_delivery
 from gateway.exchange.release import resend as resend_delivery
 from gateway.model.chain import Chain, Link, Reason
 from gateway.model.errors import BadRequest, Refusal
-from gateway.model.machine import Step
 from gateway.model.machine import release as decide_release
 from gateway.model.machine import resend as decide_resend
 from gateway.model.states import DeliveryState
+from gateway.model.step import Step
 from gateway.node import Node
 from gateway.store import Connection, Store, transfers
 from gateway.store.agencies import load_directory

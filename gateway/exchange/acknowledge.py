@@ -24,8 +24,9 @@ from gateway.model.chain import Chain, Link, Reason
 from gateway.model.errors import BadRequest, Refusal
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import as_instant
-from gateway.model.machine import Report, Step, conclude, refuse
+from gateway.model.machine import conclude, refuse
 from gateway.model.states import DeliveryState, LinkKind
+from gateway.model.step import Report, Step
 from gateway.node import Node
 from gateway.store import Connection, deliveries, events, packets, statuses
 from gateway.store.chains import chain_of, load_chains, was_sent

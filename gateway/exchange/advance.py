@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from gateway.model.chain import Chain, Move, Reason
 from gateway.model.instants import new_id
-from gateway.model.machine import Pace, Step, settle, with_step
+from gateway.model.machine import settle
 from gateway.model.states import DeliveryState
+from gateway.model.step import Pace, Step, with_step
 from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, notices, transfers
 

@@ -17,8 +17,9 @@ from gateway.identity import Caller
 from gateway.model.chain import Chain, Link, Move, Reason
 from gateway.model.errors import Conflict, Gone, NotFound, Refusal
 from gateway.model.instants import DAY, HOUR, SECOND, new_id
-from gateway.model.machine import Pace, Report, Step, conclude
+from gateway.model.machine import conclude
 from gateway.model.states import AttemptEnd, DeliveryState
+from gateway.model.step import Pace, Report, Step
 from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, inbox
 from gateway.store.chains import load_chains

@@ -22,8 +22,9 @@ from gateway.exchange.telling import tell_delivered
 from gateway.model.chain import Link, Reason
 from gateway.model.errors import BlobDamaged, BlobMissing
 from gateway.model.instants import as_datetime, micros
-from gateway.model.machine import Act, Report, Step, absent, conclude, next_act
+from gateway.model.machine import Act, absent, conclude, next_act
 from gateway.model.states import AttemptEnd, DeliveryState
+from gateway.model.step import Report, Step
 from gateway.node import Node
 from gateway.store import Connection, attempts, channels, transfers
 from gateway.store.chains import load_chains

@@ -15,9 +15,10 @@ from gateway.model.chain import Chain, Link, Move, SinkSureness
 from gateway.model.errors import Conflict, Refusal
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import new_id
-from gateway.model.machine import Pace, admit
+from gateway.model.machine import admit
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import DeliveryState, LinkKind
+from gateway.model.step import Pace
 from gateway.store import Connection, deliveries, events, packets, transfers
 from gateway.store.chains import ensure_chains, insert_chains, load_chains
 from gateway.store.deliveries import NewDelivery

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from gateway.exchange.advance import Planned, advance, give_wakes
 from gateway.model.chain import Chain, Link, Reason
 from gateway.model.errors import Conflict, NotFound
-from gateway.model.machine import Step
 from gateway.model.machine import release as decide_release
 from gateway.model.machine import resend as decide_resend
 from gateway.model.states import DeliveryState
+from gateway.model.step import Step
 from gateway.node import Node
 from gateway.store import Connection, transfers
 from gateway.store.chains import chains_of_deliveries, load_chains

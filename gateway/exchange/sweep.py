@@ -13,7 +13,8 @@ from functools import partial
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.advance import Planned, advance, give_wakes
 from gateway.model.chain import Chain, Link
-from gateway.model.machine import Step, expire, reclaim
+from gateway.model.machine import expire, reclaim
+from gateway.model.step import Step
 from gateway.node import Node
 from gateway.store import due
 from gateway.store.chains import load_chains

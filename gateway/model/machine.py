@@ -17,101 +17,17 @@ for the rule.  All of them run inside a transaction that holds the chain's row l
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
-from gateway.model.chain import Attempt, Chain, Link, Move, Reason, SinkSureness
-from gateway.model.instants import DAY, MINUTE, SECOND
-from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
+from gateway.model.chain import Chain, Link, Move, Reason, SinkSureness
+from gateway.model.states import AttemptEnd, LinkKind
+from gateway.model.states import DeliveryState as S
+from gateway.model.step import Pace, Report, Step, backoff, first_state, move_of
 
 __all__ = [
-    "Act",
-    "Pace",
-    "Report",
-    "Step",
-    "absent",
-    "admit",
-    "backoff",
-    "conclude",
-    "ends_attempt",
-    "expire",
-    "first_state",
-    "next_act",
-    "reclaim",
-    "refuse",
-    "release",
-    "resend",
-    "settle",
-    "with_step",
-]
-
-S = DeliveryState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """The machine's times and counts; settings may override them. Spans in microseconds."""
-
-    orphan_wait: int = 15 * MINUTE  #: a recall waits so long for its document (protocol §6)
-    fetched_wait: int = 15 * MINUTE  #: a recall waits so long for a confirmation after the last response (§10)
-    time_limit: int = 30 * DAY  #: a head that nobody confirmed expires (§7)
-    lease: int = 60 * SECOND  #: a claim that is not renewed returns (§3)
-    announce_again: int = 60 * SECOND  #: what was announced and not claimed is announced again (§3)
-    first_wait: int = 5 * SECOND  #: first wait after a failure
-    longest_wait: int = 10 * MINUTE  #: longest wait between tries
-    tries: int = 8  #: failures of the document's own before it is parked (§8)
-    unreported: int = 3  #: claims whose worker never reported before it is parked (§8)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a worker says of one hand-over: exactly one of the outcomes of the sink contract.
-
-    `arrived` True: a receipt. False: surely not. None: may have arrived. `parks`: trying again will not help.
-    """
-
-    arrived: bool | None
-    turn: int
-    reason: Reason
-    detail: str = ""
-    counts: bool = False
-    parks: bool = False
-    wait: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What one decision changes on one link: the move (None: none), how its attempt ends, what is counted."""
-
-    move: Move | None
-    end: AttemptEnd | None = None
-    end_turn: int | None = None  #: the turn whose attempt ends; None: every attempt in doubt
-    end_key: str | None = None  #: the delivery key whose attempts end; None: whatever their key
-    is_report: bool = True  #: somebody reported what became of the claim: unreported claims are counted anew (rule 8)
-    tries: int | None = None  #: the new count of failures; None: unchanged
-    permits: int | None = None  #: the new number of permitted attempts; None: unchanged
-
-
-def backoff(tries: int, pace: Pace) -> int:
-    """Wait before try number `tries` + 1, in microseconds: doubles from the first wait up to the longest."""
-    return min(pace.first_wait << min(max(tries - 1, 0), 16), pace.longest_wait)
-
-
-def first_state(link: Link) -> DeliveryState:
-    """The state in which a head waits for its hand-over: polled channels need no ticket (protocol §10)."""
-    return S.AVAILABLE if link.is_polled else S.READY
-
-
-def _move(link: Link, after: DeliveryState, reason: Reason, *, due_at: int | None = None, detail: str = "") -> Move:
-    return Move(
-        delivery_id=link.delivery_id,
-        transfer_id=link.transfer_id,
-        before=link.state,
-        after=after,
-        reason=reason,
-        due_at=due_at,
-        detail=detail,
-    )
+    "Act", "absent", "admit", "conclude", "expire", "next_act", "reclaim", "refuse", "release", "resend", "settle",
+]  # fmt: skip
 
 
 # --- a packet joins its chain (rules 6 and 12) -----------------------------------------------------------------
@@ -130,16 +46,16 @@ def admit(chain: Chain, link: Link, now: int, pace: Pace) -> tuple[Move, ...]:
     if link.kind is not LinkKind.RECALL and earlier and not documents:
         recalls = [old for old in earlier if old.is_untouched()]
         return (
-            _move(link, S.WITHDRAWN, Reason.RECALLED_BEFORE),
-            *(_move(old, S.WITHDRAWN, Reason.NOTHING_TO_RECALL) for old in recalls),
+            move_of(link, S.WITHDRAWN, Reason.RECALLED_BEFORE),
+            *(move_of(old, S.WITHDRAWN, Reason.NOTHING_TO_RECALL) for old in recalls),
         )
     if link.kind in (LinkKind.UPDATE, LinkKind.REPLACEMENT) and not documents and not link.adds_recipient:
-        return (_move(link, S.PARKED, Reason.DOCUMENT_NEVER_CAME),)
+        return (move_of(link, S.PARKED, Reason.DOCUMENT_NEVER_CAME),)
     moves = settle(chain, now, pace)
     own = [move for move in moves if move.delivery_id == link.delivery_id]
     others = [move for move in moves if move.delivery_id != link.delivery_id]
     waits = Reason.BEHIND_EARLIER if earlier else Reason.RECALL_ORPHAN_WAITS
-    return (*(own or [_move(link, S.WAITING, waits)]), *others)
+    return (*(own or [move_of(link, S.WAITING, waits)]), *others)
 
 
 # --- what follows from any change (rule 6) ---------------------------------------------------------------------
@@ -160,7 +76,7 @@ def settle(chain: Chain, now: int, pace: Pace) -> tuple[Move, ...]:
                 chain = chain.with_link(chain.find(move.delivery_id).moved(move.after))
     for link in chain.links:
         if link.kind is not LinkKind.RECALL and link.state is S.WAITING and _may_follow(chain.before(link)):
-            move = _move(link, first_state(link), Reason.PROMOTED if chain.before(link) else Reason.PLANNED)
+            move = move_of(link, first_state(link), Reason.PROMOTED if chain.before(link) else Reason.PLANNED)
             moves[link.delivery_id] = move
             chain = chain.with_link(link.moved(move.after))
     return tuple(moves.values())
@@ -174,20 +90,20 @@ def _may_follow(earlier: tuple[Link, ...]) -> bool:
 def _settle_recall(chain: Chain, recall: Link, now: int, pace: Pace) -> list[Move]:
     """Withdraw *every* earlier packet that is untouched, wait for the others, then go on or end (rule 6)."""
     earlier = chain.before(recall)
-    moves = [_move(link, S.WITHDRAWN, Reason.RECALLED) for link in earlier if link.is_untouched()]
+    moves = [move_of(link, S.WITHDRAWN, Reason.RECALLED) for link in earlier if link.is_untouched()]
     if all(link.kind is LinkKind.RECALL for link in earlier):
         if now < recall.accepted_at + pace.orphan_wait:
             return moves
-        return [*moves, _move(recall, first_state(recall), Reason.RECALL_ORPHAN)]
+        return [*moves, move_of(recall, first_state(recall), Reason.RECALL_ORPHAN)]
     gone = {move.delivery_id for move in moves}
     left = [link for link in earlier if link.delivery_id not in gone]
     if any(not _lets_recall_pass(link, now) for link in left):
         return moves
     if not any(_arrived_or_may_have(link) for link in left):
-        return [*moves, _move(recall, S.WITHDRAWN, Reason.NOTHING_TO_RECALL)]
+        return [*moves, move_of(recall, S.WITHDRAWN, Reason.NOTHING_TO_RECALL)]
     doubtful = any(link.state in (S.PARKED, S.EXPIRED) for link in left)
     reason = Reason.RECALL_DOUBTFUL if doubtful else Reason.RECALL_PASSED
-    return [*moves, _move(recall, first_state(recall), reason)]
+    return [*moves, move_of(recall, first_state(recall), reason)]
 
 
 def _lets_recall_pass(link: Link, now: int) -> bool:
@@ -219,16 +135,16 @@ def conclude(link: Link, report: Report, now: int, pace: Pace) -> Step:
     if link.turn != turn or link.state is not S.CLAIMED:
         return Step(move=None, end=end, end_turn=turn)
     if report.parks:
-        return Step(move=_move(link, S.PARKED, report.reason, detail=report.detail), end=end, end_turn=turn)
+        return Step(move=move_of(link, S.PARKED, report.reason, detail=report.detail), end=end, end_turn=turn)
     if report.arrived is None and link.sink is SinkSureness.BLIND:
-        parked = _move(link, S.PARKED, Reason.OUTCOME_UNKNOWN, detail=report.detail)
+        parked = move_of(link, S.PARKED, Reason.OUTCOME_UNKNOWN, detail=report.detail)
         return Step(move=parked, end=end, end_turn=turn)
     tries = link.tries + report.counts
     if tries >= pace.tries:
-        parked = _move(link, S.PARKED, Reason.TRIED_TOO_OFTEN, detail=report.detail)
+        parked = move_of(link, S.PARKED, Reason.TRIED_TOO_OFTEN, detail=report.detail)
         return Step(move=parked, end=end, end_turn=turn, tries=tries)
     wait = report.wait if report.wait is not None else backoff(max(tries, 1), pace)
-    back = _move(link, S.READY, report.reason, due_at=now + wait, detail=report.detail)
+    back = move_of(link, S.READY, report.reason, due_at=now + wait, detail=report.detail)
     return Step(move=back, end=end, end_turn=turn, tries=tries, permits=_permit_back(link, end, turn))
 
 
@@ -244,7 +160,7 @@ def _receipt(link: Link, report: Report) -> Move | None:
         return None
     in_turn = link.state in (S.CLAIMED, S.FETCHED, S.HANDED_OVER) and link.turn == report.turn
     reason = report.reason if in_turn else Reason.LATE_RECEIPT
-    return _move(link, S.DELIVERED, reason, detail=report.detail)
+    return move_of(link, S.DELIVERED, reason, detail=report.detail)
 
 
 def refuse(link: Link, reason_detail: str) -> Step:
@@ -254,7 +170,7 @@ def refuse(link: Link, reason_detail: str) -> Step:
     """
     if link.state in (S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.UNDELIVERABLE, S.WAITING):
         return Step(move=None)
-    move = _move(link, S.REFUSED, Reason.REFUSED_BY_RECIPIENT, detail=reason_detail)
+    move = move_of(link, S.REFUSED, Reason.REFUSED_BY_RECIPIENT, detail=reason_detail)
     return Step(move=move, end=AttemptEnd.ARRIVED)
 
 
@@ -270,8 +186,8 @@ def reclaim(link: Link, now: int, pace: Pace) -> Step:
     if link.state is not S.CLAIMED:
         return Step(move=None)
     if link.unreported >= pace.unreported:
-        return Step(move=_move(link, S.PARKED, Reason.WORKERS_DIED), is_report=False)
-    return Step(move=_move(link, S.READY, Reason.WORKER_LOST, due_at=now), is_report=False)
+        return Step(move=move_of(link, S.PARKED, Reason.WORKERS_DIED), is_report=False)
+    return Step(move=move_of(link, S.READY, Reason.WORKER_LOST, due_at=now), is_report=False)
 
 
 def expire(chain: Chain, link: Link, now: int, pace: Pace) -> Step:
@@ -285,12 +201,12 @@ def expire(chain: Chain, link: Link, now: int, pace: Pace) -> Step:
     if link.is_polled and link.is_in_doubt() and chain.has_recall_waiting(link):
         last = max((a.ended_at or a.over_by for a in link.attempts), default=link.accepted_at)
         if now >= last + pace.fetched_wait:
-            return Step(move=_move(link, S.EXPIRED, Reason.NOT_CONFIRMED_IN_TIME))
+            return Step(move=move_of(link, S.EXPIRED, Reason.NOT_CONFIRMED_IN_TIME))
         return Step(move=None)
     since = link.head_since if link.head_since is not None else link.accepted_at
     if now < since + pace.time_limit:
         return Step(move=None)
-    return Step(move=_move(link, S.EXPIRED, Reason.TIME_LIMIT))
+    return Step(move=move_of(link, S.EXPIRED, Reason.TIME_LIMIT))
 
 
 # --- operators (rule 9) ----------------------------------------------------------------------------------------
@@ -311,7 +227,7 @@ def release(chain: Chain, link: Link, now: int) -> Step | Reason:
         return Reason.BEHIND_EARLIER
     if link.is_in_doubt() and any(other.kind is LinkKind.RECALL for other in later):
         return Reason.MAY_HAVE_ARRIVED
-    return Step(move=_move(link, first_state(link), Reason.RELEASED, due_at=now), tries=0, permits=_permit(link))
+    return Step(move=move_of(link, first_state(link), Reason.RELEASED, due_at=now), tries=0, permits=_permit(link))
 
 
 def resend(chain: Chain, link: Link, now: int) -> Step | Reason:
@@ -322,7 +238,7 @@ def resend(chain: Chain, link: Link, now: int) -> Step | Reason:
         return Reason.ATTEMPT_STILL_OPEN
     if chain.links[-1].delivery_id != link.delivery_id:
         return Reason.BEHIND_EARLIER
-    return Step(move=_move(link, first_state(link), Reason.RESENT, due_at=now), tries=0, permits=_permit(link))
+    return Step(move=move_of(link, first_state(link), Reason.RESENT, due_at=now), tries=0, permits=_permit(link))
 
 
 def _permit(link: Link) -> int | None:
@@ -358,28 +274,11 @@ def absent(chain: Chain, link: Link, now: int) -> Step:
     """
     open_until = max((a.over_by for a in link.attempts if a.is_open(now)), default=None)
     if open_until is not None:
-        return Step(move=_move(link, S.READY, Reason.ATTEMPT_STILL_OPEN, due_at=open_until))
+        return Step(move=move_of(link, S.READY, Reason.ATTEMPT_STILL_OPEN, due_at=open_until))
     if not chain.has_recall_waiting(link):
         return Step(move=None, end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id, is_report=False)
     if link.is_in_doubt_elsewhere():
-        back = _move(link, S.PARKED, Reason.MAY_HAVE_ARRIVED)
+        back = move_of(link, S.PARKED, Reason.MAY_HAVE_ARRIVED)
     else:
-        back = _move(link, S.READY, Reason.RECALLED, due_at=now)
+        back = move_of(link, S.READY, Reason.RECALLED, due_at=now)
     return Step(move=back, end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id)
-
-
-def ends_attempt(step: Step, attempt: Attempt) -> bool:
-    """Whether this step says how that attempt ended. A known end never changes, except that a receipt is a fact."""
-    in_turn = step.end_turn is None or attempt.turn == step.end_turn
-    return attempt.is_in_doubt and in_turn and step.end_key in (None, attempt.transfer_id)
-
-
-def with_step(chain: Chain, link: Link, step: Step, now: int) -> Chain:
-    """The chain after a step, for `settle`: the link moved, its doubtful attempts ended as the step says."""
-    changed = link
-    if step.end is not None:
-        ended = tuple(replace(a, end=step.end, ended_at=now) if ends_attempt(step, a) else a for a in link.attempts)
-        changed = replace(changed, attempts=ended)
-    if step.move is not None:
-        changed = changed.moved(step.move.after)
-    return chain.with_link(changed)

@@ -146,7 +146,7 @@ _TRACES = (
     Defect(
         name="a no of find erases the doubt of another key",
         row="§2 may have arrived is never erased",
-        file="gateway/model/machine.py",
+        file="gateway/model/step.py",
         old="return attempt.is_in_doubt and in_turn and step.end_key in (None, attempt.transfer_id)",
         new="return attempt.is_in_doubt and in_turn",
         tests=(_MACHINE + "absent_tells_nothing_about_another_key",),

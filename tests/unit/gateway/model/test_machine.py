@@ -9,9 +9,10 @@ import pytest
 from gateway.model import machine
 from gateway.model.chain import Chain, Link, Move, Reason, SinkSureness
 from gateway.model.instants import DAY, MINUTE, SECOND
-from gateway.model.machine import Act, Pace, Report, Step
+from gateway.model.machine import Act
 from gateway.model.moves import FIRST, HOLDERS, MOVES, check_move, is_allowed
 from gateway.model.states import AttemptEnd, DeliveryState
+from gateway.model.step import Pace, Report, Step, backoff, ends_attempt
 from tests.support.chains import NOW, attempt, chain, link
 
 PACE = Pace()
@@ -207,7 +208,7 @@ def test_conclude(report: Report, facts: dict[str, object], expected: str, tries
 
 
 def test_the_wait_doubles_up_to_its_longest() -> None:
-    waits = [machine.backoff(tries, PACE) // SECOND for tries in (1, 2, 3, 4, 20, 1000)]
+    waits = [backoff(tries, PACE) // SECOND for tries in (1, 2, 3, 4, 20, 1000)]
     assert waits == [5, 10, 20, 40, 600, 600]
 
 
@@ -276,7 +277,7 @@ def test_absent(drawn: str, expected: str) -> None:
 def test_absent_tells_nothing_about_another_key() -> None:
     made = Chain("c", (link("new:claimed", attempts=(attempt("lost", 0, "old"), attempt("lost", 1, "t0"))),))
     step = machine.absent(made, made.links[0], NOW)
-    ends = [machine.ends_attempt(step, one) for one in made.links[0].attempts]
+    ends = [ends_attempt(step, one) for one in made.links[0].attempts]
     assert ends == [False, True]
     recalled = Chain("c", (*made.links, link("recall:waiting", 1)))
     assert after(machine.absent(recalled, made.links[0], NOW)) == "parked may_have_arrived"
