@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from edxml._content import Content
 from edxml._notes import Notes, fields_of, local_name
+from edxml._shapes import SAID, Node
 from edxml._unzip import ZipVerdict
 from edxml._xml import Element
 from edxml.attachments import extension
 from edxml.codes import Dialect
 from edxml.packet import Attachment, Reference
 
-__all__ = ["describe", "read_attachments", "read_references"]
+__all__ = ["Joiner", "describe", "lies", "note_content", "read_attachments", "read_references", "said_at"]
 
 _FILE = {
     "ContentId": "content_id",
@@ -70,8 +71,20 @@ def _own_texts(parent: Element) -> dict[str, str]:
     for child in parent.iterchildren("*"):  # a verifier keeps instructions in the tree
         key = _REFERENCE.get(child.tag) or _REFERENCE.get(local_name(child))
         if key is not None and child.text is not None:
-            texts[key] = child.text[:1024].strip()
+            texts[key] = child.text[:SAID].strip()
     return texts
+
+
+def said_at(content: Node) -> tuple[int, int] | None:
+    """For `edxml._shapes`: where name and type of an attachment stand, if both stand once and before its text."""
+    gaps: dict[str, int] = {}
+    for child in content.parent or ():
+        if child is content:
+            break
+        key = _REFERENCE.get(child.tag) or _REFERENCE.get(local_name(child))
+        if key is not None and gaps.setdefault(key, child.text_at) != child.text_at:
+            return None
+    return (gaps["name"], gaps["content_type"]) if {"name", "content_type"} <= gaps.keys() else None
 
 
 def _bare(content_id: str) -> str:
@@ -92,7 +105,7 @@ def read_references(manifest: Element, notes: Notes) -> tuple[Reference, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Joiner:
+class Joiner:
     """Finds an attachment's line of the manifest: by id without `cid:`, then by name, then by position."""
 
     references: tuple[Reference, ...]
@@ -100,10 +113,10 @@ class _Joiner:
     by_name: dict[str, Reference]
 
     @staticmethod
-    def over(references: tuple[Reference, ...]) -> _Joiner:
+    def over(references: tuple[Reference, ...]) -> Joiner:
         by_id = {_bare(line.content_id): line for line in reversed(references) if line.content_id}
         by_name = {line.name: line for line in reversed(references) if line.name}
-        return _Joiner(references, by_id, by_name)
+        return Joiner(references, by_id, by_name)
 
     def line_for(self, content_id: str, name: str, position: int) -> Reference | None:
         if content_id and (line := self.by_id.get(_bare(content_id))):
@@ -121,7 +134,7 @@ def read_attachments(
     notes: Notes,
 ) -> tuple[Attachment, ...]:
     """Every file of the packet, in order of its text. `contents` is what the splitter met in the packet."""
-    joiner = _Joiner.over(references)
+    joiner = Joiner.over(references)
     read: list[Attachment] = []
     ids: set[str] = set()
     for position, content in enumerate(contents, 1):
@@ -151,7 +164,7 @@ def _note_empty(root: Element, expected: int, notes: Notes) -> None:
 
 
 def _attachment(
-    element: Element, content: Content, joiner: _Joiner, dialect: Dialect, notes: Notes, position: int
+    element: Element, content: Content, joiner: Joiner, dialect: Dialect, notes: Notes, position: int
 ) -> Attachment:
     texts = notes.texts(element, _ATTACHMENT)
     own_id, name, own_type = (texts.get(key, "") for key in ("content_id", "name", "content_type"))
@@ -164,9 +177,11 @@ def _attachment(
         notes.repaired("attachment_name_missing", element)
         name = (line.name if line else "") or f"tep-{position}"
     content_type = own_type or (line.content_type if line else "")
-    _note_content(element, content, content_type, name, notes)
+    if content.element.prefix is None:
+        notes.repaired("encoded_unprefixed", content.element)
+    note_content(element, content, content_type, name, notes)
     differs = line is not None and own_type and line.content_type and line.content_type != own_type
-    if differs or _lies(content_type, content):
+    if differs or lies(content_type, content):
         notes.repaired("content_type_mismatch", element)
     return content.as_attachment(
         position,
@@ -177,14 +192,14 @@ def _attachment(
     )
 
 
-def _lies(content_type: str, content: Content) -> bool:
+def lies(content_type: str, content: Content) -> bool:
+    """Whether the bytes look like no file of the declared type."""
     expected = _WRITTEN_TYPES.get(content_type.lower())
     return expected is not None and content.sniffed_as_sent not in expected
 
 
-def _note_content(element: Element, content: Content, content_type: str, name: str, notes: Notes) -> None:
-    if content.element.prefix is None:
-        notes.repaired("encoded_unprefixed", content.element)
+def note_content(element: Element, content: Content, content_type: str, name: str, notes: Notes) -> None:
+    """Note what its bytes say of one file: damaged or nested ZIPs, an empty file, padding that was missing."""
     if content.lacked_padding:
         notes.repaired("base64_padding", content.element)
     if not content.length:

@@ -70,23 +70,6 @@ _HEADER_MANY = frozenset(("To", "ResponseFor", "ResponseForTask"))
 _BUSINESS = {"DocumentId", "BussinessDocType", "BussinessDocReason", "Paper", "StaffInfo"}
 _BUSINESS_ONCE = frozenset(_BUSINESS | {"BussinessDocumentInfo", "ReplacementInfoList"})
 _TRUE = frozenset(("1", "true", "True", "TRUE"))
-_NONE: frozenset[str] = frozenset()
-
-
-def _sort(parent: Element, notes: Notes, once: frozenset[str], many: frozenset[str]) -> dict[str, Any]:
-    """The children by name: an element for names in `once`, a list for those in `many`."""
-    found: dict[str, Any] = {}
-    for child in parent:
-        name = local_name(child)
-        if name in many:
-            found.setdefault(name, []).append(child)
-        elif name not in once:
-            notes.warn("edxml.element_unknown", child, name=name[:80])
-        elif name in found:
-            notes.error("edxml.element_repeated", child, name=name)
-        else:
-            found[name] = child
-    return found
 
 
 def read_document(header: Element, notes: Notes) -> dict[str, Any] | None:
@@ -94,7 +77,7 @@ def read_document(header: Element, notes: Notes) -> dict[str, Any] | None:
 
     A status header gives `status_code` and is read by `read_status` instead.
     """
-    parts = _sort(header, notes, _HEADER_ONCE, _HEADER_MANY)
+    parts = notes.parts(header, _HEADER_ONCE, _HEADER_MANY)
     if "StatusCode" in parts:
         return {"status": parts}
     fields: dict[str, Any] = {
@@ -300,7 +283,7 @@ def read_business(trace: Element, notes: Notes) -> dict[str, Any]:
 
 
 def _business(block: Element, notes: Notes) -> dict[str, Any]:
-    parts = _sort(block, notes, _BUSINESS_ONCE, _NONE)
+    parts = notes.parts(block, _BUSINESS_ONCE)
     fields: dict[str, Any] = {
         "business_kind": _business_kind(parts, block, notes),
         "business_reason": notes.text(parts.get("BussinessDocReason")),
@@ -334,7 +317,7 @@ _INFO_ONCE = frozenset(("DocumentInfo", "DocumentReceiver", "ReceiverList"))
 
 
 def _document_info(element: Element, notes: Notes) -> dict[str, Any]:
-    parts = _sort(element, notes, _INFO_ONCE, _NONE)
+    parts = notes.parts(element, _INFO_ONCE)
     changes: list[ReceiverChange] = []
     for receiver in parts.get("ReceiverList", ()):
         texts = notes.texts(receiver, _RECEIVER)
@@ -355,7 +338,7 @@ _REPLACEMENT_ONCE = frozenset(("DocumentId", "OrganIdList"))
 
 
 def _replacement(element: Element, notes: Notes) -> Replacement | None:
-    parts = _sort(element, notes, _REPLACEMENT_ONCE, _NONE)
+    parts = notes.parts(element, _REPLACEMENT_ONCE)
     document = _own_document_id(parts, element, notes)
     organs = (notes.organ(notes.text(child), child) for child in parts.get("OrganIdList", ()))
     listed = tuple(organ for organ in organs if organ is not None)

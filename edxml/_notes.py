@@ -14,7 +14,7 @@ from edxml.findings import Finding, Place, Repair, Severity
 from edxml.ids import OrganId, OrganIdMalformed
 from edxml.limits import Limits
 
-__all__ = ["NAMESPACE", "Notes", "fields_of", "local_name"]
+__all__ = ["NAMESPACE", "Notes", "fields_of", "local_name", "parse_day"]
 
 NAMESPACE = "http://www.mic.gov.vn/TBT/QCVN_102_2016"
 """The one namespace of dialects A, B and F; the prefix `edXML` is bound to it too."""
@@ -53,26 +53,28 @@ class Notes:
         self.findings: list[Finding] = []
         self.repairs: list[Repair] = []
         self.limits = limits
+        self._told: set[str] = set()
         self.line_of: Callable[[Element], int | None] = lambda element: None
         self._numbers: dict[Element, dict[Element, str]] = {}  # parent → child → "[3]", made when first asked for
 
     def add(self, finding: Finding) -> None:
         """Note a finding that has its place already."""
-        if not self._is_full:
+        if self._has_room(finding.code):
+            self._told.add(finding.code)
             self.findings.append(finding)
 
-    @property
-    def _is_full(self) -> bool:
-        return len(self.findings) >= self.limits.findings
+    def _has_room(self, code: str) -> bool:
+        """Beyond the limit each code is still told once: no flood of warnings may hide what refuses the packet."""
+        return len(self.findings) < self.limits.findings or code not in self._told
 
     def error(self, code: str, element: Element = None, child: str = "", **params: Any) -> None:
         """Note what refuses the packet, at `element` or at its missing `child`."""
-        if not self._is_full:
+        if self._has_room(code):
             self.add(Finding(code=code, place=self._place(element, child), params=params))
 
     def warn(self, code: str, element: Element = None, child: str = "", **params: Any) -> None:
         """Note what its sender should mend."""
-        if not self._is_full:
+        if self._has_room(code):
             place = self._place(element, child)
             self.add(Finding(code=code, severity=Severity.WARNING, place=place, params=params))
 
@@ -80,6 +82,11 @@ class Notes:
         """Note a deviation that was put right."""
         if len(self.repairs) < self.limits.findings:
             self.repairs.append(Repair(name=name, place=self._place(element)))
+
+    def repaired_at(self, line: int, name: str) -> None:
+        """Note a deviation outside any element that was put right."""
+        if len(self.repairs) < self.limits.findings:
+            self.repairs.append(Repair(name=name, place=Place(line=line)))
 
     def _place(self, element: Element, child: str = "") -> Place:
         if element is None:
@@ -122,6 +129,25 @@ class Notes:
                     found[key] = text[:200]
         return found
 
+    def parts(self, parent: Element, once: frozenset[str], many: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """The children by name: an element for names in `once`, a list for those in `many`."""
+        found: dict[str, Any] = {}
+        for child in parent:
+            name = local_name(child)
+            if name in many:
+                found.setdefault(name, []).append(child)
+            elif name not in once:
+                self.warn("edxml.element_unknown", child, name=name[:80])
+            elif name in found:
+                self.error("edxml.element_repeated", child, name=name)
+            else:
+                found[name] = child
+        return found
+
+    def real(self, element: Element) -> Element:
+        """lxml's own element for one that a reader was given: the same, but for a packet of a known shape."""
+        return element
+
     def text(self, element: Element) -> str:
         """The trimmed text of one element; empty where there is none. One that is too long is noted and cut."""
         if element is None or element.text is None:
@@ -150,7 +176,7 @@ class Notes:
         day = _day(text)
         if day is not None:
             return day
-        day = _day_in_another_form(text)
+        day = parse_day(text)
         self.repaired("date_impossible" if day is None else "date_form", element)
         return day
 
@@ -161,7 +187,7 @@ class Notes:
         found = _TIME.match(text)
         form = found is not None
         found = found or _TIME_OTHER.match(text)
-        day = (_day(found[1]) or _day_in_another_form(found[1])) if found else _day_in_another_form(text)
+        day = parse_day(found[1]) if found else _day_in_another_form(text)
         if day is None:
             self.repaired("date_impossible", element)
             return None
@@ -189,6 +215,11 @@ class Notes:
 def _day(text: str) -> date | None:
     found = _DATE.match(text)
     return _real_day(found[1], found[2], found[3]) if found else None
+
+
+def parse_day(text: str) -> date | None:
+    """A day in the standard's form or another that senders use; None where it is no real day."""
+    return _day(text) or _day_in_another_form(text)
 
 
 def _day_in_another_form(text: str) -> date | None:

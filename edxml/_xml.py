@@ -25,7 +25,7 @@ from lxml import etree
 from edxml.findings import Finding, Place, Severity
 from edxml.limits import Limits
 
-__all__ = ["ContentReader", "Element", "Refusal", "Splitter"]
+__all__ = ["ContentReader", "Element", "Refusal", "Splitter", "Unread"]
 
 Element = Any  # lxml's element: lxml has no types of its own
 
@@ -68,6 +68,22 @@ class ContentReader(Protocol):
         """The text ended before `offset`. May raise Refusal."""
 
 
+class Unread:
+    """Lets the text of attachments go by: for whoever wants the markup alone."""
+
+    def begin(self, element: Element, offset: int, line: int) -> None:
+        """Nothing to do."""
+
+    def begin_section(self, offset: int) -> None:
+        """Nothing to do."""
+
+    def write(self, text: bytes) -> None:
+        """Nothing to do."""
+
+    def end(self, offset: int) -> None:
+        """Nothing to do."""
+
+
 class Splitter:
     """Takes a packet's bytes in pieces; `close` gives the root of its markup. Raises Refusal, nothing else."""
 
@@ -78,8 +94,12 @@ class Splitter:
         contents: ContentReader,
         repaired: Callable[[str], None],
         keep_instructions: bool = False,
+        first_line: int = 1,
     ) -> None:
-        """`keep_instructions` leaves processing instructions in the tree: no value reads them, signatures sign them."""
+        """`keep_instructions` leaves processing instructions in the tree: no value reads them, signatures sign them.
+
+        `first_line` is where the bytes begin, if they are part of something longer.
+        """
         self._limits = limits
         self._contents = contents
         self._repaired = repaired
@@ -104,6 +124,7 @@ class Splitter:
         self._lines_cut: list[tuple[int, int]] = []  # (line in the tree, lines cut out before it)
         self._line = 1  # in the tree, of the end of what was fed
         self._cut = 0
+        self._note_cut(first_line - 1)
         self._final = False
         self._step: Callable[[], bool] = self._begin
 

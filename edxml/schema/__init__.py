@@ -15,14 +15,16 @@ from typing import Any, BinaryIO
 
 from lxml import etree
 
+from edxml._known import KnownNotes
 from edxml._notes import NAMESPACE, Notes
-from edxml._xml import Element, Refusal, Splitter
+from edxml._xml import Element, Refusal, Splitter, Unread
 from edxml.findings import Finding
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.schema.explain import explain
+from edxml.schema.frame import frame_of
 from edxml.schema.model import DOCUMENT, STATUS, load_part, schema_path
 
-__all__ = ["check", "check_stream", "is_valid"]
+__all__ = ["check", "check_known", "check_stream", "is_valid"]
 
 
 class _Compiled(threading.local):
@@ -69,9 +71,21 @@ def check(
     return tuple(notes.findings)
 
 
+def check_known(notes: KnownNotes) -> tuple[Finding, ...]:
+    """The same for the packet of a known shape that `notes` are taken on."""
+    shape = notes.shape
+    if shape.frame is not None and shape.frame.holds(notes.gaps):
+        return ()
+    root = notes.real(shape.root)
+    found = check(root, line_of=notes.line_of, limits=notes.limits)
+    if not found and shape.frame is None:
+        shape.frame = frame_of(shape.root, root, load_part(_kind(root)))
+    return found
+
+
 def check_stream(stream: BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Finding, ...]:
     """The same for the bytes of a packet, read once; attachments pass by unread. What is no XML is one finding."""
-    splitter = Splitter(limits=limits, contents=_Unread(), repaired=lambda name: None)
+    splitter = Splitter(limits=limits, contents=Unread(), repaired=lambda name: None)
     try:
         while piece := stream.read(PIECE):
             splitter.feed(piece)
@@ -79,22 +93,6 @@ def check_stream(stream: BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> tuple[
     except Refusal as refusal:
         return (refusal.finding,)
     return check(root, line_of=splitter.line_of, limits=limits)
-
-
-class _Unread:
-    """Lets the text of attachments go by."""
-
-    def begin(self, element: Element, offset: int, line: int) -> None:
-        """Nothing to do."""
-
-    def begin_section(self, offset: int) -> None:
-        """Nothing to do."""
-
-    def write(self, text: bytes) -> None:
-        """Nothing to do."""
-
-    def end(self, offset: int) -> None:
-        """Nothing to do."""
 
 
 _HAS_STATUS = etree.XPath("boolean(*/*/e:MessageHeader/e:StatusCode)", namespaces={"e": NAMESPACE})

@@ -18,9 +18,9 @@ from edxml._notes import NAMESPACE, Notes, local_name
 from edxml._xml import Element
 from edxml.schema.model import Facets, Part, Particle
 
-__all__ = ["explain"]
+__all__ = ["XSI", "explain", "find_particle"]
 
-_XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
+XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 _SHOWN = 40
 _BLANKS = " \t\r\n"  # XML's own: a no-break space is text
 _WORD = re.compile(r"[^ \t\r\n]+")
@@ -53,8 +53,7 @@ class _Walk:
             self._notes.error("edxml.schema_text", element, name=local_name(element))
         known: list[tuple[Element, str, Part]] = []
         for child in element:
-            name = _name(child)
-            particle = part.child(name) or part.child(_namespace(name))
+            particle = find_particle(child, part)
             if particle is None:
                 self._unexpected(child, part)
             else:
@@ -117,7 +116,7 @@ class _Walk:
     def _attributes(self, element: Element, part: Part) -> None:
         for name in element.attrib:
             is_foreign = bool(part.attribute_namespace) and name.startswith(f"{{{part.attribute_namespace}}}")
-            if name not in part.attributes and not is_foreign and not name.startswith(_XSI):
+            if name not in part.attributes and not is_foreign and not name.startswith(XSI):
                 allowed = _listed(tuple(sorted(part.attributes)))
                 self._notes.error("edxml.schema_attribute", element, attribute=name[:80], allowed=allowed)
 
@@ -156,6 +155,12 @@ def _name(element: Element) -> str:
     """The name in our namespace; "{}name" without any, so it is never taken for ours."""
     name = local_name(element)
     return name if name != element.tag else f"{{}}{name}" if not name.startswith("{") else name
+
+
+def find_particle(child: Element, part: Part) -> Particle | None:
+    """What `part` allows under the name of `child`, or as any element of its namespace."""
+    name = _name(child)
+    return part.child(name) or part.child(_namespace(name))
 
 
 def _namespace(name: str) -> str:
