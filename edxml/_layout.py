@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 
 from edxml._notes import NAMESPACE
+from edxml.characters import is_xml_text
 from edxml.codes import BusinessKind, Dialect
 from edxml.errors import WriteRefused
 from edxml.ids import OrganId
@@ -23,7 +24,6 @@ from edxml.packet import (
 __all__ = ["Sheet", "lay_out_envelope", "lay_out_status"]
 
 _VIETNAM = timezone(timedelta(hours=7))
-_FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SPECIAL = re.compile(r"[&<>\r]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 _XLINK = ' xmlns:xlink="http://www.w3.org/1999/xlink" xlink:href="cid:{id}" xlink:role="XLinkRole" xlink:type="simple"'
@@ -32,7 +32,7 @@ _TRACE_B = ' id="trace" version="1.0" mustUnderstand="1" actor="http://schemas.x
 
 def escape(text: str, what: str) -> str:
     """`text` as XML character data. Raises WriteRefused where it holds what XML cannot carry."""
-    if _FORBIDDEN.search(text):
+    if not is_xml_text(text):
         raise WriteRefused(what=what, why="character that XML cannot carry")
     return _SPECIAL.sub(lambda found: _ESCAPES[found[0]], text) if _SPECIAL.search(text) else text
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from edxml.characters import is_xml_text
 from edxml.errors import WriteRefused
 
 __all__ = [
@@ -35,14 +36,13 @@ _IN_SEAL = f' xmlns="{SEAL_NAMESPACE}"'
 _IN_SIGNATURE = f'{_IN_SEAL} xmlns:ds="{_DS}"'
 _IN_XADES = f'{_IN_SIGNATURE} xmlns:xades="{_XADES}"'
 
-_FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SPECIAL = re.compile(r"[&<>\r]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"}
 
 
 def statement_leaf(name: str, text: str) -> str:
     """One element with text. Raises WriteRefused where XML cannot carry the text."""
-    if _FORBIDDEN.search(text):
+    if not is_xml_text(text):
         raise WriteRefused(what=name, why="character that XML cannot carry")
     if _SPECIAL.search(text):
         text = _SPECIAL.sub(lambda found: _ESCAPES[found[0]], text)

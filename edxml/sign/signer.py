@@ -43,13 +43,13 @@ class SigningKeyInvalid(EdxmlError):
     code = "edxml.signing_key_invalid"
 
     def __init__(self, reason: str, **detail: object) -> None:
-        self.reason = reason
+        self.reason = f"signing.{reason}"
         self.detail = detail
-        super().__init__(reason=text(f"signing.{reason}", Language.EN, detail))
+        super().__init__(reason=text(self.reason, Language.EN, detail))
 
     def text(self, language: Language) -> str:
         """What is wrong with the key and what to do, in `language`."""
-        return text(self.code, language, {"reason": text(f"signing.{self.reason}", language, self.detail)})
+        return text(self.code, language, {"reason": text(self.reason, language, self.detail)})
 
 
 class Signer(Protocol):

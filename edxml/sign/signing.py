@@ -46,13 +46,13 @@ class SigningRefused(EdxmlError):
     code = "edxml.signing_refused"
 
     def __init__(self, reason: str, *, detail: str = "") -> None:
-        self.reason = reason
+        self.reason = f"signing.{reason}"
         self.detail = detail
         super().__init__(reason=text(f"signing.{reason}", Language.EN, {"detail": detail}))
 
     def text(self, language: Language) -> str:
         """Why it cannot be signed and what to do, in `language`."""
-        return text(self.code, language, {"reason": text(f"signing.{self.reason}", language, {"detail": self.detail})})
+        return text(self.code, language, {"reason": text(self.reason, language, {"detail": self.detail})})
 
 
 def sign_packet(

@@ -6,12 +6,12 @@ here and refused when its status packet is written.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from edxml.characters import is_xml_text
 from gateway.model.errors import BadRequest
 
 __all__ = ["BAD_TEXT", "FreeText", "check_text"]
@@ -19,19 +19,16 @@ __all__ = ["BAD_TEXT", "FreeText", "check_text"]
 BAD_TEXT = "api.bad_text"
 """The refusal's code, which is also the type of pydantic's error."""
 
-_NO_CHAR = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Everything outside the production Char of XML 1.0, §2.2."""
-
 
 def check_text(where: str, text: str) -> str:
     """The text as it came. Raises BadRequest `api.bad_text`, naming the field `where`."""
-    if _NO_CHAR.search(text):
+    if not is_xml_text(text):
         raise BadRequest(BAD_TEXT, where=where)
     return text
 
 
 def _validated(text: str) -> str:
-    if _NO_CHAR.search(text):
+    if not is_xml_text(text):
         raise PydanticCustomError(BAD_TEXT, "holds a character that XML 1.0 cannot carry")
     return text
 

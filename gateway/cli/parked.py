@@ -13,18 +13,14 @@ from gateway.cli.exits import ExitCode
 from gateway.cli.names import Names
 from gateway.cli.opening import ACTOR, open_local, open_node
 from gateway.cli.output import AsJson, Voice, voice_of
+from gateway.exchange.release import check_release, check_resend
 from gateway.exchange.release import release as release_delivery
 from gateway.exchange.release import resend as resend_delivery
-from gateway.model.chain import Chain, Link, Reason
 from gateway.model.errors import BadRequest, Refusal
-from gateway.model.machine import release as decide_release
-from gateway.model.machine import resend as decide_resend
 from gateway.model.states import DeliveryState
-from gateway.model.step import Step
 from gateway.node import Node
-from gateway.store import Connection, Store, transfers
+from gateway.store import Store
 from gateway.store.agencies import load_directory
-from gateway.store.chains import chains_of_deliveries, load_chains
 from gateway.store.views import DeliveryLine
 from gateway.store.views import parked as list_parked
 
@@ -40,16 +36,14 @@ _DryRun = Annotated[bool, typer.Option("--dry-run", help="help.dry_run")]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Act:
-    """What a person says: the act itself, and the machine's decision whether it may be, for a dry run."""
+    """What a person says: the act itself, and the question whether it may be, for a dry run."""
 
-    name: str
     do: Callable[..., DeliveryState]
-    decide: Callable[[Chain, Link, int], Step | Reason]
-    takes_partners: bool  #: who shares a transfer in doubt goes on together with it, or not at all (rule 5)
+    check: Callable[[Node, str], None]
 
 
-_RELEASE = _Act(name="release", do=release_delivery, decide=decide_release, takes_partners=True)
-_RESEND = _Act(name="resend", do=resend_delivery, decide=decide_resend, takes_partners=False)
+_RELEASE = _Act(do=release_delivery, check=check_release)
+_RESEND = _Act(do=resend_delivery, check=check_resend)
 
 
 def register(app: typer.Typer) -> None:
@@ -122,7 +116,7 @@ def _act(
         raise BadRequest("parked_told.ids_or_reason")
     with open_node() as node:
         wanted = list(dict.fromkeys(named or [line.delivery_id for line in _parked(node.store, reason)]))
-        outcomes = [_would(node, act, each) for each in wanted] if dry_run else list(_each(voice, node, act, wanted))
+        outcomes = list(_each(voice, node, act, wanted, dry_run=dry_run))
     if as_json:
         voice.json([{**params, "delivery": delivery_id, "outcome": code} for delivery_id, code, params in outcomes])
     else:
@@ -140,48 +134,20 @@ def _kind(code: str) -> str:
     return counted.get(code, "parked_told.count_refused")
 
 
-def _would(node: Node, act: _Act, delivery_id: str) -> _Outcome:
-    """What the act would answer now, decided as it decides; changes nothing."""
-    with node.store.read() as connection:
-        now = node.store.now(connection)
-        found = _find(connection, delivery_id)
-        if found is None:
-            return delivery_id, "delivery.unknown", {"delivery": delivery_id}
-        asked = [found]
-        if act.takes_partners and found[1].is_in_doubt():
-            asked += _partners(connection, found[1])
-    for chain, link in asked:
-        step = act.decide(chain, link, now)
-        if isinstance(step, Reason):
-            return delivery_id, f"{act.name}.{step}", {"delivery": link.delivery_id, "state": str(link.state)}
-    return delivery_id, "parked_told.would", {}
-
-
-def _find(connection: Connection, delivery_id: str) -> tuple[Chain, Link] | None:
-    chain_id = chains_of_deliveries(connection, [delivery_id]).get(delivery_id)
-    if chain_id is None:
-        return None
-    chain = load_chains(connection, [chain_id], lock=False)[chain_id]
-    return (chain, chain.find(delivery_id)) if chain.links else None
-
-
-def _partners(connection: Connection, link: Link) -> list[tuple[Chain, Link]]:
-    members = transfers.members_of(connection, [link.transfer_id]).get(link.transfer_id, [])
-    others = [m for m in members if m.id != link.delivery_id and m.state == DeliveryState.PARKED]
-    return [found for member in others if (found := _find(connection, member.id)) is not None]
-
-
 def _said(voice: Voice, code: str, params: dict[str, str]) -> str:
     shown = {name: voice.label("state", value) if name == "state" else value for name, value in params.items()}
     return voice.say(code, **shown)
 
 
-def _each(voice: Voice, node: Node, act: _Act, wanted: list[str]) -> Iterator[_Outcome]:
+def _each(voice: Voice, node: Node, act: _Act, wanted: list[str], *, dry_run: bool) -> Iterator[_Outcome]:
     with voice.progress() as progress:
         for delivery_id in progress.track(wanted, description=voice.say("parked_told.working")):
             try:
-                state = act.do(node, delivery_id, actor=ACTOR)
+                if dry_run:
+                    act.check(node, delivery_id)
+                    yield delivery_id, "parked_told.would", {}
+                else:
+                    state = act.do(node, delivery_id, actor=ACTOR)
+                    yield delivery_id, "parked_told.done", {"state": str(state)}
             except Refusal as why:
                 yield delivery_id, why.reason, {name: str(value) for name, value in why.params.items()}
-            else:
-                yield delivery_id, "parked_told.done", {"state": str(state)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gateway.exchange.advance import Planned, advance, give_wakes
 from gateway.model.chain import Chain, Link, Reason
@@ -15,7 +16,20 @@ from gateway.node import Node
 from gateway.store import Connection, transfers
 from gateway.store.chains import chains_of_deliveries, load_chains
 
-__all__ = ["release", "resend"]
+__all__ = ["check_release", "check_resend", "release", "resend"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Act:
+    """What an operator says, and how the machine decides whether it may be."""
+
+    name: str
+    decide: Callable[[Chain, Link, int], Step | Reason]
+    takes_partners: bool  #: who shares a transfer in doubt goes on together with it, or not at all (rule 5)
+
+
+_RELEASE = _Act(name="release", decide=decide_release, takes_partners=True)
+_RESEND = _Act(name="resend", decide=decide_resend, takes_partners=False)
 
 
 def release(node: Node, delivery_id: str, *, actor: str, turn: int | None = None) -> DeliveryState:
@@ -25,7 +39,7 @@ def release(node: Node, delivery_id: str, *, actor: str, turn: int | None = None
     stands behind what may have arrived, or a later packet has started.  A repeat is a Conflict: it is not parked.
     Recipients that share a transfer in doubt go on together.
     """
-    return _act(node, delivery_id, decide_release, "release", actor, turn)
+    return _do(node, _RELEASE, delivery_id, actor, turn)
 
 
 def resend(node: Node, delivery_id: str, *, actor: str, turn: int | None = None) -> DeliveryState:
@@ -33,49 +47,65 @@ def resend(node: Node, delivery_id: str, *, actor: str, turn: int | None = None)
 
     Raises NotFound, or Conflict saying why not.
     """
-    return _act(node, delivery_id, decide_resend, "resend", actor, turn)
+    return _do(node, _RESEND, delivery_id, actor, turn)
 
 
-def _act(
-    node: Node,
-    delivery_id: str,
-    decide: Callable[[Chain, Link, int], Step | Reason],
-    act: str,
-    actor: str,
-    turn: int | None,
-) -> DeliveryState:
+def check_release(node: Node, delivery_id: str) -> None:
+    """Raises what `release` would raise now; changes nothing."""
+    _check(node, _RELEASE, delivery_id)
+
+
+def check_resend(node: Node, delivery_id: str) -> None:
+    """Raises what `resend` would raise now; changes nothing."""
+    _check(node, _RESEND, delivery_id)
+
+
+def _do(node: Node, act: _Act, delivery_id: str, actor: str, turn: int | None) -> DeliveryState:
     with node.store.write() as connection:
         now = node.store.now(connection)
-        chain_id = chains_of_deliveries(connection, [delivery_id]).get(delivery_id)
-        chains = {} if chain_id is None else load_chains(connection, [chain_id])
-        if chain_id is None or not chains[chain_id].links:
-            raise NotFound("delivery.unknown", delivery=delivery_id)
-        link = chains[chain_id].find(delivery_id)
-        if turn is not None and link.turn != turn:
-            raise Conflict(f"{act}.moved_on", delivery=delivery_id)
-        step = decide(chains[chain_id], link, now)
-        if isinstance(step, Reason):
-            raise Conflict(f"{act}.{step}", delivery=delivery_id, state=link.state)
-        plans = [Planned(chain_id=chain_id, delivery_id=delivery_id, step=step)]
-        if decide is decide_release and link.is_in_doubt():
-            plans += _release_others(connection, chains, link, now)
+        chains, plans = _plan(connection, act, delivery_id, now, turn, lock=True)
         effects = advance(connection, chains, plans, pace=node.pace, now=now, at=node.now(), actor=actor)
     give_wakes(node, effects)
-    assert step.move is not None, "a release always moves"
-    return step.move.after
+    own = plans[0].step.move
+    assert own is not None, "a release always moves"
+    return own.after
 
 
-def _release_others(connection: Connection, chains: dict[str, Chain], link: Link, now: int) -> list[Planned]:
-    """Those who share a transfer in doubt go on together: alone, one would get a new delivery key, under which nobody
-    knows what the old one may have brought (rule 5). Raises Conflict where one of them may not: resend instead.
+def _check(node: Node, act: _Act, delivery_id: str) -> None:
+    with node.store.read() as connection:
+        _plan(connection, act, delivery_id, node.store.now(connection), None, lock=False)
+
+
+def _plan(
+    connection: Connection, act: _Act, delivery_id: str, now: int, turn: int | None, *, lock: bool
+) -> tuple[dict[str, Chain], list[Planned]]:
+    """The chains and what the act does to them, the delivery's own step first. Raises NotFound and Conflict."""
+    chain_id = chains_of_deliveries(connection, [delivery_id]).get(delivery_id)
+    chains = {} if chain_id is None else load_chains(connection, [chain_id], lock=lock)
+    if chain_id is None or not chains[chain_id].links:
+        raise NotFound("delivery.unknown", delivery=delivery_id)
+    link = chains[chain_id].find(delivery_id)
+    if turn is not None and link.turn != turn:
+        raise Conflict(f"{act.name}.moved_on", delivery=delivery_id)
+    asked = [(chain_id, delivery_id)]
+    if act.takes_partners and link.is_in_doubt():
+        partners = _partners(connection, link)
+        chains |= load_chains(connection, [partner_chain for partner_chain, _ in partners], lock=lock)
+        asked += partners
+    return chains, [_planned(act, chains[chain], member, now) for chain, member in asked]
+
+
+def _planned(act: _Act, chain: Chain, delivery_id: str, now: int) -> Planned:
+    link = chain.find(delivery_id)
+    step = act.decide(chain, link, now)
+    if isinstance(step, Reason):
+        raise Conflict(f"{act.name}.{step}", delivery=delivery_id, state=link.state)
+    return Planned(chain_id=chain.id, delivery_id=delivery_id, step=step)
+
+
+def _partners(connection: Connection, link: Link) -> list[tuple[str, str]]:
+    """Those who share a transfer in doubt, as (chain, delivery): they go on together, since alone one would get a new
+    delivery key, under which nobody knows what the old one may have brought (rule 5). Where one may not: resend.
     """
     members = transfers.members_of(connection, [link.transfer_id]).get(link.transfer_id, [])
-    others = [m for m in members if m.id != link.delivery_id and m.state == DeliveryState.PARKED]
-    chains |= load_chains(connection, [m.chain_id for m in others])
-    plans = []
-    for member in others:
-        step = decide_release(chains[member.chain_id], chains[member.chain_id].find(member.id), now)
-        if isinstance(step, Reason):
-            raise Conflict(f"release.{step}", delivery=member.id, state=DeliveryState.PARKED)
-        plans.append(Planned(chain_id=member.chain_id, delivery_id=member.id, step=step))
-    return plans
+    return [(m.chain_id, m.id) for m in members if m.id != link.delivery_id and m.state == DeliveryState.PARKED]

@@ -94,7 +94,7 @@ def test_the_algorithm_follows_from_the_key(token: SoftToken) -> None:
     }
     with pytest.raises(SigningKeyInvalid) as why:
         opened(token, "ec", SignatureAlgorithm.RSA_SHA256)
-    assert why.value.reason == "algorithm_of_other_key"
+    assert why.value.reason == "signing.algorithm_of_other_key"
 
 
 def test_a_key_is_found_by_its_id_too_and_a_certificate_may_come_from_a_file(token: SoftToken) -> None:
@@ -105,7 +105,7 @@ def test_a_key_is_found_by_its_id_too_and_a_certificate_may_come_from_a_file(tok
     assert open_token_signer(place, certificates=chain).certificates == (HOLDERS["ec"].certificate,)
     with pytest.raises(SigningKeyInvalid) as why:
         open_token_signer(place, certificates=HOLDERS["rsa"].certificate_pem)
-    assert why.value.reason == "certificate_of_other_key"
+    assert why.value.reason == "signing.certificate_of_other_key"
 
 
 def test_a_lost_session_is_opened_again(token: SoftToken) -> None:
@@ -148,7 +148,7 @@ def fault_of(why: SigningKeyInvalid, *named: object) -> str:
         for thing in named:
             assert str(thing) in said, (language, said)
     assert why.text(Language.VI) != why.text(Language.EN)
-    return why.reason
+    return why.reason.removeprefix("signing.")
 
 
 def refused(place: TokenKey, *named: object) -> str:

@@ -197,7 +197,7 @@ def test_what_cannot_be_signed(packet: bytes, reason: str) -> None:
     out = io.BytesIO()
     with pytest.raises(SigningRefused) as refused:
         sign_packet(io.BytesIO(packet), out, WHO.signer())
-    assert refused.value.reason == reason
+    assert refused.value.reason == f"signing.{reason}"
     assert not out.getvalue()
     assert all("signing." not in refused.value.text(language) for language in Language)
 
@@ -278,7 +278,7 @@ def test_keys_that_do_not_fit() -> None:
     for reason, (key, certificates) in cases.items():
         with pytest.raises(SigningKeyInvalid) as invalid:
             load_pem_signer(key, certificates)
-        assert invalid.value.reason == reason
+        assert invalid.value.reason == f"signing.{reason}"
         assert all("signing." not in invalid.value.text(language) for language in Language)
     for password in (None, b"wrong"):
         with pytest.raises(SigningKeyInvalid, match="cannot be read"):
