@@ -28,7 +28,8 @@ from edxml.sign.certificates import der_of
 from tests.support.certificates import Authority, Issued
 
 __all__ = [
-    "add_page", "bomb_pdf", "deep_pdf", "encrypt_pdf", "forge_pdf", "plain_pdf", "sign_pdf", "stamp_pdf", "stamping",
+    "add_page", "bomb_pdf", "crowded_pdf", "deep_pdf", "encrypt_pdf", "forge_pdf", "plain_pdf", "sign_pdf", "slow_pdf",
+    "stamp_pdf", "stamping",
 ]  # fmt: skip
 
 
@@ -146,6 +147,29 @@ def deep_pdf(depth: int = 200_000) -> bytes:
         1: b"<< /Type /Catalog /Pages 2 0 R /AcroForm 3 0 R >>",
         2: b"<< /Type /Pages /Kids [] /Count 0 >>",
         3: b"<< /Fields " + b"[" * depth + b"]" * depth + b" >>",
+    }
+    return _with_stream_xref(objects)
+
+
+def crowded_pdf(fields: int) -> bytes:
+    """So many signature fields, each with a value of a form that nobody knows."""
+    numbers = range(4, 4 + fields)
+    objects = {
+        1: b"<< /Type /Catalog /Pages 2 0 R /AcroForm 3 0 R >>",
+        2: b"<< /Type /Pages /Kids [] /Count 0 >>",
+        3: b"<< /Fields [" + b" ".join(b"%d 0 R" % number for number in numbers) + b"] >>",
+    }
+    value = b"<< /Type /Sig /SubFilter /Khac >>"
+    objects |= {number: b"<< /FT /Sig /T (f%d) /V %s >>" % (number, value) for number in numbers}
+    return _with_stream_xref(objects)
+
+
+def slow_pdf(numbers: int = 2_000_000) -> bytes:
+    """A form of so many numbers: nothing is wrong with any of them, but reading takes its time."""
+    objects = {
+        1: b"<< /Type /Catalog /Pages 2 0 R /AcroForm 3 0 R >>",
+        2: b"<< /Type /Pages /Kids [] /Count 0 >>",
+        3: b"<< /DR [" + b"1 " * numbers + b"] /Fields [] >>",
     }
     return _with_stream_xref(objects)
 
