@@ -23,6 +23,7 @@ class Limits:
     text: int = 64 * 1024  #: one value of the header
     recipients: int = 2_000
     attachments: int = 200
+    part_header: int = 16 * 1024  #: the header of one MIME part, and of the message (dialect D)
     unzipped: int = 1 << 30  #: one file out of its ZIP
     zip_ratio: int = 250  #: unzipped to zipped, looked at from 16 MiB on
     findings: int = 1_000  #: told per packet; what is beyond is the same again

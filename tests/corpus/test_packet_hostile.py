@@ -67,6 +67,8 @@ BOMB = (
     b'<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>'
 )
 
+PAIR = b"PK\x03\x04" + bytes(22) + b"\x0e\0\0\0" + b"123_header.xml" + b"..."
+
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "edxml.empty"),
     "blanks": (b" \n\t" * 100, "edxml.empty"),
@@ -89,10 +91,11 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "wrong_root": (b"<html><body/></html>", "edxml.root_unknown"),
     "wrong_namespace": (GOOD.replace(NS.encode(), b"urn:other"), "edxml.root_unknown"),
     "dialect_c": (b'<edXMLEnvelope xmlns="http://www.go.vn/eDoc"/>', "edxml.dialect_unsupported"),
-    "dialect_d": (
+    "dialect_d_without_header": (
         b'<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"/>',
-        "edxml.dialect_unsupported",
+        "edxml.header_missing",
     ),
+    "dialect_e_zipped": (PAIR, "edxml.dialect_unsupported"),
     "dialect_e": (b'<edXML:attachment xmlns:edXML="http://www.e-doc.vn/Schema/"/>', "edxml.dialect_unsupported"),
     "dialect_f": (f'<EdXMLEnvelope xmlns="{NS}"/>'.encode(), "edxml.dialect_unsupported"),
     "wrong_encoding_declared": (

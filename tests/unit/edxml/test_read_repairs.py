@@ -27,8 +27,10 @@ from edxml import (
     read,
 )
 from tests.support.packets import build_packet, build_status, make_packet
+from tests.support.soap import build_soap
 
 GOOD = build_packet()
+SOAP = build_soap()
 STATUS = build_status()
 PDF = b"%PDF-1.7\nxin chao\n%%EOF\n"
 
@@ -95,12 +97,19 @@ CASES: dict[str, bytes] = {
     "content_type_mismatch": with_content(b"\x89PNG\r\n\x1a\n0000"),
     "date_form": swap(b"2025/09/01</edXML:Prom", b"01/09/2025</edXML:Prom"),
     "date_impossible": swap(b"2025/09/01</edXML:Prom", b"2025/02/30</edXML:Prom"),
+    "document_id_derived": cut(SOAP, "DocumentId"),
     "empty_response_for": swap(b"<edXML:ToPlaces>", b"<edXML:ResponseFor /><edXML:ToPlaces>"),
     "encoded_unprefixed": swap(b"edXML:ContentTransferEncoded", b"ContentTransferEncoded"),
     "encoding_misdeclared": swap(b'encoding="UTF-8"', b'encoding="utf-16"'),
     "junk_before_prolog": b"1212" + GOOD,
+    "mime_bare_lf": build_soap(end=b"\n"),
+    "mime_boundary_undeclared": build_soap(head=b"MIME-Version: 1.0\r\nContent-Type: multipart/related\r\n\r\n"),
+    "mime_encoding_undeclared": SOAP.replace(b"Content-Transfer-Encoding: 8bit\r\n", b""),
+    "mime_text_outside": b"Day la thong diep MIME.\r\n" + SOAP,
     "namespace_missing": swap(b' xmlns="%b"' % NS, b""),
     "root_case": swap(b"<edXML xmlns", b"<EdXml xmlns").replace(b"</edXML>", b"</EdXml>"),
+    "soap_envelope": SOAP,
+    "soap_old_names": SOAP.replace(b"SignerInfo>", b"Author>").replace(b"PromulgationDate>", b"Date>"),
     "status_code_14": STATUS.replace(b"StatusCode>01", b"StatusCode>14"),
     "status_code_short": STATUS.replace(b"StatusCode>01", b"StatusCode>1"),
     "trace_missing": re.sub(rb"<edXML:TraceHeaderList>.*</edXML:TraceHeaderList>", b"", GOOD, flags=re.DOTALL),
@@ -111,6 +120,7 @@ CASES: dict[str, bytes] = {
     "zip_unwrapped": with_content(zipped(("a.pdf", PDF))),
 }
 COMPANIONS = {
+    **{name: {"soap_envelope"} for name in CASES if name.startswith(("mime_", "soap_", "document_id_"))},
     "trace_missing": {"business_missing"},
     "zip_unwrapped": {"content_type_mismatch"},
 }
