@@ -19,7 +19,8 @@ from gateway.model.errors import BadRequest, TooLarge
 __all__ = ["Spooled", "admit_body", "spool_body"]
 
 _PIECE = 256 * 1024
-_KINDS = frozenset({"", "application/xml", "text/xml", "application/octet-stream"})
+_KINDS = frozenset({"", "application/xml", "text/xml", "application/octet-stream", "multipart/related"})
+"""Kinds that are taken. What a body is it says itself: the kind's parameters (a boundary) are not among its bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
