@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from edxml.codes import StatusCode
 from edxml.limits import DEFAULT_LIMITS
 from edxml.messages import PACKAGES, Language, catalogue
+from edxml.sign.verdicts import Verdict
 from gateway.api.routes import ROUTES
 from gateway.channels import KINDS, Channels, Kind, echo_kind
 from gateway.exchange.report import echo_statuses
@@ -117,4 +118,5 @@ def _vocabulary(kinds: Mapping[str, Kind]) -> Vocabulary:
         attempt_ends=frozenset(map(str, AttemptEnd)),
         statuses=frozenset(map(str, StatusCode)),
         routes=ROUTES,
+        signatures=frozenset(map(str, Verdict)),
     )

@@ -49,6 +49,8 @@ class Vocabulary:
     statuses: frozenset[str] = frozenset()
     routes: frozenset[str] = frozenset()
     channels: frozenset[str] = frozenset()
+    systems: frozenset[str] = frozenset()
+    signatures: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,12 @@ class Metrics:
             self._gauges["truc_breaker_state"].remove_by_labels({"channel": gone})
         self._labels["channel"] = self._label("channel", known)
 
+    def know_systems(self, names: Iterable[str]) -> None:
+        """Replace the list of sending systems after they changed."""
+        known = frozenset(names)
+        if known != self._labels["system"].values:
+            self._labels["system"] = self._label("system", known)
+
     # --- intake
     def count_accepted(self, kind: str, times: int = 1) -> None:
         """Packets of business kind `kind` whose acceptance was committed."""
@@ -113,6 +121,14 @@ class Metrics:
         """Deviations put right in one packet, by name."""
         for repair in repairs:
             self._count("truc_repairs_total", 1, repair=repair)
+
+    def count_system_repairs(self, system: str, repair: str, times: int) -> None:
+        """Places put right in accepted packets of the system of this name, behind the hops."""
+        self._count("truc_system_repairs_total", times, system=system, repair=repair)
+
+    def count_signature(self, verdict: str) -> None:
+        """The XML signature of one packet got its verdict."""
+        self._count("truc_signatures_total", 1, signature=verdict)
 
     # --- the machine
     def count_move(self, before: str, after: str, times: int = 1) -> None:
@@ -230,6 +246,8 @@ def _lists_of(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
         "status": frozenset(str(status.value) for status in HTTPStatus),
         "route": vocabulary.routes,
         "channel": vocabulary.channels,
+        "system": vocabulary.systems,
+        "signature": vocabulary.signatures,
         "hop": frozenset(Hop),
         "outcome": frozenset(HopOutcome),
         "event": frozenset(TicketEvent),

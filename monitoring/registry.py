@@ -123,6 +123,8 @@ METRICS: tuple[MetricSpec, ...] = (
     _counter("truc_packets_repeated_total", "Submissions answered with the first answer.", "kind"),
     _counter("truc_packets_refused_total", "Packets refused, by the first finding's code.", "reason"),
     _counter("truc_repairs_total", "Deviations put right while reading, by name.", "repair"),
+    _counter("truc_system_repairs_total", "Places put right in accepted packets.", "system", "repair"),
+    _counter("truc_signatures_total", "XML signatures of packets checked, by what they are worth.", "signature"),
     _counter("truc_deliveries_moved_total", "Committed moves of deliveries.", "before", "after"),
     _counter("truc_deliveries_parked_total", "Deliveries parked for a person, by reason.", "reason"),
     _counter("truc_attempts_total", "Hand-overs that may have begun, by their end.", "channel_kind", "end"),

@@ -18,7 +18,7 @@ from pydantic.json_schema import models_json_schema
 
 from gateway.api import observe
 from gateway.api.routes import CONFIRM, INBOX, INBOX_PACKET, PACKETS
-from gateway.api.v1 import agencies, check, documents, files, reporting, shapes
+from gateway.api.v1 import agencies, check, documents, files, repairs, reporting, seals, shapes, shapes_repairs
 from gateway.api.v1.examples import EXAMPLES, answer, refusals
 from gateway.api.v1.files import BYTES
 from gateway.api.v1.packet_body import IDEMPOTENCY_KEY, PACKET_BODY, WISHES
@@ -28,7 +28,15 @@ __all__ = ["ROUTERS", "VERSION", "describe", "describe_unserved"]
 VERSION = "1.0"
 """Of the interface: /v1 only grows, and this says how far."""
 
-ROUTERS = (check.router, documents.router, files.router, reporting.router, agencies.router, observe.router)
+ROUTERS = (
+    check.router,
+    documents.router,
+    files.router, seals.router,
+    repairs.router,
+    reporting.router,
+    agencies.router,
+    observe.router,
+)
 """In the order in which they are asked: /v1/packets/check is no packet's id."""
 
 _TITLE = "Trục"
@@ -91,7 +99,7 @@ def _tidy(operation: dict[str, Any]) -> None:
 
 
 def _schemas() -> dict[str, Any]:
-    known = [getattr(shapes, name) for name in shapes.__all__]
+    known = [getattr(room, name) for room in (shapes, shapes_repairs) for name in room.__all__]
     _, definitions = models_json_schema(
         [(shape, "serialization") for shape in known], ref_template="#/components/schemas/{model}"
     )

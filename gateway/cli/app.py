@@ -27,6 +27,7 @@ from gateway.cli import (
     node,
     packet,
     parked,
+    repairs,
     send,
     settings,
     system,
@@ -40,7 +41,7 @@ from monitoring import log
 __all__ = ["command_tree", "main"]
 
 _ROOMS = (
-    node, demo, configuration, system, channel, directory, document, parked, send, inbox, packet, account, settings,
+    node, demo, configuration, system, channel, directory, document, parked, repairs, send, inbox, packet, account, settings,
     doctor,
 )  # fmt: skip
 """Modules of commands in the order in which `truc --help` lists them."""

@@ -31,6 +31,7 @@ from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import events
 from gateway.workers import (
+    start_counting,
     start_delivery,
     start_figures,
     start_intake,
@@ -69,6 +70,7 @@ _LOOPS: dict[Role, _Starter] = {
         start_periodic(node, settings.sweep),
         start_reporting(node, settings.sweep),
         start_figures(node),
+        start_counting(node, settings.sweep),
     ],
     Role.INTAKE: lambda node, settings: [start_intake(node, settings.look)],
 }

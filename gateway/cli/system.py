@@ -1,16 +1,20 @@
-"""`truc system add|rotate|revoke|list`: the systems (hệ thống kết nối) that call, and their tokens."""
+"""`truc system add|rotate|revoke|list|show`: the systems (hệ thống kết nối) that call, and their tokens."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Annotated
+from datetime import date, timedelta
+from typing import Annotated, Any
 
 import typer
 
+from edxml.messages import say_day
+from edxml.profiles import REPAIRS, Profile
+from gateway.channels import Channels
 from gateway.cli.lookup import find_agency
 from gateway.cli.opening import ACTOR, open_local, today
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.identity import Registered, register_system, revoke_tokens, rotate_token
+from gateway.model.errors import NotFound
 from gateway.store.agencies import load_directory
 from gateway.store.systems import list_systems, tokens_of
 
@@ -26,6 +30,7 @@ def register(app: typer.Typer) -> None:
     group.command("rotate", help="help.system_rotate")(rotate)
     group.command("revoke", help="help.system_revoke")(revoke)
     group.command("list", help="help.system_list")(list_all)
+    group.command("show", help="help.system_show")(show)
     app.add_typer(group, name="system")
 
 
@@ -87,16 +92,65 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
             [
                 {
                     "id": row.id, "name": row.name, "operator": row.is_operator, "enabled": row.is_enabled,
-                    "speaks_for": sorted(row.agency_ids), "valid_tokens": tokens,
+                    "profile": row.profile, "speaks_for": sorted(row.agency_ids), "valid_tokens": tokens,
                 }
                 for row, tokens in rows
             ]
         )  # fmt: skip
         return
     voice.table(
-        ("system", "operator", "enabled", "#tokens", "speaks_for"),
+        ("system", "operator", "enabled", "profile", "#tokens", "speaks_for"),
         [
-            (row.name, row.is_operator, row.is_enabled, tokens, ", ".join(sorted(row.agency_ids)))
+            (row.name, row.is_operator, row.is_enabled, row.profile, tokens, ", ".join(sorted(row.agency_ids)))
             for row, tokens in rows
         ],
     )
+
+
+def show(ctx: typer.Context, name: _Name, as_json: AsJson = False) -> None:
+    """Show one system, and of each repair whether it is made for it and up to which day."""
+    voice = voice_of(ctx)
+    with open_local() as local:
+        snapshot = Channels(local.store).snapshot()
+        with local.store.read() as connection:
+            now = local.store.now(connection)
+            row = next((row for row in list_systems(connection) if row.name == name), None)
+            if row is None:
+                raise NotFound("system.unknown", name=name)
+            tokens = sum(token.is_valid_at(now) for token in tokens_of(connection, row.id))
+    profile = snapshot.profile_of(row.id)
+    repairs = _repairs(profile, today(local.settings))
+    if as_json:
+        voice.json({"id": row.id, "name": row.name, "operator": row.is_operator, "enabled": row.is_enabled,
+                    "profile": row.profile, "checks_schema": profile.checks_schema,
+                    "speaks_for": sorted(row.agency_ids), "valid_tokens": tokens, "repairs": repairs})  # fmt: skip
+        return
+    facts = (
+        ("system", row.name), ("operator", voice.say("cli.yes" if row.is_operator else "cli.no")),
+        ("enabled", voice.say("cli.yes" if row.is_enabled else "cli.no")), ("tokens", str(tokens)),
+        ("speaks_for", ", ".join(sorted(row.agency_ids))), ("profile", row.profile),
+    )  # fmt: skip
+    for word, value in facts:
+        voice.write(f"{voice.label('column', word)}: {value}")
+    if profile.checks_schema:
+        voice.tell("system_told.schema")
+        return
+    voice.table(
+        ("repair", "until", "what"),
+        [(one["name"], _until(voice, one), voice.say(f"repair.{one['name']}")) for one in repairs],
+    )
+
+
+def _repairs(profile: Profile, day: date) -> list[dict[str, Any]]:
+    """Each repair: the last day on which it is made where nothing else is said of a sender, and whether it is now."""
+    ends = {name: profile.last_day(name) for name in sorted(REPAIRS)}
+    return [
+        {"name": name, "is_made": last is not None and day <= last, "until": None if last == date.max else last}
+        for name, last in ends.items()
+    ]
+
+
+def _until(voice: Voice, told: dict[str, Any]) -> str:
+    if told["until"] is None:
+        return voice.say("system_told.always" if told["is_made"] else "system_told.never")
+    return say_day(told["until"], voice.language)

@@ -1,5 +1,6 @@
 """The loops of a running node: each has a `…_once` that a test can step, and a loop that sleeps until woken."""
 
+from gateway.workers.counting import count_all, start_counting
 from gateway.workers.delivery import start_delivery
 from gateway.workers.figures import figures_once, start_figures
 from gateway.workers.intake import start_intake
@@ -9,6 +10,6 @@ from gateway.workers.relay import start_relay
 from gateway.workers.reporting import start_reporting
 
 __all__ = [
-    "Loop", "figures_once", "start_delivery", "start_figures", "start_intake", "start_periodic", "start_relay",
-    "start_reporting",
+    "Loop", "count_all", "figures_once", "start_counting", "start_delivery", "start_figures", "start_intake",
+    "start_periodic", "start_relay", "start_reporting",
 ]  # fmt: skip

@@ -59,6 +59,13 @@ _FINDING = {
     "vi": "Không có cơ quan nào mang mã định danh “H99.999”.", "en": "No agency has the organ code “H99.999”.",
 }  # fmt: skip
 _REPAIR = {"name": "trailing_bytes", "line": 1, "path": "", "vi": "Bỏ phần thừa.", "en": "What follows was left out."}
+_COUNTED = {
+    "name": "bom", "packets": 12, "count": 12, "first_at": _AT, "last_at": _AT, "packet_id": _ID,
+    "document_id": _DOCUMENT, "is_tolerated": True, "tolerated_until": "2026-12-31",
+    "breaks": "practice: no packet of the national axis has one", "vi": text("repair.bom", Language.VI, {}),
+    "en": text("repair.bom", Language.EN, {}), "remedy_vi": text("remedy.bom", Language.VI, {}),
+    "remedy_en": text("remedy.bom", Language.EN, {}),
+}  # fmt: skip
 _CHECKED = {"name": "store", "is_ok": True, "code": "", "vi": "", "en": ""}
 _STATUS_LINE = {
     "packet_id": _ID, "reporter_id": "na-xa-16690-2025", "code": "01", "description": "Văn bản đã đến",
@@ -98,6 +105,10 @@ EXAMPLES: dict[str, Any] = {
     "DocumentShape": {
         "packet": _PACKET, "recipients": [_LINE], "statuses": [_STATUS_LINE], "verdicts": [_VERDICT],
         "timeline": [_TIMELINE], "family": [_PACKET],
+    },
+    "RepairsShape": {
+        "since": "2025-09-06", "until": "2025-10-06", "profile": "lenient", "packets": 340, "repaired": 12,
+        "items": [_COUNTED],
     },
     "SentList": {"items": [_SENT], "next": ""},
     "NoticeList": {"items": [_NOTICE], "next": ""},
