@@ -15,8 +15,11 @@ from typing import Any, BinaryIO, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from edxml._mime import is_multipart, take_opening
+from edxml._notes import Notes
+from edxml._soap import Message
 from edxml._xml import Element, Refusal
-from edxml.limits import DEFAULT_LIMITS, Limits
+from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.messages import Language
 from edxml.sign._references import canonicalization_of, check_coverage, check_references, digest_algorithm_of
 from edxml.sign._skeleton import Skeleton, read_skeleton
@@ -75,11 +78,24 @@ def verify_packet(
 
 def _readable(stream: BinaryIO, limits: Limits) -> Skeleton:
     try:
+        stream.seek(0)
+        if is_multipart(take_opening(iter(lambda: stream.read(PIECE), b""))):
+            raise CheckRefusal(*_look_into_message(stream, limits))
         return read_skeleton(stream, limits)
     except Refusal as refusal:
         finding = refusal.finding
         verdict = Verdict.NOT_CHECKED if finding.code in _TOO_LARGE else Verdict.UNREADABLE
         raise CheckRefusal(verdict, f"{finding.code}: {finding.text(Language.EN)}") from None
+
+
+def _look_into_message(stream: BinaryIO, limits: Limits) -> tuple[Verdict, str]:
+    """What is said of a packet of dialect D: whether there is a signature, not what it is worth. Raises Refusal."""
+    message = Message(limits=limits, sink=None, notes=Notes(limits))
+    stream.seek(0)
+    while piece := stream.read(PIECE):
+        message.feed(piece)
+    is_signed = any(True for _ in message.close().iter("{*}Signature"))
+    return (Verdict.NOT_CHECKED, "SOAP, MIME") if is_signed else (Verdict.ABSENT, "")
 
 
 def _check(packet: Skeleton, policy: Policy, at: datetime, evidence: dict[str, Any]) -> None:

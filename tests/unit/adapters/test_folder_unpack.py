@@ -13,6 +13,7 @@ from adapters.folder import open_folder
 from adapters.folder_sink import FolderSink, StagedFile
 from tests.support.folders import build_item, deliver, far, files_under
 from tests.support.packets import build_packet, build_status
+from tests.support.soap import build_soap
 
 KEY = "0198f2c0-key"
 FILES = (
@@ -46,6 +47,14 @@ def test_same_names_and_wicked_names_all_arrive(tmp_path: Path, sink: FolderSink
     assert (tmp_path / "den" / f"{KEY}.edxml").read_bytes() == packet
     assert [each["saved_as"] for each in companion(tmp_path)["files"]] == list(EXPECTED)
     assert (tmp_path / "den" / KEY).stat().st_mode & 0o777 == 0o770
+
+
+@pytest.mark.parametrize("transfer", ["base64", "binary", "quoted-printable"])
+def test_files_of_a_mime_message_arrive_too(tmp_path: Path, sink: FolderSink, transfer: str) -> None:
+    packet = build_soap(files=FILES, transfer=transfer)
+    assert isinstance(deliver(sink, build_item(packet, KEY)), Done)
+    assert files_under(tmp_path / "den" / KEY) == EXPECTED
+    assert (tmp_path / "den" / f"{KEY}.edxml").read_bytes() == packet
 
 
 def test_nothing_is_visible_before_the_hand_over_and_nothing_is_left_after(tmp_path: Path, sink: FolderSink) -> None:

@@ -22,6 +22,7 @@ from edxml import (
     validate,
     write,
 )
+from edxml.sign import Policy, Verdict, verify_packet
 from tests.support.packets import build_packet, build_status, make_packet, make_status
 from tests.support.soap import SOAP_11, SOAP_12, build_soap, soap_envelope, soap_message, soap_part
 
@@ -384,3 +385,11 @@ def test_a_known_packet_in_mime_is_no_known_packet() -> None:
         assert codes(read_bytes(b"--B\r\nContent-Type: text/xml\r\n\r\n" + plain)) == {"edxml.mime_root_unknown"}
         assert not read_bytes(GOOD).is_refused
         assert not read_bytes(soap_envelope(make_packet())).is_refused
+
+
+def test_signatures_of_this_form_are_seen_and_not_judged() -> None:
+    policy = Policy()
+    assert verify_packet(io.BytesIO(GOOD), policy=policy).verdict is Verdict.ABSENT
+    signed = with_block(b'<Signature xmlns="http://www.w3.org/2000/09/xmldsig#"><SignedInfo/></Signature>')
+    assert verify_packet(io.BytesIO(signed), policy=policy).verdict is Verdict.NOT_CHECKED
+    assert verify_packet(io.BytesIO(GOOD[:-20]), policy=policy).verdict is Verdict.UNREADABLE

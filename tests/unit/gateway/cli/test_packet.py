@@ -16,6 +16,7 @@ from edxml import STRICT, Packet, read
 from gateway.cli.app import main
 from tests.support.certificates import Authority, Issued
 from tests.support.packets import build_packet, build_status
+from tests.support.soap import build_soap
 
 PDF = b"%PDF-1.7\nxin chao\n%%EOF\n"
 GUIDE = Path(__file__).parents[4] / "docs/guides/vendor.md"
@@ -213,6 +214,24 @@ def test_repair_writes_the_strict_form_with_the_same_values(truc: Terminal) -> N
     truc("repair", truc.put("s.edxml", build_status()), "--out", "t.edxml")
     truc("repair", truc.put("x.edxml", b"<x/>"), "--out", "y.edxml", code=1)
     assert not (truc.folder / "y.edxml").exists()
+
+
+@pytest.mark.parametrize("transfer", ["base64", "binary", "quoted-printable"])
+def test_a_soap_packet_is_checked_shown_extracted_and_repaired_into_dialect_a(truc: Terminal, transfer: str) -> None:
+    files = (("van-ban.pdf", PDF), ("a.bin", bytes(range(256))))
+    name = truc.put("d.edxml", build_soap(files=files, transfer=transfer))
+    assert truc.json("check", name)[0]["dialect"] == "D"
+    truc("check", name, "--strict", code=1)
+    shown = truc.json("show", name)
+    assert (shown["dialect"], shown["packet"]["attachments"][1]["transfer"]) == ("D", transfer)
+    truc("extract", name, "--into", "files")
+    assert (truc.folder / "files" / "a.bin").read_bytes() == bytes(range(256))
+    told = truc.json("repair", name, "--out", "a.edxml")
+    assert "signature" not in truc.err
+    assert [each["name"] for each in told["before"]["repairs"]] == ["soap_envelope"]
+    assert told["after"]["repairs"] == told["after"]["findings"] == []
+    assert truc.json("check", "a.edxml", "--strict", "--schema")[0]["dialect"] == "A"
+    assert "say the same" in truc("diff", name, "a.edxml")
 
 
 def test_repair_says_that_a_signature_is_lost(truc: Terminal, issued: Issued) -> None:
