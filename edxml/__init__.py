@@ -41,7 +41,17 @@ from edxml.packet import (
 )
 from edxml.profiles import LENIENT, REPAIRS, STRICT, Allowance, Profile, ProfileInvalid, load_profile
 from edxml.read import ReadResult, read
-from edxml.seal import SealKey, SealStatement, generate_seal_key, load_seal_key, make_seal, verify_seal
+from edxml.seal import (
+    OpenedSeal,
+    SealKey,
+    SealStatement,
+    generate_seal_key,
+    load_seal_key,
+    make_seal,
+    open_seal,
+    seal_key_of,
+    verify_seal,
+)
 from edxml.secrecy import find_marks
 from edxml.validate import validate
 from edxml.write import plan_attachment, write, write_status
@@ -65,6 +75,7 @@ __all__ = [
     "Finding",
     "Language",
     "Limits",
+    "OpenedSeal",
     "OrganForm",
     "OrganId",
     "OrganIdMalformed",
@@ -105,8 +116,10 @@ __all__ = [
     "make_seal",
     "notation_key",
     "open_decoded",
+    "open_seal",
     "plan_attachment",
     "read",
+    "seal_key_of",
     "sniff",
     "validate",
     "verify_seal",

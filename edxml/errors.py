@@ -77,6 +77,15 @@ class WriteRefused(EdxmlError):
 
 
 class SealInvalid(EdxmlError):
-    """A seal is not well made, not ours, or does not fit what it is held against; parameter `why`."""
+    """A seal does not prove what it says; `reason` is one of a closed list with a text each (`seal.…`)."""
 
     code = "edxml.seal_invalid"
+
+    def __init__(self, why: str, **detail: object) -> None:
+        self.reason = f"seal.{why}"
+        self.detail = detail
+        super().__init__(why=text(self.reason, Language.EN, detail))
+
+    def text(self, language: Language) -> str:
+        """What is wrong with it and what to do, in `language`."""
+        return text(self.code, language, {"why": text(self.reason, language, self.detail)})

@@ -11,15 +11,13 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.x509.oid import NameOID
 from lxml import etree
 
@@ -34,10 +32,25 @@ from edxml._seal_text import (
     statement_leaf,
 )
 from edxml.errors import SealInvalid
+from edxml.sign.algorithms import SignatureAlgorithm, is_right_signature
+from edxml.sign.certificates import check_use, der_of, find_path, load_certificates
+from edxml.sign.policy import SIGNING_USES
+from edxml.sign.signer import Signer, SigningKeyInvalid, load_pem_signer
+from edxml.sign.verdicts import CheckRefusal, Verdict
 
-__all__ = ["SealKey", "SealStatement", "generate_seal_key", "load_seal_key", "make_seal", "verify_seal"]
+__all__ = [
+    "OpenedSeal",
+    "SealKey",
+    "SealStatement",
+    "generate_seal_key",
+    "load_seal_key",
+    "make_seal",
+    "open_seal",
+    "seal_key_of",
+    "verify_seal",
+]
 
-_SHA256 = ec.ECDSA(hashes.SHA256())
+_ALGORITHM = SignatureAlgorithm.ECDSA_SHA256
 _VERSION = "1"
 _LARGEST = 1 << 20  # a seal of 2,000 recipients and 200 attachments stays far below
 
@@ -61,17 +74,20 @@ class SealStatement:
 class SealKey:
     """A private key with its certificate, loaded once (loading costs more than a thousand seals)."""
 
-    private_key: ec.EllipticCurvePrivateKey
+    signer: Signer  #: in memory or on a token; ECDSA_SHA256 on P-256
     certificate: x509.Certificate
     certificate_text: str  #: base64 of its DER
     certificate_digest: str  #: base64 of the SHA-256 of its DER
 
 
-def generate_seal_key(common_name: str, *, days: int = 3650) -> tuple[bytes, bytes]:
-    """A new P-256 key (PKCS#8 PEM) and a self-signed certificate (PEM) in the name of the node."""
+def generate_seal_key(common_name: str, *, days: int = 3650, begins: datetime | None = None) -> tuple[bytes, bytes]:
+    """A new P-256 key (PKCS#8 PEM) and a self-signed certificate (PEM) in the name of the node.
+
+    It is for use from `begins` (aware; now where None) for so many days, and valid from a day before.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    now = datetime.now(UTC).replace(microsecond=0)
+    begins = (begins or datetime.now(UTC)).replace(microsecond=0)
     usage = x509.KeyUsage(
         digital_signature=True,
         content_commitment=True,
@@ -89,8 +105,8 @@ def generate_seal_key(common_name: str, *, days: int = 3650) -> tuple[bytes, byt
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))  # a neighbour's clock may run behind
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_before(begins - timedelta(days=1))  # a neighbour's clock may run behind
+        .not_valid_after(begins + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
@@ -102,96 +118,125 @@ def generate_seal_key(common_name: str, *, days: int = 3650) -> tuple[bytes, byt
 
 
 def load_seal_key(key_pem: bytes, cert_pem: bytes) -> SealKey:
-    """The key to make seals with. Raises SealInvalid where it is no P-256 key or the certificate is another key's."""
-    try:
-        key = serialization.load_pem_private_key(key_pem, password=None)
-        certificate = x509.load_pem_x509_certificate(cert_pem)
-    except (ValueError, TypeError):
-        raise SealInvalid(why="key or certificate cannot be read") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise SealInvalid(why="the key is not on curve P-256")
-    if certificate.public_key() != key.public_key():
-        raise SealInvalid(why="the certificate belongs to another key")
-    der = certificate.public_bytes(serialization.Encoding.DER)
+    """The key to make seals with. Raises SigningKeyInvalid: it cannot be read, is not on P-256, or another's."""
+    return seal_key_of(load_pem_signer(key_pem, cert_pem))
+
+
+def seal_key_of(signer: Signer) -> SealKey:
+    """The key to make seals with, of any signer on curve P-256. Raises SigningKeyInvalid."""
+    certificate = signer.certificates[0]
+    if signer.algorithm is not SignatureAlgorithm.ECDSA_SHA256 or not _is_p256(certificate.public_key()):
+        raise SigningKeyInvalid("not_p256")
+    der = der_of(certificate)
     return SealKey(
-        private_key=key,
+        signer=signer,
         certificate=certificate,
         certificate_text=b64encode(der).decode(),
         certificate_digest=_digest(der),
     )
 
 
+def _is_p256(public_key: object) -> bool:
+    return isinstance(public_key, ec.EllipticCurvePublicKey) and isinstance(public_key.curve, ec.SECP256R1)
+
+
 def make_seal(sealed: SealStatement, key: SealKey) -> bytes:
-    """The seal over a statement, as UTF-8 XML of some 2 KB. Raises WriteRefused for text that XML cannot carry.
+    """The seal over a statement, as UTF-8 XML of some 2 KB.
+
+    Raises WriteRefused for text that XML cannot carry, and what signing raises.
 
     Each call gives other bytes (ECDSA is randomised): keep the first.
     """
     body = _body(sealed)
     moment = stamp(sealed.accepted_at)
     digests = _digests(body, moment, key.certificate_digest)
-    r, s = decode_dss_signature(key.private_key.sign(signed_info(*digests, alone=True).encode(), _SHA256))
+    value = key.signer.sign(signed_info(*digests, alone=True).encode())
     return frame(
         statement=statement(body, alone=False),
         info=signed_info(*digests, alone=False),
         properties=signed_properties(moment, key.certificate_digest, alone=False),
-        signature=b64encode(r.to_bytes(32, "big") + s.to_bytes(32, "big")).decode(),
+        signature=b64encode(value).decode(),
         certificate=key.certificate_text,
     ).encode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedSeal:
+    """A seal that is right: what it states, and by whom."""
+
+    statement: SealStatement
+    certificate: x509.Certificate  #: whose key sealed; says by itself when that key was in use
+    chain: tuple[x509.Certificate, ...]  #: from it to the one that is trusted, which may be itself
+
+
 def verify_seal(seal: bytes, *, certificates: Iterable[x509.Certificate | bytes]) -> SealStatement:
-    """What the seal states, if one of the trusted `certificates` (objects or PEM) made it while it was valid.
+    """What the seal states, if one of the trusted `certificates` (objects or PEM) made it while it was valid, or issued
+    the certificate that did.
 
     Raises SealInvalid otherwise.  The caller still compares the statement with the packet at hand.
     """
+    known = [x509.load_pem_x509_certificate(one) if isinstance(one, bytes) else one for one in certificates]
+    return open_seal(seal, trusted=known).statement
+
+
+def open_seal(seal: bytes, *, trusted: Sequence[x509.Certificate]) -> OpenedSeal:
+    """The same with the certificate. `trusted` are seal certificates themselves, or authorities above them.
+
+    Certificates are judged for the moment that the seal states: whoever holds the key of a trusted certificate could
+    state any, so a certificate whose key was stolen must be taken out of what is trusted.
+    """
     found = _match(seal)
     der = _decode(found["certificate"])
-    certificate = _trusted(der, certificates)
     if found["certificate_digest"] != _digest(der):
-        raise SealInvalid(why="it was signed in the name of another certificate")
+        raise SealInvalid("other_certificate")
     body, moment = found["statement"], found["signing_time"]
     digests = (found["statement_digest"], found["properties_digest"])
     if digests != _digests(body, moment, found["certificate_digest"]):
-        raise SealInvalid(why="its statement was altered")
-    _check_signature(certificate, _decode(found["signature"]), signed_info(*digests, alone=True).encode())
+        raise SealInvalid("altered")
+    certificate = _certificate(der)
+    if not _is_p256(certificate.public_key()):
+        raise SealInvalid("algorithm")
+    info = signed_info(*digests, alone=True).encode()
+    if not is_right_signature(_ALGORITHM, certificate.public_key(), _decode(found["signature"]), info):
+        raise SealInvalid("signature")
     sealed = _parse(body)
     if _body(sealed) != body or stamp(sealed.accepted_at) != moment:
-        raise SealInvalid(why="its statement is not in the one form that seals have")
-    if not certificate.not_valid_before_utc <= sealed.accepted_at <= certificate.not_valid_after_utc:
-        raise SealInvalid(why="its certificate was not valid at that time")
-    return sealed
+        raise SealInvalid("form")
+    return OpenedSeal(
+        statement=sealed, certificate=certificate, chain=_trusted(certificate, trusted, sealed.accepted_at)
+    )
 
 
 def _match(seal: bytes) -> re.Match[str]:
     if len(seal) > _LARGEST:
-        raise SealInvalid(why="too large")
+        raise SealInvalid("form")
     try:
         found = FORM.match(seal.decode("utf-8"))
     except UnicodeDecodeError:
         found = None
     if found is None:
-        raise SealInvalid(why="it does not have the one form that seals have")
+        raise SealInvalid("form")
     return found
 
 
-def _trusted(der: bytes, certificates: Iterable[x509.Certificate | bytes]) -> x509.Certificate:
-    for candidate in certificates:
-        if isinstance(candidate, bytes):
-            candidate = x509.load_pem_x509_certificate(candidate)
-        if candidate.public_bytes(serialization.Encoding.DER) == der:
-            return candidate
-    raise SealInvalid(why="its certificate is not one that is trusted here")
-
-
-def _check_signature(certificate: x509.Certificate, signature: bytes, info: bytes) -> None:
-    public_key = certificate.public_key()
-    if not isinstance(public_key, ec.EllipticCurvePublicKey) or len(signature) != 64:
-        raise SealInvalid(why="it is not a P-256 signature")
-    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+def _certificate(der: bytes) -> x509.Certificate:
     try:
-        public_key.verify(encode_dss_signature(r, s), info, _SHA256)
-    except InvalidSignature:
-        raise SealInvalid(why="its signature is wrong") from None
+        return load_certificates([der])[0]
+    except CheckRefusal:
+        raise SealInvalid("certificate") from None
+
+
+def _trusted(
+    certificate: x509.Certificate, trusted: Sequence[x509.Certificate], at: datetime
+) -> tuple[x509.Certificate, ...]:
+    try:
+        check_use(certificate, SIGNING_USES)
+        return find_path(certificate, (), trusted, at)
+    except CheckRefusal as refusal:
+        if refusal.verdict in (Verdict.CERTIFICATE_EXPIRED, Verdict.CERTIFICATE_NOT_YET_VALID):
+            raise SealInvalid("not_valid_then", at=f"{at:%Y-%m-%d}", detail=refusal.detail) from None
+        name = certificate.subject.rfc4514_string()
+        raise SealInvalid("untrusted", name=name, detail=str(refusal.verdict)) from None
 
 
 def _digests(body: str, moment: str, certificate_digest: str) -> tuple[str, str]:
@@ -211,7 +256,7 @@ def _decode(text: str) -> bytes:
     except ValueError:
         data = b""
     if b64encode(data).decode() != text:  # unused bits set: the same bytes in a second spelling
-        raise SealInvalid(why="its base64 is broken")
+        raise SealInvalid("base64")
     return data
 
 
@@ -259,4 +304,4 @@ def _parse(body: str) -> SealStatement:
             repairs=tuple(texts.get("Repair", ())),
         )
     except (etree.XMLSyntaxError, LookupError, ValueError, TypeError):
-        raise SealInvalid(why="its statement cannot be read") from None
+        raise SealInvalid("form") from None

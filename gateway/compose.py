@@ -15,7 +15,8 @@ from gateway.api.routes import ROUTES
 from gateway.channels import KINDS, Channels, Kind, echo_kind
 from gateway.exchange.report import echo_statuses
 from gateway.identity import Callers
-from gateway.keys import load_seal_key, make_keys
+from gateway.keys import Keyring, make_keys
+from gateway.model.inspection import InspectionLimits, PdfVerdict
 from gateway.model.instants import DAY, VIETNAM, wall_now
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 from gateway.model.step import Pace
@@ -47,7 +48,7 @@ def build_node(
     try:
         if not _has_sealed(store):
             make_keys(settings.data / "keys", settings.node)
-        seal_key = load_seal_key(settings.data / "keys")
+        keyring = Keyring(settings.data / "keys")
         transport = LocalTransport(settings.data, role)
     except BaseException:
         store.close()
@@ -61,7 +62,7 @@ def build_node(
         transport=transport,
         channels=Channels(store, wired),
         callers=Callers(store),
-        seal_key=seal_key,
+        keyring=keyring,
         pace=pace_of(settings),
         limits=replace(DEFAULT_LIMITS, packet=settings.packet_mib << 20),
         metrics=Metrics(_vocabulary(kinds)),

@@ -10,7 +10,8 @@ from edxml.limits import Limits
 from edxml.seal import SealKey
 from gateway.channels import Channels
 from gateway.identity import Callers
-from gateway.model.instants import Instant
+from gateway.keys import Keyring
+from gateway.model.instants import Instant, as_datetime
 from gateway.model.step import Pace
 from gateway.store import Store
 from gateway.transport.contract import Transport
@@ -29,7 +30,7 @@ class Node:
     transport: Transport
     channels: Channels  #: who is reached how: directory, reach, sinks and sources, as rows say now
     callers: Callers  #: who may do what
-    seal_key: SealKey
+    keyring: Keyring
     pace: Pace
     limits: Limits
     metrics: Metrics
@@ -37,3 +38,8 @@ class Node:
     today: Callable[[], date]
     group: int = 32  #: most members of one transaction
     slots: int = 4  #: groups of tickets that this process works on at once
+
+    @property
+    def seal_key(self) -> SealKey:
+        """The key that seals now; another one, without a restart, once its moment has come. Raises as `key_at`."""
+        return self.keyring.key_at(as_datetime(self.now()))

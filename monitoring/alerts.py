@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from edxml.messages import Language, text
 
-__all__ = ["Alert", "AlertCode", "AlertSeverity", "Snapshot", "Thresholds", "find_alerts"]
+__all__ = ["CERTIFICATE_DAYS", "Alert", "AlertCode", "AlertSeverity", "Snapshot", "Thresholds", "find_alerts"]
+
+
+CERTIFICATE_DAYS: Final = 30
+"""Days before the end of the last seal certificate from which an operator is told."""
 
 
 class AlertSeverity(StrEnum):
@@ -30,6 +34,7 @@ class AlertCode(StrEnum):
     BACKLOG_OLD = "alert.backlog_old"
     CHANNEL_DOWN = "alert.channel_down"
     PARKED = "alert.parked"
+    SEAL_CERTIFICATE = "alert.seal_certificate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,7 @@ class Snapshot:
     disk_reserve_bytes: int = 0  #: below this nothing is accepted (507)
     damaged_blobs: int = 0
     missing_blobs: int = 0
+    seal_days_left: int | None = None  #: whole days until no certificate to seal with is valid; negative: since then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,8 @@ class Thresholds:
     ready_warning_seconds: float = 300.0
     ready_critical_seconds: float = 1800.0
     disk_warning_factor: float = 2.0  #: warn below this many times the reserve
+    seal_warning_days: int = CERTIFICATE_DAYS
+    seal_critical_days: int = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +89,12 @@ def find_alerts(snapshot: Snapshot, thresholds: Thresholds | None = None) -> tup
     """All alerts of `snapshot`, the most urgent first, in a stable order: one per channel that is down (whatever
     the number of documents that wait for it) and one per reason of parking."""
     limits = thresholds or Thresholds()
-    found = [*_of_the_blobs(snapshot), *_of_the_disk(snapshot, limits), *_of_the_work(snapshot, limits)]
+    found = [
+        *_of_the_blobs(snapshot),
+        *_of_the_disk(snapshot, limits),
+        *_of_the_seal(snapshot, limits),
+        *_of_the_work(snapshot, limits),
+    ]
     urgency = {severity: place for place, severity in enumerate(AlertSeverity)}
     return tuple(sorted(found, key=lambda alert: urgency[alert.severity]))
 
@@ -101,6 +114,13 @@ def _of_the_disk(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
             yield _critical(AlertCode.DISK_RESERVE, **sizes)
         elif free < reserve * limits.disk_warning_factor:
             yield _warning(AlertCode.DISK_LOW, **sizes)
+
+
+def _of_the_seal(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
+    left = snapshot.seal_days_left
+    if left is not None and left < limits.seal_warning_days:
+        tell = _critical if left < limits.seal_critical_days else _warning
+        yield tell(AlertCode.SEAL_CERTIFICATE, days=left)
 
 
 def _of_the_work(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:

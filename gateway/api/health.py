@@ -74,7 +74,7 @@ def _disk(node: Node) -> None:
 
 
 def _keys(node: Node) -> None:
-    ends = node.seal_key.certificate.not_valid_after_utc
+    ends = node.seal_key.certificate.not_valid_after_utc  # opens the key where that was not done
     if as_datetime(node.now()) > ends:
         raise KeyExpired(day=f"{ends:%d/%m/%Y}")
 

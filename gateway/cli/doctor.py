@@ -9,7 +9,7 @@ from gateway.cli.checks import Check, Level, check_folder, check_node, check_set
 from gateway.cli.exits import ExitCode
 from gateway.cli.opening import open_node
 from gateway.cli.output import AsJson, Voice, voice_of
-from gateway.keys import load_seal_key
+from gateway.keys import load_ring
 from gateway.settings import Settings
 
 __all__ = ["examine", "register"]
@@ -54,7 +54,7 @@ def examine() -> tuple[Check, ...]:
     if any(check.level is Level.FAIL for check in checks):
         return tuple(checks)
     try:
-        load_seal_key(settings.data / "keys")  # only read: opening a node would make keys that are not there
+        load_ring(settings.data / "keys")  # only read: opening a node would make keys that are not there
         with open_node() as node:
             checks += check_node(node, settings)
     except TrucError as why:

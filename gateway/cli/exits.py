@@ -10,7 +10,7 @@ from adapters.contract import AdapterError
 from edxml.errors import TrucError
 from edxml.messages import Language
 from edxml.sign import SigningKeyInvalid
-from gateway.keys import KeysDamaged, KeysExposed, KeysMissing
+from gateway.keys import KeysAway, KeysDamaged, KeysExposed, KeysMissing, KeysUnfit
 from gateway.model.errors import BadRequest, NotFound, SettingsError, StoreError, StoreForeign
 from routing.errors import DirectoryInvalid
 
@@ -71,10 +71,8 @@ _TABLE: tuple[tuple[type[TrucError] | tuple[type[TrucError], ...], ExitCode], ..
     (StoreError, ExitCode.STORE),
     (NotFound, ExitCode.NOT_FOUND),
     (BadRequest, ExitCode.USAGE),
-    (
-        (SettingsError, AdapterError, DirectoryInvalid, KeysMissing, KeysExposed, KeysDamaged, SigningKeyInvalid),
-        ExitCode.SETTINGS,
-    ),
+    ((SettingsError, AdapterError, DirectoryInvalid), ExitCode.SETTINGS),
+    ((KeysMissing, KeysExposed, KeysDamaged, KeysUnfit, KeysAway, SigningKeyInvalid), ExitCode.SETTINGS),
     (RemoteError, ExitCode.REMOTE),
 )
 

@@ -20,7 +20,8 @@ GatewayError
 │   └── PacketRefusal        (exchange.submission) the packet itself is refused, with every finding
 ├── SettingsError            a setting is wrong
 │   └── ConfigurationInvalid (configuration.faults) a configuration file is wrong, with every fault
-├── KeysMissing, KeysExposed, KeysDamaged     (keys) the seal key cannot be used
+├── KeysMissing, KeysExposed, KeysDamaged, KeysUnfit     (keys) the seal key cannot be used
+├── KeysAway                 (keys) the token with the seal key does not sign now (retryable)
 ├── TransportClosed, KeyExpired               (api.health) this process is not ready, and why
 └── Damaged, KillsWorker     (workers.intake) a file from a channel is not taken in
 """

@@ -9,13 +9,17 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from lxml import etree
 from signxml import XMLVerifier
 from signxml.verifier import SignatureConfiguration
 from signxml.xades import XAdESSignatureConfiguration, XAdESVerifier
 
 from edxml import SealInvalid, WriteRefused
-from edxml.seal import SealStatement, generate_seal_key, load_seal_key, make_seal, verify_seal
+from edxml.messages import Language
+from edxml.seal import SealStatement, generate_seal_key, load_seal_key, make_seal, open_seal, verify_seal
+from edxml.sign import SigningKeyInvalid
+from tests.support.certificates import NOW, Authority, Issued
 
 KEY_PEM, CERT_PEM = generate_seal_key("trục tỉnh Nghệ An")
 KEY = load_seal_key(KEY_PEM, CERT_PEM)
@@ -118,7 +122,7 @@ def test_statement_of_another_seal_cannot_be_put_in() -> None:
 
 def test_seal_outside_the_certificate_s_validity_is_refused() -> None:
     late = replace(STATEMENT, accepted_at=datetime.now(UTC) + timedelta(days=4000))
-    with pytest.raises(SealInvalid, match="valid at that time"):
+    with pytest.raises(SealInvalid, match="not valid on"):
         verify_seal(make_seal(late, KEY), certificates=[KEY.certificate])
 
 
@@ -135,16 +139,17 @@ def test_text_that_xml_cannot_carry_is_refused() -> None:
 
 def test_keys_that_do_not_fit_are_refused() -> None:
     other_key, _ = generate_seal_key("other")
-    with pytest.raises(SealInvalid, match="another key"):
+    with pytest.raises(SigningKeyInvalid, match="belongs to the key"):
         load_seal_key(other_key, CERT_PEM)
-    with pytest.raises(SealInvalid, match="cannot be read"):
+    with pytest.raises(SigningKeyInvalid, match="cannot be read"):
         load_seal_key(b"nothing", CERT_PEM)
     p384 = ec.generate_private_key(ec.SECP384R1())
     pem = p384.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    with pytest.raises(SealInvalid, match="P-256"):
-        load_seal_key(pem, CERT_PEM)
+    issued = Authority().issue(key=p384)
+    with pytest.raises(SigningKeyInvalid, match="P-256"):
+        load_seal_key(pem, issued.certificate_pem)
 
 
 def test_made_certificate_is_for_signatures_only() -> None:
@@ -152,3 +157,46 @@ def test_made_certificate_is_for_signatures_only() -> None:
     assert usage.digital_signature
     assert not usage.key_cert_sign
     assert isinstance(KEY.certificate.signature_hash_algorithm, hashes.SHA256)
+
+
+# ---- certificates of an authority -----------------------------------------------------------------------------------
+
+ROOT = Authority("Seal root")
+
+
+def sealed_by(who: Issued, at: datetime = STATEMENT.accepted_at) -> bytes:
+    return make_seal(replace(STATEMENT, accepted_at=at), load_seal_key(who.key_pem, who.certificate_pem))
+
+
+def test_a_seal_certificate_may_be_issued_by_an_authority() -> None:
+    who = ROOT.issue("nghe-an", days=(3650, 3650))
+    found = open_seal(sealed_by(who), trusted=[ROOT.certificate])
+    assert found.certificate == who.certificate
+    assert found.chain == (who.certificate, ROOT.certificate)
+    assert open_seal(sealed_by(who), trusted=[who.certificate]).chain == (who.certificate,)
+    with pytest.raises(SealInvalid, match="not trusted here"):
+        open_seal(sealed_by(who), trusted=[Authority("Seal root").certificate])
+
+
+def test_the_certificate_tells_when_its_key_was_in_use() -> None:
+    who = ROOT.issue("nghe-an", days=(10, 10))  # around NOW
+    for days, is_right in ((-11, False), (-9, True), (9, True), (11, False)):
+        seal = sealed_by(who, NOW + timedelta(days=days))
+        if is_right:
+            assert open_seal(seal, trusted=[ROOT.certificate]).statement.accepted_at == NOW + timedelta(days=days)
+        else:
+            with pytest.raises(SealInvalid, match="not valid on"):
+                open_seal(seal, trusted=[ROOT.certificate])
+
+
+def test_a_certificate_for_servers_seals_nothing() -> None:
+    who = ROOT.issue("nghe-an", days=(3650, 3650), uses=(ExtendedKeyUsageOID.SERVER_AUTH,))
+    with pytest.raises(SealInvalid, match="certificate_wrong_use"):
+        open_seal(sealed_by(who), trusted=[ROOT.certificate])
+
+
+def test_every_reason_is_told_in_both_languages() -> None:
+    with pytest.raises(SealInvalid) as why:
+        open_seal(b"", trusted=[])
+    assert "niêm phong" in why.value.text(Language.VI)
+    assert "seal" in why.value.text(Language.EN)

@@ -58,6 +58,21 @@ def test_the_most_urgent_come_first_and_the_order_is_stable() -> None:
     assert found == find_alerts(replace(bad, parked={"a.a": 1, "b.b": 2}, open_breakers=("y", "z")))
 
 
+@pytest.mark.parametrize(
+    ("days", "severity"),
+    [
+        (30, None),
+        (29, AlertSeverity.WARNING),
+        (7, AlertSeverity.WARNING),
+        (6, AlertSeverity.CRITICAL),
+        (-1, AlertSeverity.CRITICAL),
+    ],
+)
+def test_the_end_of_the_seal_certificate_is_told_days_before(days: int, severity: AlertSeverity | None) -> None:
+    found = [alert.severity for alert in find_alerts(replace(QUIET, seal_days_left=days))]
+    assert found == ([] if severity is None else [severity])
+
+
 def test_thresholds_can_be_set() -> None:
     assert find_alerts(QUIET, Thresholds(ready_warning_seconds=0.5))[0].code is AlertCode.BACKLOG_OLD
 
@@ -78,6 +93,7 @@ def test_every_alert_that_is_raised_fills_its_text(code: AlertCode) -> None:
         disk_reserve_bytes=5 * MIB,
         damaged_blobs=1,
         missing_blobs=1,
+        seal_days_left=3,
     )
     mild = replace(worst, oldest_ready_seconds=400.0, disk_free_bytes=6 * MIB)
     alert = next(alert for alert in (*find_alerts(worst), *find_alerts(mild)) if alert.code is code)
