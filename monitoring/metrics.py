@@ -188,6 +188,10 @@ class Metrics:
         for code in AlertCode:
             self._set("truc_alert_active", active.count(code), alert=code)
 
+    def show_seal_certificate(self, seconds: float) -> None:
+        """Seconds until no certificate to seal with is valid."""
+        self._set("truc_seal_certificate_seconds", seconds)
+
     # --- inside
     def _register(self, spec: MetricSpec) -> None:
         if spec.kind is MetricKind.COUNTER:

@@ -139,6 +139,7 @@ METRICS: tuple[MetricSpec, ...] = (
     _gauge("truc_disk_free_bytes", "Bytes free where the blobs lie."),
     _gauge("truc_backlog_deliveries", "Deliveries now in each open state.", "state"),
     _gauge("truc_backlog_age_seconds", "Age of the oldest delivery that is due and not claimed."),
+    _gauge("truc_seal_certificate_seconds", "Seconds until no certificate to seal with is valid; below 0: since then."),
     _gauge("truc_alert_active", "How many alerts of this kind are on.", "alert"),
     _counter("truc_labels_unknown_total", "Label values that were on no list.", "label"),
 )  # fmt: skip

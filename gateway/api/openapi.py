@@ -31,7 +31,8 @@ VERSION = "1.0"
 ROUTERS = (
     check.router,
     documents.router,
-    files.router, seals.router,
+    files.router,
+    seals.router,
     repairs.router,
     reporting.router,
     agencies.router,

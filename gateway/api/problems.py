@@ -15,6 +15,7 @@ from edxml.errors import TrucError
 from edxml.findings import Finding, Severity
 from edxml.messages import Language, text
 from gateway.exchange.submission import PacketRefusal
+from gateway.keys import KeysAway
 from gateway.model.errors import (
     BadRequest,
     BlobDamaged,
@@ -103,6 +104,7 @@ _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
     (BadRequest, HTTPStatus.BAD_REQUEST),
     (DiskReserve, HTTPStatus.INSUFFICIENT_STORAGE),
     (StoreBusy, HTTPStatus.SERVICE_UNAVAILABLE),
+    (KeysAway, HTTPStatus.SERVICE_UNAVAILABLE),
     (BlobMissing, HTTPStatus.SERVICE_UNAVAILABLE),
     (BlobDamaged, HTTPStatus.SERVICE_UNAVAILABLE),
 )
@@ -190,7 +192,7 @@ def code_of(why: BaseException) -> str:
 def _headers(why: TrucError) -> tuple[tuple[bytes, bytes], ...]:
     if isinstance(why, Unauthenticated):
         return ((b"www-authenticate", b'Bearer realm="truc"'),)
-    if isinstance(why, (StoreBusy, DiskReserve)):
+    if isinstance(why, (StoreBusy, DiskReserve, KeysAway)):
         return ((b"retry-after", str(RETRY_AFTER).encode()),)
     if isinstance(why, NotAllowed):
         return ((b"allow", str(why.params.get("allow", "")).encode()),)

@@ -24,10 +24,12 @@ from gateway.cli import (
     doctor,
     document,
     inbox,
+    key,
     node,
     packet,
     parked,
     repairs,
+    seal,
     send,
     settings,
     system,
@@ -41,8 +43,8 @@ from monitoring import log
 __all__ = ["command_tree", "main"]
 
 _ROOMS = (
-    node, demo, configuration, system, channel, directory, document, parked, repairs, send, inbox, packet, account, settings,
-    doctor,
+    node, demo, configuration, system, channel, directory, document, parked, repairs, send, inbox, packet, seal, key,
+    account, settings, doctor,
 )  # fmt: skip
 """Modules of commands in the order in which `truc --help` lists them."""
 

@@ -14,19 +14,20 @@ from typing import Any
 from edxml.errors import TrucError
 from edxml.messages import Language, text
 from gateway.cli.channel import probe_channel
-from gateway.cli.opening import has_lost_database, has_node
+from gateway.cli.opening import has_node, left_behind
+from gateway.keys import open_pair
+from gateway.model.instants import VIETNAM, as_datetime
 from gateway.node import Node
 from gateway.settings import Settings, read_settings
 from gateway.store.jobs import list_jobs
 from gateway.store.views import snapshot
 from gateway.transport.rendezvous import Address, is_alive
 from gateway.workers.figures import alerts_of
-from monitoring.alerts import AlertCode, AlertSeverity
+from monitoring.alerts import CERTIFICATE_DAYS, AlertCode, AlertSeverity
 
 __all__ = ["Check", "Level", "check_folder", "check_node", "check_settings"]
 
 _SKEW = 5.0  # seconds between two clocks that may pass (protocol §13)
-_CERTIFICATE_DAYS = 30
 _NEEDED = ("relay", "deliver", "periodic", "intake", "api")
 
 
@@ -99,19 +100,31 @@ def check_folder(settings: Settings) -> Iterator[Check]:
 def check_node(node: Node, settings: Settings) -> Iterator[Check]:
     """Everything that an open node shows."""
     yield _check("store", Level.OK, "store")  # opening it refuses weak settings and another schema
-    yield _certificate(node)
+    yield from _keys(node)
     yield from _processes(settings)
     yield from _work(node)
     yield from _channels(node)
     yield from _jobs(node)
 
 
-def _certificate(node: Node) -> Check:
-    left = (node.seal_key.certificate.not_valid_after_utc - datetime.now(UTC)).days
+def _keys(node: Node) -> Iterator[Check]:
+    """The seal ring: the key that seals, those to come, and whether its time is covered."""
+    now = as_datetime(node.now())
+    ring = node.keyring.ring()
+    for pair in (ring.current(now), *ring.announced(now)):
+        try:
+            open_pair(pair)
+        except TrucError as why:
+            yield Check(name="keys", level=Level.FAIL, code=why.reason, error=why)
+    left = (ring.covered_until(now) - now).days
     if left < 0:
-        return _check("keys", Level.FAIL, "certificate_over", days=-left)
-    word = "certificate_ends" if left < _CERTIFICATE_DAYS else "keys"
-    return _check("keys", Level.WARN if left < _CERTIFICATE_DAYS else Level.OK, word, days=left)
+        yield _check("keys", Level.FAIL, "certificate_over", days=-left)
+    elif left < CERTIFICATE_DAYS:
+        yield _check("keys", Level.WARN, "certificate_ends", days=left)
+    else:
+        yield _check("keys", Level.OK, "keys", days=left)
+    for pair in ring.announced(now):
+        yield _check("keys", Level.OK, "key_announced", begins=f"{pair.begins.astimezone(VIETNAM):%d/%m/%Y %H:%M}")
 
 
 def _processes(settings: Settings) -> Iterator[Check]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from edxml import LENIENT, STRICT, Finding, ReadResult, Severity
-from gateway.cli import packet_build, packet_change, packet_show, packet_sign
+from gateway.cli import packet_build, packet_change, packet_show, packet_sign, packet_stamp
 from gateway.cli.exits import ExitCode
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.packet_sarif import make_sarif
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands on packets."""
     group = typer.Typer(help="help.packet", no_args_is_help=True)
     group.command("check", help="help.packet_check")(check)
-    for room in (packet_show, packet_build, packet_sign, packet_change):
+    for room in (packet_show, packet_build, packet_sign, packet_stamp, packet_change):
         room.register(group)
     app.add_typer(group, name="packet")
 

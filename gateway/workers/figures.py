@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 from gateway.model.chain import Reason
+from gateway.model.instants import as_datetime
 from gateway.node import Node
 from gateway.store import views
 from gateway.store.channels import list_health
@@ -34,6 +36,7 @@ def figures_once(node: Node) -> None:
         state = BreakerState.OPEN if is_open else BreakerState.PROBING if ramps else BreakerState.CLOSED
         node.metrics.show_breaker(channel_id, state)
     node.metrics.show_free_disk(node.store.blobs.free())
+    node.metrics.show_seal_certificate(_seal_covered(node).total_seconds())
     node.metrics.show_alerts(alerts_of(node, seen))
 
 
@@ -51,8 +54,15 @@ def alerts_of(node: Node, seen: views.Snapshot) -> tuple[Alert, ...]:
             disk_reserve_bytes=node.store.blobs.reserve,
             damaged_blobs=parked[Reason.BLOB_DAMAGED],
             missing_blobs=parked[Reason.BLOB_MISSING],
+            seal_days_left=_seal_covered(node).days,
         )
     )
+
+
+def _seal_covered(node: Node) -> timedelta:
+    """How long there will be a valid certificate to seal with, those announced counted."""
+    now = as_datetime(node.now())
+    return node.keyring.ring().covered_until(now) - now
 
 
 def start_figures(node: Node) -> Loop:

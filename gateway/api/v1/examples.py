@@ -103,6 +103,11 @@ EXAMPLES: dict[str, Any] = {
     "RefuseBody": {"reason": "Văn bản thiếu phụ lục 02, đề nghị gửi lại."},
     "StatusBody": {"code": "03", "description": "Đã vào sổ văn bản đến số 456", "delivery_id": _ID},
     "DocumentShape": {
+_CERTIFICATE = {
+    "state": "current", "begins": _AT, "valid_from": _AT, "valid_until": _AT, "subject": "CN=nghe-an",
+    "fingerprint": _DIGEST, "pem": "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n",
+}  # fmt: skip
+
         "packet": _PACKET, "recipients": [_LINE], "statuses": [_STATUS_LINE], "verdicts": [_VERDICT],
         "timeline": [_TIMELINE], "family": [_PACKET],
     },
@@ -127,6 +132,7 @@ EXAMPLES: dict[str, Any] = {
 
 def answer(shape: str, description: str) -> dict[str, Any]:
     """An answer of this shape, for OpenAPI."""
+    "SealCertificateList": {"items": [_CERTIFICATE]},
     return {
         "description": description,
         "content": {

@@ -11,7 +11,8 @@ from gateway.api.free_text import FreeText
 __all__ = [
     "AcceptedShape", "AgencyList", "AgencyShape", "CheckShape", "ConfirmBody", "ConfirmedShape", "DocumentShape",
     "FindingShape", "HealthShape", "InboxShape", "ItemShape", "LegShape", "LiveShape", "MeShape", "NoticeList",
-    "ProblemShape", "RefuseBody", "RepairShape", "SentList", "StatusBody",
+    "ProblemShape", "RefuseBody", "RepairShape", "SealCertificateList", "SealCertificateShape", "SentList",
+    "StatusBody",
 ]  # fmt: skip
 
 Id = Annotated[str, Field(description="UUIDv7", examples=["0199b3f0-7c1e-7a52-9d0b-3f6a1c2d4e5f"])]
@@ -385,3 +386,21 @@ class HealthShape(Shape):
 
     status: Literal["ready", "not_ready"]
     checks: list[CheckedShape]
+
+
+class SealCertificateShape(Shape):
+    """One certificate of the node's seal ring."""
+
+    state: Literal["former", "current", "announced"]
+    begins: Annotated[Time, Field(description="From when its key seals")]
+    valid_from: Time
+    valid_until: Time
+    subject: str
+    fingerprint: Annotated[str, Field(description="SHA-256 of its DER, hex")]
+    pem: str
+
+
+class SealCertificateList(Shape):
+    """The seal ring, in the order of use."""
+
+    items: list[SealCertificateShape]
