@@ -92,6 +92,11 @@ _NOTICE = {
     "en": text("delivery.refused_by_recipient", Language.EN, {}), "at": _AT,
 }  # fmt: skip
 
+_CERTIFICATE = {
+    "state": "current", "begins": _AT, "valid_from": _AT, "valid_until": _AT, "subject": "CN=nghe-an",
+    "fingerprint": _DIGEST, "pem": "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n",
+}  # fmt: skip
+
 EXAMPLES: dict[str, Any] = {
     "AcceptedShape": {
         "packet_id": _ID, "document_id": _DOCUMENT, "is_repeat": False, "accepted_at": _AT,
@@ -103,11 +108,6 @@ EXAMPLES: dict[str, Any] = {
     "RefuseBody": {"reason": "Văn bản thiếu phụ lục 02, đề nghị gửi lại."},
     "StatusBody": {"code": "03", "description": "Đã vào sổ văn bản đến số 456", "delivery_id": _ID},
     "DocumentShape": {
-_CERTIFICATE = {
-    "state": "current", "begins": _AT, "valid_from": _AT, "valid_until": _AT, "subject": "CN=nghe-an",
-    "fingerprint": _DIGEST, "pem": "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n",
-}  # fmt: skip
-
         "packet": _PACKET, "recipients": [_LINE], "statuses": [_STATUS_LINE], "verdicts": [_VERDICT],
         "timeline": [_TIMELINE], "family": [_PACKET],
     },
@@ -121,6 +121,7 @@ _CERTIFICATE = {
         "would_be_accepted": False, "findings": [_FINDING], "repairs": [_REPAIR], "route": [_LEG],
         "document_id": _DOCUMENT, "sender_id": "na-so-stc", "size": 20_480,
     },
+    "SealCertificateList": {"items": [_CERTIFICATE]},
     "AgencyShape": _AGENCY,
     "AgencyList": {"items": [_AGENCY]},
     "MeShape": {"system_id": _ID, "name": "so-tai-chinh", "is_operator": False, "agencies": [_AGENCY]},
@@ -132,7 +133,6 @@ _CERTIFICATE = {
 
 def answer(shape: str, description: str) -> dict[str, Any]:
     """An answer of this shape, for OpenAPI."""
-    "SealCertificateList": {"items": [_CERTIFICATE]},
     return {
         "description": description,
         "content": {
