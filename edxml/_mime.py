@@ -226,7 +226,7 @@ class Multipart:
                 if len(buffer) - after < _LINE_REST and b"\n" not in buffer[after:] and not self._final:
                     return None, self._before(at)
                 found = _AFTER_BOUNDARY.match(buffer, after)
-                if found is not None and (found[1] or found[2]):
+                if found is not None:
                     return found, self._before(at)
             at = buffer.find(boundary, at + 1)
         return None, max(0, len(buffer) - len(boundary) - 2)

@@ -186,6 +186,7 @@ def test_files_and_their_lines_in_the_manifest(data: bytes, name: str, content_i
     assert isinstance(result.packet, Packet)
     (file,) = result.packet.attachments
     assert (file.name, file.content_id) == (name, content_id)
+    assert result.packet.references[0].content_id.removeprefix("cid:") == content_id
     assert "edxml.reference_dangling" not in {found.code for found in validate(result.packet, today=date(2025, 9, 2))}
 
 
@@ -193,6 +194,13 @@ def test_a_file_without_a_line_in_the_manifest_is_kept() -> None:
     packet = document(soap_message([LISTED.sub(b"", ROOT), NAMED]))
     assert [file.name for file in packet.attachments] == ["ten khac.pdf"]
     assert "edxml.reference_missing" in {found.code for found in validate(packet, today=date(2025, 9, 2))}
+
+
+def test_what_every_piece_of_a_part_shows_is_told_once() -> None:
+    part = b"Content-Type: application/octet-stream\r\nContent-ID: <1>\r\n\r\n" + b"\xff" * 500_000
+    result = read_bytes(soap_message([ROOT, part]))
+    places = [repair.place.line for repair in result.repairs if repair.name == "mime_encoding_undeclared"]
+    assert places == [ROOT.count(b"\n") + 4]
 
 
 def test_two_parts_of_one_id_are_both_kept() -> None:
