@@ -9,6 +9,7 @@ from typing import ClassVar
 __all__ = ["Base64Decoder", "Base64Garbage", "Garbage"]
 
 _BLANKS = b" \t\r\n"
+_PAD = ord("=")
 _BLANK_REFERENCES = re.compile(rb"&#(?:0*(?:9|10|13|32)|x0*(?:9|[aA]|[dD]|20));")
 _REFERENCE_START = re.compile(rb"&[#0-9a-zA-Z]{0,10}\Z")
 
@@ -39,7 +40,15 @@ class Base64Decoder:
         """The bytes that `text` and what was held back before it give."""
         if self._held:
             text = self._held + text
-        self._held = b""
+            self._held = b""
+        elif not len(text) & 3 and text and not self._is_padded:
+            try:  # most senders write no blanks at all, and where there are some this ends at the first
+                decoded = binascii.a2b_base64(text, strict_mode=True)
+            except binascii.Error:
+                pass
+            else:
+                self._is_padded = text[-1] == _PAD
+                return decoded
         if b"&" in text:
             text = _BLANK_REFERENCES.sub(b"", text)
             if cut := _REFERENCE_START.search(text):

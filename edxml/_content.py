@@ -156,7 +156,7 @@ class _File:
         self._may_be_zip = may_be_zip
         self._sent = _Tally()
         self._entry: SingleEntry | None = None
-        self._unzipped = _Tally()
+        self._unzipped: _Tally | None = None
         self._spool: BinaryIO | None = None
 
     @property
@@ -178,18 +178,19 @@ class _File:
         except Garbage as why:
             raise Refusal(why.code, line=self.line) from None
         verdict = self._entry.finish() if self._entry else None
-        is_unzipped = verdict is ZipVerdict.SINGLE
+        unzipped = self._unzipped if verdict is ZipVerdict.SINGLE else None
         if self._spool is not None:
-            self._hand_on_spooled(self._spool, is_unzipped=is_unzipped)
-        file = self._unzipped if is_unzipped else self._sent
+            self._hand_on_spooled(self._spool, is_unzipped=unzipped is not None)
+        sniffed_as_sent = sniff(self._sent.head)
+        file = unzipped or self._sent
         return Content(
             element=self._element,
             line=self.line,
             digest=file.hexdigest(),
             length=file.length,
-            sniffed=sniff(file.head),
-            sniffed_as_sent=sniff(self._sent.head),
-            is_unzipped=is_unzipped,
+            sniffed=sniffed_as_sent if unzipped is None else sniff(file.head),
+            sniffed_as_sent=sniffed_as_sent,
+            is_unzipped=unzipped is not None,
             zip_verdict=verdict,
             lacked_padding=self._decoder.lacked_padding,
             span=(self.start, offset),
@@ -200,6 +201,7 @@ class _File:
         first = not self._sent.length
         self._sent.add(data)
         if first and self._may_be_zip and data.startswith(LOCAL_HEADER[: len(data)]):
+            self._unzipped = _Tally()
             self._entry = self._new_entry(self._unzipped.add)
             if self._sink is not None:
                 self._spool = cast(BinaryIO, SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY))  # noqa: SIM115

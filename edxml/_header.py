@@ -69,6 +69,7 @@ _HEADER_ONCE = frozenset(_MESSAGE | _STATUS)
 _HEADER_MANY = frozenset(("To", "ResponseFor", "ResponseForTask"))
 _BUSINESS = {"DocumentId", "BussinessDocType", "BussinessDocReason", "Paper", "StaffInfo"}
 _BUSINESS_ONCE = frozenset(_BUSINESS | {"BussinessDocumentInfo", "ReplacementInfoList"})
+_PRIORITIES = {str(int(priority)): priority for priority in Priority}
 _TRUE = frozenset(("1", "true", "True", "TRUE"))
 
 
@@ -82,7 +83,7 @@ def read_document(header: Element, notes: Notes) -> dict[str, Any] | None:
         return {"status": parts}
     fields: dict[str, Any] = {
         "sender": _required_sender(parts, header, notes),
-        "recipients": tuple(_organization(to, notes) for to in parts.get("To", ())[: notes.limits.recipients]),
+        "recipients": tuple([_organization(to, notes) for to in parts.get("To", ())[: notes.limits.recipients]]),
         "document_id": _own_document_id(parts, header, notes),
         "subject": notes.text(parts.get("Subject")),
         "content": notes.text(parts.get("Content")),
@@ -107,10 +108,9 @@ def read_document(header: Element, notes: Notes) -> dict[str, Any] | None:
         fields |= _other(parts["OtherInfo"], notes)
     if "SteeringType" in parts:
         fields["steering_type"] = _steering(parts["SteeringType"], notes)
-    answered = (_response(element, notes) for element in parts.get("ResponseFor", ()))
-    fields["response_for"] = tuple(response for response in answered if response is not None)
-    tasks = (line for element in parts.get("ResponseForTask", ()) for line in _lines(element, notes))
-    fields["tasks"] = tuple(tasks)
+    answered = [_response(element, notes) for element in parts.get("ResponseFor", ())]
+    fields["response_for"] = tuple([response for response in answered if response is not None])
+    fields["tasks"] = tuple([line for element in parts.get("ResponseForTask", ()) for line in _lines(element, notes)])
     if not (fields["sender"] and fields["recipients"] and fields["document_id"]):
         return None
     return fields
@@ -186,15 +186,16 @@ def _document_id(text: str, element: Element, notes: Notes) -> DocumentId | None
 
 
 def _lines(parent: Element, notes: Notes) -> tuple[str, ...]:
-    return tuple(text for text in (notes.text(child) for child in parent) if text)
+    return tuple([text for child in parent if (text := notes.text(child))])
 
 
 def _other(element: Element, notes: Notes) -> dict[str, Any]:
     texts = notes.texts(element, _OTHER)
-    priority = texts.pop("priority", "") or "0"
-    if priority not in ("0", "1", "2", "3", "4"):
-        notes.warn("edxml.priority_unknown", element, text=priority[:40])
-        priority = "0"
+    written = texts.pop("priority", "") or "0"
+    priority = _PRIORITIES.get(written)
+    if priority is None:
+        notes.warn("edxml.priority_unknown", element, text=written[:40])
+        priority = Priority.NORMAL
     appendixes: tuple[str, ...] = ()
     if texts.pop("appendixes", None) is not None:
         appendixes = tuple(
@@ -207,7 +208,7 @@ def _other(element: Element, notes: Notes) -> dict[str, Any]:
         appendixes=appendixes,
         **texts,
     )
-    return {"priority": Priority(int(priority)), "other": other}
+    return {"priority": priority, "other": other}
 
 
 def _steering(element: Element, notes: Notes) -> SteeringType | None:
@@ -243,7 +244,7 @@ def _staff(element: Element, notes: Notes) -> StaffInfo:
 
 def read_trace(trace: Element, notes: Notes) -> tuple[TraceHeader, ...]:
     """The hops of a TraceHeaderList, as they stand there."""
-    return tuple(_hop(child, notes) for child in trace if local_name(child) == "TraceHeader")
+    return tuple([_hop(child, notes) for child in trace if local_name(child) == "TraceHeader"])
 
 
 def _hop(element: Element, notes: Notes) -> TraceHeader:

@@ -186,6 +186,8 @@ class Notes:
             return None
         found = _TIME.match(text)
         form = found is not None
+        if form and (moment := _moment(text)) is not None:
+            return moment
         found = found or _TIME_OTHER.match(text)
         day = parse_day(found[1]) if found else _day_in_another_form(text)
         if day is None:
@@ -220,6 +222,15 @@ def _day(text: str) -> date | None:
 def parse_day(text: str) -> date | None:
     """A day in the standard's form or another that senders use; None where it is no real day."""
     return _day(text) or _day_in_another_form(text)
+
+
+def _moment(text: str) -> datetime | None:
+    """A time stamp in the standard's form, fast; None where a slower look must say what is wrong."""
+    try:
+        moment = datetime.fromisoformat(text.replace("/", "-") + "+07:00")
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.year >= _OLDEST else None
 
 
 def _day_in_another_form(text: str) -> date | None:

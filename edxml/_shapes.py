@@ -65,7 +65,8 @@ class Shape:
     depth: int
     contents: tuple[tuple[Node, int, int], ...]  #: each with the gaps of its file's name and content type
     blanks: tuple[int, ...]  #: gaps outside the root
-    frame: Any = None  #: kept by `edxml.schema`
+    blocks: Any = None  #: kept by `edxml.read`, once it found them
+    frame: Any = None  #: the same of `edxml.schema`
 
     @property
     def root(self) -> Node:

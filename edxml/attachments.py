@@ -77,7 +77,7 @@ def sniff(head: bytes) -> str:
 
 def extension(name: str) -> str:
     """The extension of a file name, lower-case and without its dot; empty where there is none."""
-    stem, dot, ending = unicodedata.normalize("NFC", name).rpartition(".")
+    stem, dot, ending = (name if name.isascii() else unicodedata.normalize("NFC", name)).rpartition(".")
     return ending.strip().lower() if dot and stem else ""
 
 

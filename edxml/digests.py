@@ -71,7 +71,10 @@ def fingerprint(packet: Packet) -> str:
         *_business(packet),
         sorted(attachment.digest for attachment in packet.attachments),
     ]
-    return hashlib.sha256(json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_as_json(said).encode()).hexdigest()
+
+
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 _Said = list[str | list[str] | list[list[str]]]

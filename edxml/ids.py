@@ -137,21 +137,26 @@ class DocumentId:
     @property
     def parts(self) -> DocumentIdParts | None:
         """Issuer, date and number/notation, or None where the id is not written that way."""
-        pieces = self.text.split(",", 2)  # commas never occur in organ codes
-        if len(pieces) != 3 or not pieces[2].strip():
-            return None
-        try:
-            organ = OrganId.parse(pieces[0])
-        except OrganIdMalformed:
-            return None
-        try:
-            day = date.fromisoformat(pieces[1].strip().replace("/", "-"))
-        except ValueError:
-            day = None
-        return DocumentIdParts(organ, day, pieces[2].strip())
+        return _parts_of(self.text)
 
     def __str__(self) -> str:
         return self.text
+
+
+@lru_cache(maxsize=4096)
+def _parts_of(text: str) -> DocumentIdParts | None:
+    pieces = text.split(",", 2)  # commas never occur in organ codes
+    if len(pieces) != 3 or not pieces[2].strip():
+        return None
+    try:
+        organ = OrganId.parse(pieces[0])
+    except OrganIdMalformed:
+        return None
+    try:
+        day = date.fromisoformat(pieces[1].strip().replace("/", "-"))
+    except ValueError:
+        day = None
+    return DocumentIdParts(organ, day, pieces[2].strip())
 
 
 @lru_cache(maxsize=4096)

@@ -11,16 +11,23 @@ come.  Of the packet's own XML at most `limits.header` bytes are held.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 from typing import Any, BinaryIO
 
 from lxml import etree
 
-from edxml._body import describe, read_attachments, read_references
+from edxml._body import describe, read_attachments, read_references, said_at
 from edxml._content import Contents
 from edxml._header import read_business, read_document, read_status, read_trace
+from edxml._known import KnownNotes, give_contents
+from edxml._lines import with_lines
+from edxml._mime import is_multipart, take_opening
 from edxml._notes import NAMESPACE, Notes, local_name
+from edxml._shapes import SHAPES, Known, Sighting, look_at
+from edxml._soap import E_DOC, SOAP, Blocks, Message, is_pair, unwrap
 from edxml._xml import Element, Refusal, Splitter
 from edxml.attachments import AttachmentSink
 from edxml.codes import Dialect
@@ -29,17 +36,17 @@ from edxml.findings import Finding, Repair, Severity
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.packet import Packet, StatusPacket
 from edxml.profiles import LENIENT, Profile
-from edxml.schema import check
+from edxml.schema import check, check_known
 from edxml.secrecy import CODE as SECRECY_CODE
 from edxml.secrecy import find_marks, scan_texts
+from edxml.validate import validate
 
 __all__ = ["ReadResult", "read"]
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _XSD = "http://www.w3.org/2001/XMLSchema"
-_SOAP = ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope")
 _GO_VN = "http://www.go.vn/eDoc"
-_E_DOC = "http://www.e-doc.vn/Schema/"
+_READ = (Dialect.A, Dialect.B, Dialect.D)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,59 +83,125 @@ def read(
     profile: Profile = LENIENT,
     today: date | None = None,
     check_schema: bool = False,
+    check_rules: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> ReadResult:
     """Read one packet to the end of `stream`. With `check_schema`, or a profile that checks it (`STRICT` does), every
     violation of our XSD is an error too.
 
     `today` (a calendar day in Việt Nam) matters to a profile that allows a repair until a day; without it none of
-    those allowances holds.
+    those allowances holds.  With `check_rules` the findings of `edxml.validate` on that day stand last, each with its
+    line, which `validate` alone cannot know; a packet that is secret is not judged.  Needs `today`.
 
     Never raises for what the bytes are: everything wrong is a finding.  Only what the stream or the sink raise passes.
     Reading stops at the first finding after which nothing can be understood (not XML, a DTD, a limit).
     """
-    notes = Notes(limits)
-    hasher = WireHasher()
-    contents = Contents(limits=limits, sink=on_attachment, describe=describe)
-    splitter = Splitter(limits=limits, contents=contents, repaired=notes.repaired)
-    notes.line_of = splitter.line_of
+    if check_rules and today is None:
+        raise ValueError("rules are judged on a day: today is missing")
+    first = stream.read(PIECE)
+    second = stream.read(PIECE) if first else b""
+    sighting = None if second else look_at(first)  # a small packet whole, perhaps with the tags of one before
+    known = None if sighting is None else SHAPES.recognise(sighting, limits)
+    notes = Notes(limits) if known is None else KnownNotes(known, limits)
+    contents = Contents(limits=limits, sink=on_attachment, describe=known.describe if known else describe)
+    opened = _Opened(notes=notes, contents=contents, sink=on_attachment)
     packet: Packet | StatusPacket | None = None
-    dialect: Dialect | None = None
-    is_complete = False
     try:
-        root = _take_in(stream, splitter, hasher, limits)
-        is_complete = True
-        dialect = _dialect(root, notes)
-        if dialect not in (Dialect.A, Dialect.B):
-            raise Refusal("edxml.dialect_unsupported", line=root.sourceline, dialect=str(dialect))
-        _check_shape(root, splitter.tags, notes)
-        packet = _build(root, dialect, contents, notes)
+        if known is not None:
+            _open_known(opened, known)
+        else:
+            _open_new(opened, chain((first, second), iter(lambda: stream.read(PIECE), b"")), sighting)
+        assert opened.dialect is not None
+        packet = _build(opened.root, opened.dialect, opened.message or contents, notes)
         if check_schema or profile.checks_schema:
-            for finding in check(root, line_of=splitter.line_of, limits=limits):
-                notes.add(finding)
+            _check_schema(opened.root, notes)
     except Refusal as refusal:
         notes.add(refusal.finding)
     sender = None if packet is None else packet.sender.organ_id
     for finding in profile.refusals(notes.repairs, sender, today):
         notes.add(finding)
+    if packet is not None:
+        _judge(packet, opened.root, today if check_rules else None, notes)
     return ReadResult(
         packet=packet,
         findings=tuple(notes.findings),
         repairs=tuple(notes.repairs),
-        dialect=dialect,
-        size=hasher.size,
-        wire_digest=hasher.hexdigest() if is_complete else "",
-        is_complete=is_complete,
+        dialect=opened.dialect,
+        size=opened.hasher.size,
+        wire_digest=opened.hasher.hexdigest() if opened.is_complete else "",
+        is_complete=opened.is_complete,
     )
 
 
-def _take_in(stream: BinaryIO, splitter: Splitter, hasher: WireHasher, limits: Limits) -> Element:
-    while piece := stream.read(PIECE):
+@dataclass(slots=True, kw_only=True)
+class _Opened:
+    """A packet whose bytes go by: what is known of it, also where that ends in a refusal."""
+
+    notes: Notes
+    contents: Contents
+    sink: AttachmentSink | None
+    message: Message | None = None  #: of dialect D
+    hasher: WireHasher = field(default_factory=WireHasher)
+    is_complete: bool = False
+    dialect: Dialect | None = None
+    root: Element = None
+
+
+def _open_known(opened: _Opened, known: Known) -> None:
+    opened.hasher.update(known.sighting.data)
+    give_contents(known, opened.contents)
+    opened.is_complete = True
+    opened.root, opened.dialect = known.shape.root, known.shape.dialect
+
+
+def _open_new(opened: _Opened, pieces: Iterator[bytes], sighting: Sighting | None) -> None:
+    notes = opened.notes
+    opening = take_opening(pieces)
+    if is_pair(opening):
+        opened.hasher.update(opening)
+        opened.dialect = Dialect.E
+        raise Refusal("edxml.dialect_unsupported", dialect=str(Dialect.E))
+    form: Splitter | Message
+    if is_multipart(opening):
+        form = opened.message = Message(limits=notes.limits, sink=opened.sink, notes=notes)
+    else:
+        form = Splitter(limits=notes.limits, contents=opened.contents, repaired=notes.repaired)
+    notes.line_of = form.line_of
+    root = opened.root = _take_in(chain((opening,), pieces), form, opened.hasher, notes.limits)
+    opened.is_complete = True
+    opened.dialect = Dialect.D if opened.message else _dialect(root, notes)
+    if opened.dialect not in _READ:
+        raise Refusal("edxml.dialect_unsupported", line=root.sourceline, dialect=str(opened.dialect))
+    _check_shape(root, form.tags, notes)
+    if sighting is not None and opened.dialect is not Dialect.D and not notes.repairs:
+        SHAPES.learn(sighting, root, opened.dialect, said_at)
+
+
+def _check_schema(root: Element, notes: Notes) -> None:
+    if isinstance(notes, KnownNotes):
+        found = check_known(notes)
+    else:
+        found = check(root, line_of=notes.line_of, limits=notes.limits)
+    for finding in found:
+        notes.add(finding)
+
+
+def _judge(packet: Packet | StatusPacket, root: Element, today: date | None, notes: Notes) -> None:
+    """Note marks of secrecy and, where there are none, what the rules of `today` find: both with their lines."""
+    found = find_marks(packet)
+    if not found and today is not None:
+        found = validate(packet, today=today)
+    for finding in with_lines(found, notes.real(root), notes.line_of) if found else ():
+        notes.add(finding)
+
+
+def _take_in(pieces: Iterable[bytes], form: Splitter | Message, hasher: WireHasher, limits: Limits) -> Element:
+    for piece in pieces:
         hasher.update(piece)
         if hasher.size > limits.packet:
             raise Refusal("edxml.packet_too_large", limit=limits.packet)
-        splitter.feed(piece)
-    return splitter.close()
+        form.feed(piece)
+    return form.close()
 
 
 def _dialect(root: Element, notes: Notes) -> Dialect:
@@ -142,9 +215,9 @@ def _dialect(root: Element, notes: Notes) -> Dialect:
             notes.repaired("namespace_missing", root)
         return Dialect.B if {_XSI, _XSD} & set(root.nsmap.values()) else Dialect.A
     unreadable: Dialect | None = None
-    if namespace in _SOAP and local == "Envelope":
+    if namespace in SOAP and local == "Envelope":
         unreadable = Dialect.D
-    elif namespace == _E_DOC:
+    elif namespace == E_DOC:
         unreadable = Dialect.E
     elif local.lower() == "edxmlenvelope":
         unreadable = {_GO_VN: Dialect.C, NAMESPACE: Dialect.F}.get(namespace)
@@ -169,31 +242,52 @@ def _check_shape(root: Element, tags: int, notes: Notes) -> None:
 _COUNT = etree.XPath("count(//*)")
 
 
-def _build(root: Element, dialect: Dialect, contents: Contents, notes: Notes) -> Packet | StatusPacket | None:
-    envelope = _level(root, "edXMLEnvelope", notes)
-    header = _level(envelope, "edXMLHeader", notes)
-    message = _child(header, "MessageHeader")
+def _build(root: Element, dialect: Dialect, files: Contents | Message, notes: Notes) -> Packet | StatusPacket | None:
+    header, message, trace, manifest = unwrap(root, notes) if dialect is Dialect.D else _unwrap(root, notes)
     if message is None:
         notes.error("edxml.header_missing", header, "MessageHeader")
         return None
     fields = read_document(message, notes)
     if fields is not None and "status" in fields:
         return _build_status(fields["status"], message, dialect, notes)
-    trace = _child(header, "TraceHeaderList")
     if trace is None:
         notes.repaired("trace_missing", header)
     business = read_business(trace, notes)
     hops = () if trace is None else read_trace(trace, notes)
-    manifest = _child(_child(envelope, "edXMLBody"), "edXMLManifest")
     references = read_references(manifest, notes)
-    attachments = read_attachments(root, contents.found, references, dialect, notes)
+    if isinstance(files, Message):
+        attachments = files.attachments(references)
+    else:
+        attachments = read_attachments(root, files.found, references, dialect, notes)
     if fields is None:
         _note_marks_anyway(root, notes)
+        if isinstance(files, Message):
+            _note_marks_anyway(files.parts, notes)
         return None
-    packet = Packet(dialect=dialect, trace=hops, references=references, attachments=attachments, **fields, **business)
-    for finding in find_marks(packet):
-        notes.add(finding)
-    return packet
+    return Packet(dialect=dialect, trace=hops, references=references, attachments=attachments, **fields, **business)
+
+
+def _unwrap(root: Element, notes: Notes) -> Blocks:
+    if not isinstance(notes, KnownNotes):
+        return _unwrap_new(root, notes)
+    if notes.shape.blocks is None:
+        blocks = _unwrap_new(root, notes)
+        if notes.repairs:
+            return blocks
+        notes.shape.blocks = blocks
+    kept: Blocks = notes.shape.blocks
+    return kept
+
+
+def _unwrap_new(root: Element, notes: Notes) -> Blocks:
+    envelope = _level(root, "edXMLEnvelope", notes)
+    header = _level(envelope, "edXMLHeader", notes)
+    return Blocks(
+        header=header,
+        message=_child(header, "MessageHeader"),
+        trace=_child(header, "TraceHeaderList"),
+        manifest=_child(_child(envelope, "edXMLBody"), "edXMLManifest"),
+    )
 
 
 def _build_status(parts: dict[str, Any], message: Element, dialect: Dialect, notes: Notes) -> StatusPacket | None:
@@ -201,10 +295,7 @@ def _build_status(parts: dict[str, Any], message: Element, dialect: Dialect, not
     if fields is None:
         _note_marks_anyway(message, notes)
         return None
-    status = StatusPacket(dialect=dialect, **fields)
-    for finding in find_marks(status):
-        notes.add(finding)
-    return status
+    return StatusPacket(dialect=dialect, **fields)
 
 
 _MARKED_FIELDS = {
@@ -222,9 +313,10 @@ _MARKED_FIELDS = {
 
 def _note_marks_anyway(root: Element, notes: Notes) -> None:
     """A packet that cannot be built may still be secret, and then nothing of it may be kept."""
-    texts = ((_MARKED_FIELDS.get(local_name(element), ""), element.text or "") for element in root.iter("*"))
-    for finding in scan_texts(pair for pair in texts if pair[0]):
-        notes.add(finding)
+    for element in notes.real(root).iter("*"):
+        field = _MARKED_FIELDS.get(local_name(element))
+        for finding in scan_texts(iter([(field, element.text or "", "")])) if field else ():
+            notes.error(finding.code, element, **finding.params)
 
 
 def _child(parent: Element, name: str) -> Element:

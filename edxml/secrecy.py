@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from edxml.findings import Finding
-from edxml.packet import Attachment, Packet, Reference, StatusPacket
+from edxml.findings import Finding, Place
+from edxml.packet import Packet, StatusPacket
+from edxml.rules.places import ATTACHMENTS, BUSINESS, HEADER, MANIFEST
 
 __all__ = ["CODE", "SecrecyMark", "find_marks", "packet_texts", "scan_texts"]
 
@@ -37,26 +38,28 @@ class SecrecyMark:
 
 
 def find_marks(packet: Packet | StatusPacket) -> tuple[Finding, ...]:
-    """One finding per (rule, field) that shows a mark of secrecy."""
+    """One finding per (rule, field) that shows a mark of secrecy, at the first element where it does."""
     return scan_texts(packet_texts(packet))
 
 
-def scan_texts(texts: Iterator[tuple[str, str]]) -> tuple[Finding, ...]:
-    """The same over (field, text) pairs; field names as in the rules."""
-    composed = ((name, unicodedata.normalize("NFC", text)) for name, text in texts if text)
-    suspects = [(name, text) for name, text in composed if _HINT.search(text) or name == _ALWAYS]
-    if not suspects:
+def scan_texts(texts: Iterator[tuple[str, str, str]]) -> tuple[Finding, ...]:
+    """The same over (field, text, path of its element); field names as in the rules."""
+    said = [one for one in texts if one[1]]
+    whole = unicodedata.normalize("NFC", "\n".join([text for _, text, _ in said]))  # most packets have nothing at all
+    if not _HINT.search(whole) and all(name != _ALWAYS for name, _, _ in said):
         return ()
+    composed = ((name, unicodedata.normalize("NFC", text), path) for name, text, path in said)
+    suspects = [one for one in composed if _HINT.search(one[1]) or one[0] == _ALWAYS]
     passes, marks = _rules()
     found: dict[tuple[str, str], Finding] = {}
-    for name, text in suspects:
+    for name, text, path in suspects:
         text = _with_single_blanks(text)
         for allowed in passes:
             text = allowed.sub("\N{MIDDLE DOT}", text)
         for mark in marks:
             if name in mark.fields and mark.pattern.search(text):
                 params = {"rule": mark.id, "field": name, "degree": mark.degree, "source": mark.source}
-                found.setdefault((mark.id, name), Finding(code=CODE, params=params))
+                found.setdefault((mark.id, name), Finding(code=CODE, place=Place(path=path), params=params))
     return tuple(found.values())
 
 
@@ -65,27 +68,33 @@ def _with_single_blanks(text: str) -> str:
     return "\n".join(filter(None, (" ".join(line.split()) for line in text.splitlines())))
 
 
-def packet_texts(packet: Packet | StatusPacket) -> Iterator[tuple[str, str]]:
-    """Every text of a packet in which a clerk may put a mark, with its field's name."""
+_OTHER = f"{HEADER}/OtherInfo"
+
+
+def packet_texts(packet: Packet | StatusPacket) -> Iterator[tuple[str, str, str]]:
+    """Every text of a packet in which a clerk may put a mark, with its field's name and its element's path."""
     if isinstance(packet, StatusPacket):
-        yield "description", packet.description
+        yield "description", packet.description, f"{HEADER}/Description"
         return
-    yield "subject", packet.subject
-    yield "content", packet.content
-    yield "type_name", packet.type_name
-    yield "code_notation", packet.code_notation
-    yield "sphere", packet.other.sphere
-    yield "typer_notation", packet.other.typer_notation
-    yield "secret", packet.other.secret
-    yield "business_reason", packet.business_reason
+    yield "subject", packet.subject, f"{HEADER}/Subject"
+    yield "content", packet.content, f"{HEADER}/Content"
+    yield "type_name", packet.type_name, f"{HEADER}/DocumentType/TypeName"
+    yield "code_notation", packet.code_notation, f"{HEADER}/Code/CodeNotation"
+    yield "sphere", packet.other.sphere, f"{_OTHER}/SphereOfPromulgation"
+    yield "typer_notation", packet.other.typer_notation, f"{_OTHER}/TyperNotation"
+    yield "secret", packet.other.secret, f"{_OTHER}/Secret"
+    yield "business_reason", packet.business_reason, f"{BUSINESS}/BussinessDocReason"
     for line in packet.other.appendixes:
-        yield "appendix", line
+        yield "appendix", line, f"{_OTHER}/Appendixes"
     for place in packet.to_places:
-        yield "to_place", place
-    files: tuple[Attachment | Reference, ...] = (*packet.attachments, *packet.references)
-    for file in files:
-        yield "attachment_name", file.name
-        yield "attachment_description", file.description
+        yield "to_place", place, f"{HEADER}/ToPlaces"
+    for attachment in packet.attachments:
+        yield "attachment_name", attachment.name, f"{ATTACHMENTS}/Attachment[{attachment.position}]/AttachmentName"
+        path = f"{ATTACHMENTS}/Attachment[{attachment.position}]/Description"
+        yield "attachment_description", attachment.description, path
+    for position, reference in enumerate(packet.references, 1):
+        yield "attachment_name", reference.name, f"{MANIFEST}/Reference[{position}]/AttachmentName"
+        yield "attachment_description", reference.description, f"{MANIFEST}/Reference[{position}]/Description"
 
 
 @cache

@@ -152,6 +152,8 @@ def replacement_empty(packet: Packet, today: date) -> tuple[Breach, ...]:
 )  # fmt: skip
 def replacement_for_nobody(packet: Packet, today: date) -> tuple[Breach, ...]:
     """Each replaced document says for which recipients."""
+    if not packet.replacements:
+        return FINE
     return tuple(
         at(
             f"{BUSINESS}/ReplacementInfoList/ReplacementInfo[{position}]/OrganIdList",
@@ -169,6 +171,8 @@ def replacement_for_nobody(packet: Packet, today: date) -> tuple[Breach, ...]:
 )  # fmt: skip
 def replacement_of_itself(packet: Packet, today: date) -> tuple[Breach, ...]:
     """A document does not replace itself: the new one has an id of its own."""
+    if not packet.replacements:
+        return FINE
     return tuple(
         at(f"{BUSINESS}/ReplacementInfoList/ReplacementInfo[{position}]/DocumentId", document=replaced.document_id.text)
         for position, replaced in enumerate(packet.replacements, 1)

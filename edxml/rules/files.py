@@ -32,24 +32,30 @@ def _with_files(*names: str) -> Packet:
 @document_rule(Severity.WARNING, _BODY, bad=document(references=()))
 def reference_missing(packet: Packet, today: date) -> tuple[Breach, ...]:
     """Every attachment has its line in the manifest."""
-    ids = {reference.content_id.removeprefix("cid:") for reference in packet.references}
     names = {reference.name for reference in packet.references}
+    unnamed = [attachment for attachment in packet.attachments if attachment.name not in names]
+    if not unnamed:
+        return FINE
+    ids = {reference.content_id.removeprefix("cid:") for reference in packet.references}
     return tuple(
         at(f"{ATTACHMENTS}/Attachment[{attachment.position}]", name=attachment.name[:200])
-        for attachment in packet.attachments
-        if attachment.content_id not in ids and attachment.name not in names
+        for attachment in unnamed
+        if attachment.content_id not in ids
     )
 
 
 @document_rule(Severity.ERROR, _BODY, bad=document(references=(line(1, "van-ban.pdf"), line(2, "phu-luc.pdf"))))
 def reference_dangling(packet: Packet, today: date) -> tuple[Breach, ...]:
     """Every line of the manifest has its file."""
-    ids = {attachment.content_id for attachment in packet.attachments}
     names = {attachment.name for attachment in packet.attachments}
+    unnamed = [line for line in enumerate(packet.references, 1) if line[1].name not in names]
+    if not unnamed:
+        return FINE
+    ids = {attachment.content_id for attachment in packet.attachments}
     return tuple(
         at(f"{MANIFEST}/Reference[{position}]", name=reference.name[:200])
-        for position, reference in enumerate(packet.references, 1)
-        if reference.content_id.removeprefix("cid:") not in ids and reference.name not in names
+        for position, reference in unnamed
+        if reference.content_id.removeprefix("cid:") not in ids
     )
 
 
@@ -91,10 +97,12 @@ def attachment_name_repeated(packet: Packet, today: date) -> tuple[Breach, ...]:
 def attachment_name_long(packet: Packet, today: date) -> tuple[Breach, ...]:
     """A file's name fits a file system."""
     return tuple(
-        at(f"{ATTACHMENTS}/Attachment[{attachment.position}]/AttachmentName", length=length, limit=NAME_BYTES)
-        for attachment in packet.attachments
-        if len(attachment.name) > NAME_BYTES // 4
-        and (length := len(attachment.name.encode("utf-8", "replace"))) > NAME_BYTES
+        [
+            at(f"{ATTACHMENTS}/Attachment[{attachment.position}]/AttachmentName", length=length, limit=NAME_BYTES)
+            for attachment in packet.attachments
+            if len(attachment.name) > NAME_BYTES // 4
+            and (length := len(attachment.name.encode("utf-8", "replace"))) > NAME_BYTES
+        ]
     )
 
 
@@ -102,9 +110,11 @@ def attachment_name_long(packet: Packet, today: date) -> tuple[Breach, ...]:
 def attachment_name_unsafe(packet: Packet, today: date) -> tuple[Breach, ...]:
     """A file's name is no path and has no control characters."""
     return tuple(
-        at(f"{ATTACHMENTS}/Attachment[{attachment.position}]/AttachmentName", name=ascii(attachment.name[:100]))
-        for attachment in packet.attachments
-        if _UNSAFE.search(attachment.name)
+        [
+            at(f"{ATTACHMENTS}/Attachment[{attachment.position}]/AttachmentName", name=ascii(attachment.name[:100]))
+            for attachment in packet.attachments
+            if _UNSAFE.search(attachment.name)
+        ]
     )
 
 

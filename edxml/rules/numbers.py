@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 from edxml.findings import Severity
 from edxml.ids import DocumentId, fold_code
@@ -218,11 +219,20 @@ _LATE_HOP = TraceHeader(organ_id=GOOD_DOCUMENT.sender.organ_id, timestamp=dateti
 )  # fmt: skip
 def trace_time_future(packet: Packet, today: date) -> tuple[Breach, ...]:
     """No hop was made after today."""
+    tomorrow = _tomorrow(today)
     return tuple(
-        at(f"{TRACE}/TraceHeader[{position}]/Timestamp", date=hop.timestamp.astimezone(VIETNAM).date().isoformat())
-        for position, hop in enumerate(packet.trace, 1)
-        if hop.timestamp is not None and hop.timestamp.astimezone(VIETNAM).date() > today
+        [
+            at(f"{TRACE}/TraceHeader[{position}]/Timestamp", date=hop.timestamp.astimezone(VIETNAM).date().isoformat())
+            for position, hop in enumerate(packet.trace, 1)
+            if hop.timestamp is not None and hop.timestamp >= tomorrow
+        ]
     )
+
+
+@lru_cache(maxsize=8)
+def _tomorrow(today: date) -> datetime:
+    """When the next day begins in Việt Nam."""
+    return datetime(today.year, today.month, today.day, tzinfo=VIETNAM) + timedelta(days=1)
 
 
 @document_rule(

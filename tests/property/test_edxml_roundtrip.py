@@ -109,7 +109,10 @@ def planned(files: list[tuple[str, bytes]]) -> tuple[Attachment, ...]:
     return tuple(plan_attachment(name, io.BytesIO(data), position=at) for at, (name, data) in enumerate(files, 1))
 
 
-QUIET = {CODE, "edxml.attachment_empty", "edxml.zip_damaged", "edxml.zip_encrypted", "edxml.zip_nested"}
+QUIET = {
+    CODE, "edxml.attachment_empty", "edxml.schema_element_missing", "edxml.zip_damaged", "edxml.zip_encrypted",
+    "edxml.zip_nested",
+}  # fmt: skip
 """What random texts and bytes may rightly be told of."""
 
 
