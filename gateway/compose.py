@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 from edxml.codes import StatusCode
 from edxml.limits import DEFAULT_LIMITS
@@ -26,7 +27,7 @@ from gateway.store import Clock, Store, open_store, packets
 from gateway.transport.local import LocalTransport
 from monitoring.metrics import Metrics, Vocabulary
 
-__all__ = ["build_node", "pace_of"]
+__all__ = ["build_node", "inspection_limits", "pace_of", "trust_folder"]
 
 
 def build_node(
@@ -94,6 +95,23 @@ def pace_of(settings: Settings) -> Pace:
     )
 
 
+def inspection_limits(settings: Settings) -> InspectionLimits:
+    """What the inspector may use, as settings give it."""
+    return InspectionLimits(
+        file=settings.inspect_mib << 20,
+        files=settings.inspect_files,
+        wall=settings.inspect_seconds,
+        cpu=settings.inspect_cpu,
+        memory=settings.inspect_memory_mib << 20,
+        idle=settings.inspect_idle,
+    )
+
+
+def trust_folder(settings: Settings) -> Path:
+    """Where the certificates lie that signatures are held against (`edxml.sign.trust`); it may be absent."""
+    return Path(settings.trust) if settings.trust else settings.data / "trust"
+
+
 def _micros(seconds: float) -> int:
     return timedelta(seconds=seconds) // timedelta(microseconds=1)
 
@@ -120,4 +138,5 @@ def _vocabulary(kinds: Mapping[str, Kind]) -> Vocabulary:
         statuses=frozenset(map(str, StatusCode)),
         routes=ROUTES,
         signatures=frozenset(map(str, Verdict)),
+        pdf_verdicts=frozenset(map(str, PdfVerdict)),
     )

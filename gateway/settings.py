@@ -48,6 +48,14 @@ class Settings(BaseSettings):
     fetched_wait: float = Field(
         900, gt=0, description="How long a recall waits for a confirmation after the last fetch"
     )
+    inspect: bool = Field(True, description="Look at the signatures of PDF attachments, behind the hops")
+    inspect_mib: int = Field(128, ge=1, description="Largest PDF that is inspected")
+    inspect_files: int = Field(20, ge=1, description="Most PDFs of one packet that are inspected")
+    inspect_seconds: float = Field(30, gt=0, description="Longest time for one PDF")
+    inspect_cpu: int = Field(15, ge=1, description="Most processor time for one PDF")
+    inspect_memory_mib: int = Field(512, ge=128, description="Address space of the inspector's process")
+    inspect_idle: float = Field(10, ge=0, description="After how long without work the inspector's process ends")
+    trust: str = Field("", description="Folder of trusted certificates; empty: trust/ in the data folder")
     long_poll: float = Field(30, ge=0, le=300, description="Longest wait of a long poll")
     today: str = Field("", pattern=r"^$|^\d{4}-\d{2}-\d{2}$", description="Day for validity of agencies; empty: today")
 

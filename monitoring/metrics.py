@@ -51,6 +51,7 @@ class Vocabulary:
     channels: frozenset[str] = frozenset()
     systems: frozenset[str] = frozenset()
     signatures: frozenset[str] = frozenset()
+    pdf_verdicts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,11 @@ class Metrics:
         """A business status taken in, by its code ("03")."""
         self._count("truc_statuses_total", 1, code=status)
 
+    def count_inspection(self, verdict: str, seconds: float) -> None:
+        """A PDF attachment that got its verdict, and how long that took."""
+        self._count("truc_inspections_total", 1, verdict=verdict)
+        self._observe("truc_inspection_seconds", seconds, verdict=verdict)
+
     def show_breaker(self, channel: str, state: BreakerState) -> None:
         """The breaker's state of one channel."""
         self._set("truc_breaker_state", state.level, channel=channel)
@@ -182,15 +188,15 @@ class Metrics:
         """Bytes free where the blobs lie."""
         self._set("truc_disk_free_bytes", free_bytes)
 
+    def show_seal_certificate(self, seconds: float) -> None:
+        """Seconds until no certificate to seal with is valid."""
+        self._set("truc_seal_certificate_seconds", seconds)
+
     def show_alerts(self, alerts: Iterable[Alert]) -> None:
         """The alerts that are on now; all others are 0."""
         active = [alert.code for alert in alerts]
         for code in AlertCode:
             self._set("truc_alert_active", active.count(code), alert=code)
-
-    def show_seal_certificate(self, seconds: float) -> None:
-        """Seconds until no certificate to seal with is valid."""
-        self._set("truc_seal_certificate_seconds", seconds)
 
     # --- inside
     def _register(self, spec: MetricSpec) -> None:
@@ -252,6 +258,7 @@ def _lists_of(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
         "channel": vocabulary.channels,
         "system": vocabulary.systems,
         "signature": vocabulary.signatures,
+        "verdict": vocabulary.pdf_verdicts,
         "hop": frozenset(Hop),
         "outcome": frozenset(HopOutcome),
         "event": frozenset(TicketEvent),

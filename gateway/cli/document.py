@@ -12,6 +12,7 @@ from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.remote import open_remote
 from gateway.model.errors import NotFound
 from gateway.model.events import EventKind
+from gateway.model.inspection import PdfSignature
 from gateway.store.agencies import load_directory
 from gateway.store.views import DocumentView, RecipientLine, TimelineLine, find_packets, named_issuers
 from gateway.store.views import document as view_document
@@ -124,6 +125,22 @@ def _show_verdicts(voice: Voice, view: DocumentView) -> None:
     )  # fmt: skip
     for line in own:
         voice.write("  " + voice.say(line.code, detail=line.detail, signer=line.signer))
+        if line.evidence is not None:
+            voice.write("    " + _seen(voice, line.evidence))
+
+
+def _seen(voice: Voice, seen: PdfSignature) -> str:
+    """What stands behind the verdict on one signature of a PDF."""
+    return voice.say(
+        "document_told.evidence",
+        serial=seen.serial,
+        issuer=seen.issuer,
+        state=voice.label("certificate_state", seen.state),
+        claimed=voice.moment(seen.claimed_at) or voice.say("cli.nothing"),
+        stamp=" ".join((voice.label("stamp_state", seen.stamp), voice.moment(seen.stamped_at))).strip(),
+        coverage=voice.label("coverage", seen.coverage or ""),
+        changes=voice.label("changes", seen.changes or ""),
+    )
 
 
 def _show_timeline(voice: Voice, view: DocumentView, names: Names) -> None:
@@ -140,7 +157,7 @@ def _show_timeline(voice: Voice, view: DocumentView, names: Names) -> None:
     def why(line: TimelineLine) -> str:
         if line.kind == EventKind.STATUS_RECORDED:
             return voice.label("status_code", f"s{line.reason}")
-        if line.kind == EventKind.SIGNATURE_CHECKED:
+        if line.kind in (EventKind.SIGNATURE_CHECKED, EventKind.PACKET_INSPECTED):
             return voice.label("standing", standings.get((line.packet_id, line.reason), line.reason))
         return voice.reason(line.reason) if line.delivery_id else ""
 

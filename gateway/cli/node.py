@@ -1,4 +1,4 @@
-"""`truc init`, and the processes of a node: `serve`, or `api`, `relay`, `deliver`, `periodic`, `intake` apart."""
+"""`truc init`, and the processes of a node: `serve`, or its parts, from `api` to `inspect`, apart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("init", help="help.init")(init)
     app.command("serve", help="help.serve")(serve)
-    for role in (Role.API, Role.RELAY, Role.DELIVER, Role.PERIODIC, Role.INTAKE):
+    for role in (Role.API, Role.RELAY, Role.DELIVER, Role.PERIODIC, Role.INTAKE, Role.INSPECT):
         app.command(str(role), help=f"help.{role}")(_runner(role))
     app.command("version", help="help.version")(version)
 

@@ -16,6 +16,7 @@ from gateway.cli.moments import INSTANTS
 from gateway.cli.names import Names
 from gateway.cli.output import Voice
 from gateway.model.errors import SettingsError
+from gateway.model.inspection import PdfSignature
 from gateway.model.instants import as_instant
 from gateway.store.views import DocumentView, PacketLine, RecipientLine, StatusLine, TimelineLine, VerdictLine
 
@@ -148,7 +149,7 @@ def _view(told: Mapping[str, Any]) -> DocumentView:
         packet=_packet(told["packet"]),
         recipients=tuple(_line(RecipientLine, line, organ=line["organ_id"]) for line in told["recipients"]),
         statuses=tuple(_line(StatusLine, line, status_id="", document_packet_id="") for line in told["statuses"]),
-        verdicts=tuple(_line(VerdictLine, line) for line in told["verdicts"]),
+        verdicts=tuple(_verdict(line) for line in told["verdicts"]),
         timeline=tuple(_line(TimelineLine, line) for line in told["timeline"]),
         family=tuple(_packet(line) for line in told["family"]),
     )
@@ -160,7 +161,16 @@ def _packet(line: Mapping[str, Any]) -> PacketLine:
     return _line(PacketLine, line, **more)
 
 
-L = TypeVar("L", PacketLine, RecipientLine, StatusLine, TimelineLine, VerdictLine)
+def _verdict(told: Mapping[str, Any]) -> VerdictLine:
+    seen = told["evidence"]
+    if seen is None:
+        return _line(VerdictLine, told)
+    common = {name: told[name] for name in ("verdict", "detail", "signer", "certificate")}
+    evidence = _line(PdfSignature, seen, **common, weaknesses=tuple(seen["weaknesses"]))
+    return _line(VerdictLine, told, evidence=evidence)
+
+
+L = TypeVar("L", PacketLine, RecipientLine, StatusLine, TimelineLine, VerdictLine, PdfSignature)
 
 
 def _line(kind: type[L], told: Mapping[str, Any], **more: Any) -> L:

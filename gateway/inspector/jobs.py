@@ -10,7 +10,7 @@ from gateway.model.inspection import FileInspection
 
 __all__ = ["MODULE", "NOT_CAGED", "READY", "Job", "Orders", "read_answer", "read_job", "read_orders", "write_line"]
 
-MODULE = "gateway.inspector"
+MODULE = __name__.rpartition(".")[0]
 """What is started: `python -m`."""
 
 READY = b"READY"

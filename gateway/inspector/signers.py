@@ -26,6 +26,7 @@ from gateway.model.instants import VIETNAM, as_datetime, as_instant
 
 __all__ = ["Embedded", "judge_signature", "judge_stamp"]
 
+_NOBODY: Final = "no trust anchors"
 _WEAK_DIGESTS: Final = ("md2", "md5", "sha1")
 _STATES: Final = {
     Verdict.VALID: CertificateState.GOOD,
@@ -168,7 +169,7 @@ def _made(
     is_weak_key = judged.verdict in (Verdict.WEAK_KEY, Verdict.WEAK_ALGORITHM)
     weaknesses = tuple(one for one in (_weak_digest(found), judged.detail if is_weak_key else "") if one)
     verdict = _VERDICTS[state]
-    detail = judged.detail if policy.anchors else ""
+    detail = judged.detail if policy.anchors else _NOBODY
     if weaknesses:
         verdict, detail = min(verdict, PdfVerdict.WEAK, key=tuple(PdfVerdict).index), ", ".join(weaknesses)
     if not seen.is_allowed:

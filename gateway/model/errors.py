@@ -23,6 +23,8 @@ GatewayError
 ├── KeysMissing, KeysExposed, KeysDamaged, KeysUnfit     (keys) the seal key cannot be used
 ├── KeysAway                 (keys) the token with the seal key does not sign now (retryable)
 ├── TransportClosed, KeyExpired               (api.health) this process is not ready, and why
+├── InspectorUnavailable     (workers.inspect_process) no PDF can be inspected now, and none is to blame (retryable)
+│   └── InspectorStopped     the node ends in the middle of a file
 └── Damaged, KillsWorker     (workers.intake) a file from a channel is not taken in
 """
 

@@ -40,6 +40,7 @@ class EventKind(StrEnum):
     DELIVERY_LATE_RECEIPT = "delivery.late_receipt"
     STATUS_RECORDED = "status.recorded"
     SIGNATURE_CHECKED = "signature.checked"
+    PACKET_INSPECTED = "packet.inspected"
     CALLER_REFUSED = "caller.refused"
     CHANNEL_PAUSED = "channel.paused"
     CHANNEL_RESUMED = "channel.resumed"

@@ -3,6 +3,7 @@
 from gateway.workers.counting import count_all, start_counting
 from gateway.workers.delivery import start_delivery
 from gateway.workers.figures import figures_once, start_figures
+from gateway.workers.inspect import start_inspection
 from gateway.workers.intake import start_intake
 from gateway.workers.loop import Loop
 from gateway.workers.periodic import start_periodic
@@ -10,6 +11,6 @@ from gateway.workers.relay import start_relay
 from gateway.workers.reporting import start_reporting
 
 __all__ = [
-    "Loop", "count_all", "figures_once", "start_counting", "start_delivery", "start_figures", "start_intake",
-    "start_periodic", "start_relay", "start_reporting",
+    "Loop", "count_all", "figures_once", "start_counting", "start_delivery", "start_figures", "start_inspection",
+    "start_intake", "start_periodic", "start_relay", "start_reporting",
 ]  # fmt: skip

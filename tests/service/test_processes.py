@@ -71,11 +71,11 @@ def test_every_process_is_refused_while_another_machine_works_on_the_folder(node
 
 
 def test_a_second_one_of_every_part_does_no_harm(node: NodeProcesses, tmp_path: Path) -> None:
-    for role in ("relay", "deliver", "periodic", "intake"):
+    for role in ("relay", "deliver", "periodic", "intake", "inspect"):
         node.start(role)
     twin = NodeProcesses(node.data, node.settings, logs=tmp_path / "twin-logs")
     with twin:
-        for role in ("relay", "deliver", "periodic", "intake"):
+        for role in ("relay", "deliver", "periodic", "intake", "inspect"):
             twin.start(role)
         twin.assert_alive()
     node.assert_alive()

@@ -1,4 +1,4 @@
-"""Real processes of a node under test: `python -m gateway serve|api|relay|deliver|periodic|intake`.
+"""Real processes of a node under test: `python -m gateway serve|api|relay|deliver|periodic|intake|inspect`.
 
     with NodeProcesses(home) as node:
         node.start("serve", crash_at="accept.committed")
@@ -30,7 +30,7 @@ from edxml.crashpoints import ENVIRONMENT
 
 __all__ = ["ROLES", "NodeProcesses", "SmallDisk", "need_program"]
 
-ROLES: Final = ("api", "relay", "deliver", "periodic", "intake")
+ROLES: Final = ("api", "relay", "deliver", "periodic", "intake", "inspect")
 """The parts of a node that may run apart."""
 
 _REPOSITORY = Path(__file__).parents[2]

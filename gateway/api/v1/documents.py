@@ -13,6 +13,7 @@ from gateway.api.v1.examples import answer, refusals
 from gateway.api.v1.shapes import DocumentShape, NoticeList, SentList
 from gateway.identity import Caller
 from gateway.model.errors import NotFound
+from gateway.model.inspection import PdfSignature
 from gateway.model.instants import local_iso
 from gateway.store import views
 
@@ -184,4 +185,14 @@ def _verdict(line: views.VerdictLine) -> dict[str, Any]:
         "en": text(line.code, Language.EN, params),
         "signed_at": None if line.signed_at is None else local_iso(line.signed_at),
         "checked_at": local_iso(line.checked_at),
+        "evidence": None if line.evidence is None else _evidence(line.evidence),
     }
+
+
+def _evidence(seen: PdfSignature) -> dict[str, Any]:
+    """What the line itself does not say yet."""
+    moments = {
+        name: None if (moment := getattr(seen, name)) is None else local_iso(moment)
+        for name in ("valid_from", "valid_to", "judged_at", "claimed_at", "stamped_at")
+    }
+    return words_of(seen, "verdict", "detail", "signer", "certificate") | moments | {"weaknesses": [*seen.weaknesses]}

@@ -76,7 +76,18 @@ _VERDICT = {
     "code": "signature.not_trusted", "vi": text("signature.not_trusted", Language.VI, {"detail": "CN=CA thử"}),
     "en": text("signature.not_trusted", Language.EN, {"detail": "CN=CA thử"}), "detail": "CN=CA thử",
     "policy": "default", "signer": "CN=Sở Tài chính", "certificate": _DIGEST, "covers_whole": True,
-    "signed_at": _AT, "checked_at": _AT,
+    "signed_at": _AT, "checked_at": _AT, "evidence": None,
+}  # fmt: skip
+_PDF_VERDICT = _VERDICT | {
+    "about": "file", "position": 1, "verdict": "valid", "standing": "valid", "code": "inspection.valid",
+    "vi": text("inspection.valid", Language.VI, {"signer": "CN=Sở Tài chính"}),
+    "en": text("inspection.valid", Language.EN, {"signer": "CN=Sở Tài chính"}),
+    "detail": "", "policy": "trust:9f86d081884c",
+    "evidence": {
+        "field": "Signature1", "is_stamp": False, "serial": "5402a1", "issuer": "CN=CA thử", "valid_from": _AT,
+        "valid_to": _AT, "state": "good", "judged_at": _AT, "claimed_at": _AT, "stamp": "good", "stamped_at": _AT,
+        "coverage": "whole", "changes": "none", "weaknesses": [],
+    },
 }  # fmt: skip
 _TIMELINE = {
     "at": _AT, "kind": "delivery.delivered", "packet_id": _ID, "delivery_id": _ID, "agency_id": "na-xa-16690-2025",
@@ -108,7 +119,7 @@ EXAMPLES: dict[str, Any] = {
     "RefuseBody": {"reason": "Văn bản thiếu phụ lục 02, đề nghị gửi lại."},
     "StatusBody": {"code": "03", "description": "Đã vào sổ văn bản đến số 456", "delivery_id": _ID},
     "DocumentShape": {
-        "packet": _PACKET, "recipients": [_LINE], "statuses": [_STATUS_LINE], "verdicts": [_VERDICT],
+        "packet": _PACKET, "recipients": [_LINE], "statuses": [_STATUS_LINE], "verdicts": [_VERDICT, _PDF_VERDICT],
         "timeline": [_TIMELINE], "family": [_PACKET],
     },
     "RepairsShape": {

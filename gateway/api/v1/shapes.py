@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gateway.api.free_text import FreeText
+from gateway.api.v1.shape import Id, Organ, Shape, Time
+from gateway.api.v1.shapes_verdicts import VerdictShape
 
 __all__ = [
     "AcceptedShape", "AgencyList", "AgencyShape", "CheckShape", "ConfirmBody", "ConfirmedShape", "DocumentShape",
@@ -14,16 +16,6 @@ __all__ = [
     "ProblemShape", "RefuseBody", "RepairShape", "SealCertificateList", "SealCertificateShape", "SentList",
     "StatusBody",
 ]  # fmt: skip
-
-Id = Annotated[str, Field(description="UUIDv7", examples=["0199b3f0-7c1e-7a52-9d0b-3f6a1c2d4e5f"])]
-Time = Annotated[str, Field(description="ISO 8601, +07:00, milliseconds", examples=["2025-10-06T08:15:30.123+07:00"])]
-Organ = Annotated[str, Field(description="mã định danh cơ quan", examples=["H99.01"])]
-
-
-class Shape(BaseModel):
-    """What every shape keeps to: no word that is not documented."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class FindingShape(Shape):
@@ -201,26 +193,6 @@ class TimelineShape(Shape):
     holder: str
     reason: str
     actor: str
-
-
-class VerdictShape(Shape):
-    """What one signature is worth, found out after the packet was accepted; no delivery waits for it."""
-
-    packet_id: Id
-    about: Annotated[Literal["packet", "file"], Field(description="Its XML signature, or one in an attachment")]
-    position: Annotated[int, Field(description="Of the attachment, from 1; 0 for the packet itself")]
-    verdict: str
-    standing: Literal["valid", "bad", "open", "decorative"]
-    code: str
-    vi: str
-    en: str
-    detail: str
-    policy: str
-    signer: str
-    certificate: Annotated[str, Field(description="SHA-256 of the signer's certificate, hex")]
-    covers_whole: bool
-    signed_at: Time | None
-    checked_at: Time
 
 
 class PacketShape(Shape):

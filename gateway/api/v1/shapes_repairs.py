@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gateway.api.v1.shapes import Id, Shape, Time
+from gateway.api.v1.shape import Id, Shape, Time
 
 __all__ = ["RepairsShape"]
 

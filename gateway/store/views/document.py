@@ -237,7 +237,7 @@ def document(connection: Connection, packet_id: str, *, seen_by: frozenset[str] 
     )
 
 
-_OF_EVERY_PACKET = frozenset({EventKind.PACKET_ACCEPTED, EventKind.SIGNATURE_CHECKED})
+_OF_EVERY_PACKET = frozenset({EventKind.PACKET_ACCEPTED, EventKind.SIGNATURE_CHECKED, EventKind.PACKET_INSPECTED})
 _UNKNOWN_TO_RECIPIENT = frozenset({DeliveryState.WAITING, DeliveryState.WITHDRAWN, DeliveryState.UNDELIVERABLE})
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+import msgspec
+from sqlalchemy import Connection, Row, bindparam, select
 
 from edxml.sign.verdicts import Verdict
-from gateway.store.schema_judged import signature_verdicts
+from gateway.model.inspection import PdfSignature, PdfVerdict, SignatureCoverage
+from gateway.store.schema_judged import inspections, signature_verdicts
 
 __all__ = ["VerdictLine", "verdicts"]
 
@@ -21,7 +24,7 @@ class VerdictLine:
     about: str  #: "packet": the packet's XML signature; "file": a signature in the attachment at `position`
     position: int  #: of the attachment, from 1; 0 for the packet itself
     verdict: str
-    standing: str  #: "valid", "bad", "open" (nobody can say), "decorative" (looks like a signature and is none)
+    standing: str  #: "valid", "bad", "open" (nobody can say), "absent", "decorative" (looks like one and is none)
     code: str
     detail: str
     policy: str  #: the name of the policy it was held against
@@ -30,9 +33,18 @@ class VerdictLine:
     covers_whole: bool  #: all of the packet, or of the file, but the signature itself
     signed_at: int | None  #: as stamped by a trusted authority, else as the signer claims
     checked_at: int
+    evidence: PdfSignature | None = None  #: of a signature in a file: what else was seen
 
 
 _SIGNATURES = select(signature_verdicts).where(signature_verdicts.c.packet_id.in_(bindparam("ids", expanding=True)))
+
+
+_INSPECTIONS = (
+    select(inspections)
+    .where(inspections.c.packet_id.in_(bindparam("ids", expanding=True)))
+    .order_by(inspections.c.version)
+)
+_decode = msgspec.json.Decoder(tuple[PdfSignature, ...]).decode
 
 
 def verdicts(connection: Connection, packet_ids: Iterable[str]) -> tuple[VerdictLine, ...]:
@@ -55,7 +67,38 @@ def verdicts(connection: Connection, packet_ids: Iterable[str]) -> tuple[Verdict
         )
         for row in connection.execute(_SIGNATURES, {"ids": list(packet_ids)})
     ]
+    newest = {(row.packet_id, row.position): row for row in connection.execute(_INSPECTIONS, {"ids": list(packet_ids)})}
+    for row in newest.values():
+        found += _of_file(row)
     return tuple(sorted(found, key=lambda line: (line.packet_id, line.position)))
+
+
+def _of_file(row: Row[Any]) -> Iterable[VerdictLine]:
+    """One line per signature; one for the file where it has none, or where something else is graver than all."""
+    signatures = _decode(row.signatures)
+    for signature in signatures:
+        yield _line_of(row, signature.verdict, signature.detail, signature)
+    if row.verdict not in {signature.verdict for signature in signatures}:
+        yield _line_of(row, PdfVerdict(row.verdict), row.detail, None)
+
+
+def _line_of(row: Row[Any], verdict: PdfVerdict, detail: str, signature: PdfSignature | None) -> VerdictLine:
+    return VerdictLine(
+        packet_id=row.packet_id,
+        about="file",
+        position=row.position,
+        verdict=verdict,
+        standing=verdict.standing,
+        code=f"inspection.{verdict}",
+        detail=detail,
+        policy=row.policy,
+        signer="" if signature is None else signature.signer,
+        certificate="" if signature is None else signature.certificate,
+        covers_whole=signature is not None and signature.coverage is SignatureCoverage.WHOLE,
+        signed_at=None if signature is None else signature.stamped_at or signature.claimed_at,
+        checked_at=row.inspected_at,
+        evidence=signature,
+    )
 
 
 def _standing(verdict: Verdict) -> str:

@@ -86,7 +86,7 @@ def test_every_code_that_the_command_line_says_has_a_text_and_every_text_is_said
     assert not unsaid
     built = {
         *(f"span.{unit}" for unit in ("hours", "minutes", "days")),
-        *(f"help.{role}" for role in ("api", "relay", "deliver", "periodic", "intake")),
+        *(f"help.{role}" for role in ("api", "relay", "deliver", "periodic", "intake", "inspect")),
         *(f"channel_told.{word}" for word in ("open", "paused", "already_open", "already_paused")),
         *(f"settings_told.{word}" for word in ("token_set", "token_unset")),
         "help.help", "help.install_completion", "help.show_completion", "help.panel_commands", "remote.refused",

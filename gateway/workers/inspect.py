@@ -1,0 +1,249 @@
+"""Inspection (kiểm tra chữ ký trên tệp PDF): follows what was accepted and looks at the signatures of its PDFs.
+
+No hop waits for it and it writes to none of their tables.  Each file gets one verdict per version of the inspector,
+also where the answer is that it could not be inspected, so that no file keeps it busy for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from edxml.attachments import extension
+from edxml.crashpoints import crash_point, declare
+from gateway.inspector.jobs import Job
+from gateway.model.errors import GatewayError
+from gateway.model.events import Event, EventKind
+from gateway.model.inspection import (
+    INSPECTOR_VERSION,
+    FileInspection,
+    InspectionLimits,
+    PdfVerdict,
+    worst,
+)
+from gateway.node import Node
+from gateway.store import events, inspections
+from gateway.store.followers import advance, follow
+from gateway.store.inspections import DuePacket, InspectionRow
+from gateway.workers.inspect_process import InspectorProcess, InspectorStopped
+from gateway.workers.loop import Loop
+from gateway.workers.turns import may_do
+from monitoring import log
+
+__all__ = ["Inspection", "inspect_once", "start_inspection"]
+
+declare("inspect.begun", "which packets are about to be inspected is written down; no verdict is")
+declare("inspect.kept", "verdicts are kept; the follower has not moved on")
+declare("inspect.followed", "verdicts are kept, and the follower is past their packets")
+
+_log = log.get("inspect")
+FOLLOWER: Final = f"inspector.{INSPECTOR_VERSION}"
+"""A new version reads from the beginning, so that every stored PDF gets its verdict too."""
+
+_EVENTS: Final = 1_000  # looked at in one round
+_LEASE: Final = 10.0  # seconds; two at once harm nothing
+_OFTEN: Final = 1.0  # seconds between two rounds, and two commits of one: whoever accepts needs the writer more
+_MOST_STARTS: Final = 3  # then a packet is not tried again (rule 8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inspected:
+    """One packet's files with their inspections, and how long each took."""
+
+    packet_id: str
+    files: tuple[tuple[dict[str, Any], FileInspection, float], ...]
+
+
+def inspect_once(node: Node, inspector: InspectorProcess, limits: InspectionLimits) -> bool:
+    """Inspect what the next events accepted; False where there is no PDF among it, or another process is at it.
+
+    A crash repeats what was not kept, and no file gets a second verdict.  A packet with which the process was lost
+    before is begun and kept by itself, so that no other is blamed; at the fourth time it is given up.
+    Raises InspectorUnavailable, DiskReserve, StoreBusy: everything stays due.
+    Crash points: inspect.begun, inspect.kept, inspect.followed.
+    """
+    with node.store.read() as connection:
+        following = follow(connection, FOLLOWER, most=_EVENTS)
+        found = inspections.find_due(connection, following.packet_ids, INSPECTOR_VERSION)
+        due = [packet for packet in found if any(_pdfs(packet))]
+        starts = inspections.starts(connection, [packet.id for packet in due])
+    is_idle = not due and following.after - following.before < _EVENTS  # too little passed to write that down
+    if is_idle or not may_do(node, "inspect", _LEASE):
+        return False
+    for group in _groups(due, starts):
+        _inspect_group(node, inspector, limits, group, starts)
+    with node.store.write() as connection:
+        advance(connection, following)
+    crash_point("inspect.followed")
+    return True
+
+
+def _groups(due: Sequence[DuePacket], starts: dict[str, int]) -> Iterator[Sequence[DuePacket]]:
+    """All that were never begun, together; each of the others alone."""
+    fresh = [packet for packet in due if packet.id not in starts]
+    if fresh:
+        yield fresh
+    for packet in due:
+        if packet.id in starts:
+            yield [packet]
+
+
+def _inspect_group(
+    node: Node,
+    inspector: InspectorProcess,
+    limits: InspectionLimits,
+    group: Sequence[DuePacket],
+    starts: dict[str, int],
+) -> None:
+    with node.store.write() as connection:
+        inspections.begin(connection, [packet.id for packet in group])
+    crash_point("inspect.begun")
+    done: list[_Inspected] = []
+    kept_at = time.monotonic()
+    for number, packet in enumerate(group):
+        is_given_up = starts.get(packet.id, 0) >= _MOST_STARTS
+        try:
+            done.append(_give_up(packet) if is_given_up else _inspect(node, inspector, limits, packet))
+        except GatewayError as why:
+            _keep(node, done)
+            _forgive(node, group[number + isinstance(why, InspectorStopped) :])
+            raise
+        if time.monotonic() - kept_at > _OFTEN:
+            _keep(node, done)
+            done, kept_at = [], time.monotonic()
+    _keep(node, done)
+
+
+def _forgive(node: Node, packets: Sequence[DuePacket]) -> None:
+    """These were begun and not looked at. The one in hand when the node was told to stop is none of them: what makes
+    the machine end the node also looks like this."""
+    with node.store.write() as connection:
+        inspections.forget_starts(connection, [packet.id for packet in packets])
+
+
+# --- one packet --------------------------------------------------------------------------------------------------
+
+
+def _pdfs(packet: DuePacket) -> Iterator[dict[str, Any]]:
+    """Attachments that are PDFs, or that say so."""
+    for file in json.loads(packet.attachments):
+        said = extension(file["name"]) == "pdf" or "pdf" in file["content_type"].lower()
+        if said or file["sniffed"] == "pdf":
+            yield file
+
+
+def _give_up(packet: DuePacket) -> _Inspected:
+    lost = FileInspection(verdict=PdfVerdict.CRASHED)
+    return _Inspected(packet_id=packet.id, files=tuple((file, lost, 0.0) for file in _pdfs(packet)))
+
+
+def _inspect(node: Node, inspector: InspectorProcess, limits: InspectionLimits, packet: DuePacket) -> _Inspected:
+    files = []
+    for number, file in enumerate(_pdfs(packet)):
+        began = time.monotonic()
+        if number >= limits.files:
+            found = FileInspection(verdict=PdfVerdict.TOO_MANY)
+        elif file["length"] > limits.file:
+            found = FileInspection(verdict=PdfVerdict.TOO_LARGE)
+        else:
+            found = _look_at(node, inspector, packet, file)
+        files.append((file, found, time.monotonic() - began))
+    return _Inspected(packet_id=packet.id, files=tuple(files))
+
+
+def _look_at(node: Node, inspector: InspectorProcess, packet: DuePacket, file: dict[str, Any]) -> FileInspection:
+    node.store.blobs.check_reserve(file["length"])
+    return inspector.ask(
+        Job(
+            blob=str(node.store.blobs.path(packet.blob)),
+            span=tuple(file["span"]),
+            encoding=file["encoding"],
+            transfer=file.get("transfer", "base64"),  # rows of 0.1.0 have none
+            digest=file["digest"],
+            came_at=packet.accepted_at,
+        )
+    )
+
+
+# --- what stays --------------------------------------------------------------------------------------------------
+
+
+def _keep(node: Node, done: Sequence[_Inspected]) -> None:
+    """Verdicts and one event per packet, in one commit; a packet that has them already keeps the first."""
+    if not done:
+        return
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        rows = [_row(one.packet_id, file, found, now) for one in done for file, found, _ in one.files]
+        kept = inspections.keep(connection, rows)
+        events.append(connection, [_event(node, one) for one in done if one.packet_id in kept], now)
+    crash_point("inspect.kept")
+    for one in done:
+        if one.packet_id in kept:
+            _tell(node, one)
+
+
+def _row(packet_id: str, file: dict[str, Any], found: FileInspection, now: int) -> InspectionRow:
+    return InspectionRow(
+        packet_id=packet_id,
+        position=file["position"],
+        version=INSPECTOR_VERSION,
+        verdict=found.verdict,
+        detail=found.detail,
+        signatures=msgspec.json.encode(found.signatures).decode(),
+        policy=found.policy,
+        digest=file["digest"],
+        inspected_at=now,
+    )
+
+
+def _event(node: Node, one: _Inspected) -> Event:
+    """The gravest verdict stands for the packet; never a name."""
+    reason = worst(found.verdict for _, found, _ in one.files)
+    return Event(
+        kind=EventKind.PACKET_INSPECTED, at=node.now(), actor=node.worker, packet_id=one.packet_id, reason=reason
+    )
+
+
+def _tell(node: Node, one: _Inspected) -> None:
+    for _, found, seconds in one.files:
+        node.metrics.count_inspection(found.verdict, seconds)
+        _log.info(
+            "file.inspected", packet=one.packet_id, outcome=str(found.verdict), count=len(found.signatures),
+            ms=round(seconds * 1000, 1),
+        )  # fmt: skip
+
+
+# --- the loop ----------------------------------------------------------------------------------------------------
+
+
+class Inspection:
+    """The loop and its process: closing it leaves a file in hand for the next start."""
+
+    def __init__(self, node: Node, limits: InspectionLimits, trust: Path, pause: float) -> None:
+        self._inspector = InspectorProcess(limits, trust=trust, scratch=node.store.blobs.root / "spool")
+
+        def once() -> float:
+            if inspect_once(node, self._inspector, limits):
+                return min(pause, _OFTEN)
+            self._inspector.end_idle()
+            return pause
+
+        self._loop = Loop("inspect", once, node.transport)
+
+    def close(self) -> None:
+        """Stop at once. Safe to repeat."""
+        self._inspector.stop()
+        self._loop.close()
+        self._inspector.close()
+
+
+def start_inspection(node: Node, limits: InspectionLimits, trust: Path, pause: float) -> Inspection:
+    """Follow what is accepted, every `pause` seconds; `trust` is the folder of `edxml.sign.trust`."""
+    return Inspection(node, limits, trust, pause)
