@@ -8,6 +8,7 @@
     │   ├── SigningRefused         (edxml.sign.signing) a packet cannot be signed
     │   ├── SigningKeyInvalid      (edxml.sign.signer) a key or certificate cannot be used to sign
     │   ├── TrustUnreadable        (edxml.sign.trust) a folder of trust holds something else
+    │   ├── PoliciesInvalid        (edxml.sign.policies) a file of policies says what it cannot
     │   ├── ProfileInvalid         (edxml.profiles) a profile's text is no profile
     │   ├── OrganIdMalformed       (edxml.ids) a text is no organ id in any form we know
     │   ├── DocumentIdMalformed    (edxml.ids) a text is no document id

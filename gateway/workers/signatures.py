@@ -1,0 +1,195 @@
+"""Signatures (kiểm tra chữ ký của gói tin): follows what was accepted and says what each XML signature is worth.
+
+No hop waits for it.  A packet that bears no signature gets no row and costs one look at its bytes; one that bears a
+decoration instead of a signature gets that verdict, and it is no forgery.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from edxml.crashpoints import crash_point, declare
+from edxml.errors import EdxmlError
+from edxml.ids import OrganId, OrganIdMalformed
+from edxml.sign.looking import may_bear_signature
+from edxml.sign.policies import Policies, read_policies
+from edxml.sign.verdicts import Verdict, Verification
+from edxml.sign.verifying import verify_packet
+from gateway.model.errors import BlobMissing
+from gateway.model.events import Event, EventKind
+from gateway.model.instants import as_datetime, as_instant
+from gateway.node import Node
+from gateway.store import events, followers, signatures
+from gateway.store.followers import Following
+from gateway.store.signatures import Candidate, SignatureRow
+from gateway.workers.loop import Loop
+from gateway.workers.turns import may_do
+from monitoring import log
+
+__all__ = ["TrustWatch", "check_once", "start_signatures"]
+
+declare("signatures.checked", "signatures were checked; no verdict is kept")
+declare("signatures.kept", "verdicts are kept, and the follower is past their packets")
+
+_log = log.get("signatures")
+FOLLOWER: Final = "signatures"
+_EVENTS: Final = 300  # looked at in one round
+_LEASE: Final = 30.0  # seconds; two at once harm nothing
+_SHARE: Final = 3  # rests that many times as long as it worked: at most a quarter of one processor
+_MOST_STARTS: Final = 3  # then a packet is not tried again (rule 8)
+
+
+@dataclass(slots=True)
+class TrustWatch:
+    """The policies of a folder of trust, read again when a file in it changed."""
+
+    folder: Path
+    _seen: tuple[tuple[str, int, int], ...] | None = None
+    _policies: Policies | None = field(default=None, repr=False)
+
+    def policies(self) -> Policies:
+        """What holds now. Raises PoliciesInvalid, TrustUnreadable, OSError."""
+        seen = tuple(
+            sorted(
+                (str(path), (status := path.stat()).st_mtime_ns, status.st_size)
+                for path in self.folder.rglob("*")
+                if path.is_file()
+            )
+        )
+        if self._policies is None or seen != self._seen:
+            self._policies = read_policies(self.folder)
+            self._seen = seen
+        return self._policies
+
+
+def check_once(node: Node, trust: TrustWatch) -> bool:
+    """Check the signatures of what the next events accepted; False where there is nothing, or another is at it.
+
+    A crash repeats what was not kept; the first verdict on a packet stands, with its event.  Packets with which the
+    process was lost before are begun and kept one by one, so that no other is blamed; at the fourth time it is given
+    up.  Raises what `TrustWatch.policies` raises where something bears a signature: everything stays due.
+    Crash points: signatures.checked, signatures.kept.
+    """
+    with node.store.read() as connection:
+        following = followers.follow(connection, FOLLOWER, most=_EVENTS)
+        candidates = signatures.find_candidates(connection, following.packet_ids)
+        starts = signatures.starts(connection, [one.packet_id for one in candidates])
+    if following.is_done or not may_do(node, "signatures", _LEASE):
+        return False
+    bearing = [one for one in candidates if _may_bear(node, one)]
+    for one in bearing:
+        if one.packet_id in starts:
+            _check(node, trust, [one], starts)
+    _check(node, trust, [one for one in bearing if one.packet_id not in starts], starts, following)
+    crash_point("signatures.kept")
+    return True
+
+
+def _may_bear(node: Node, candidate: Candidate) -> bool:
+    try:
+        with node.store.blobs.open(candidate.blob) as packet:
+            return may_bear_signature(packet)
+    except BlobMissing:
+        return True  # it gets its verdict: nobody can check it any more
+
+
+def _check(
+    node: Node,
+    trust: TrustWatch,
+    group: Sequence[Candidate],
+    starts: dict[str, int],
+    following: Following | None = None,
+) -> None:
+    """Check some packets and keep what was found, all in one commit; with the last, the follower goes on."""
+    ids = [one.packet_id for one in group]
+    found: list[SignatureRow] = []
+    if group:
+        policies = trust.policies()
+        with node.store.write() as connection:
+            signatures.begin(connection, ids)
+        for one in group:
+            is_given_up = starts.get(one.packet_id, 0) >= _MOST_STARTS
+            verified = _not_checked("checking it ended the process") if is_given_up else _verify(node, policies, one)
+            if verified.verdict is not Verdict.ABSENT:
+                found.append(_row(one.packet_id, verified, node.now()))
+    crash_point("signatures.checked")
+    with node.store.write() as connection:
+        signatures.end(connection, ids)
+        kept = signatures.keep_verdicts(connection, found)
+        books = {one.packet_id: one.book for one in group}
+        told = [_event(node, row, books[row.packet_id]) for row in found if row.packet_id in kept]
+        events.append(connection, told, node.store.now(connection))
+        if following is not None:
+            followers.advance(connection, following)
+    for row in found:
+        if row.packet_id in kept:
+            node.metrics.count_signature(row.verdict)
+            _log.info("signature.checked", packet=row.packet_id, outcome=row.verdict)
+
+
+def _verify(node: Node, policies: Policies, candidate: Candidate) -> Verification:
+    """The verdict for the moment at which the packet was accepted, as its seal says."""
+    try:
+        sender = OrganId.parse(candidate.sender_organ)
+    except OrganIdMalformed:
+        sender = None
+    try:
+        with node.store.blobs.open(candidate.blob) as packet:
+            at = as_datetime(candidate.accepted_at)
+            return verify_packet(packet, policy=policies.of(sender), at=at, limits=node.limits)
+    except BlobMissing as why:
+        return _not_checked(why.code)
+
+
+def _not_checked(why: str) -> Verification:
+    return Verification(verdict=Verdict.NOT_CHECKED, detail=why)
+
+
+def _row(packet_id: str, verified: Verification, now: int) -> SignatureRow:
+    certificate, moment = verified.certificate, verified.stamped_at or verified.signing_time
+    return SignatureRow(
+        packet_id=packet_id,
+        verdict=str(verified.verdict),
+        detail=verified.detail,
+        policy=verified.policy,
+        form=str(verified.form or ""),
+        signer=verified.signer,
+        certificate="" if certificate is None else hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
+        covers_whole=verified.covers_whole,
+        signed_at=None if moment is None else as_instant(moment),
+        checked_at=now,
+    )
+
+
+def _event(node: Node, row: SignatureRow, book: str) -> Event:
+    return Event(
+        kind=EventKind.SIGNATURE_CHECKED,
+        at=row.checked_at,
+        actor=node.worker,
+        book=book,
+        packet_id=row.packet_id,
+        reason=row.verdict,
+    )
+
+
+def start_signatures(node: Node, folder: Path, pause: float) -> Loop:
+    """The loop of signatures, by time alone. A folder of trust that cannot be read is told in the log, each time."""
+    trust = TrustWatch(folder)
+
+    def once() -> float:
+        began = time.monotonic()
+        try:
+            is_more = check_once(node, trust)
+        except (EdxmlError, OSError) as why:
+            _log.warning("signatures.no_trust", reason=getattr(why, "code", "os.error"), error=type(why).__name__)
+            return max(pause, 10.0)
+        return _SHARE * (time.monotonic() - began) if is_more else pause
+
+    return Loop("signatures", once, node.transport)
