@@ -12,12 +12,15 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from edxml.crashpoints import ENVIRONMENT
-from tests.support.clients import FAST, Users, letter, make_home
+from edxml.seal import generate_seal_key
+from gateway.keys import rotate_keys
+from tests.support.clients import FAST, NODE, Users, letter, make_home
 from tests.support.processes import NodeProcesses
 
 pytestmark = [pytest.mark.fault]
@@ -86,10 +89,14 @@ SCENARIOS: dict[str, tuple[Work, int]] = {
     "relay.announced": (send, 2),
     "relay.noted": (send, 2),
     "report.acknowledged": (send, 4),
+    "signatures.checked": (send, 2),
+    "signatures.kept": (send, 2),
     "sweep.committed": (send_and_recall, 1),
 }
 AT_INIT = ("keys.key_written", "keys.certificate_written")
 """Points that a node passes once in its life, before its first document."""
+AT_ROTATION = ("keys.key_written", "keys.certificate_written", "keys.former_erased")
+"""Points of `truc key rotate`, beside a node that runs."""
 
 
 def test_every_crash_point_has_a_scenario() -> None:
@@ -98,7 +105,7 @@ def test_every_crash_point_has_a_scenario() -> None:
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     points = set(json.loads(found.stdout))
-    assert points == {*SCENARIOS, *AT_INIT}
+    assert points == {*SCENARIOS, *AT_INIT, *AT_ROTATION}
 
 
 @pytest.mark.parametrize("point", SCENARIOS)
@@ -129,6 +136,38 @@ def test_killed_while_it_is_made_a_node_is_made_again(tmp_path: Path, point: str
     again = node.run("init")
     assert again.returncode == 0, again.stderr
     assert sorted(path.name for path in (tmp_path / "data" / "keys").iterdir()) == keys
+
+
+@pytest.mark.parametrize("point", AT_ROTATION)
+def test_killed_while_its_seal_key_is_replaced_a_node_goes_on(tmp_path: Path, point: str) -> None:
+    home = make_home(tmp_path)
+    age_seal_key(home.data / "keys")
+    with NodeProcesses(home.data, FAST) as node, Users(home) as users:
+        node.start("serve")
+        users.begin(node.url)
+        users.work(rounds=1)
+        died = node.run("key", "rotate", "--at", "now", crash_at=point)
+        assert died.returncode == -9, died.stderr
+        users.work(rounds=1)
+        ended = node.run("key", "rotate", "--at", "now")
+        assert ended.returncode == 0, ended.stderr
+        users.work(rounds=1)
+        users.settle()
+        users.assert_all_is_well()
+        node.assert_alive()
+        told = json.loads(node.run("key", "list", "--json").stdout)
+    assert [line["state"] for line in told if line["state"] != "announced"][-1] == "current"
+    assert told[0]["key"] == "erased"
+
+
+def age_seal_key(folder: Path) -> None:
+    """As if the node were ten days old and its key had been replaced five days ago."""
+    now = datetime.now(UTC)
+    key, certificate = generate_seal_key(NODE, begins=now - timedelta(days=10))
+    (folder / "seal.key").write_bytes(key)
+    (folder / "seal.crt").write_bytes(certificate)
+    then = now - timedelta(days=5)
+    rotate_keys(folder, NODE, begins=then, now=then)
 
 
 def test_killed_again_and_again_at_the_same_point(tmp_path: Path) -> None:

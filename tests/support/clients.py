@@ -45,7 +45,7 @@ from gateway.trial.letters import Letter, compose_letter, recall_of
 from gateway.trial.province import Place
 from tests.support.packets import build_status
 
-__all__ = ["FAST", "NAMES", "TODAY", "Home", "Users", "letter", "make_home"]
+__all__ = ["FAST", "NAMES", "NODE", "TODAY", "Home", "Users", "letter", "make_home"]
 
 TODAY: Final = date(2025, 10, 1)
 NAMES: Final = {
