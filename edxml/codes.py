@@ -25,7 +25,7 @@ __all__ = [
 
 
 class Dialect(StrEnum):
-    """How a packet is written; A and B are read and written, the others are recognised and refused by name."""
+    """How a packet is written; A and B are read and written, D is read, the others are refused by name."""
 
     A = "A"  #: VNPT's library: the national axis
     B = "B"  #: the .NET client: same namespace, standard order, attributes on trace and references
@@ -185,7 +185,7 @@ def fold_name(name: str) -> str:
     So "Giấy uỷ quyền" and "Giấy ủy quyền" are one: both ways to place the mark are in use.
     """
     words = unicodedata.normalize("NFD", name.casefold()).split()
-    return " ".join(word.translate(_WITHOUT_TONES) + "".join(c for c in word if c in _TONES) for word in words)
+    return " ".join(word.translate(_WITHOUT_TONES) + "".join(sorted(c for c in word if c in _TONES)) for word in words)
 
 
 @cache
