@@ -83,6 +83,10 @@ def check_once(node: Node, trust: TrustWatch) -> bool:
         starts = signatures.starts(connection, [one.packet_id for one in candidates])
     if following.is_done or not may_do(node, "signatures", _LEASE):
         return False
+    if not candidates:
+        with node.store.write() as connection:
+            followers.advance(connection, following)
+        return True
     bearing = [one for one in candidates if _may_bear(node, one)]
     for one in bearing:
         if one.packet_id in starts:
