@@ -22,9 +22,23 @@ from gateway.api.lanes import Lane
 from gateway.api.ranges import ByteRange, pick_range
 from gateway.model.errors import BlobDamaged
 
-__all__ = ["XML", "Stored", "body_headers", "check_size", "decoded_pieces", "file_pieces", "send_small", "send_stored"]
+__all__ = [
+    "OPENING",
+    "XML",
+    "Stored",
+    "body_headers",
+    "check_size",
+    "decoded_pieces",
+    "file_pieces",
+    "packet_kind",
+    "send_small",
+    "send_stored",
+]
 
 XML = b"application/xml"
+OPENING = 64
+"""Bytes of a packet that `packet_kind` wants to see."""
+
 _PIECE = 256 * 1024
 _STUCK = 60.0
 _LONGEST = 55 * 60.0
@@ -44,6 +58,15 @@ class Stored:
     pieces: Callable[[BinaryIO, ByteRange], Iterator[bytes]]
     kind: bytes = XML
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def packet_kind(opening: bytes) -> bytes:
+    """What a packet's bytes are said to be: XML, or just bytes where they begin with no markup (MIME, dialect D)."""
+    return (
+        XML
+        if opening[:1] == b"<" or opening.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+        else b"application/octet-stream"
+    )
 
 
 def body_headers(digest: str) -> tuple[list[tuple[bytes, bytes]], str]:

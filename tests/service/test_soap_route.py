@@ -45,6 +45,7 @@ def test_over_rest(api: RunningApi, files: tuple[tuple[str, bytes], ...], transf
         assert part.content == data[5:12]
     got = api.recipient.get(f"/v1/inbox/{item['delivery_id']}/packet")
     assert got.content == body
+    assert got.headers["content-type"] == "application/octet-stream", "it is no XML"
     assert got.headers["etag"] == f'"{hashlib.sha256(body).hexdigest()}"'
 
 
@@ -52,6 +53,8 @@ def test_the_same_document_in_another_form_is_the_same_document(api: RunningApi)
     plain = api.packet(files=SMALL)
     packet = read_packet(plain)
     sent = api.send(plain)
+    kept = api.sender.get(f"/v1/packets/{sent['packet_id']}/packet")
+    assert (kept.content, kept.headers["content-type"]) == (plain, "application/xml")
     again = api.sender.post("/v1/packets", content=build_soap(files=SMALL, **fields(packet)), headers=KIND)
     assert again.status_code in (200, 202), again.text
     assert again.json()["packet_id"] == sent["packet_id"]

@@ -32,10 +32,12 @@ def _bytes(description: str, kind: str, example: str) -> dict[str, Any]:
     return {"description": description, "content": content}
 
 
-_PACKET = '<?xml version="1.0" encoding="utf-8"?>\n<edXML xmlns="http://www.e-doc.vn/Schema/">…</edXML>'
+_PACKET = '<?xml version="1.0" encoding="utf-8"?>\n<edXML xmlns="http://www.mic.gov.vn/TBT/QCVN_102_2016">…</edXML>'
 BYTES: dict[int | str, dict[str, Any]] = {
     200: _bytes(
-        "The bytes as they were received; ETag and Content-Digest are their SHA-256", "application/xml", _PACKET
+        "The bytes as they were received (octet-stream for MIME); ETag and Content-Digest are their SHA-256",
+        "application/xml",
+        _PACKET,
     ),
     206: _bytes("The range asked for", "application/xml", "<edXML …"),
 }

@@ -6,14 +6,14 @@ from typing import Any
 
 __all__ = ["IDEMPOTENCY_KEY", "PACKET_BODY", "WISHES"]
 
-_SAMPLE = '<?xml version="1.0" encoding="utf-8"?>\n<edXML xmlns="http://www.e-doc.vn/Schema/">…</edXML>'
+_SAMPLE = '<?xml version="1.0" encoding="utf-8"?>\n<edXML xmlns="http://www.mic.gov.vn/TBT/QCVN_102_2016">…</edXML>'
 
 PACKET_BODY: dict[str, Any] = {
     "required": True,
     "description": "Gói tin edXML (QCVN 102:2016/BTTTT), nguyên byte / the edXML packet, byte for byte",
     "content": {
         kind: {"schema": {"type": "string", "format": "binary"}, "example": _SAMPLE}
-        for kind in ("application/xml", "application/octet-stream")
+        for kind in ("application/xml", "application/octet-stream", "multipart/related")
     },
 }
 

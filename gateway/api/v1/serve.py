@@ -6,7 +6,7 @@ from gateway.api.asked import Asked
 from gateway.api.edge import Edge, Opened
 from gateway.api.lanes import on_loop
 from gateway.api.problems import ItemDamaged, ItemMissing
-from gateway.api.sending import XML, Stored, check_size, file_pieces, send_small, send_stored
+from gateway.api.sending import OPENING, Stored, check_size, file_pieces, packet_kind, send_small, send_stored
 from gateway.exchange import collect
 from gateway.exchange.collect import Confirm, Fetch
 from gateway.identity import Caller
@@ -53,7 +53,7 @@ async def fetch_packet(edge: Edge, asked: Asked) -> None:
 
 async def _send(edge: Edge, asked: Asked, item: Item, body: bytes | None, seconds: float) -> None:
     if body is not None:
-        await send_small(asked, body, item.digest, XML, key_header(item))
+        await send_small(asked, body, item.digest, packet_kind(body[:OPENING]), key_header(item))
         return
     stored = await edge.serving.run(stored_packet, edge, item.digest, item.size, item.key)
     await send_stored(asked, stored, edge.serving, seconds)
@@ -64,7 +64,12 @@ def stored_packet(edge: Edge, digest: str, size: int, key: str = "") -> Stored:
     file = edge.node.store.blobs.open(digest)
     check_size(file, size, digest)
     return Stored(
-        file=file, size=size, digest=digest, pieces=file_pieces, headers=((b"truc-key", key.encode()),) if key else ()
+        file=file,
+        size=size,
+        digest=digest,
+        pieces=file_pieces,
+        kind=packet_kind(file.read(OPENING)),
+        headers=((b"truc-key", key.encode()),) if key else (),
     )
 
 
