@@ -48,20 +48,19 @@ def write_letter(letter: Letter, language: Language) -> str:
     def say(key: str, **params: object) -> str:
         return text(f"letter.{key}", language, params)
 
-    paragraphs = [
-        say("greeting", system=letter.system),
-        say("opening", since=letter.since, until=letter.until, packets=letter.packets, repaired=letter.repaired),
-    ]
+    days = {"since": letter.since, "until": letter.until, "packets": letter.packets}
+    opening = say("opening", repaired=letter.repaired, **days) if letter.items else say("nothing", **days)
+    paragraphs = [say("greeting", system=letter.system), opening]
     for number, item in enumerate(sorted(letter.items, key=lambda each: (-each.packets, each.name)), 1):
         lines = [
             say("item", number=number, name=item.name, packets=item.packets, first=item.first, last=item.last),
-            say("deviation", what=text(f"repair.{item.name}", language, {}), breaks=REPAIR_KINDS[item.name].breaks),
+            say("deviation", what=text(f"repair.{item.name}", language, {}), breaks=REPAIR_KINDS[item.name].source),
             say("remedy", remedy=text(f"remedy.{item.name}", language, {})),
             *([say("example", document=item.example)] if item.example else []),
             _tolerance(item, letter.day, language),
         ]
         paragraphs.append("\n   ".join(lines))
-    paragraphs.append(say("closing" if letter.items else "nothing"))
+    paragraphs.append(say("closing"))
     return "\n\n".join(paragraphs) + "\n"
 
 

@@ -48,6 +48,12 @@ class RepairKind:
     seen: str
     breaks: str
 
+    @property
+    def source(self) -> str:
+        """What it breaks, as a sentence's parameter: a clause is called alike everywhere, a practice is told in the
+        reader's language."""
+        return Term(f"practice.{self.name}") if self.breaks.startswith("practice: ") else self.breaks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
@@ -101,7 +107,7 @@ class Profile:
         params = {
             "repair": repair.name,
             "remedy": Term(f"remedy.{repair.name}"),
-            "breaks": REPAIR_KINDS[repair.name].breaks,
+            "breaks": REPAIR_KINDS[repair.name].source,
             "profile": self.name,
         }
         if last is None:

@@ -91,7 +91,7 @@ def test_a_repair_ends_on_its_day_for_its_system_alone(on_day: Callable[..., Hou
     finding = next(one for one in refused(after, bom_packet(after, "1")).findings if one.severity is Severity.ERROR)
     assert finding.code == "edxml.repair_ended"
     said = finding.text(Language.VI)
-    for part in ("“bom”", "“grace-2025”", "31/12/2025", text("remedy.bom", Language.VI, {}), "Căn cứ: practice"):
+    for part in ("“bom”", "“grace-2025”", "31/12/2025", text("remedy.bom", Language.VI, {}), "Căn cứ: thông lệ"):
         assert part in said
     other = after.submit(bom_packet(after, "1", "sender-2"), "sender-2", caller=caller(after, "sender-2"))
     assert isinstance(other, Answer)

@@ -60,7 +60,11 @@ def test_what_ended_is_told_as_refused() -> None:
 def test_nothing_wrong_is_said_too() -> None:
     for language in Language:
         said = write_letter(replace(LETTER, repaired=0, items=()), language)
-        assert text("letter.nothing", language, {}) in said
+        days = {"since": LETTER.since, "until": LETTER.until, "packets": 1200}
+        assert said.split("\n\n")[1:] == [
+            text("letter.nothing", language, days),
+            f"{text('letter.closing', language, {})}\n",
+        ]
 
 
 def test_a_repair_that_does_not_exist_is_a_defect() -> None:

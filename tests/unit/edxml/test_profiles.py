@@ -77,7 +77,7 @@ def test_a_refusal_names_the_repair_its_source_and_what_to_do() -> None:
     for language in Language:
         said = finding.text(language)
         assert "{" not in said
-        for part in ("“bom”", "“none”", text("remedy.bom", language, {}), REPAIR_KINDS["bom"].breaks):
+        for part in ("“bom”", "“none”", text("remedy.bom", language, {}), text("practice.bom", language, {})):
             assert part in said
 
 
@@ -85,6 +85,18 @@ def test_every_repair_has_a_remedy_in_both_languages_and_no_other_has() -> None:
     for language in Language:
         known = {code.removeprefix("remedy.") for code in catalogue("edxml", language) if code.startswith("remedy.")}
         assert known == REPAIRS
+
+
+def test_a_practice_is_told_in_the_readers_language_as_the_registry_says_it() -> None:
+    practices = {name: kind.breaks for name, kind in REPAIR_KINDS.items() if kind.breaks.startswith("practice: ")}
+    for language in Language:
+        codes = catalogue("edxml", language)
+        known = {code.removeprefix("practice.") for code in codes if code.startswith("practice.")}
+        assert known == practices.keys()
+    for name, said in practices.items():
+        assert text("practice." + name, Language.EN, {}) == said
+        assert text("practice." + name, Language.VI, {}).startswith("thông lệ: ")
+    assert REPAIR_KINDS["date_form"].source == REPAIR_KINDS["date_form"].breaks
 
 
 def test_the_last_day_of_a_repair() -> None:
