@@ -8,7 +8,18 @@ import msgspec
 
 from gateway.model.inspection import FileInspection
 
-__all__ = ["MODULE", "NOT_CAGED", "READY", "Job", "Orders", "read_answer", "read_job", "read_orders", "write_line"]
+__all__ = [
+    "MODULE",
+    "NOT_CAGED",
+    "NO_ROOM",
+    "READY",
+    "Job",
+    "Orders",
+    "read_answer",
+    "read_job",
+    "read_orders",
+    "write_line",
+]
 
 MODULE = __name__.rpartition(".")[0]
 """What is started: `python -m`."""
@@ -17,6 +28,9 @@ READY = b"READY"
 """The first line of a process that may be asked; any other is the code of why it may not."""
 
 NOT_CAGED = "inspection.not_caged"
+
+NO_ROOM = 75
+"""The exit code of a process that could not write a file down: no file is to blame (EX_TEMPFAIL)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

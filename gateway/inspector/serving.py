@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import tempfile
@@ -14,7 +15,7 @@ from edxml.packet import Attachment
 from edxml.sign.policy import Policy
 from edxml.sign.trust import TrustUnreadable, read_trust
 from gateway.inspector import cage
-from gateway.inspector.jobs import NOT_CAGED, READY, Job, Orders, read_job, read_orders, write_line
+from gateway.inspector.jobs import NO_ROOM, NOT_CAGED, READY, Job, Orders, read_job, read_orders, write_line
 from gateway.model.inspection import FileInspection, PdfVerdict
 
 __all__ = ["serve"]
@@ -25,7 +26,8 @@ _Inspect = Callable[[BinaryIO, Policy, int], FileInspection]
 def serve(orders: bytes, jobs: BinaryIO, answers: BinaryIO) -> None:
     """Say READY or why not, then answer jobs until there are no more.
 
-    Ends after a file that wanted too much memory: nobody knows what state that left behind.
+    Ends after a file that wanted too much memory: nobody knows what state that left behind; with the code NO_ROOM
+    where the disk has no place for a file.
     """
     told = read_orders(orders)
     logging.disable()  # pyHanko logs what it reads
@@ -58,7 +60,9 @@ def _inspect(job: Job, told: Orders, policy: Policy, inspect_pdf: _Inspect) -> F
     with tempfile.TemporaryFile(dir=told.scratch) as file:
         try:
             _take_out(job, file)
-        except (AttachmentDamaged, FileNotFoundError):
+        except (AttachmentDamaged, OSError) as why:
+            if isinstance(why, OSError) and why.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise SystemExit(NO_ROOM) from None
             return FileInspection(verdict=PdfVerdict.DAMAGED)
         file.seek(0)
         return inspect_pdf(file, policy, job.came_at)

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.inspector.jobs import MODULE, READY, Job, Orders, read_answer, write_line
+from gateway.inspector.jobs import MODULE, NO_ROOM, READY, Job, Orders, read_answer, write_line
 from gateway.model.errors import GatewayError
 from gateway.model.inspection import FileInspection, InspectionLimits, PdfVerdict
 from monitoring import log
@@ -110,6 +110,8 @@ class InspectorProcess:
             code = self._end()
             if self._is_stopped:
                 raise InspectorStopped from None
+            if code == NO_ROOM:
+                raise InspectorUnavailable from None
             _log.warning("inspector.ended", process="inspector", status=code)
             return FileInspection(verdict=PdfVerdict.TIME) if code in _SLOW else None
         if answer.verdict is PdfVerdict.MEMORY:

@@ -33,7 +33,7 @@ from tests.support.certificates import NOW, Authority
 from tests.support.nodes import House
 from tests.support.packets import build_packet
 from tests.support.pdfs import bomb_pdf, forge_pdf, plain_pdf, sign_pdf, slow_pdf
-from tests.support.processes import NodeProcesses
+from tests.support.processes import NodeProcesses, SmallDisk
 
 LIMITS = InspectionLimits(file=64 << 20, files=3, wall=30, cpu=20, memory=512 << 20, idle=60)
 HOUSE = Path(__file__).parents[2]
@@ -171,6 +171,18 @@ def test_what_is_not_what_was_accepted_is_damaged(tmp_path: Path, start: Any) ->
     assert inspector.ask(job(tmp_path, plain_pdf(), digest="0" * 64)).verdict is PdfVerdict.DAMAGED
     gone = replace(job(tmp_path, plain_pdf()), blob=str(tmp_path / "none"))
     assert inspector.ask(gone).verdict is PdfVerdict.DAMAGED
+
+
+def test_a_disk_without_room_blames_no_file(tmp_path: Path, trust: Path) -> None:
+    with SmallDisk(tmp_path / "disk", mib=1) as disk:
+        inspector = InspectorProcess(LIMITS, trust=trust, scratch=disk.path)
+        try:
+            assert inspector.ask(job(tmp_path, plain_pdf())).verdict is PdfVerdict.UNSIGNED
+            with pytest.raises(InspectorUnavailable):
+                inspector.ask(job(tmp_path, plain_pdf() + bytes(3 << 20)))
+        finally:
+            inspector.stop()
+            inspector.close()
 
 
 def test_without_work_the_process_ends(tmp_path: Path, start: Any) -> None:
@@ -377,6 +389,26 @@ def test_two_processes_do_not_inspect_at_the_same_time(house: House, start: Any)
     assert not inspect_once(house.node, start(), LIMITS)
     house.pass_time(2_000_000)
     assert inspect_once(house.node, start(), LIMITS)
+
+
+class Overtaken:
+    """An inspector that is so slow that another process takes its turn and is done before it."""
+
+    def __init__(self, house: House, faster: InspectorProcess) -> None:
+        self._house, self._faster = house, faster
+
+    def ask(self, _job: Job) -> FileInspection:
+        self._house.pass_time(20_000_000)
+        assert look(self._house.worker("other"), self._faster) == 1
+        return FileInspection(verdict=PdfVerdict.BROKEN)
+
+
+def test_overtaken_by_another_process_the_first_verdict_stands(house: House, start: Any) -> None:
+    sent = house.send(["inbox-a"], files=(("a.pdf", plain_pdf()),))
+    assert look(house, Overtaken(house, start())) == 1  # type: ignore[arg-type]
+    assert verdicts(house, sent.packet_id) == [(1, "unsigned", "absent")]
+    assert len(house.rows("SELECT 1 FROM events WHERE kind = 'packet.inspected'")) == 1
+    assert 'truc_inspections_total{verdict="broken"}' not in house.node.metrics.render().decode()
 
 
 # --- a real node -------------------------------------------------------------------------------------------------
