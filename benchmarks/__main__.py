@@ -1,5 +1,6 @@
 """`make bench`: the product's speed as ratios of the embedded limit, both measured now, on this machine.
 
+    python -m benchmarks --packets [--quick] [--pairs N]
     python -m benchmarks [--quick] [--role serve|api] [--documents N] [--pairs N] [--json FILE]
 
 A ratio counts only if its limit run reaches 80 % of the figure that was measured for this hardware (2,550
@@ -35,6 +36,7 @@ from benchmarks.measure import (
     run_load,
     serve,
 )
+from benchmarks.packets_speed import measure_packets, show_packets
 from benchmarks.product import product
 from benchmarks.report import Calm, Report, Throughput, judge, show
 
@@ -155,6 +157,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--growth-documents", type=int, default=1_000, help="per run on the filled stores")
     parser.add_argument("--growth-pairs", type=int, default=7, help="interleaved pairs of the filled stores")
     parser.add_argument("--no-growth", action="store_true", help="leave the filled stores out")
+    parser.add_argument("--packets", action="store_true", help="measure the packet library alone")
     parser.add_argument("--limit-only", action="store_true", help="measure the limit alone")
     parser.add_argument("--folder", type=Path, help="where the runs' data goes: the disk that is measured")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, '-' to standard output")
@@ -174,9 +177,19 @@ def _growth(folders: RunFolder, options: argparse.Namespace) -> Growth | None:
     )  # fmt: skip
 
 
+def _packets(options: argparse.Namespace) -> int:
+    figures = measure_packets(pairs=options.pairs, is_quick=options.quick)
+    show_packets(Console(width=170), figures)
+    if options.json:
+        options.json.write_bytes(msgspec.json.encode([dataclasses.asdict(figure) for figure in figures]) + b"\n")
+    return 0 if options.quick or all(figure.is_met for figure in figures) else 1
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; gives the exit code."""
     options = _options(arguments)
+    if options.packets:
+        return _packets(options)
     folders = RunFolder(options.folder)
     try:
         bench = Bench(folders, options)
