@@ -28,10 +28,13 @@ check: $(STAMP) ## ruff, mypy --strict, import-linter, house rules, docs build
 	bash scripts/check
 
 bench: $(STAMP) ## Speed, as ratios of limits measured in the same run
-	$(PY) -m benchmarks
+	$(PY) -m benchmarks; all=$$?; $(PY) -m benchmarks --packets && exit $$all
 
 soak: $(STAMP) ## The long run of random kills (MINUTES=10 SEED=1)
 	$(PY) -m pytest -m long tests/fault tests/property --timeout 7200 -x
+
+fuzz: $(STAMP) ## Coverage-guided fuzzing of the packet library (MINUTES=6 SEED=1)
+	$(PY) -m tests.fuzz
 
 ##@ Upkeep
 lock: $(STAMP) ## Pin the libraries anew
@@ -42,4 +45,4 @@ format: $(STAMP) ## Let ruff lay out the code, and write the reference pages ane
 	.venv/bin/ruff check --fix --exit-zero . && .venv/bin/ruff format .
 	$(PY) scripts/make_reference
 
-.PHONY: help setup demo serve test check bench soak lock format
+.PHONY: help setup demo serve test check bench soak fuzz lock format

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edxml._content import Content
 from edxml._notes import Notes, fields_of, local_name
 from edxml._shapes import SAID, Node
 from edxml._unzip import ZipVerdict
 from edxml._xml import Element
-from edxml.attachments import extension
+from edxml.attachments import content_type_of, extension
 from edxml.codes import Dialect
 from edxml.packet import Attachment, Reference
 
-__all__ = ["Joiner", "describe", "lies", "note_content", "read_attachments", "read_references", "said_at"]
+__all__ = ["Joiner", "describe", "lies", "note_content", "read_attachments", "read_references", "said_at", "true_type"]
 
 _FILE = {
     "ContentId": "content_id",
@@ -146,6 +146,7 @@ def read_attachments(
         attachment = _attachment(parent, content, joiner, dialect, notes, position)
         if attachment.content_id in ids:
             notes.repaired("attachment_id_doubled", parent)
+            attachment = replace(attachment, content_id=f"{attachment.content_id[:40]}-{position}")
         ids.add(attachment.content_id)
         read.append(attachment)
     if len(read) == len(contents):
@@ -186,8 +187,8 @@ def _attachment(
     return content.as_attachment(
         position,
         name=name,
-        content_id=_bare(own_id or (line.content_id if line else "")),
-        content_type=content_type,
+        content_id=_bare(own_id or (line.content_id if line else "")) or str(position),
+        content_type=true_type(content_type, content, name),
         description=texts.get("description", "") or (line.description if line else ""),
     )
 
@@ -196,6 +197,13 @@ def lies(content_type: str, content: Content) -> bool:
     """Whether the bytes look like no file of the declared type."""
     expected = _WRITTEN_TYPES.get(content_type.lower())
     return expected is not None and content.sniffed_as_sent not in expected
+
+
+def true_type(content_type: str, content: Content, name: str) -> str:
+    """The content type that the file goes on with: the declared one, unless its bytes say that it cannot be so."""
+    if content.is_unzipped:
+        return "application/zip"
+    return content_type_of(name, content.sniffed_as_sent) if lies(content_type, content) else content_type
 
 
 def note_content(element: Element, content: Content, content_type: str, name: str, notes: Notes) -> None:

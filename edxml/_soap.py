@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from lxml import etree
 
 from edxml._base64 import Garbage
-from edxml._body import Joiner, lies, note_content, read_references
+from edxml._body import Joiner, lies, note_content, read_references, true_type
 from edxml._content import Content, Contents
 from edxml._mime import Multipart
 from edxml._mime_head import PartHead
@@ -228,7 +228,7 @@ def _attachment(head: PartHead, content: Content, joiner: Joiner, notes: Notes, 
         position,
         name=name,
         content_id=own_id or (line.content_id.removeprefix("cid:") if line else ""),
-        content_type=content_type,
+        content_type=true_type(content_type, content, name),
         description=line.description if line else "",
     )
 

@@ -1,7 +1,9 @@
 """A ZIP with exactly one entry, unpacked while it comes: VNPT's library wraps attachments in such ZIPs.
 
 Whether there is a second entry is known only at the end, so the caller must not hand anything on before `finish`
-said SINGLE.  The entry's name is never used; its CRC and length are checked against the central directory.
+said SINGLE.  The entry's name is never used.  What is taken for a file alone in its ZIP is so for every unpacker,
+whether it reads from the front, as this does, or from the directory at the end: both must say the same of the one
+entry, the directory must stand right behind it and the end record right behind that, and nothing may follow.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ __all__ = ["LOCAL_HEADER", "SingleEntry", "ZipVerdict"]
 
 LOCAL_HEADER = b"PK\x03\x04"
 _CENTRAL = b"PK\x01\x02"
-_ENDS = (b"PK\x05\x06", b"PK\x06\x06")
+_END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
+_END_FORM, _END64_FORM, _LOCATOR64_FORM = map(struct.Struct, ("<4sHHHHIIH", "<4sQHHIIQQQQ", "<4sIQI"))
 _DESCRIPTORS = (0, 12, 16, 20, 24)  # sizes that a data descriptor may have
 _STORED, _DEFLATED = 0, 8
 _ENCRYPTED, _SIZES_LATER = 0x0001, 0x0008
-_ZIP64 = 0xFFFFFFFF
+_ZIP64, _ZIP64_COUNT = 0xFFFFFFFF, 0xFFFF  # "see the 64-bit record"
 _TAIL = 256 * 1024  # central directory of one entry, with its comments
 _STEP = 256 * 1024
 _RATIO_FROM = 16 << 20
@@ -48,12 +51,15 @@ class SingleEntry:
         self._stored_left = 0
         self._crc = 0
         self._read = 0
+        self._fed = 0
+        self._said = b""  # by the local header: flags, method and name
         self.length = 0  #: bytes written out
         self._step = self._header
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the ZIP."""
         if self._verdict is None:
+            self._fed += len(data)
             self._step(data)
 
     def finish(self) -> ZipVerdict:
@@ -70,6 +76,7 @@ class SingleEntry:
         size, _, name, extra = struct.unpack_from("<IIHH", self._buffer, 18)
         if len(self._buffer) < 30 + name + extra:
             return
+        self._said = self._buffer[6:10] + self._buffer[30 : 30 + name]
         rest, self._buffer = self._buffer[30 + name + extra :], b""
         if flags & _ENCRYPTED:
             self._verdict = ZipVerdict.ENCRYPTED
@@ -131,9 +138,34 @@ class SingleEntry:
         else:
             return ZipVerdict.UNREADABLE
         crc, _, size, name, extra, comment = struct.unpack_from("<IIIHHH", tail, start + 16)
+        (offset,) = struct.unpack_from("<I", tail, start + 42)
         after = start + 46 + name + extra + comment
         if tail.startswith(_CENTRAL, after):
             return ZipVerdict.SEVERAL
-        if not tail.startswith(_ENDS, after) or crc != self._crc or size not in (self.length, _ZIP64):
-            return ZipVerdict.UNREADABLE
-        return ZipVerdict.SINGLE
+        is_same = tail[start + 8 : start + 12] + tail[start + 46 : start + 46 + name] == self._said
+        is_right = is_same and not offset and crc == self._crc and size in (self.length, _ZIP64)
+        if is_right and _is_end(tail[after:], self._fed - len(tail) + start, after - start):
+            return ZipVerdict.SINGLE
+        return ZipVerdict.UNREADABLE
+
+
+def _is_end(rest: bytes, directory: int, length: int) -> bool:
+    """Whether `rest` is the end of a ZIP whose directory of one entry has this offset and length, and nothing else."""
+    counts, sizes, offsets = {1}, {length}, {directory}
+    if rest.startswith(_END64):
+        start = _END64_FORM.size + _LOCATOR64_FORM.size
+        if len(rest) < start:
+            return False
+        record = _END64_FORM.unpack_from(rest)
+        locator = _LOCATOR64_FORM.unpack_from(rest, _END64_FORM.size)
+        if record[6:] != (1, 1, length, directory):
+            return False
+        if locator[0] != _LOCATOR64 or locator[2] != directory + length:
+            return False
+        counts, sizes, offsets = counts | {_ZIP64_COUNT}, sizes | {_ZIP64}, offsets | {_ZIP64}
+        rest = rest[start:]
+    if len(rest) < _END_FORM.size:
+        return False
+    signature, _, _, here, total, size, offset, comment = _END_FORM.unpack_from(rest)
+    is_right = signature == _END and {here, total} <= counts and size in sizes and offset in offsets
+    return is_right and len(rest) == _END_FORM.size + comment and _END not in rest[_END_FORM.size :]

@@ -14,7 +14,7 @@ from edxml.errors import EdxmlError
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.packet import Attachment
 
-__all__ = ["AttachmentDamaged", "AttachmentSink", "extension", "open_decoded", "sniff"]
+__all__ = ["ANY_TYPE", "AttachmentDamaged", "AttachmentSink", "content_type_of", "extension", "open_decoded", "sniff"]
 
 SNIFFED = 1024
 """Bytes of a file that `sniff` wants to see."""
@@ -79,6 +79,26 @@ def extension(name: str) -> str:
     """The extension of a file name, lower-case and without its dot; empty where there is none."""
     stem, dot, ending = (name if name.isascii() else unicodedata.normalize("NFC", name)).rpartition(".")
     return ending.strip().lower() if dot and stem else ""
+
+
+_TYPES = {
+    ("pdf", "pdf"): "application/pdf",
+    ("doc", "ole"): "application/msword",
+    ("docx", "zip"): "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ("xls", "ole"): "application/vnd.ms-excel",
+    ("xlsx", "zip"): "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ("zip", "zip"): "application/zip",
+    ("png", "png"): "image/png",
+    ("jpg", "jpeg"): "image/jpeg",
+    ("xml", "xml"): "application/xml",
+    ("txt", "text"): "text/plain",
+}
+ANY_TYPE = "application/octet-stream"
+
+
+def content_type_of(name: str, sniffed: str) -> str:
+    """The content type of a file with this name that looks like `sniffed`; octet-stream where the two do not fit."""
+    return _TYPES.get((extension(name), sniffed), ANY_TYPE)
 
 
 def open_decoded(stream: BinaryIO, attachment: Attachment, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[bytes]:

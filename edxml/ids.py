@@ -130,9 +130,10 @@ class DocumentId:
     folded: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.text.strip() or len(self.text) > _DOCUMENT_ID_MAX:
+        folded = _fold_document_id(self.text) if len(self.text) <= _DOCUMENT_ID_MAX else ""
+        if not folded:  # blanks that nobody sees are nothing too
             raise DocumentIdMalformed(text=self.text[:80])
-        object.__setattr__(self, "folded", _fold_document_id(self.text))
+        object.__setattr__(self, "folded", folded)
 
     @property
     def parts(self) -> DocumentIdParts | None:

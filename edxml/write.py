@@ -13,7 +13,7 @@ from typing import BinaryIO
 from edxml._layout import Sheet, escape, lay_out_envelope, lay_out_status
 from edxml._notes import NAMESPACE
 from edxml._zip import zip_single
-from edxml.attachments import SNIFFED, extension, sniff
+from edxml.attachments import ANY_TYPE, SNIFFED, content_type_of, extension, sniff
 from edxml.codes import Dialect
 from edxml.errors import WriteRefused
 from edxml.limits import PIECE
@@ -24,19 +24,6 @@ __all__ = ["OpenAttachment", "plan_attachment", "write", "write_status"]
 OpenAttachment = Callable[[Attachment], BinaryIO | Iterable[bytes]]
 """Opens the decoded bytes of an attachment: a stream, or pieces as `open_decoded` gives them."""
 
-_TYPES = {
-    ("pdf", "pdf"): "application/pdf",
-    ("doc", "ole"): "application/msword",
-    ("docx", "zip"): "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    ("xls", "ole"): "application/vnd.ms-excel",
-    ("xlsx", "zip"): "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ("zip", "zip"): "application/zip",
-    ("png", "png"): "image/png",
-    ("jpg", "jpeg"): "image/jpeg",
-    ("xml", "xml"): "application/xml",
-    ("txt", "text"): "text/plain",
-}
-_ANY_TYPE = "application/octet-stream"
 _ZIP_TYPE = "application/zip"
 _LINE = 3 * 32 * 1024  # bytes encoded at a time: a multiple of three, so that no "=" stands in the middle
 
@@ -58,9 +45,8 @@ def plan_attachment(
         if len(head) < SNIFFED:
             head += piece[: SNIFFED - len(head)]
     sniffed = sniff(head)
-    ending = extension(name)
-    known = content_type or _TYPES.get((ending, sniffed), _ANY_TYPE)
-    is_wrapped = sniffed == "zip" and known in (_ANY_TYPE, _ZIP_TYPE) and ending != "zip"
+    known = content_type or content_type_of(name, sniffed)
+    is_wrapped = sniffed == "zip" and known in (ANY_TYPE, _ZIP_TYPE) and extension(name) != "zip"
     return Attachment(
         position=position,
         name=name.strip(),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edxml import LENIENT, STRICT, Finding, ReadResult, Severity
+from edxml import LENIENT, STRICT, ReadResult, Severity
 from gateway.cli import packet_build, packet_change, packet_show, packet_sign, packet_stamp
 from gateway.cli.exits import ExitCode
 from gateway.cli.output import AsJson, Voice, voice_of
@@ -40,58 +40,56 @@ def check(
     """
     voice = voice_of(ctx)
     worst = ExitCode.OK
-    checked: list[tuple[Path, ReadResult, tuple[Finding, ...]]] = []
+    checked: list[tuple[Path, ReadResult]] = []
     unreadable: list[tuple[Path, str]] = []
     for path in packets_in(files):
         try:
             with open_packet(path) as stream:
-                result, findings = read_whole(
-                    stream, profile=STRICT if is_strict else LENIENT, check_schema=check_schema
-                )
+                result = read_whole(stream, profile=STRICT if is_strict else LENIENT, check_schema=check_schema)
         except OSError as why:
             worst = ExitCode.USAGE
             unreadable.append((path, why.strerror or type(why).__name__))
             complain(voice, path, why)
             continue
-        worst = max(worst, _exit_code(result, findings, is_strict=is_strict))
-        checked.append((path, result, findings))
+        worst = max(worst, _exit_code(result, is_strict=is_strict))
+        checked.append((path, result))
         if not (as_json or as_sarif):
-            _show(voice, path, result, findings)
+            _show(voice, path, result)
     if as_sarif:
-        told = [(path, findings, result.repairs) for path, result, findings in checked]
+        told = [(path, result.findings, result.repairs) for path, result in checked]
         voice.json(make_sarif(told, unreadable, voice.language))
     elif as_json:
-        voice.json([_as_json(path, result, findings) for path, result, findings in checked])
+        voice.json([_as_json(path, result) for path, result in checked])
     if worst:
         raise typer.Exit(worst)
 
 
-def _exit_code(result: ReadResult, findings: tuple[Finding, ...], *, is_strict: bool) -> ExitCode:
+def _exit_code(result: ReadResult, *, is_strict: bool) -> ExitCode:
     if not result.is_complete:
         return ExitCode.USAGE
     counts = (Severity.ERROR, Severity.WARNING) if is_strict else (Severity.ERROR,)
-    is_clean = result.packet is not None and not any(finding.severity in counts for finding in findings)
+    is_clean = result.packet is not None and not any(finding.severity in counts for finding in result.findings)
     return ExitCode.OK if is_clean else ExitCode.FINDINGS
 
 
-def _as_json(file: Path, result: ReadResult, findings: tuple[Finding, ...]) -> dict[str, Any]:
+def _as_json(file: Path, result: ReadResult) -> dict[str, Any]:
     return {
         "file": str(file),
-        "is_refused": result.packet is None or any(finding.severity is Severity.ERROR for finding in findings),
+        "is_refused": result.is_refused,
         "is_complete": result.is_complete,
         "dialect": result.dialect,
         "size": result.size,
         "wire_digest": result.wire_digest,
-        "findings": [finding.as_dict() for finding in findings],
+        "findings": [finding.as_dict() for finding in result.findings],
         "repairs": [repair.as_dict() for repair in result.repairs],
     }
 
 
-def _show(voice: Voice, file: Path, result: ReadResult, findings: tuple[Finding, ...]) -> None:
-    errors = sum(finding.severity is Severity.ERROR for finding in findings)
+def _show(voice: Voice, file: Path, result: ReadResult) -> None:
+    errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     voice.tell(
         "packet_told.refused" if errors else "packet_told.fine",
-        file=str(file), errors=errors, warnings=len(findings) - errors, repairs=len(result.repairs),
+        file=str(file), errors=errors, warnings=len(result.findings) - errors, repairs=len(result.repairs),
     )  # fmt: skip
-    show_findings(voice, [finding.as_dict() for finding in findings])
+    show_findings(voice, [finding.as_dict() for finding in result.findings])
     show_repairs(voice, result.repairs)

@@ -104,10 +104,10 @@ def build(
         with write_new(out) as written:
             write(packet, written, open_attachment=streams)
     with out.open("rb") as stream:
-        result, findings = read_whole(stream, profile=STRICT, check_schema=True)
-    errors = sum(finding.severity is Severity.ERROR for finding in findings)
+        result = read_whole(stream, profile=STRICT, check_schema=True)
+    errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     voice.tell("packet_told.built", file=str(out), size=result.size, document=str(packet.document_id))
-    show_findings(voice, [finding.as_dict() for finding in findings])
+    show_findings(voice, [finding.as_dict() for finding in result.findings])
     if errors:
         raise typer.Exit(ExitCode.FINDINGS)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edxml import STRICT, DocumentId, Finding, OrganId, Packet, ReadResult, Severity, open_decoded, write, write_status
+from edxml import STRICT, DocumentId, OrganId, Packet, ReadResult, open_decoded, write, write_status
 from edxml.sign import Policy, Verdict, verify_packet
 from gateway.cli.exits import ExitCode
 from gateway.cli.output import AsJson, Voice, voice_of
@@ -39,7 +39,7 @@ def repair(
     with open_packet(file) as stream:
         result, packet = take(voice, file, stream)
         if result.is_refused:
-            _tell(voice, "packet_told.not_repaired", file, result, result.findings)
+            _tell(voice, "packet_told.not_repaired", file, result)
             raise typer.Exit(ExitCode.FINDINGS)
         stream.seek(0)
         if verify_packet(stream, policy=Policy()).verdict not in (Verdict.ABSENT, Verdict.NOT_XMLDSIG):
@@ -50,30 +50,30 @@ def repair(
             else:
                 write_status(packet, written)
         stream.seek(0)
-        before, wrong_before = read_whole(stream)
+        before = read_whole(stream)
     with out.open("rb") as stream:
-        after, wrong_after = read_whole(stream, profile=STRICT, check_schema=True)
+        after = read_whole(stream, profile=STRICT, check_schema=True)
     if as_json:
-        voice.json({"before": _plain(file, before, wrong_before), "after": _plain(out, after, wrong_after)})
+        voice.json({"before": _plain(file, before), "after": _plain(out, after)})
     else:
-        _tell(voice, "packet_told.before", file, before, wrong_before)
-        _tell(voice, "packet_told.after", out, after, wrong_after)
-    if any(finding.severity is Severity.ERROR for finding in wrong_after):
+        _tell(voice, "packet_told.before", file, before)
+        _tell(voice, "packet_told.after", out, after)
+    if after.is_refused:
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _tell(voice: Voice, code: str, path: Path, result: ReadResult, findings: tuple[Finding, ...]) -> None:
-    voice.tell(code, file=str(path), repairs=len(result.repairs), findings=len(findings))
+def _tell(voice: Voice, code: str, path: Path, result: ReadResult) -> None:
+    voice.tell(code, file=str(path), repairs=len(result.repairs), findings=len(result.findings))
     show_repairs(voice, result.repairs)
-    show_findings(voice, [finding.as_dict() for finding in findings])
+    show_findings(voice, [finding.as_dict() for finding in result.findings])
 
 
-def _plain(path: Path, result: ReadResult, findings: tuple[Finding, ...]) -> dict[str, Any]:
+def _plain(path: Path, result: ReadResult) -> dict[str, Any]:
     return {
         "file": str(path),
         "wire_digest": result.wire_digest,
         "repairs": [each.as_dict() for each in result.repairs],
-        "findings": [finding.as_dict() for finding in findings],
+        "findings": [finding.as_dict() for finding in result.findings],
     }
 
 

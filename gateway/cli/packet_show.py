@@ -48,7 +48,7 @@ def show(
     with open_packet(file) as stream:
         _, packet = take(voice, file, stream)
         stream.seek(0)
-        result, findings = read_whole(stream)
+        result = read_whole(stream)
         stream.seek(0)
         signature = verify_packet(stream, policy=policy)
     if as_json:
@@ -56,7 +56,7 @@ def show(
             {
                 "file": str(file), "kind": _kind(packet), "dialect": result.dialect, "size": result.size,
                 "wire_digest": result.wire_digest, "packet": _plain(packet), "signature": signature.as_dict(),
-                "findings": [finding.as_dict() for finding in findings],
+                "findings": [finding.as_dict() for finding in result.findings],
                 "repairs": [repair.as_dict() for repair in result.repairs],
             }
         )  # fmt: skip
@@ -66,7 +66,7 @@ def show(
     voice.table(("what", "value"), [(voice.label("packet_show", name), value) for name, value in rows if value])
     if isinstance(packet, Packet):
         _show_files(voice, packet)
-    show_findings(voice, [finding.as_dict() for finding in findings])
+    show_findings(voice, [finding.as_dict() for finding in result.findings])
 
 
 def _kind(packet: Packet | StatusPacket) -> str:

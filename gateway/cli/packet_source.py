@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import typer
 
-from edxml import LENIENT, Finding, Packet, Profile, ReadResult, Repair, Severity, StatusPacket, read, validate
+from edxml import LENIENT, Packet, Profile, ReadResult, Repair, Severity, StatusPacket, read
 from gateway.cli.exits import ExitCode
 from gateway.cli.output import Voice
 from gateway.model.instants import VIETNAM
@@ -68,15 +68,9 @@ def _today() -> date:
     return datetime.now(VIETNAM).date()
 
 
-def read_whole(
-    stream: BinaryIO, *, profile: Profile = LENIENT, check_schema: bool = False
-) -> tuple[ReadResult, tuple[Finding, ...]]:
-    """Reading's result, and its findings with those of the rules (left out where the packet is secret)."""
-    day = _today()
-    result = read(stream, profile=profile, check_schema=check_schema, today=day)
-    if result.packet is None or result.is_secret:
-        return result, result.findings
-    return result, (*result.findings, *validate(result.packet, today=day))
+def read_whole(stream: BinaryIO, *, profile: Profile = LENIENT, check_schema: bool = False) -> ReadResult:
+    """Reading's result, with the findings of today's rules."""
+    return read(stream, profile=profile, check_schema=check_schema, check_rules=True, today=_today())
 
 
 def take(voice: Voice, path: Path, stream: BinaryIO) -> tuple[ReadResult, Packet | StatusPacket]:

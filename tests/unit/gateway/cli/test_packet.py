@@ -116,7 +116,7 @@ def test_sarif_points_at_lines(truc: Terminal) -> None:
     name = truc.put("a b.edxml", deviating())
     run = json.loads(truc("check", name, "khong-co", "--strict", "--sarif", code=2))["runs"][0]
     errors = [result for result in run["results"] if result["level"] == "error"]
-    assert errors[0]["ruleId"] == "edxml.repair_forbidden"
+    assert "edxml.repair_forbidden" in {error["ruleId"] for error in errors}
     place = errors[-1]["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "a%20b.edxml"
     assert place["region"]["startLine"] > 1
