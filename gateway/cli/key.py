@@ -52,7 +52,7 @@ def rotate(
     days: Annotated[int, typer.Option("--days", min=1, max=36500, help="help.key_days")] = 3650,
     key: Annotated[Path | None, typer.Option("--key", help="help.key_given", show_default=False)] = None,
     certificate: Annotated[Path | None, typer.Option("--cert", help="help.key_certificate", show_default=False)] = None,
-    token_key: Annotated[str, typer.Option("--pkcs11", help="help.key_pkcs11", show_default=False)] = "",
+    token_key: Annotated[str, typer.Option("--pkcs11", help="help.key_token", show_default=False)] = "",
 ) -> None:
     """Announce a new pair. Safe to repeat: while one is announced, no second is made. Processes need no restart."""
     voice = voice_of(ctx)

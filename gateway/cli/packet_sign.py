@@ -51,7 +51,7 @@ def sign(
     password_file: Annotated[
         Path | None, typer.Option("--password-file", help="help.packet_password", show_default=False)
     ] = None,
-    token_key: Annotated[str, typer.Option("--pkcs11", help="help.packet_pkcs11", show_default=False)] = "",
+    token_key: Annotated[str, typer.Option("--pkcs11", help="help.packet_token", show_default=False)] = "",
     authority: Annotated[str, typer.Option("--tsa", help="help.packet_tsa", show_default=False)] = "",
 ) -> None:
     """Sign one packet into a new file (XAdES over the whole packet; with `--tsa` stamped as well, XAdES-T).
