@@ -38,6 +38,8 @@ def _leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     if inner is None:
         yield path, command
         return
+    if command.invoke_without_command:  # a group that does something by itself
+        yield path, command
     for name, child in inner.items():
         yield from _leaves(child, f"{path} {name}")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 
+from edxml import REPAIRS
 from gateway.channels import Channels, EchoSink
 from gateway.configuration import apply, export, init_rows, parse
 from gateway.store import Store
@@ -29,6 +31,14 @@ def test_the_echo_guide_makes_four_echo_agencies(tmp_path: Path) -> None:
     assert len(sinks) == 4
     assert all(isinstance(sink, EchoSink) for sink in sinks.values())
     assert not sinks["echo-mat-lien-lac"].probe().usable
+
+
+def test_the_guide_of_repairs_ends_one_on_its_day(tmp_path: Path) -> None:
+    snapshot = Channels(applied(tmp_path, "repairs.md")).snapshot()
+    system_id = next(key for key, name in snapshot.system_names.items() if name == "qlvb-stc")
+    profile = snapshot.profile_of(system_id)
+    assert profile.last_day("bom") == date(2026, 12, 31)
+    assert {profile.last_day(name) for name in REPAIRS - {"bom"}} == {date.max}
 
 
 def test_the_configuration_guide_makes_what_it_says(tmp_path: Path) -> None:
