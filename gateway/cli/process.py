@@ -24,7 +24,7 @@ from typing import Protocol
 from gateway.api import run_api, start_scrape
 from gateway.cli.lock import NodeLock, take_lock
 from gateway.cli.output import Voice
-from gateway.compose import build_node
+from gateway.compose import build_node, inspection_limits, trust_folder
 from gateway.configuration import init_rows
 from gateway.model.events import Event, EventKind
 from gateway.node import Node
@@ -34,10 +34,12 @@ from gateway.workers import (
     start_counting,
     start_delivery,
     start_figures,
+    start_inspection,
     start_intake,
     start_periodic,
     start_relay,
     start_reporting,
+    start_signatures,
 )
 from monitoring import log
 
@@ -56,6 +58,7 @@ class Role(StrEnum):
     DELIVER = "deliver"
     PERIODIC = "periodic"
     INTAKE = "intake"
+    INSPECT = "inspect"
 
 
 class _Closable(Protocol):
@@ -73,6 +76,14 @@ _LOOPS: dict[Role, _Starter] = {
         start_counting(node, settings.sweep),
     ],
     Role.INTAKE: lambda node, settings: [start_intake(node, settings.look)],
+    Role.INSPECT: lambda node, settings: [
+        start_signatures(node, trust_folder(settings), settings.look),
+        *(
+            [start_inspection(node, inspection_limits(settings), trust_folder(settings), settings.look)]
+            if settings.inspect
+            else []
+        ),
+    ],
 }
 """What starts per role, in the order in which a whole node starts: whoever takes work before whoever gives it."""
 
