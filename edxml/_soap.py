@@ -197,9 +197,9 @@ class _NoContents:
 
 
 def _require_envelope(root: Element, line: int | None) -> None:
-    name = etree.QName(root)
-    if name.namespace not in SOAP:
-        raise Refusal("edxml.mime_root_unknown", line=line, name=name.localname[:80])
+    namespace, _, name = root.tag.rpartition("}")  # half read it may have a prefix that no QName takes
+    if namespace.removeprefix("{") not in SOAP:
+        raise Refusal("edxml.mime_root_unknown", line=line, name=name[:80])
 
 
 def _own_id(head: PartHead, joiner: Joiner) -> str:
@@ -227,7 +227,7 @@ def _attachment(head: PartHead, content: Content, joiner: Joiner, notes: Notes, 
     return content.as_attachment(
         position,
         name=name,
-        content_id=own_id or (line.content_id.removeprefix("cid:") if line else ""),
+        content_id=own_id or (line.content_id.removeprefix("cid:") if line else "") or str(position),
         content_type=true_type(content_type, content, name),
         description=line.description if line else "",
     )

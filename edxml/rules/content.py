@@ -53,7 +53,7 @@ _COMPETENCES = frozenset(("TM", "KT", "TL", "TUQ", "Q"))
 
 
 @document_rule(
-    Severity.WARNING, "NĐ 30/2020/NĐ-CP phụ lục I, phần II mục 7", bad=document(signer_competence="Thay mặt")
+    Severity.WARNING, "NĐ 30/2020/NĐ-CP phụ lục I, phần I, mục II khoản 7", bad=document(signer_competence="Thay mặt")
 )
 def competence_unknown(packet: Packet, today: date) -> tuple[Breach, ...]:
     """Quyền hạn người ký: TM., KT., TL., TUQ., Q., perhaps with the office that follows ("TL. BỘ TRƯỞNG")."""

@@ -18,8 +18,8 @@ __all__ = ["RULES", "VIETNAM"]
 
 VIETNAM = timezone(timedelta(hours=7))
 _QCVN = "QCVN 102:2016/BTTTT"
-_FORM = "NĐ 30/2020/NĐ-CP phụ lục I, phần II mục 3"
-_LAW_OF_ACTS = "Luật ban hành văn bản QPPL 80/2015/QH13 điều 10"
+_FORM = "NĐ 30/2020/NĐ-CP phụ lục I, phần I, mục II khoản 3"
+_LAW_OF_ACTS = "Luật ban hành văn bản QPPL 80/2015/QH13 điều 10 khoản 3"
 _NUMBER = f"{HEADER}/Code/CodeNumber"
 _NOTATION = f"{HEADER}/Code/CodeNotation"
 _PROMULGATED = f"{HEADER}/PromulgationInfo/PromulgationDate"

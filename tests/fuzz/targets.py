@@ -79,6 +79,7 @@ class Pieces(io.BytesIO):
 def read_any(data: bytes) -> None:
     """Any bytes end in a verdict that says where; pieces change nothing; what can be written reads back equal."""
     result = read(io.BytesIO(data), today=TODAY, limits=LIMITS)
+    assert read(io.BytesIO(data), today=TODAY, limits=LIMITS) == result, "a shape once known changes the verdict"
     in_pieces = read(Pieces(data), today=TODAY, limits=LIMITS)
     assert (in_pieces.packet, in_pieces.is_refused) == (result.packet, result.is_refused), "pieces change the verdict"
     if not result.is_refused:
