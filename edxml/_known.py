@@ -1,7 +1,7 @@
 """Reading a packet of a known shape: the same readers as for any other, but nothing is looked for twice.
 
-What a shape's children are is found out once and kept with the shape.  The bytes go through lxml only when something
-must be said about a place in them.
+What a shape's children are is found out once and kept with the shape.  The bytes go through lxml after all where the
+shape has an unknown or repeated field, whose text is told each time, and for what the schema refuses.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any, Final
 from edxml._notes import Notes, local_name
 from edxml._shapes import Known, Node
 from edxml._xml import ContentReader, Element, Splitter, Unread
-from edxml.findings import Place
 from edxml.limits import Limits
 
 __all__ = ["KnownNotes", "give_contents"]
@@ -28,7 +27,7 @@ class KnownNotes(Notes):
         self.line_of = self._line_of
         self.shape = known.shape
         self.gaps = known.sighting.gaps
-        self._data = known.sighting.data
+        self._sighting = known.sighting
         self._splitter: Splitter | None = None
         self._elements: list[Element] = []
 
@@ -66,16 +65,16 @@ class KnownNotes(Notes):
             return element
         if self._splitter is None:
             self._splitter = Splitter(limits=self.limits, contents=Unread(), repaired=lambda name: None)
-            self._splitter.feed(self._data)
+            self._splitter.feed(self._sighting.data)
             self._elements = list(self._splitter.close().iter())
         return self._elements[element.number]
 
     def _line_of(self, element: Element) -> int | None:
-        real = self.real(element)
-        return None if self._splitter is None else self._splitter.line_of(real)
-
-    def _place(self, element: Element, child: str = "") -> Place:
-        return super()._place(self.real(element), child)
+        line = self._sighting.line_of_tag(element.tag_at) if isinstance(element, Node) else None
+        if line is None:
+            real = self.real(element)
+            line = None if self._splitter is None else self._splitter.line_of(real)
+        return line
 
 
 def _fields(parent: Node, known: dict[str, str]) -> tuple[tuple[str, int], ...] | list[tuple[str, int]]:

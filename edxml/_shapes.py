@@ -51,6 +51,11 @@ class Node:
     def __iter__(self) -> Iterator[Node]:
         return iter(self.children)
 
+    @property
+    def tag_at(self) -> int:
+        """Which tag of the packet opens it."""
+        return (self.text_at if self.text_at != _ABSENT else self.tail_at) - 1
+
     def getparent(self) -> Node | None:
         """The element around it."""
         return self.parent
@@ -88,6 +93,14 @@ class Sighting(NamedTuple):
     def key(self) -> str:
         """All that XML gives meaning to."""
         return "<".join(self.tags)
+
+    def line_of_tag(self, at: int) -> int | None:
+        """The line of a tag in the packet, as lxml counts it; None where a tag up to there spans lines."""
+        if any("\n" in tag for tag in self.tags[: at + 1]):
+            return None
+        before = sum(gap.count("\n") for gap in self.gaps[: at + 1])
+        texts = zip(self.opened, self.spans, strict=True)
+        return 1 + before + sum(self.data.count(b"\n", *span) for opened, span in texts if opened <= at)
 
 
 class Known(NamedTuple):

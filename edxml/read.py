@@ -191,7 +191,7 @@ def _judge(packet: Packet | StatusPacket, root: Element, today: date | None, not
     found = find_marks(packet)
     if not found and today is not None:
         found = validate(packet, today=today)
-    for finding in with_lines(found, notes.real(root), notes.line_of) if found else ():
+    for finding in with_lines(found, root, notes.line_of) if found else ():
         notes.add(finding)
 
 
