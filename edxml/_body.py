@@ -13,7 +13,17 @@ from edxml.attachments import content_type_of, extension
 from edxml.codes import Dialect
 from edxml.packet import Attachment, Reference
 
-__all__ = ["Joiner", "describe", "lies", "note_content", "read_attachments", "read_references", "said_at", "true_type"]
+__all__ = [
+    "Joiner",
+    "describe",
+    "lies",
+    "note_content",
+    "read_attachments",
+    "read_references",
+    "said_at",
+    "tell_apart",
+    "true_type",
+]
 
 _FILE = {
     "ContentId": "content_id",
@@ -144,14 +154,19 @@ def read_attachments(
             notes.error("edxml.attachment_misplaced", content.element)
             continue
         attachment = _attachment(parent, content, joiner, dialect, notes, position)
-        if attachment.content_id in ids:
-            notes.repaired("attachment_id_doubled", parent)
-            attachment = replace(attachment, content_id=f"{attachment.content_id[:40]}-{position}")
-        ids.add(attachment.content_id)
-        read.append(attachment)
+        read.append(tell_apart(attachment, ids, parent, notes))
     if len(read) == len(contents):
         _note_empty(root, len(read), notes)
     return tuple(read)
+
+
+def tell_apart(attachment: Attachment, ids: set[str], element: Element, notes: Notes) -> Attachment:
+    """The attachment, with an id of its own where one of those before bears the same; `ids` are theirs and grow."""
+    if attachment.content_id in ids:
+        notes.repaired("attachment_id_doubled", element)
+        attachment = replace(attachment, content_id=f"{attachment.content_id[:40]}-{attachment.position}")
+    ids.add(attachment.content_id)
+    return attachment
 
 
 def _note_empty(root: Element, expected: int, notes: Notes) -> None:

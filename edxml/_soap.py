@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from lxml import etree
 
 from edxml._base64 import Garbage
-from edxml._body import Joiner, lies, note_content, read_references, true_type
+from edxml._body import Joiner, lies, note_content, read_references, tell_apart, true_type
 from edxml._content import Content, Contents
 from edxml._mime import Multipart
 from edxml._mime_head import PartHead
@@ -103,10 +103,7 @@ class Message:
         ids: set[str] = set()
         for position, content in enumerate(self._files.found, 1):
             attachment = _attachment(self._heads[content.element], content, joiner, self._notes, position)
-            if attachment.content_id in ids:
-                self._notes.repaired("attachment_id_doubled", content.element)
-            ids.add(attachment.content_id)
-            read.append(attachment)
+            read.append(tell_apart(attachment, ids, content.element, self._notes))
         return tuple(read)
 
     # What Multipart calls:
@@ -259,9 +256,9 @@ def unwrap(root: Element, notes: Notes) -> Blocks:
 def _drop_namespaces(root: Element) -> None:
     """Names of the envelope and of e-doc.vn become bare, which counts as ours; a reference gets its id as text."""
     for element in root.iter("*"):
-        name = etree.QName(element)
-        if name.namespace == E_DOC or name.namespace in SOAP:
-            element.tag = name.localname
+        namespace, _, name = element.tag.rpartition("}")
+        if namespace.removeprefix("{") in (E_DOC, *SOAP):
+            element.tag = name
         if local_name(element) == "Reference" and _HREF in element.attrib and _child(element, "ContentId") is None:
             etree.SubElement(element, "ContentId").text = unquote(element.attrib[_HREF])
 
@@ -281,7 +278,7 @@ def _find_manifest(body: Element) -> Element:
 
 def _derive_document_id(message: Element, notes: Notes) -> None:
     """Software of 2014 knew no DocumentId: by custom it is issuer, day and number of the document."""
-    if any(_child(message, name) is not None for name in ("DocumentId", "StatusCode")):
+    if _child(message, "DocumentId") is not None:
         return
     promulgation, code = _child(message, "PromulgationInfo"), _child(message, "Code")
     organ = _text(_child(_child(message, "From"), "OrganId"))
