@@ -8,8 +8,8 @@
 
 Where a key lies is told by one text, the URI of RFC 7512; the PIN stands in a file of its own and never in the URI.
 One session is opened and kept; where it is lost (the device was away, the driver restarted), it is opened again.  A PIN
-that was refused is not tried a second time, since tokens lock themselves after a few.  `pkcs11` is loaded when a token
-is first opened and by nobody else.
+that was refused is not tried again by this process until its file is written anew: tokens lock after a few.  `pkcs11`
+is loaded when a token is first opened and by nobody else.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ __all__ = ["TokenKey", "TokenSigner", "open_token_signer"]
 
 _SCHEME: Final = "pkcs11:"
 _PROBE: Final = b"Which certificate is this key's?"
+_refused: Final[dict[tuple[Path, str], bytes]] = {}
+"""What a token refused last, by driver and label: digest of the PIN and of its file's time, so that writing the file
+anew is another try.  For the whole process, since a token counts whoever asks."""
+
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -91,7 +95,7 @@ class TokenSigner:
     Made by `open_token_signer`.  Not for a process that forks after it: a driver's sessions do not survive that.
     """
 
-    __slots__ = ("_key", "_lock", "_place", "_refused_pin", "_session", "algorithm", "certificates")
+    __slots__ = ("_key", "_lock", "_place", "_session", "algorithm", "certificates")
 
     def __init__(self, place: TokenKey) -> None:
         self.algorithm = SignatureAlgorithm.RSA_SHA256
@@ -100,7 +104,6 @@ class TokenSigner:
         self._lock = Lock()
         self._session: Session | None = None
         self._key: Any = None
-        self._refused_pin = b""
 
     def sign(self, data: bytes) -> bytes:
         """The signature value over `data`, as XML-DSig writes it.
@@ -136,7 +139,9 @@ class TokenSigner:
         self._drop()
         place = self._place
         pin = _read_pin(place)
-        if pin == self._refused_pin:
+        device = (place.module, place.token)
+        trial = hashlib.sha256(b"%d %b" % (place.pin_file.stat().st_mtime_ns, pin)).digest()
+        if _refused.get(device) == trial:
             raise _fault("pin_wrong", place)
         try:
             driver = pkcs11.lib(str(place.module))
@@ -148,7 +153,7 @@ class TokenSigner:
         except pkcs11.UserAlreadyLoggedIn:  # by another signer of this process: a login counts for all of it
             self._session = token.open()
         except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange):
-            self._refused_pin = pin
+            _refused[device] = trial
             raise
         wanted: dict[pkcs11.Attribute, Any] = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.PRIVATE_KEY}
         wanted |= {pkcs11.Attribute.LABEL: place.label} if place.label else {}

@@ -50,13 +50,19 @@ class Keyring:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises what `load_ring` raises, and what `open_pair` raises for the key that seals now."""
+        """Raises what `load_ring` raises, and KeysMissing and KeysDamaged for the key that seals now.
+
+        A token that is away is waited for: what was accepted before can be fetched meanwhile.
+        """
         self._folder = folder
         self._lock = Lock()
         self._opened: dict[str, tuple[SealPair, SealKey]] = {}
         self._changed_at = _change_of(folder)
         self._ring = load_ring(folder)
-        self.key_at(datetime.now(UTC))
+        try:
+            self.key_at(datetime.now(UTC))
+        except KeysAway as why:
+            _log.error("keys.token_away", reason=why.cause.reason)
 
     def ring(self) -> SealRing:
         """The ring as it lies on disk now."""

@@ -159,8 +159,23 @@ def test_the_key_may_lie_on_a_token(
         assert got.headers["retry-after"]
         assert "niem phong" in got.json()["vi"]
         assert doctor(capsys, code=1)["keys.away"] == "fail"
+        assert not ready(api)
+    with running_api(tmp_path) as api:  # started anew while the device is away
+        assert not ready(api)
+        assert api.sender.get(f"/v1/packets/{sealed}/packet").status_code == 200, "what was accepted can be fetched"
         away.unlink()
         assert opened(api, api.send(body)["packet_id"]).certificate == who.certificate
+        assert ready(api)
+        token.pin_file.write_text("0000\n")
+        token.notice()  # sessions are lost, so it must log in again
+        for _ in range(4):  # by itself a device would lock at the third
+            assert api.sender.post("/v1/packets", content=api.packet()).json()["code"] == "keys.away"
+        token.pin_file.write_text("1234\n")
+        api.send()
+
+
+def ready(api: RunningApi) -> bool:
+    return httpx2.get(f"{api.url}/health/ready", timeout=10).status_code == 200
 
 
 # ---- one seal per packet --------------------------------------------------------------------------------------------

@@ -204,8 +204,9 @@ def test_a_wrong_pin_is_not_tried_twice_and_a_locked_one_is_told(tmp_path: Path)
     token.pin_file.write_text("1234\n")
     assert signer.sign(b"x")
     signer.close()
-    token.pin_file.write_text("9999\n")
-    assert [refused(place, token.label, token.pin_file) for _ in range(2)] == ["pin_wrong", "pin_wrong"]
+    for wrong in ("9999\n", "8888\n"):
+        token.pin_file.write_text(wrong)
+        assert [refused(place, token.label, token.pin_file) for _ in range(4)] == ["pin_wrong"] * 4
     token.pin_file.write_text("1234\n")
     assert refused(place, token.label, token.pin_file) == "pin_locked"
 
