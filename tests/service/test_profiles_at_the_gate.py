@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from edxml import REPAIRS, Language, Severity
+from edxml import REPAIRS, Language, Severity, StatusCode
 from edxml.messages import text
 from gateway.configuration import ConfigurationInvalid, apply, export, parse
 from gateway.exchange.examine import examine
+from gateway.exchange.report import report_status
 from gateway.exchange.submission import Answer, Examined, PacketRefusal
 from gateway.identity import Caller
-from gateway.store import open_store
+from gateway.store import open_store, reports
 from gateway.store.profiles import list_profiles
 from gateway.store.systems import list_systems
 from tests.support.nodes import House, build_house
@@ -103,6 +104,17 @@ def test_a_strict_system_is_held_to_the_schema_and_gets_nothing_put_right(on_day
     assert errors(refused(house, bom_packet(house, "2"))) == ["edxml.repair_forbidden"]
     strange = house.packet(["inbox-a"], "3").replace(b"</edXML:Subject>", b"</edXML:Subject><edXML:Them/>")
     assert any(code.startswith("edxml.schema_") for code in errors(refused(house, strange)))
+
+
+def test_what_the_node_itself_writes_passes_the_strictest_profile(on_day: Callable[..., House]) -> None:
+    recipient = STRICT.replace("s-sender", "s-inbox-a").replace('"sender"', '"inbox-a"')
+    house = on_day("2025-10-01", recipient)
+    sent = house.send(["inbox-a"], "1")
+    with house.node.store.read() as connection:
+        owed = reports.of_delivery(connection, house.delivery(sent, "inbox-a"))
+    assert owed is not None
+    told = report_status(house.node, owed, StatusCode("03"), "Đã vào sổ", caller=caller(house, "inbox-a"))
+    assert isinstance(told, Answer), told
 
 
 def test_a_refusal_by_profile_leaves_its_event(on_day: Callable[..., House]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
+import sqlite3
 from collections import Counter, defaultdict
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -18,7 +21,7 @@ from gateway.exchange.repaired import tell_repairs
 from gateway.exchange.submission import Answer
 from gateway.identity import Caller
 from gateway.model.instants import HOUR, VIETNAM, as_datetime
-from gateway.store import followers, repairs, schema
+from gateway.store import followers, open_store, repairs, schema
 from gateway.store.repairs import By
 from gateway.store.systems import list_systems
 from gateway.workers.counting import count_all, count_once
@@ -27,7 +30,8 @@ from tests.support.edge import RunningApi, running_api
 from tests.support.nodes import House
 from tests.support.stored import FilledStore, fill_store
 
-ALWAYS = {"since": date(2000, 1, 1), "until": date(2100, 1, 1)}
+RELEASES = sorted((Path(__file__).parent.parent / "support" / "releases").glob("*.sql.gz"))
+ALWAYS: Any = {"since": date(2000, 1, 1), "until": date(2100, 1, 1)}
 BOM = b"\xef\xbb\xbf"
 
 
@@ -106,6 +110,29 @@ def test_days_are_those_of_vietnam_and_both_ends_count(tmp_path: Path) -> None:
             seen = repairs.traffic(connection, since=day, until=day)
         assert seen.packets == sum(one == day for one in day_of.values())
     filled.store.close()
+
+
+@pytest.mark.parametrize("dump", RELEASES, ids=lambda path: path.name)
+def test_packets_of_a_released_database_are_counted_too(dump: Path, tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "truc.db")
+    connection.executescript(gzip.decompress(dump.read_bytes()).decode())
+    (some,) = connection.execute("SELECT min(id) FROM packets").fetchone()
+    connection.execute("UPDATE packets SET repairs = ? WHERE id = ?", ('["bom", "bom", "date_form"]', some))
+    connection.commit()
+    ours = connection.execute("SELECT repairs FROM packets").fetchall()
+    (node_name,) = connection.execute("SELECT name FROM node").fetchone()
+    connection.close()
+    store = open_store(tmp_path, node=node_name, reserve=1)
+    count_all(store)
+    with store.read() as rows:
+        seen = repairs.traffic(rows, **ALWAYS)
+        lines = repairs.report(rows, By.NAME, **ALWAYS)
+        assert {system.profile for system in list_systems(rows)} == {"lenient"}
+    store.close()
+    assert seen.packets == len(ours) > 5
+    recorded = Counter(name for (told,) in ours for name in json.loads(told))
+    assert {line.key: line.count for line in lines} == recorded
+    assert recorded["bom"] >= 2
 
 
 def caller(house: House, agency: str = "sender") -> Caller:
