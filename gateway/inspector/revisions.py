@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from os import SEEK_END
 from typing import Any, Final
 
 from pyhanko.sign.diff_analysis import DiffResult, ModificationLevel
@@ -25,6 +27,11 @@ _COVERAGE: Final = {
 }
 
 
+_BLANK: Final = b"\0\t\n\f\r "
+_TAIL: Final = 2048
+_ENDS_RIGHT: Final = re.compile(rb"startxref\s+\d+\s+%%EOF[\0\s]*\Z")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """How the file stands to one of its signatures."""
@@ -42,6 +49,23 @@ def look_at_revisions(found: Any) -> Seen:
     coverage = _COVERAGE.get(found.coverage, SignatureCoverage.PART)
     analysed = found.diff_result
     level = analysed.modification_level if isinstance(analysed, DiffResult) else ModificationLevel.OTHER
-    allowed = found.summarise_integrity_info()["docmdp_ok"]
-    is_allowed = bool(allowed) and coverage is not SignatureCoverage.PART
+    is_allowed = bool(found.summarise_integrity_info()["docmdp_ok"])
+    if coverage is not SignatureCoverage.WHOLE and _has_loose_end(found):
+        return Seen(coverage=coverage, changes=Changes.OTHER, is_allowed=False)
     return Seen(coverage=coverage, changes=_CHANGES[level], is_allowed=is_allowed)
+
+
+def _has_loose_end(found: Any) -> bool:
+    """Whether bytes lie behind the signature that belong to no revision.
+
+    pyHanko passes over them, as viewers should; but a viewer that mends broken files would show what stands there.
+    """
+    file, xrefs = found.reader.stream, found.reader.xrefs
+    end = file.seek(0, SEEK_END)
+    file.seek(max(0, end - _TAIL))
+    if not _ENDS_RIGHT.search(file.read(_TAIL)):
+        return True
+    if found.signed_revision < xrefs.total_revisions - 1:
+        return False  # what came later ends the file, and was compared
+    file.seek(found.byte_range[2] + found.byte_range[3])
+    return bool(file.read(_TAIL).strip(_BLANK)) or end - file.tell() > 0

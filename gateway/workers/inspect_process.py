@@ -108,8 +108,6 @@ class InspectorProcess:
             return FileInspection(verdict=PdfVerdict.TIME)
         except (EOFError, BrokenPipeError, msgspec.DecodeError):
             code = self._end()
-            if self._is_stopped:
-                raise InspectorStopped from None
             if code == NO_ROOM:
                 raise InspectorUnavailable from None
             _log.warning("inspector.ended", process="inspector", status=code)

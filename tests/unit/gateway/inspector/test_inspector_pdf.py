@@ -104,6 +104,36 @@ def test_a_page_added_afterwards_is_an_alteration(signer: Issued, policy: Policy
     assert (one.coverage, one.changes) == (SignatureCoverage.REVISION, Changes.OTHER)
 
 
+_OTHER = b"4 0 obj << /Length 9 >> stream\nkhac khac\nendstream endobj\n"
+
+
+@pytest.mark.parametrize(
+    ("tail", "verdict"),
+    [
+        (b"\r\n\0\0", PdfVerdict.VALID),
+        (_OTHER, PdfVerdict.ALTERED),
+        (_OTHER + b"%%EOF\n", PdfVerdict.UNREADABLE),
+        (b"%them\n", PdfVerdict.ALTERED),
+        (bytes(3_000), PdfVerdict.UNREADABLE),
+    ],
+    ids=["blanks", "an object", "an object and an end", "a comment", "many blanks"],
+)
+def test_bytes_behind_the_end_are_an_alteration_where_they_say_anything(
+    signer: Issued, policy: Policy, tail: bytes, verdict: PdfVerdict
+) -> None:
+    """A viewer that mends broken files looks for objects there: it would show another document than the one signed."""
+    assert look(sign_pdf(plain_pdf(), signer) + tail, policy).verdict is verdict
+
+
+def test_a_tail_that_points_back_is_an_alteration_too(root: Authority, signer: Issued, policy: Policy) -> None:
+    once = sign_pdf(plain_pdf(), signer)
+    pointer = once[once.rindex(b"startxref") :]
+    assert look(once + _OTHER + pointer, policy).verdict is PdfVerdict.ALTERED
+    assert look(once + b" " * 3_000 + _OTHER + pointer, policy).verdict is PdfVerdict.ALTERED
+    twice = sign_pdf(once, root.issue("UBND xa Hai"), field="ChuKy2")
+    assert [one.verdict for one in look(twice + _OTHER, policy).signatures] == [PdfVerdict.ALTERED] * 2
+
+
 @pytest.mark.parametrize("allows", [None, MDPPerm.FILL_FORMS])
 def test_a_second_signature_is_an_addition_that_the_first_allows(
     root: Authority, signer: Issued, policy: Policy, allows: MDPPerm | None
