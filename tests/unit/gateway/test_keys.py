@@ -208,6 +208,17 @@ def test_a_running_process_sees_a_change_at_once_and_later(folder: Path) -> None
     assert ring.key_at(start + 2 * DAY).certificate == later.certificate
 
 
+def test_two_changes_within_one_tick_are_both_seen(folder: Path) -> None:
+    """File systems count time in ticks of milliseconds: the folder may look unchanged though it is not."""
+    tick = time.time_ns()
+    os.utime(folder, ns=(tick, tick))
+    ring = Keyring(folder)
+    start = now()
+    pair, _ = rotate_keys(folder, "nut-thu", begins=start, now=start)
+    os.utime(folder, ns=(tick, tick))
+    assert ring.key_at(start).certificate == pair.certificate
+
+
 def test_a_slip_in_the_folder_does_not_stop_a_running_process(folder: Path) -> None:
     ring = Keyring(folder)
     key = ring.key_at(now())
