@@ -11,7 +11,8 @@ from gateway.workers.loop import Loop
 
 __all__ = ["count_all", "count_once", "start_counting"]
 
-_BREATH: Final = 0.05  # seconds between two steps of much work: whoever accepts needs the writer more
+_EVENTS: Final = 5_000  # looked at in one step
+_OFTEN: Final = 1.0  # seconds between two steps: whoever accepts needs the writer more
 
 
 def count_once(node: Node) -> bool:
@@ -35,7 +36,7 @@ def count_all(store: Store) -> None:
 def _count_next(store: Store) -> Mapping[tuple[str, str], int] | None:
     """What one step counted, by (system's id, repair); None where everything is counted."""
     with store.read() as connection:
-        following = followers.follow(connection, repairs.FOLLOWER)
+        following = followers.follow(connection, repairs.FOLLOWER, most=_EVENTS)
     if following.is_done:
         return None
     with store.write() as connection:
@@ -44,4 +45,4 @@ def _count_next(store: Store) -> Mapping[tuple[str, str], int] | None:
 
 def start_counting(node: Node, pause: float) -> Loop:
     """The counting loop, by time alone."""
-    return Loop("counting", lambda: _BREATH if count_once(node) else pause, node.transport)
+    return Loop("counting", lambda: _OFTEN if count_once(node) else pause, node.transport)

@@ -40,7 +40,8 @@ declare("signatures.kept", "verdicts are kept, and the follower is past their pa
 
 _log = log.get("signatures")
 FOLLOWER: Final = "signatures"
-_EVENTS: Final = 300  # looked at in one round
+_EVENTS: Final = 5_000  # looked at in one round
+_OFTEN: Final = 1.0  # seconds between two rounds: each is two commits, and whoever accepts needs the writer more
 _LEASE: Final = 30.0  # seconds; two at once harm nothing
 _SHARE: Final = 3  # rests that many times as long as it worked: at most a quarter of one processor
 _MOST_STARTS: Final = 3  # then a packet is not tried again (rule 8)
@@ -194,6 +195,6 @@ def start_signatures(node: Node, folder: Path, pause: float) -> Loop:
         except (EdxmlError, OSError) as why:
             _log.warning("signatures.no_trust", reason=getattr(why, "code", "os.error"), error=type(why).__name__)
             return max(pause, 10.0)
-        return _SHARE * (time.monotonic() - began) if is_more else pause
+        return max(_OFTEN, _SHARE * (time.monotonic() - began)) if is_more else pause
 
     return Loop("signatures", once, node.transport)

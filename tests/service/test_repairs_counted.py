@@ -20,7 +20,7 @@ from gateway.configuration import apply, parse
 from gateway.exchange.repaired import tell_repairs
 from gateway.exchange.submission import Answer
 from gateway.identity import Caller
-from gateway.model.instants import HOUR, VIETNAM, as_datetime
+from gateway.model.instants import HOUR, VIETNAM, Instant, as_datetime
 from gateway.store import followers, open_store, repairs, schema
 from gateway.store.repairs import By
 from gateway.store.systems import list_systems
@@ -35,7 +35,7 @@ ALWAYS: Any = {"since": date(2000, 1, 1), "until": date(2100, 1, 1)}
 BOM = b"\xef\xbb\xbf"
 
 
-def fill(folder: Path, seed: int) -> tuple[FilledStore, list[tuple[str, str, str, int, list[str]]]]:
+def fill(folder: Path, seed: int) -> tuple[FilledStore, list[tuple[str, str, str, Instant, list[str]]]]:
     """Packets of three systems and senders over three days, each with some repairs; what each was."""
     dice, filled, told = random.Random(seed), fill_store(folder), []
     names = dice.sample(sorted(REPAIRS), 5)

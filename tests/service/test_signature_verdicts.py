@@ -19,7 +19,7 @@ from edxml.crashpoints import ENVIRONMENT
 from edxml.messages import Language
 from edxml.sign import Verdict, sign_packet
 from edxml.sign.looking import may_bear_signature
-from edxml.sign.policies import PoliciesInvalid, read_policies
+from edxml.sign.policies import Policies, PoliciesInvalid, read_policies
 from edxml.sign.policy import Coverage, RevocationMode
 from gateway.exchange.submission import Answer
 from gateway.model.instants import as_instant
@@ -106,6 +106,7 @@ def test_a_right_signature_is_told_with_its_signer_and_policy(house: House, root
 def test_without_a_signature_there_is_no_row_and_no_event(house: House, trust: TrustWatch) -> None:
     for number in ("1", "2"):
         house.send(["inbox-a"], number)
+    house.send(["inbox-a"], "3", subject="Về việc Signature trong gói tin")
     house.tell("inbox-a", "03")
     check_all(house, trust)
     assert verdicts(house) == {}
@@ -180,6 +181,32 @@ def test_two_at_once_and_a_repeat_keep_one_verdict(house: House, root: Authority
     with house.node.store.read() as connection:
         assert followers.follow(connection, FOLLOWER).is_done
         assert views.verdicts(connection, [packet_id])
+
+
+class Overtaken(TrustWatch):
+    """Another process, whose turn has come since, checks everything while this one still reads its policies."""
+
+    house: House
+
+    def policies(self) -> Policies:
+        self.house.pass_time(3_600_000_000)
+        check_all(self.house.worker("other"), TrustWatch(self.folder))
+        return TrustWatch.policies(self)
+
+
+def test_overtaken_by_another_process_there_is_one_verdict_and_one_event(
+    house: House, root: Authority, trust: TrustWatch
+) -> None:
+    ids = [send_signed(house, root.issue(), number) for number in ("1", "2")]
+    slow = Overtaken(trust.folder)
+    slow.house = house
+    assert check_once(house.node, slow)
+    assert verdicts(house) == dict.fromkeys(ids, "valid")
+    assert [event["packet_id"] for event in events(house)] == ids
+    assert {row["actor"] for row in house.rows("SELECT actor FROM events WHERE kind = 'signature.checked'")} == {
+        "thu/other/1"
+    }
+    assert house.rows("SELECT * FROM intake_faults") == []
 
 
 def test_a_check_that_keeps_ending_the_process_is_given_up(house: House, root: Authority, trust: TrustWatch) -> None:
