@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -80,8 +79,11 @@ def check_folder(settings: Settings) -> Iterator[Check]:
     """
     folder = settings.data
     if not has_node(settings):
-        word = "database_gone" if has_lost_database(settings) else "folder_missing"
-        yield _check("folder", Level.FAIL, word, folder=str(folder.resolve()))
+        where, left = str(folder.resolve()), left_behind(settings)
+        if left:
+            yield _check("folder", Level.FAIL, "database_gone", folder=where, left=left)
+        else:
+            yield _check("folder", Level.FAIL, "folder_missing", folder=where)
         return
     try:
         with tempfile.TemporaryFile(dir=folder, prefix=".doctor-") as probe:

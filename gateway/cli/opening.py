@@ -15,7 +15,7 @@ from gateway.node import Node
 from gateway.settings import Settings, read_settings
 from gateway.store import Store, open_store
 
-__all__ = ["ACTOR", "Local", "has_lost_database", "has_node", "open_local", "open_node", "today"]
+__all__ = ["ACTOR", "Local", "check_not_lost", "has_node", "left_behind", "open_local", "open_node", "today"]
 
 ACTOR = "operator:cli"
 """Who acts, in events: whoever may run commands on the node's machine is its operator (quản trị viên)."""
@@ -33,13 +33,13 @@ class Local:
 def open_local(*, may_make: bool = False) -> Iterator[Local]:
     """The node's store, beside its running processes.
 
-    Raises SettingsError, StoreForeign and what opening raises; NotFound `cli.no_node` where there is none yet and
-    `may_make` is not said: a command in the wrong folder must not leave a new node behind.
+    Raises SettingsError, StoreForeign and what opening raises; as `check_not_lost`; NotFound `cli.no_node` where there
+    is none yet and `may_make` is not said: a command in the wrong folder must not leave a new node behind.
     """
     settings = read_settings()
+    check_not_lost(settings)
     if not may_make and not has_node(settings):
-        reason = "cli.database_gone" if has_lost_database(settings) else "cli.no_node"
-        raise NotFound(reason, folder=str(settings.data.resolve()))
+        raise NotFound("cli.no_node", folder=str(settings.data.resolve()))
     lock = take_lock(settings.data, settings.node)
     try:
         store = open_store(
@@ -74,11 +74,26 @@ def has_node(settings: Settings) -> bool:
     return (settings.data / "truc.db").exists()
 
 
-def has_lost_database(settings: Settings) -> bool:
-    """Whether keys or packets lie in a data folder without its database: a node was there, and must be restored."""
-    data = settings.data
-    left = any(path.is_file() for path in (data / "keys").glob("seal.*"))
-    return not has_node(settings) and (left or any(path.is_file() for path in (data / "blobs").rglob("*")))
+def left_behind(settings: Settings) -> str:
+    """What lies in a data folder without its database, as "keys/ (2), blobs/ (31)", counted in files; "" where nothing
+    does, or where the database is there."""
+    if has_node(settings):
+        return ""
+    found = {
+        "keys/": list((settings.data / "keys").glob("seal.*")),
+        "blobs/": [path for path in (settings.data / "blobs").rglob("*") if path.is_file()],
+    }
+    return ", ".join(f"{folder} ({len(files)})" for folder, files in found.items() if files)
+
+
+def check_not_lost(settings: Settings) -> None:
+    """Raises NotFound `cli.database_gone` where a node's keys or packets lie without their database.
+
+    A new database beside them would know of nothing that was accepted: the old one must be restored.
+    """
+    left = left_behind(settings)
+    if left:
+        raise NotFound("cli.database_gone", folder=str(settings.data.resolve()), left=left)
 
 
 def today(settings: Settings) -> date:

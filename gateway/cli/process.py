@@ -23,6 +23,7 @@ from typing import Protocol
 
 from gateway.api import run_api, start_scrape
 from gateway.cli.lock import NodeLock, take_lock
+from gateway.cli.opening import check_not_lost, has_node
 from gateway.cli.output import Voice
 from gateway.compose import build_node, inspection_limits, trust_folder
 from gateway.configuration import init_rows
@@ -115,7 +116,8 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
     with ExitStack() as closing:
         lock = take_lock(settings.data, settings.node)
         closing.callback(lock.close)
-        is_new = not (settings.data / "truc.db").exists()
+        check_not_lost(settings)
+        is_new = not has_node(settings)
         node = build_node(settings, role=role)
         closing.callback(node.store.close)
         closing.callback(node.transport.close)

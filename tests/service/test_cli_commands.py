@@ -332,7 +332,20 @@ def test_a_lost_database_is_to_be_restored_never_made_anew(truc: Terminal, tmp_p
     assert _levels(truc.json("doctor", code=1))["doctor.database_gone"] == "fail"
     truc("account", code=6)
     assert "khôi phục truc.db" in truc.err
+    for refused in (("init",), ("serve", "--port", "0")):
+        truc(*refused, code=6)
+        assert "keys/ (2)" in truc.err, "it names what lies there"
     assert not (tmp_path / "data" / "truc.db").exists()
+
+
+def test_blobs_without_a_database_are_a_lost_node_too(truc: Terminal, tmp_path: Path) -> None:
+    blob = tmp_path / "data" / "blobs" / "ab" / "ab12"
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(b"somebody's document")
+    truc("init", code=6)
+    assert "blobs/ (1)" in truc.err
+    blob.unlink()
+    truc("init")
 
 
 # --- without a node --------------------------------------------------------------------------------------------------
