@@ -144,3 +144,4 @@ class InspectionLimits:
     cpu: int
     memory: int  #: address space of the process
     idle: float  #: after which the process ends
+    life: float = 600.0  #: after which it is started anew, so that changed lists of revocation are read

@@ -68,7 +68,7 @@ class InspectorProcess:
             memory=limits.memory,
         )
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked_at = 0.0
+        self._asked_at = self._started_at = 0.0
         self._is_stopped = False
 
     def ask(self, job: Job) -> FileInspection:
@@ -97,6 +97,8 @@ class InspectorProcess:
 
     def _ask_once(self, job: Job) -> FileInspection | None:
         """None: the process ended, and nobody knows why."""
+        if time.monotonic() - self._started_at >= self._limits.life:
+            self._end()
         process = self._process or self._start()
         assert process.stdin is not None
         try:
@@ -133,6 +135,7 @@ class InspectorProcess:
         except (TimeoutError, EOFError):
             said = b""
         if said == READY:
+            self._started_at = time.monotonic()
             return process
         self._end()
         raise InspectorUnavailable(said.decode("ascii", "replace") or InspectorUnavailable.code)

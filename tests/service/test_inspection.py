@@ -196,6 +196,20 @@ def test_without_work_the_process_ends(tmp_path: Path, start: Any) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_a_list_that_came_later_counts_from_the_next_life_of_the_process(
+    tmp_path: Path, trust: Path, start: Any, root: Authority
+) -> None:
+    signer = root.issue()
+    signed = sign_pdf(plain_pdf(), signer)
+    long, short = start(), start(life=0.0)
+    for inspector in (long, short):
+        assert inspector.ask(job(tmp_path, signed)).verdict is PdfVerdict.VALID
+    listed = root.crl([(signer.certificate, NOW - timedelta(days=1))], days=365)
+    (trust / "revocations" / "moi.crl").write_bytes(listed)
+    assert long.ask(job(tmp_path, signed)).verdict is PdfVerdict.VALID
+    assert short.ask(job(tmp_path, signed)).verdict is PdfVerdict.REVOKED
+
+
 def test_stopped_in_the_middle_no_verdict_is_given(tmp_path: Path, start: Any) -> None:
     inspector = start(memory=2 << 30)
     inspector.ask(job(tmp_path, plain_pdf()))
