@@ -177,8 +177,8 @@ def fold_code(text: str) -> str:
 
     Running systems compare "number/notation" without case, and write Đ with either of two look-alike letters.
     """
-    folded = unicodedata.normalize("NFC", text).upper()
-    return _BLANKS.sub("", folded).translate(_LOOKALIKES)
+    folded = unicodedata.normalize("NFC", _BLANKS.sub("", text)).upper()
+    return unicodedata.normalize("NFC", folded).translate(_LOOKALIKES)
 
 
 def document_key(issuer: str, document_id: DocumentId) -> str:

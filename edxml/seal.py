@@ -281,7 +281,14 @@ def _body(sealed: SealStatement) -> str:
     )
 
 
-_PARSER = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+_PARSER = {
+    "resolve_entities": False,
+    "no_network": True,
+    "load_dtd": False,
+    "huge_tree": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
 
 
 def _parse(body: str) -> SealStatement:
@@ -291,7 +298,9 @@ def _parse(body: str) -> SealStatement:
         texts: dict[str, list[str]] = {}
         for child in root:
             texts.setdefault(child.tag.removeprefix(f"{{{SEAL_NAMESPACE}}}"), []).append(child.text or "")
-        files = tuple((part[0].text, int(part[1].text)) for part in root.iter(f"{{{SEAL_NAMESPACE}}}Attachment"))
+        files = tuple((part[0].text or "", int(part[1].text)) for part in root.iter(f"{{{SEAL_NAMESPACE}}}Attachment"))
+        accepted_at = datetime.fromisoformat(texts["AcceptedAt"][0])
+        stamp(accepted_at)  # a zone may lead out of the calendar
         return SealStatement(
             packet_id=texts["PacketId"][0],
             node=texts["Node"][0],
@@ -300,8 +309,8 @@ def _parse(body: str) -> SealStatement:
             attachments=files,
             sender=texts["Sender"][0],
             recipients=tuple(texts.get("Recipient", ())),
-            accepted_at=datetime.fromisoformat(texts["AcceptedAt"][0]),
+            accepted_at=accepted_at,
             repairs=tuple(texts.get("Repair", ())),
         )
-    except (etree.XMLSyntaxError, LookupError, ValueError, TypeError):
+    except (etree.XMLSyntaxError, LookupError, ValueError, TypeError, OverflowError):
         raise SealInvalid("form") from None
