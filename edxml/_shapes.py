@@ -1,9 +1,9 @@
 """Packets whose tags were seen before: a sender's software writes the same tags around other texts, day after day.
 
-lxml judges the first packet of each shape.  Of a later one with, byte for byte, the same tags no tree is built: what
-stands between tags can change nothing of what XML makes of them, as long as it is UTF-8 without `<`, `>`, `&`, carriage
-returns and characters that XML forbids.  Then the two trees are the same but for their texts, and the texts are
-the bytes themselves.  Everything else, and whatever is not small, goes to `edxml._xml`, which stays the only judge.
+lxml judges the first two packets of each shape.  Of a later one with, byte for byte, the same tags no tree is built:
+what stands between tags can change nothing of what XML makes of them, as long as it is UTF-8 without `<`, `>`, `&`,
+carriage returns and characters that XML forbids.  Then the two trees are the same but for their texts, and the texts
+are the bytes themselves.  Everything else, and whatever is not small, goes to `edxml._xml`, which stays the only judge.
 
 What is remembered is bounded by the number of elements and forgotten in two generations, so that neither many senders
 nor a hostile one can make it grow.
@@ -26,6 +26,7 @@ SAID: Final = 1024
 
 _LONGEST: Final = 16 * 1024  # bytes of markup
 _REMEMBERED: Final = 8 * 1024  # elements of a generation, some 300 bytes each
+_MET: Final = 4 * 1024  # shapes that are told from new ones
 _ENCODED: Final = b"ContentTransferEncoded"
 _HARMLESS: Final = bytes(byte for byte in range(256) if byte in b"\t\n" or (byte >= 0x20 and byte not in b"<>&"))
 _BLANKS: Final = " \t\n"
@@ -168,6 +169,7 @@ class Shapes:
         self._young: dict[str, Shape] = {}
         self._old: dict[str, Shape] = {}
         self._size = 0
+        self._met: set[int] = set()  # hashes of shapes that were met once
 
     def __len__(self) -> int:
         """How many elements are remembered."""
@@ -200,11 +202,25 @@ class Shapes:
     ) -> None:
         """Remember the shape of a packet whose tree is `root`, if all packets of that shape may be read by it.
 
+        That happens when it is met for the second time.
+
         `said_at` gives the gaps where an attachment's name and type stand, if both stand before its text.
         """
+        key = sighting.key
+        if self._is_first(hash(key)):
+            return
         shape = _shape_of(sighting, root, dialect, said_at)
         if shape is not None:
-            self._keep(sighting.key, shape)
+            self._keep(key, shape)
+
+    def _is_first(self, mark: int) -> bool:
+        """Learning costs as much as reading, so a shape that comes once is not learnt."""
+        if mark in self._met:
+            return False
+        if len(self._met) >= _MET:
+            self._met.clear()
+        self._met.add(mark)
+        return True
 
     def _keep(self, key: str, shape: Shape) -> None:
         if self._size > _REMEMBERED:
