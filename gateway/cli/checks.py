@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from edxml.errors import TrucError
+from edxml.errors import EdxmlError, TrucError
 from edxml.messages import Language, text
+from edxml.sign.policies import read_policies
 from gateway.cli.channel import probe_channel
 from gateway.cli.opening import has_node, left_behind
+from gateway.compose import trust_folder
 from gateway.keys import open_pair
 from gateway.model.instants import VIETNAM, as_datetime
 from gateway.node import Node
@@ -103,6 +105,7 @@ def check_node(node: Node, settings: Settings) -> Iterator[Check]:
     """Everything that an open node shows."""
     yield _check("store", Level.OK, "store")  # opening it refuses weak settings and another schema
     yield from _keys(node)
+    yield _trust(settings)
     yield from _processes(settings)
     yield from _work(node)
     yield from _channels(node)
@@ -127,6 +130,20 @@ def _keys(node: Node) -> Iterator[Check]:
         yield _check("keys", Level.OK, "keys", days=left)
     for pair in ring.announced(now):
         yield _check("keys", Level.OK, "key_announced", begins=f"{pair.begins.astimezone(VIETNAM):%d/%m/%Y %H:%M}")
+
+
+def _trust(settings: Settings) -> Check:
+    """Whether the folder of trust can be used: a broken one stops the checks of signatures, and nothing else."""
+    folder = trust_folder(settings)
+    try:
+        policies = read_policies(folder)
+    except EdxmlError as why:
+        return Check(name="trust", level=Level.WARN, code=why.reason, error=why)
+    except OSError as why:
+        return _check("trust", Level.WARN, "trust_unreadable", folder=str(folder), why=why.strerror or "")
+    anchors = {anchor for policy in (policies.default, *policies.of_senders.values()) for anchor in policy.anchors}
+    word = "trust" if anchors else "trust_nobody"
+    return _check("trust", Level.OK, word, folder=str(folder), count=len(anchors))
 
 
 def _processes(settings: Settings) -> Iterator[Check]:

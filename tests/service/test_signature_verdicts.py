@@ -281,6 +281,20 @@ def test_the_command_line_shows_it(
     assert (told["verdict"], told["checked_at"].endswith("+07:00")) == ("valid", True)
 
 
+def test_the_doctor_looks_at_the_folder_of_trust(truc: Terminal, trust: TrustWatch) -> None:  # noqa: F811
+    def told() -> tuple[str, str]:
+        return next((one["level"], one["code"]) for one in truc.json("doctor", code=1) if one["name"] == "trust")
+
+    assert told() == ("ok", "doctor.trust")
+    (trust.folder / "policies.toml").write_text("[[policy]]")
+    assert told() == ("warn", "edxml.policies_invalid")
+    (trust.folder / "policies.toml").unlink()
+    (trust.folder / "anchors" / "root.pem").write_text("none")
+    assert told() == ("warn", "edxml.trust_unreadable")
+    (trust.folder / "anchors" / "root.pem").unlink()
+    assert told() == ("ok", "doctor.trust_nobody")
+
+
 def test_sender_and_recipient_see_it_over_http(tmp_path: Path) -> None:
     with running_api(tmp_path) as api:
         body = api.packet().replace(b"</edXML:edXMLHeader>", DECORATION + b"</edXML:edXMLHeader>")
