@@ -395,6 +395,6 @@ jobs = Table(
 intake_faults = Table(
     "intake_faults",
     metadata,
-    Column("key", Text, primary_key=True),  # channel and name of a thing whose intake began and never ended (rule 8)
+    Column("key", Text, primary_key=True),  # a thing on which work began and never ended (rule 8)
     Column("count", Integer, nullable=False),
 )

@@ -11,7 +11,6 @@ from gateway.store.schema import metadata
 
 __all__ = [
     "followers",
-    "inspection_starts",
     "inspections",
     "packet_days",
     "profiles",
@@ -84,11 +83,4 @@ inspections = Table(
     Column("policy", Text, nullable=False),
     Column("digest", Text, nullable=False),  # SHA-256 of the file
     Column("inspected_at", BigInteger, nullable=False),
-)
-
-inspection_starts = Table(
-    "inspection_starts",
-    metadata,
-    Column("packet_id", Text, primary_key=True),  # its inspection began; the row goes when somebody reports
-    Column("count", Integer, nullable=False),
 )

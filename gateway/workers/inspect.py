@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,7 @@ from gateway.node import Node
 from gateway.store import events, inspections
 from gateway.store.followers import advance, follow
 from gateway.store.inspections import DuePacket, InspectionRow
+from gateway.workers.begun import MOST_LOST, Begun
 from gateway.workers.inspect_process import InspectorProcess, InspectorStopped
 from gateway.workers.loop import Loop
 from gateway.workers.turns import may_do
@@ -49,7 +50,7 @@ FOLLOWER: Final = f"inspector.{INSPECTOR_VERSION}"
 _EVENTS: Final = 1_000  # looked at in one round
 _LEASE: Final = 10.0  # seconds; two at once harm nothing
 _OFTEN: Final = 1.0  # seconds between two rounds, and two commits of one: whoever accepts needs the writer more
-_MOST_STARTS: Final = 3  # then a packet is not tried again (rule 8)
+_WORK: Final = "inspection"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,71 +61,82 @@ class _Inspected:
     files: tuple[tuple[dict[str, Any], FileInspection, float], ...]
 
 
-def inspect_once(node: Node, inspector: InspectorProcess, limits: InspectionLimits) -> bool:
+def inspect_once(
+    node: Node, inspector: InspectorProcess, limits: InspectionLimits, *, begun: Begun | None = None
+) -> bool:
     """Inspect what the next events accepted; False where there is no PDF among it, or another process is at it.
 
     A crash repeats what was not kept, and no file gets a second verdict.  A packet with which the process was lost
     before is begun and kept by itself, so that no other is blamed; at the fourth time it is given up.
-    Raises InspectorUnavailable, DiskReserve, StoreBusy: everything stays due.
+    `begun` is what this process had in hand before; nothing where it has just started.
+    Raises InspectorUnavailable, DiskReserve, StoreBusy: everything stays due, and nothing is to blame.
     Crash points: inspect.begun, inspect.kept, inspect.followed.
     """
+    begun = begun or Begun(_WORK)
     with node.store.read() as connection:
         following = follow(connection, FOLLOWER, most=_EVENTS)
         found = inspections.find_due(connection, following.packet_ids, INSPECTOR_VERSION)
         due = [packet for packet in found if any(_pdfs(packet))]
-        starts = inspections.starts(connection, [packet.id for packet in due])
+        lost = begun.lost(connection, [packet.id for packet in due])
     is_idle = not due and following.after - following.before < _EVENTS  # too little passed to write that down
     if is_idle or not may_do(node, "inspect", _LEASE):
         return False
-    for group in _groups(due, starts):
-        _inspect_group(node, inspector, limits, group, starts)
+    for group in _groups(due, lost):
+        _inspect_group(_Hands(node=node, inspector=inspector, limits=limits, begun=begun), group, lost)
     with node.store.write() as connection:
         advance(connection, following)
     crash_point("inspect.followed")
     return True
 
 
-def _groups(due: Sequence[DuePacket], starts: dict[str, int]) -> Iterator[Sequence[DuePacket]]:
-    """All that were never begun, together; each of the others alone."""
-    fresh = [packet for packet in due if packet.id not in starts]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hands:
+    """What a round works with."""
+
+    node: Node
+    inspector: InspectorProcess
+    limits: InspectionLimits
+    begun: Begun
+
+
+def _groups(due: Sequence[DuePacket], lost: Mapping[str, int]) -> Iterator[Sequence[DuePacket]]:
+    """All that were never lost, together; each of the others alone."""
+    fresh = [packet for packet in due if packet.id not in lost]
     if fresh:
         yield fresh
     for packet in due:
-        if packet.id in starts:
+        if packet.id in lost:
             yield [packet]
 
 
-def _inspect_group(
-    node: Node,
-    inspector: InspectorProcess,
-    limits: InspectionLimits,
-    group: Sequence[DuePacket],
-    starts: dict[str, int],
-) -> None:
-    with node.store.write() as connection:
-        inspections.begin(connection, [packet.id for packet in group])
+def _inspect_group(hands: _Hands, group: Sequence[DuePacket], lost: Mapping[str, int]) -> None:
+    with hands.node.store.write() as connection:
+        hands.begun.begin(connection, [packet.id for packet in group])
     crash_point("inspect.begun")
     done: list[_Inspected] = []
     kept_at = time.monotonic()
     for number, packet in enumerate(group):
-        is_given_up = starts.get(packet.id, 0) >= _MOST_STARTS
+        is_given_up = lost.get(packet.id, 0) >= MOST_LOST
         try:
-            done.append(_give_up(packet) if is_given_up else _inspect(node, inspector, limits, packet))
+            done.append(_give_up(packet) if is_given_up else _inspect(hands, packet))
         except GatewayError as why:
-            _keep(node, done)
-            _forgive(node, group[number + isinstance(why, InspectorStopped) :])
+            _keep(hands, done)
+            _forgive(hands, group[number + isinstance(why, InspectorStopped) :])
+            raise
+        except Exception:
+            hands.begun.blame(packet.id)
             raise
         if time.monotonic() - kept_at > _OFTEN:
-            _keep(node, done)
+            _keep(hands, done)
             done, kept_at = [], time.monotonic()
-    _keep(node, done)
+    _keep(hands, done)
 
 
-def _forgive(node: Node, packets: Sequence[DuePacket]) -> None:
+def _forgive(hands: _Hands, packets: Sequence[DuePacket]) -> None:
     """These were begun and not looked at. The one in hand when the node was told to stop is none of them: what makes
     the machine end the node also looks like this."""
-    with node.store.write() as connection:
-        inspections.forget_starts(connection, [packet.id for packet in packets])
+    with hands.node.store.write() as connection:
+        hands.begun.end(connection, [packet.id for packet in packets])
 
 
 # --- one packet --------------------------------------------------------------------------------------------------
@@ -143,25 +155,25 @@ def _give_up(packet: DuePacket) -> _Inspected:
     return _Inspected(packet_id=packet.id, files=tuple((file, lost, 0.0) for file in _pdfs(packet)))
 
 
-def _inspect(node: Node, inspector: InspectorProcess, limits: InspectionLimits, packet: DuePacket) -> _Inspected:
+def _inspect(hands: _Hands, packet: DuePacket) -> _Inspected:
     files = []
     for number, file in enumerate(_pdfs(packet)):
         began = time.monotonic()
-        if number >= limits.files:
+        if number >= hands.limits.files:
             found = FileInspection(verdict=PdfVerdict.TOO_MANY)
-        elif file["length"] > limits.file:
+        elif file["length"] > hands.limits.file:
             found = FileInspection(verdict=PdfVerdict.TOO_LARGE)
         else:
-            found = _look_at(node, inspector, packet, file)
+            found = _look_at(hands, packet, file)
         files.append((file, found, time.monotonic() - began))
     return _Inspected(packet_id=packet.id, files=tuple(files))
 
 
-def _look_at(node: Node, inspector: InspectorProcess, packet: DuePacket, file: dict[str, Any]) -> FileInspection:
-    node.store.blobs.check_reserve(file["length"])
-    return inspector.ask(
+def _look_at(hands: _Hands, packet: DuePacket, file: dict[str, Any]) -> FileInspection:
+    hands.node.store.blobs.check_reserve(file["length"])
+    return hands.inspector.ask(
         Job(
-            blob=str(node.store.blobs.path(packet.blob)),
+            blob=str(hands.node.store.blobs.path(packet.blob)),
             span=tuple(file["span"]),
             encoding=file["encoding"],
             transfer=file.get("transfer", "base64"),  # rows of 0.1.0 have none
@@ -174,14 +186,16 @@ def _look_at(node: Node, inspector: InspectorProcess, packet: DuePacket, file: d
 # --- what stays --------------------------------------------------------------------------------------------------
 
 
-def _keep(node: Node, done: Sequence[_Inspected]) -> None:
+def _keep(hands: _Hands, done: Sequence[_Inspected]) -> None:
     """Verdicts and one event per packet, in one commit; a packet that has them already keeps the first."""
     if not done:
         return
+    node = hands.node
     with node.store.write() as connection:
         now = node.store.now(connection)
         rows = [_row(one.packet_id, file, found, now) for one in done for file, found, _ in one.files]
         kept = inspections.keep(connection, rows)
+        hands.begun.end(connection, [one.packet_id for one in done])
         events.append(connection, [_event(node, one) for one in done if one.packet_id in kept], now)
     crash_point("inspect.kept")
     for one in done:
@@ -229,8 +243,10 @@ class Inspection:
     def __init__(self, node: Node, limits: InspectionLimits, trust: Path, pause: float) -> None:
         self._inspector = InspectorProcess(limits, trust=trust, scratch=node.store.blobs.root / "spool")
 
+        begun = Begun(_WORK)
+
         def once() -> float:
-            if inspect_once(node, self._inspector, limits):
+            if inspect_once(node, self._inspector, limits, begun=begun):
                 return min(pause, _OFTEN)
             self._inspector.end_idle()
             return pause

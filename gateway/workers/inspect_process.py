@@ -122,14 +122,17 @@ class InspectorProcess:
         """Raises InspectorUnavailable where it does not get ready, with the reason that it gave."""
         if self._is_stopped:
             raise InspectorStopped
-        self._process = process = subprocess.Popen(  # noqa: S603 - our own module, no shell, nothing of a packet
-            [sys.executable, "-m", MODULE, write_line(self._orders).decode().strip()],
-            env={name: os.environ[name] for name in _KEPT if name in os.environ},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # it might quote what it reads
-            start_new_session=True,  # a person's Ctrl-C is for the node, which then ends it
-        )
+        try:
+            self._process = process = subprocess.Popen(  # noqa: S603 - our own module, no shell, nothing of a packet
+                [sys.executable, "-m", MODULE, write_line(self._orders).decode().strip()],
+                env={name: os.environ[name] for name in _KEPT if name in os.environ},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # it might quote what it reads
+                start_new_session=True,  # a person's Ctrl-C is for the node, which then ends it
+            )
+        except OSError as why:  # the system has no place for one more process
+            raise InspectorUnavailable from why
         try:
             said = _read_line(process, _START).strip()
         except (TimeoutError, EOFError):

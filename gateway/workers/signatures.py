@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,19 +16,20 @@ from typing import Final
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edxml.crashpoints import crash_point, declare
-from edxml.errors import EdxmlError
 from edxml.ids import OrganId, OrganIdMalformed
 from edxml.sign.looking import may_bear_signature
-from edxml.sign.policies import Policies, read_policies
+from edxml.sign.policies import Policies, PoliciesInvalid, read_policies
+from edxml.sign.trust import TrustUnreadable
 from edxml.sign.verdicts import Verdict, Verification
 from edxml.sign.verifying import verify_packet
-from gateway.model.errors import BlobMissing
+from gateway.model.errors import BlobMissing, GatewayError
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import as_datetime, as_instant
 from gateway.node import Node
 from gateway.store import events, followers, signatures
 from gateway.store.followers import Following
 from gateway.store.signatures import Candidate, SignatureRow
+from gateway.workers.begun import MOST_LOST, Begun
 from gateway.workers.loop import Loop
 from gateway.workers.turns import may_do
 from monitoring import log
@@ -44,7 +45,8 @@ _EVENTS: Final = 5_000  # looked at in one round
 _OFTEN: Final = 1.0  # seconds between two rounds: each is two commits, and whoever accepts needs the writer more
 _LEASE: Final = 30.0  # seconds; two at once harm nothing
 _SHARE: Final = 3  # rests that many times as long as it worked: at most a quarter of one processor
-_MOST_STARTS: Final = 3  # then a packet is not tried again (rule 8)
+_WORK: Final = "signature"
+_GIVEN_UP: Final = "checking it failed, or ended the process"
 
 
 @dataclass(slots=True)
@@ -56,32 +58,37 @@ class TrustWatch:
     _policies: Policies | None = field(default=None, repr=False)
 
     def policies(self) -> Policies:
-        """What holds now. Raises PoliciesInvalid, TrustUnreadable, OSError."""
-        seen = tuple(
-            sorted(
-                (str(path), (status := path.stat()).st_mtime_ns, status.st_size)
-                for path in self.folder.rglob("*")
-                if path.is_file()
+        """What holds now. Raises PoliciesInvalid, TrustUnreadable."""
+        try:
+            seen = tuple(
+                sorted(
+                    (str(path), (status := path.stat()).st_mtime_ns, status.st_size)
+                    for path in self.folder.rglob("*")
+                    if path.is_file()
+                )
             )
-        )
-        if self._policies is None or seen != self._seen:
-            self._policies = read_policies(self.folder)
-            self._seen = seen
+            if self._policies is None or seen != self._seen:
+                self._policies = read_policies(self.folder)
+                self._seen = seen
+        except OSError as why:
+            raise TrustUnreadable(file=why.filename or str(self.folder)) from why
         return self._policies
 
 
-def check_once(node: Node, trust: TrustWatch) -> bool:
+def check_once(node: Node, trust: TrustWatch, *, begun: Begun | None = None) -> bool:
     """Check the signatures of what the next events accepted; False where there is nothing, or another is at it.
 
     A crash repeats what was not kept; the first verdict on a packet stands, with its event.  Packets with which the
     process was lost before are begun and kept one by one, so that no other is blamed; at the fourth time it is given
-    up.  Raises what `TrustWatch.policies` raises where something bears a signature: everything stays due.
+    up.  `begun` is what this process had in hand before; nothing where it has just started.
+    Raises what `TrustWatch.policies` raises where something bears a signature, and StoreBusy: everything stays due.
     Crash points: signatures.checked, signatures.kept.
     """
+    begun = begun or Begun(_WORK)
     with node.store.read() as connection:
         following = followers.follow(connection, FOLLOWER, most=_EVENTS)
         candidates = signatures.find_candidates(connection, following.packet_ids)
-        starts = signatures.starts(connection, [one.packet_id for one in candidates])
+        lost = begun.lost(connection, [one.packet_id for one in candidates])
     if following.is_done or not may_do(node, "signatures", _LEASE):
         return False
     if not candidates:
@@ -90,9 +97,9 @@ def check_once(node: Node, trust: TrustWatch) -> bool:
         return True
     bearing = [one for one in candidates if _may_bear(node, one)]
     for one in bearing:
-        if one.packet_id in starts:
-            _check(node, trust, [one], starts)
-    _check(node, trust, [one for one in bearing if one.packet_id not in starts], starts, following)
+        if one.packet_id in lost:
+            _check(node, trust, begun, [one], lost)
+    _check(node, trust, begun, [one for one in bearing if one.packet_id not in lost], lost, following)
     crash_point("signatures.kept")
     return True
 
@@ -108,8 +115,9 @@ def _may_bear(node: Node, candidate: Candidate) -> bool:
 def _check(
     node: Node,
     trust: TrustWatch,
+    begun: Begun,
     group: Sequence[Candidate],
-    starts: dict[str, int],
+    lost: Mapping[str, int],
     following: Following | None = None,
 ) -> None:
     """Check some packets and keep what was found, all in one commit; with the last, the follower goes on."""
@@ -118,15 +126,15 @@ def _check(
     if group:
         policies = trust.policies()
         with node.store.write() as connection:
-            signatures.begin(connection, ids)
+            begun.begin(connection, ids)
         for one in group:
-            is_given_up = starts.get(one.packet_id, 0) >= _MOST_STARTS
-            verified = _not_checked("checking it ended the process") if is_given_up else _verify(node, policies, one)
+            is_given_up = lost.get(one.packet_id, 0) >= MOST_LOST
+            verified = _not_checked(_GIVEN_UP) if is_given_up else _verify(node, policies, begun, one)
             if verified.verdict is not Verdict.ABSENT:
                 found.append(_row(one.packet_id, verified, node.now()))
     crash_point("signatures.checked")
     with node.store.write() as connection:
-        signatures.end(connection, ids)
+        begun.end(connection, ids)
         kept = signatures.keep_verdicts(connection, found)
         books = {one.packet_id: one.book for one in group}
         told = [_event(node, row, books[row.packet_id]) for row in found if row.packet_id in kept]
@@ -139,7 +147,7 @@ def _check(
             _log.info("signature.checked", packet=row.packet_id, outcome=row.verdict)
 
 
-def _verify(node: Node, policies: Policies, candidate: Candidate) -> Verification:
+def _verify(node: Node, policies: Policies, begun: Begun, candidate: Candidate) -> Verification:
     """The verdict for the moment at which the packet was accepted, as its seal says."""
     try:
         sender = OrganId.parse(candidate.sender_organ)
@@ -151,6 +159,11 @@ def _verify(node: Node, policies: Policies, candidate: Candidate) -> Verificatio
             return verify_packet(packet, policy=policies.of(sender), at=at, limits=node.limits)
     except BlobMissing as why:
         return _not_checked(why.code)
+    except GatewayError:
+        raise
+    except Exception:
+        begun.blame(candidate.packet_id)
+        raise
 
 
 def _not_checked(why: str) -> Verification:
@@ -186,14 +199,14 @@ def _event(node: Node, row: SignatureRow, book: str) -> Event:
 
 def start_signatures(node: Node, folder: Path, pause: float) -> Loop:
     """The loop of signatures, by time alone. A folder of trust that cannot be read is told in the log, each time."""
-    trust = TrustWatch(folder)
+    trust, begun = TrustWatch(folder), Begun(_WORK)
 
     def once() -> float:
         began = time.monotonic()
         try:
-            is_more = check_once(node, trust)
-        except (EdxmlError, OSError) as why:
-            _log.warning("signatures.no_trust", reason=getattr(why, "code", "os.error"), error=type(why).__name__)
+            is_more = check_once(node, trust, begun=begun)
+        except (PoliciesInvalid, TrustUnreadable) as why:
+            _log.warning("signatures.no_trust", reason=why.reason, error=type(why).__name__)
             return max(pause, 10.0)
         return max(_OFTEN, _SHARE * (time.monotonic() - began)) if is_more else pause
 

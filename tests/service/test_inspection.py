@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives import serialization
 from gateway.inspector.jobs import Job
 from gateway.model.errors import DiskReserve
 from gateway.model.inspection import FileInspection, InspectionLimits, PdfVerdict
-from gateway.store import inspections, views
+from gateway.store import views
+from gateway.workers.begun import Begun
 from gateway.workers.inspect import inspect_once, start_inspection
 from gateway.workers.inspect_process import InspectorProcess, InspectorStopped, InspectorUnavailable
 from monitoring import log
@@ -300,11 +301,11 @@ def test_looking_again_changes_nothing(house: House, start: Any) -> None:
     sent = house.send(["inbox-a"], files=(("a.pdf", plain_pdf()),))
     inspector = start()
     assert look(house, inspector) > 0
-    before = house.rows("SELECT * FROM inspections"), house.rows("SELECT * FROM inspection_starts")
+    before = house.rows("SELECT * FROM inspections"), house.rows("SELECT * FROM intake_faults")
     with house.node.store.write() as connection:
         connection.exec_driver_sql("DELETE FROM followers")
     look(house, inspector)
-    assert (house.rows("SELECT * FROM inspections"), house.rows("SELECT * FROM inspection_starts")) == before
+    assert (house.rows("SELECT * FROM inspections"), house.rows("SELECT * FROM intake_faults")) == before
     assert before[1] == []
     assert len(house.rows("SELECT 1 FROM events WHERE kind = 'packet.inspected'")) == 1
     assert len(verdicts(house, sent.packet_id)) == 1
@@ -354,15 +355,13 @@ def test_what_takes_the_node_down_three_times_is_given_up_and_blames_no_other(ho
     """A node that dies is one that wrote down that it began, and nothing after it."""
     bad = house.send(["inbox-a"], "1", files=(("a.pdf", plain_pdf()),))
     other = house.send(["inbox-a"], "2", files=(("b.pdf", plain_pdf()),))
-    for _ in range(3):
+    for packet_ids in ([bad.packet_id], [bad.packet_id], [bad.packet_id, other.packet_id]):
         with house.node.store.write() as connection:
-            inspections.begin(connection, [bad.packet_id])
-    with house.node.store.write() as connection:
-        inspections.begin(connection, [other.packet_id])
+            Begun("inspection").begin(connection, packet_ids)
     look(house, start())
     assert [verdict for _, verdict, _ in verdicts(house, bad.packet_id)] == ["crashed"]
     assert [verdict for _, verdict, _ in verdicts(house, other.packet_id)] == ["unsigned"]
-    assert house.rows("SELECT * FROM inspection_starts") == []
+    assert house.rows("SELECT * FROM intake_faults") == []
 
 
 def test_a_full_disk_leaves_everything_due_and_blames_nothing(house: House, start: Any) -> None:
@@ -372,7 +371,7 @@ def test_a_full_disk_leaves_everything_due_and_blames_nothing(house: House, star
     for _ in range(5):
         with pytest.raises(DiskReserve):
             look(cramped, start())
-    assert house.rows("SELECT * FROM inspection_starts") == []
+    assert house.rows("SELECT * FROM intake_faults") == []
     look(house, start())
     assert verdicts(house, sent.packet_id) == [(1, "unsigned", "absent")]
 
@@ -382,11 +381,11 @@ def test_the_node_ends_in_the_middle_of_a_file_and_goes_on_after_it(house: House
     house.send(["inbox-a"], "1", files=(("cham.pdf", slow_pdf(400_000)),))
     began = time.monotonic()
     working = start_inspection(house.node, limits, trust, 0.1)
-    _wait(lambda: house.rows("SELECT * FROM inspection_starts") != [])
+    _wait(lambda: house.rows("SELECT * FROM intake_faults") != [])
     time.sleep(1.0)
     working.close()
     assert time.monotonic() - began < 30
-    assert len(house.rows("SELECT 1 FROM inspections")) + len(house.rows("SELECT 1 FROM inspection_starts")) == 1
+    assert len(house.rows("SELECT 1 FROM inspections")) + len(house.rows("SELECT 1 FROM intake_faults")) == 1
     working = start_inspection(house.worker("periodic").node, limits, trust, 0.1)
     house.pass_time(20_000_000)
     _wait(lambda: len(house.rows("SELECT 1 FROM inspections WHERE verdict = 'unsigned'")) == 1)

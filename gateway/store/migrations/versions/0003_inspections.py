@@ -14,12 +14,6 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
-        "inspection_starts",
-        sa.Column("packet_id", sa.Text(), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("packet_id"),
-    )
-    op.create_table(
         "inspections",
         sa.Column("packet_id", sa.Text(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
@@ -36,4 +30,3 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("inspections")
-    op.drop_table("inspection_starts")

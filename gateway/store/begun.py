@@ -1,0 +1,34 @@
+"""Work that began and never ended (rule 8): noted before it begins, so that what takes a process with it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, bindparam, delete, select
+
+from gateway.store.dialect import upsert_counts
+from gateway.store.schema import intake_faults
+
+__all__ = ["begin", "begun", "end"]
+
+_COUNTS = select(intake_faults.c.key, intake_faults.c.count.label("times")).where(
+    intake_faults.c.key.in_(bindparam("keys", expanding=True))
+)
+_END = delete(intake_faults).where(intake_faults.c.key.in_(bindparam("keys", expanding=True)))
+
+
+def begun(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
+    """How often the work on each of these things began without an end; none where it never did."""
+    return {row.key: row.times for row in connection.execute(_COUNTS, {"keys": list(keys)})}
+
+
+def begin(connection: Connection, keys: Sequence[str]) -> None:
+    """Note that the work on these things begins."""
+    if keys:
+        statement = upsert_counts(connection.dialect.name, intake_faults, ("key",), "count")
+        connection.execute(statement, [{"key": key, "count": 1} for key in keys])
+
+
+def end(connection: Connection, keys: Iterable[str]) -> None:
+    """It ended, whatever came of it."""
+    connection.execute(_END, {"keys": list(keys)})
