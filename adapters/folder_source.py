@@ -12,6 +12,7 @@ import errno
 import heapq
 import io
 import json
+import math
 import os
 import stat
 import time
@@ -75,7 +76,7 @@ class FolderSource:
     layout: FolderLayout
     settle: float = 2.0  #: seconds; 0 takes a file at first sight
     clock: Callable[[], float] = time.monotonic
-    _unsettled: dict[str, tuple[str, float]] = field(default_factory=dict)  #: place/name → token, since
+    _unsettled: dict[str, tuple[str, float]] = field(default_factory=dict)  #: place/name → token, when it is settled
 
     def look(self, limit: int) -> Iterator[Incoming]:
         """Up to `limit` complete things, refusals first, then packets, each oldest first; again until acknowledged.
@@ -125,11 +126,16 @@ class FolderSource:
         if self.settle <= 0:
             return True
         place = f"{seen.place}/{seen.name}"
-        token, since = self._unsettled.get(place, ("", now))
+        token, settled = self._unsettled.get(place, ("", now))
         if token != seen.token:
-            self._unsettled[place] = (seen.token, now)
+            self._unsettled[place] = (seen.token, now + self.settle * (1 if seen.size else _EMPTY_FACTOR))
             return False
-        return now - since >= self.settle * (1 if seen.size else _EMPTY_FACTOR)
+        return now >= settled
+
+    def settles_in(self) -> float:
+        """Seconds until something that the last look saw may be settled; infinite where nothing is awaited."""
+        now = self.clock()
+        return min((settled - now for _, settled in self._unsettled.values() if settled > now), default=math.inf)
 
     def _offer(self, seen: _Seen) -> Incoming:
         path = self.layout.root / seen.place / seen.name

@@ -25,9 +25,32 @@ class FolderWatch:
     def __init__(self, layout: FolderLayout, on_change: Callable[[], None]) -> None:
         self._layout = layout
         self._on_change = on_change
+        self._folders = (layout.outgoing, layout.arrived, layout.returned)
+        self._watched = self._which()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"watch {layout.root.name}", daemon=True)
         self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether changes are still told of.
+
+        No where the folder or the machine lets nobody watch, and where a folder is no longer the one that is watched:
+        made anew, or a share mounted over it or taken away.
+        """
+        return self._thread.is_alive() and self._which() == self._watched
+
+    def _which(self) -> tuple[tuple[int, int] | None, ...]:
+        """Which folders the names mean now."""
+
+        def identity(folder: Path) -> tuple[int, int] | None:
+            try:
+                status = folder.stat()
+            except OSError:
+                return None
+            return status.st_dev, status.st_ino
+
+        return tuple(identity(folder) for folder in self._folders)
 
     def close(self) -> None:
         """End the watch and wait for its thread."""
@@ -44,10 +67,9 @@ class FolderWatch:
         return changed.parent == self._layout.arrived and changed.suffix == ".txt"
 
     def _run(self) -> None:
-        folders = (self._layout.outgoing, self._layout.arrived, self._layout.returned)
         try:
             for _changes in watchfiles.watch(
-                *folders, watch_filter=self._concerns_us, debounce=_DEBOUNCE_MS, stop_event=self._stop,
+                *self._folders, watch_filter=self._concerns_us, debounce=_DEBOUNCE_MS, stop_event=self._stop,
                 rust_timeout=500, yield_on_timeout=False, recursive=False, raise_interrupt=False,
             ):  # fmt: skip
                 self._on_change()

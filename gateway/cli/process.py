@@ -76,7 +76,7 @@ _LOOPS: dict[Role, _Starter] = {
         start_figures(node),
         start_counting(node, settings.sweep),
     ],
-    Role.INTAKE: lambda node, settings: [start_intake(node, settings.look)],
+    Role.INTAKE: lambda node, settings: start_intake(node, settings.look),
     Role.INSPECT: lambda node, settings: [
         start_signatures(node, trust_folder(settings), settings.look),
         *(

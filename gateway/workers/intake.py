@@ -1,54 +1,89 @@
-"""Intake (lấy văn bản) from channels that bring packets: spool, accept, then tell the source (rule 13).
+"""Intake (lấy văn bản) from channels that bring packets: spool, accept by groups, then tell the source (rule 13).
 
-A source acknowledges only after our commit: a crash before it means that the same thing is found again, and gets the
-first answer.  A thing whose intake kills its worker three times is set aside instead of being tried for ever (rule 8).
+A source acknowledges only after our commit: a crash before it means that the same things are found again, and get the
+first answer.  A thing whose intake kills its worker three times is set aside instead of being tried for ever (rule 8):
+what was in a group that died goes one by one afterwards, so that only the culprit's count grows.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-import msgspec
-
-from adapters.contract import Incoming, IncomingKind, Source, Verdict
+from adapters.contract import Incoming, IncomingKind, Source
 from edxml.errors import TrucError
-from edxml.findings import Finding
 from edxml.messages import Language, text
 from gateway.channels import name_fault
 from gateway.exchange.accept import accept
-from gateway.exchange.examine import prepare
+from gateway.exchange.examine import prepare_group
 from gateway.exchange.report import refuse_for
-from gateway.exchange.submission import Answer, Outcome, PacketRefusal, Submission
+from gateway.exchange.submission import Outcome, Prepared, Submission
 from gateway.identity import Caller
 from gateway.model.errors import GatewayError, TooLarge
+from gateway.model.states import LinkKind
 from gateway.node import Node
 from gateway.store import intake, reports
 from gateway.store.channels import ChannelRow
+from gateway.workers.intake_words import verdict_of
 from gateway.workers.loop import Loop
+from gateway.workers.watching import FolderWatches
 from monitoring import log
 
 __all__ = ["intake_once", "start_intake"]
 
 _log = log.get("intake")
 _PIECE = 1 << 20
+_SMALL = 256 * 1024
+"""Bytes up to which a body stays in memory until its group is written: at most 16 MiB for a whole look."""
 _BATCH = 64
 _MOST_FAULTS = 3
+
+
+@runtime_checkable
+class _Settling(Protocol):
+    """A source that takes a thing only when it has seen it unchanged for a while."""
+
+    def settles_in(self) -> float:
+        """Seconds until something seen may be taken; infinite where nothing is awaited."""
 
 
 def intake_once(node: Node) -> int:
     """Look through every channel with a source; how many things were taken in or answered."""
     done = 0
+    for channel, source in _sources(node):
+        try:
+            done += _take_from(node, channel, source)
+        except (TrucError, OSError) as why:  # one channel's trouble is not the others'
+            _log.warning("intake.failed", channel=channel.id, reason=name_fault(why))
+    return done
+
+
+def _sources(node: Node) -> Iterator[tuple[ChannelRow, Source]]:
     for channel in node.channels.snapshot().by_id.values():
         if channel.is_paused or channel.is_polled:
             continue
         try:
             source = node.channels.source(channel.id)
-            done += 0 if source is None else _take_from(node, channel, source)
-        except (TrucError, OSError) as why:  # one channel's trouble is not the others'
+        except TrucError as why:
             _log.warning("intake.failed", channel=channel.id, reason=name_fault(why))
-    return done
+            continue
+        if source is not None:
+            yield channel, source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """One thing that a look found: `key` is its name in the store, `begun` how often its intake killed its worker."""
+
+    item: Incoming
+    key: str
+    begun: int
 
 
 def _take_from(node: Node, channel: ChannelRow, source: Source) -> int:
@@ -56,34 +91,90 @@ def _take_from(node: Node, channel: ChannelRow, source: Source) -> int:
         system_id=channel.system_id or f"channel:{channel.id}", name=f"channel:{channel.id}",
         agency_ids=channel.agency_ids, is_operator=False,
     )  # fmt: skip
+    items = list(source.look(_BATCH))
+    if not items:
+        return 0
+    keys = [f"{channel.id}|{hashlib.sha256(item.token.encode()).hexdigest()}" for item in items]
+    with node.store.read() as connection:
+        begun = intake.begun(connection, keys)
+    found = [_Found(item=item, key=key, begun=begun.get(key, 0)) for item, key in zip(items, keys, strict=True)]
+    return sum(_take_run(node, caller, source, run) for run in _runs(found))
+
+
+def _runs(found: Sequence[_Found]) -> Iterator[Sequence[_Found]]:
+    """In the order found: packets without a past together, everything else alone."""
+    for is_plain, members in groupby(found, lambda one: one.item.kind is IncomingKind.PACKET and not one.begun):
+        run = list(members)
+        yield from [run] if is_plain else [[one] for one in run]
+
+
+def _take_run(node: Node, caller: Caller, source: Source, run: Sequence[_Found]) -> int:
+    """Take in some things as one group, tell the source of each in turn; how many were told."""
+    keys = [one.key for one in run]
+    with node.store.write() as connection:
+        intake.begin(connection, keys)
     done = 0
-    for item in source.look(_BATCH):
-        key = f"{channel.id}|{hashlib.sha256(item.token.encode()).hexdigest()}"
+    try:
+        for one, outcome in zip(run, _outcomes(node, caller, run), strict=True):
+            if isinstance(outcome, _Left):
+                _log.warning("intake.left", channel=caller.name, reason=name_fault(outcome.why))
+                continue
+            source.acknowledge(one.item, verdict_of(outcome))
+            done += 1
+    finally:
         with node.store.write() as connection:
-            begun = intake.begin(connection, key)
-        try:
-            outcome = KillsWorker() if begun > _MOST_FAULTS else _take_in(node, caller, item)
-            source.acknowledge(item, _verdict(outcome))
-        finally:
-            with node.store.write() as connection:
-                intake.end(connection, key)  # it reported, whatever it said: only a dead worker leaves its count
-        done += 1
+            intake.end(connection, keys)  # they reported, whatever they said: only a dead worker leaves its counts
     return done
 
 
-def _take_in(node: Node, caller: Caller, item: Incoming) -> Outcome:
-    """One thing, whatever it is, to an outcome. A busy store is no outcome: it is raised, and the thing stays."""
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A thing that stays where it is until the next look, and what it met: a full disk, a change while it was read."""
+
+    why: TrucError | OSError
+
+
+def _outcomes(node: Node, caller: Caller, run: Sequence[_Found]) -> Sequence[Outcome | _Left]:
+    one = run[0]
+    if one.begun >= _MOST_FAULTS:
+        return [KillsWorker()]
+    if one.item.kind is IncomingKind.PACKET:
+        return _packets(node, caller, [each.item for each in run])
     try:
-        if item.kind is IncomingKind.REFUSAL:
-            return _refusal(node, caller, item)
-        if item.kind is IncomingKind.DAMAGED or item.open is None:
-            return Damaged(item.reason)
-        submission = _spool(node, caller, item)
-        return accept(node, [prepare(node, submission)])[0]
+        if one.item.kind is IncomingKind.REFUSAL:
+            return [_refusal(node, caller, one.item)]
+        return [Damaged(one.item.reason)]
     except GatewayError as why:
-        if why.retryable:
-            raise
-        return why
+        return [_Left(why) if why.retryable else why]
+
+
+def _packets(node: Node, caller: Caller, items: Sequence[Incoming]) -> list[Outcome | _Left]:
+    """Packets as one group: spooled, prepared with one journal of the file system, accepted with one commit.
+
+    Statuses and documents keep their order: a taking back is not heard before what it takes back.
+    """
+    spooled = [_spooled(node, caller, item) for item in items]
+    fresh = [one for one in spooled if isinstance(one, Submission)]
+    prepared = dict(zip(map(id, fresh), prepare_group(node, fresh), strict=True)) if fresh else {}
+    ready = [prepared.get(id(one), one) for one in spooled]
+    good = [one for one in ready if isinstance(one, Prepared)]
+    accepted: list[Outcome] = []
+    for _, members in groupby(good, lambda one: one.kind is LinkKind.STATUS):
+        accepted += accept(node, list(members))
+    answers = iter(accepted)
+    return [next(answers) if isinstance(one, Prepared) else _ended(one) for one in ready]
+
+
+def _ended(one: object) -> Outcome | _Left:
+    """What did not come as far as accept: an outcome, or a thing that stays. What nobody foresaw is raised."""
+    if isinstance(one, _Left):
+        return one
+    if isinstance(one, OSError) or (isinstance(one, GatewayError) and one.retryable):
+        return _Left(one)
+    if isinstance(one, TrucError):
+        return one
+    assert isinstance(one, Exception), "every packet was accepted, refused or left"
+    raise one
 
 
 class Damaged(GatewayError):
@@ -121,20 +212,43 @@ def _refusal(node: Node, caller: Caller, item: Incoming) -> Outcome:
     return outcome
 
 
-def _spool(node: Node, caller: Caller, item: Incoming) -> Submission:
-    node.store.blobs.check_reserve(item.size)
+def _spooled(node: Node, caller: Caller, item: Incoming) -> Submission | TrucError | _Left:
+    """One body taken in, or why not; nothing is left on disk then. A small one stays in memory."""
     path = node.store.blobs.spool()
-    assert item.open is not None
     try:
+        node.store.blobs.check_reserve(item.size)
+        assert item.open is not None, "a packet can be opened"
         with item.open() as body:
-            digest, size = _copy(body.read, path, node.limits.packet)
+            is_small = item.size <= _SMALL
+            taken = _keep(body.read, item.size) if is_small else _copy(body.read, path, node.limits.packet)
+    except (GatewayError, OSError) as why:
+        path.unlink(missing_ok=True)
+        return why if isinstance(why, GatewayError) and not why.retryable else _Left(why)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return Submission(caller=caller, spooled=path, digest=digest, size=size, received_at=node.now())
+    return Submission(
+        caller=caller, spooled=path, digest=taken.digest, size=taken.size, received_at=node.now(), body=taken.body
+    )
 
 
-def _copy(read: Callable[[int], bytes], path: Path, limit: int) -> tuple[str, int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    digest: str
+    size: int
+    body: bytes | None
+
+
+def _keep(read: Callable[[int], bytes], size: int) -> _Taken:
+    """The bytes in memory, hashed. Raises OSError where there are more than the look saw, and what `read` raises."""
+    body = read(size + 1)
+    if len(body) > size:
+        raise OSError(errno.ESTALE, "changed while it was being read")
+    return _Taken(digest=hashlib.sha256(body).hexdigest(), size=len(body), body=body)
+
+
+def _copy(read: Callable[[int], bytes], path: Path, limit: int) -> _Taken:
+    """The bytes spooled to `path`, hashed. Raises TooLarge, and what `read` raises."""
     hasher, size = hashlib.sha256(), 0
     with path.open("wb") as spool:
         while piece := read(_PIECE):
@@ -143,49 +257,25 @@ def _copy(read: Callable[[int], bytes], path: Path, limit: int) -> tuple[str, in
                 raise TooLarge("submission.too_large", limit=limit)
             hasher.update(piece)
             spool.write(piece)
-    return hasher.hexdigest(), size
+    return _Taken(digest=hasher.hexdigest(), size=size, body=None)
 
 
-def _verdict(outcome: Outcome) -> Verdict:
-    """What the source is told: a reference as JSON, or a report for the clerk, Vietnamese first."""
-    if isinstance(outcome, Answer):
-        reference = msgspec.json.encode(
-            {
-                "packet_id": outcome.packet_id,
-                "document_id": outcome.document_id,
-                "is_repeat": outcome.is_repeat,
-                "recipients": list(outcome.recipients),
-                "findings": [finding.as_dict() for finding in outcome.findings],
-            }
-        )
-        return Verdict(accepted=True, reference=reference.decode())
-    return Verdict(accepted=False, report=_report(outcome))
+def start_intake(node: Node, pause: float) -> tuple[Loop, FolderWatches]:
+    """The intake loop, woken by the topic `intake` (a folder changed) and by time; and the watches that wake it.
+
+    `pause`: seconds from look to look where nothing wakes it and nothing seen is still settling.
+    """
+    watches = FolderWatches(node)
+
+    def once() -> float:
+        done = intake_once(node)
+        watches.renew()  # after the look, which makes the folders that are missing
+        return 0.0 if done else min(pause, _soonest(node))
+
+    return Loop("intake", once, node.transport, ["intake"]), watches
 
 
-def _report(why: TrucError) -> str:
-    lines = [why.text(Language.VI), why.text(Language.EN)]
-    if isinstance(why, PacketRefusal):
-        for finding in why.findings:
-            lines += ["", f"[{finding.code}] {_place(finding)}".rstrip()]
-            lines += [_sentence(finding, Language.VI), _sentence(finding, Language.EN)]
-    return "\n".join(lines) + "\n"
-
-
-def _place(finding: Finding) -> str:
-    line = finding.place.line
-    told = "" if line is None else text("packet_told.line", Language.VI, {"line": line})
-    return " ".join(part for part in (told, finding.place.path) if part)
-
-
-def _sentence(finding: Finding, language: Language) -> str:
-    """The finding's text, with our own names of fields as people call them."""
-    name = str(finding.params.get("field", ""))
-    label = text(f"packet_field.{name}", language, {})
-    if not name or label == f"packet_field.{name}":
-        return finding.text(language)
-    return text(finding.code, language, {**finding.params, "field": f"“{label}”"})
-
-
-def start_intake(node: Node, pause: float) -> Loop:
-    """The intake loop, woken by the topic `intake` (a folder changed) and by time."""
-    return Loop("intake", lambda: 0.0 if intake_once(node) else pause, node.transport, ["intake"])
+def _soonest(node: Node) -> float:
+    """Seconds until something that was seen may be taken."""
+    settling = (source for _, source in _sources(node) if isinstance(source, _Settling))
+    return min((source.settles_in() for source in settling), default=math.inf)

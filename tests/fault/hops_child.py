@@ -60,6 +60,12 @@ def take_files(node: Node) -> None:
     assert intake_once(node) > 0
 
 
+def take_all_files(node: Node) -> None:
+    """Look through the folders until nothing is left in them."""
+    while intake_once(node):
+        pass
+
+
 def finish(node: Node) -> None:
     """Hand over, look again, sweep: whatever time and workers do by themselves."""
     quiet_since = time.monotonic()
@@ -81,6 +87,7 @@ HOPS: dict[str, Callable[[Node], None]] = {
     "accept": accept_body,
     "deliver": deliver_due,
     "intake": take_files,
+    "intake-all": take_all_files,
     "finish": finish,
 }
 

@@ -96,7 +96,7 @@ def _configuration() -> str:
     return "\n\n".join(tables)
 
 
-def _folder_configuration(root: Path) -> str:
+def _folder_configuration(root: Path, settle: float) -> str:
     return f"""
 [[system]]
 name = "s-folder"
@@ -108,7 +108,7 @@ kind = "folder"
 system = "s-folder"
 serves = ["folder-a", "folder-b"]
 speaks_for_agency = true
-settings = {{root = "{root}", settle = 0}}
+settings = {{root = "{root}", settle = {settle}}}
 """
 
 
@@ -137,7 +137,9 @@ def _ignore(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if name in ("blobs", "run")]
 
 
-def build_house(folder: Path, *, folders: bool = False, clock: HandClock | None = None, **settings: Any) -> House:
+def build_house(
+    folder: Path, *, folders: bool = False, settle: float = 0, clock: HandClock | None = None, **settings: Any
+) -> House:
     """A node of its own in `folder`; `settings` are fields of gateway.settings.Settings. Close it, or let tests end."""
     data, root = folder / "data", folder / "channel"
     shutil.copytree(_template(), data, ignore=_ignore)
@@ -147,7 +149,8 @@ def build_house(folder: Path, *, folders: bool = False, clock: HandClock | None 
     clock = clock or HandClock()
     node = build_node(read_settings(_settings(data, **settings)), clock=clock, kinds=kinds)
     if folders:
-        apply(node.store, parse(_folder_configuration(root)), actor="test", on=date.fromisoformat(TODAY), kinds=kinds)
+        rows = parse(_folder_configuration(root, settle))
+        apply(node.store, rows, actor="test", on=date.fromisoformat(TODAY), kinds=kinds)
         node.channels.refresh()
     return House(node=node, clock=clock, recipients=recipients, root=root)
 
