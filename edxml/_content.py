@@ -9,7 +9,7 @@ from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
 from edxml._base64 import Garbage
-from edxml._transfer import BASE64, new_decoder
+from edxml._transfer import BASE64, BASE64_IN, Decoder, new_decoder
 from edxml._unzip import LOCAL_HEADER, SingleEntry, ZipVerdict
 from edxml._xml import Element, Refusal
 from edxml.attachments import SNIFFED, AttachmentSink, extension, sniff
@@ -79,12 +79,15 @@ class Contents:
         self._file: _File | None = None
         self._said = ("", "")
 
-    def begin(self, element: Element, offset: int, line: int) -> None:
-        """The text of `element` begins at `offset`."""
-        self.begin_file(element, offset, line, BASE64)
+    def begin(self, element: Element, offset: int, line: int, encoding: str = "") -> None:
+        """The text of `element` begins at `offset`. It comes as ASCII; in the packet it stands in `encoding`."""
+        self._begin(element, offset, line, BASE64_IN[encoding], new_decoder(BASE64))
 
     def begin_file(self, element: Element, offset: int, line: int, transfer: str) -> None:
         """The text of the file that `element` stands for begins at `offset`, encoded as `transfer` says."""
+        self._begin(element, offset, line, transfer, new_decoder(transfer))
+
+    def _begin(self, element: Element, offset: int, line: int, transfer: str, decoder: Decoder) -> None:
         position = len(self.found) + 1
         if position > self._limits.attachments:
             raise Refusal("edxml.too_many_attachments", line=line, limit=self._limits.attachments)
@@ -96,6 +99,7 @@ class Contents:
             line=line,
             start=offset,
             transfer=transfer,
+            decoder=decoder,
             may_be_zip=_may_be_zip(name, content_type),
             limits=self._limits,
             sink=self._sink,
@@ -142,6 +146,7 @@ class _File:
         line: int,
         start: int,
         transfer: str,
+        decoder: Decoder,
         may_be_zip: bool,
         limits: Limits,
         sink: AttachmentSink | None,
@@ -152,7 +157,7 @@ class _File:
         self._limits = limits
         self._sink = sink
         self._transfer = transfer
-        self._decoder = new_decoder(transfer)
+        self._decoder = decoder
         self._may_be_zip = may_be_zip
         self._sent = _Tally()
         self._entry: SingleEntry | None = None

@@ -6,8 +6,9 @@ from typing import Any
 
 from edxml._notes import Notes, fields_of, local_name
 from edxml._xml import Element
-from edxml.codes import BusinessKind, Priority, StatusCode, SteeringType
+from edxml.codes import BusinessKind, Priority, StatusCode, SteeringType, fold_name
 from edxml.ids import DocumentId, DocumentIdMalformed, OrganId, OrganIdMalformed
+from edxml.messages import Language
 from edxml.packet import (
     Organization,
     OtherInfo,
@@ -70,6 +71,7 @@ _HEADER_MANY = frozenset(("To", "ResponseFor", "ResponseForTask"))
 _BUSINESS = {"DocumentId", "BussinessDocType", "BussinessDocReason", "Paper", "StaffInfo"}
 _BUSINESS_ONCE = frozenset(_BUSINESS | {"BussinessDocumentInfo", "ReplacementInfoList"})
 _PRIORITIES = {str(int(priority)): priority for priority in Priority}
+_PRIORITY_WORDS = {fold_name(priority.gloss(Language.VI)): priority for priority in Priority}
 _TRUE = frozenset(("1", "true", "True", "TRUE"))
 
 
@@ -194,8 +196,7 @@ def _other(element: Element, notes: Notes) -> dict[str, Any]:
     written = texts.pop("priority", "") or "0"
     priority = _PRIORITIES.get(written)
     if priority is None:
-        notes.warn("edxml.priority_unknown", element, text=written[:40])
-        priority = Priority.NORMAL
+        priority = _priority_in_words(written, element, notes)
     appendixes: tuple[str, ...] = ()
     if texts.pop("appendixes", None) is not None:
         appendixes = tuple(
@@ -209,6 +210,16 @@ def _other(element: Element, notes: Notes) -> dict[str, Any]:
         **texts,
     )
     return {"priority": priority, "other": other}
+
+
+def _priority_in_words(written: str, element: Element, notes: Notes) -> Priority:
+    """The code whose name stands there instead of it, as clerks know it; anything else counts as normal."""
+    priority = _PRIORITY_WORDS.get(fold_name(written[:40]))
+    if priority is None:
+        notes.warn("edxml.priority_unknown", element, text=written[:40])
+        return Priority.NORMAL
+    notes.repaired("priority_words", element)
+    return priority
 
 
 def _steering(element: Element, notes: Notes) -> SteeringType | None:

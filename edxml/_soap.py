@@ -19,6 +19,7 @@ from edxml._mime_head import PartHead
 from edxml._notes import Notes, local_name, parse_day
 from edxml._transfer import Decoder, new_decoder
 from edxml._unzip import LOCAL_HEADER
+from edxml._utf16 import is_named_rightly
 from edxml._xml import Element, Refusal, Splitter
 from edxml.attachments import AttachmentSink
 from edxml.limits import Limits
@@ -117,8 +118,6 @@ class Message:
         self._heads[element] = self._head = head
         start = self._multipart.start
         if self._root is None and head.content_id == start if start else len(self.parts) == 1:
-            if head.charset not in _UTF8:
-                self._repaired("encoding_misdeclared", head.line)
             self._root_decoder = new_decoder(head.transfer)
             self._xml = Splitter(
                 limits=self._limits,
@@ -158,6 +157,8 @@ class Message:
         self._xml.feed(text)
         if content is None:
             self._root = self._xml.close()
+            if _lies(self._head.charset, self._xml.encoding):
+                self._repaired("encoding_misdeclared", self._head.line)
             _require_envelope(self._root, self.line_of(self._root))
             _drop_namespaces(self._root)
             manifest = _find_manifest(_child(self._root, "Body"))
@@ -176,10 +177,17 @@ class Message:
             self._notes.repaired_at(line, name)
 
 
+def _lies(charset: str, encoding: str) -> bool:
+    """Whether a part's header names another character set than that of its bytes (`Splitter.encoding`)."""
+    if encoding:
+        return bool(charset) and not is_named_rightly(charset, encoding)
+    return charset not in _UTF8
+
+
 class _NoContents:
     """No file stands in the envelope."""
 
-    def begin(self, element: Element, offset: int, line: int) -> None:
+    def begin(self, element: Element, offset: int, line: int, encoding: str = "") -> None:
         _require_envelope(element.getroottree().getroot(), line)
         raise Refusal("edxml.attachment_misplaced", line=line)
 

@@ -1,4 +1,4 @@
-"""How a file's bytes stand in a packet: base64, and the other encodings of MIME parts (dialect D, RFC 2045)."""
+"""How a file's bytes stand in a packet: base64, also in UTF-16, and what MIME parts may be in (dialect D, RFC 2045)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from edxml._base64 import Base64Decoder, Garbage
+from edxml._base64 import Base64Decoder, Base64Garbage, Garbage
+from edxml._utf16 import BIG, LITTLE
 
-__all__ = ["BASE64", "BINARY", "QUOTED_PRINTABLE", "Decoder", "QuotedPrintableGarbage", "new_decoder"]
+__all__ = ["BASE64", "BASE64_IN", "BINARY", "QUOTED_PRINTABLE", "Decoder", "QuotedPrintableGarbage", "new_decoder"]
 
 BASE64: Final = "base64"
 BINARY: Final = "binary"
 QUOTED_PRINTABLE: Final = "quoted-printable"
+BASE64_IN: Final = {"": BASE64, LITTLE: f"{BASE64}-{LITTLE}", BIG: f"{BASE64}-{BIG}"}
+"""Base64 in a packet of that encoding; "" is UTF-8."""
 
 _LONGEST_LINE = 64 * 1024  # RFC 2045 allows 76
 _NO_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
@@ -40,7 +43,7 @@ class Decoder(Protocol):
 
 
 def new_decoder(transfer: str) -> Decoder:
-    """The decoder of one of the three encodings above."""
+    """The decoder of one of the encodings above."""
     return _DECODERS[transfer]()
 
 
@@ -55,6 +58,34 @@ class _Plain:
 
     def finish(self) -> bytes:
         return b""
+
+
+class _Wide:
+    """Base64 in two bytes a letter; `first` is where the letter stands in them."""
+
+    __slots__ = ("_decoder", "_first", "_held")
+
+    def __init__(self, first: int) -> None:
+        self._decoder = Base64Decoder()
+        self._first = first
+        self._held = b""
+
+    @property
+    def lacked_padding(self) -> bool:
+        return self._decoder.lacked_padding
+
+    def decode(self, text: bytes) -> bytes:
+        text = self._held + text if self._held else text
+        end = len(text) & ~1
+        self._held = text[end:]
+        if text[1 - self._first : end : 2].strip(b"\0"):
+            raise Base64Garbage
+        return self._decoder.decode(text[self._first : end : 2])
+
+    def finish(self) -> bytes:
+        if self._held:
+            raise Base64Garbage
+        return self._decoder.finish()
 
 
 class _QuotedPrintable:
@@ -95,6 +126,8 @@ def _trim(line: bytes) -> bytes:
 
 _DECODERS: Final[dict[str, Callable[[], Decoder]]] = {
     BASE64: Base64Decoder,
+    BASE64_IN[LITTLE]: lambda: _Wide(0),
+    BASE64_IN[BIG]: lambda: _Wide(1),
     BINARY: _Plain,
     QUOTED_PRINTABLE: _QuotedPrintable,
 }

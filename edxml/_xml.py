@@ -9,9 +9,9 @@ Why the two readings cannot disagree: outside comments, CDATA sections and proce
 splitter skips as XML defines them, a `<` in well-formed XML always opens a tag; every `<` stays in the markup that lxml
 judges; and what is taken out must be base64, blanks or character references to blanks, or the packet is refused.
 
-Hardening: UTF-8 only (a declaration that says otherwise is overruled and recorded), so `<!DOCTYPE` has one spelling;
-any declaration is refused before lxml sees it, hence no entities, no external anything; sizes and counts are
-bounded before lxml builds nodes; libxml2's own limits stay switched on (no huge_tree).
+Hardening: UTF-8 only (UTF-16 is recoded before anyone looks, a declaration that lies is overruled and recorded), so
+`<!DOCTYPE` has one spelling; any declaration is refused before lxml sees it, hence no entities, no external anything;
+sizes and counts are bounded before lxml builds nodes; libxml2's own limits stay switched on (no huge_tree).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from lxml import etree
 
+from edxml._utf16 import Recoder, is_named_rightly, look_for_utf16, width
 from edxml.findings import Finding, Place, Severity
 from edxml.limits import Limits
 
@@ -33,7 +34,7 @@ _INTERESTING = re.compile(rb"<(?:[!?]|(?:[^\s<>/!?:\"']{1,64}:)?ContentTransferE
 _TAG_REST = re.compile(rb"[^<>\"']*(?:\"[^<\"]*\"[^<>\"']*|'[^<']*'[^<>\"']*)*>")
 _DECLARED = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"'>]{1,40})[\"']")
 _UTF8_NAMES = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
-_OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff", b"\x00", b"<\x00", b"\x4c\x6f\xa7\x94")
+_OTHER_ENCODINGS = (b"\xff\xfe", b"\x00", b"<\x00", b"\x4c\x6f\xa7\x94")  # UTF-32, EBCDIC
 _BOM = b"\xef\xbb\xbf"
 _CDATA = b"<![CDATA["
 _JUNK = 4096  # bytes that may stand before the first "<"
@@ -55,8 +56,11 @@ class Refusal(Exception):
 class ContentReader(Protocol):
     """Who takes the text of attachments. Offsets are bytes from the beginning of the packet as received."""
 
-    def begin(self, element: Element, offset: int, line: int) -> None:
-        """The text of `element` begins; the tree holds all that came before it. May raise Refusal."""
+    def begin(self, element: Element, offset: int, line: int, encoding: str = "") -> None:
+        """The text of `element` begins; the tree holds all that came before it. May raise Refusal.
+
+        It is given in ASCII, whatever `encoding` it has in the packet (`Splitter.encoding`).
+        """
 
     def begin_section(self, offset: int) -> None:
         """The text stands in a CDATA section that begins at `offset`. Raises Refusal if other text came before."""
@@ -71,7 +75,7 @@ class ContentReader(Protocol):
 class Unread:
     """Lets the text of attachments go by: for whoever wants the markup alone."""
 
-    def begin(self, element: Element, offset: int, line: int) -> None:
+    def begin(self, element: Element, offset: int, line: int, encoding: str = "") -> None:
         """Nothing to do."""
 
     def begin_section(self, offset: int) -> None:
@@ -116,6 +120,8 @@ class Splitter:
             remove_pis=not keep_instructions,
             huge_tree=False,
         )
+        self.encoding = ""  #: of the packet's bytes, where it is not UTF-8
+        self._recoder: Recoder | None = None
         self._buffer = b""
         self._offset = 0  # of the buffer's first byte in the packet
         self._fed = 0
@@ -126,20 +132,28 @@ class Splitter:
         self._cut = 0
         self._note_cut(first_line - 1)
         self._final = False
-        self._step: Callable[[], bool] = self._begin
+        self._step: Callable[[], bool] = self._look
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes."""
+        if self._recoder is not None:
+            piece = self._recoder.recode(piece)
         self._buffer = self._buffer + piece if self._buffer else piece
+        self._go_on()
+
+    def _go_on(self) -> None:
         while self._step():
             pass
+        if self._recoder is not None and self._recoder.is_broken:
+            line = self._line + self._cut + self._buffer.count(b"\n")
+            raise Refusal("edxml.encoding_invalid", line=line)
 
     def close(self) -> Element:
         """No more bytes come: the root element of the markup."""
         self._final = True
-        while self._step():
-            pass
-        if self._step != self._markup or self._buffer:  # inside a text, or inside markup that never ended
+        self._go_on()
+        is_cut = self._recoder is not None and self._recoder.is_cut
+        if self._step != self._markup or self._buffer or is_cut:  # inside a text, markup or character that never ended
             raise Refusal("edxml.truncated", line=self._line + self._cut)
         try:
             return self._parser.close()
@@ -160,13 +174,24 @@ class Splitter:
 
     # Each step below consumes what it can of the buffer; False asks for more bytes.
 
-    def _begin(self) -> bool:
+    def _look(self) -> bool:
         buffer = self._buffer
         if len(buffer) < 4 and not self._final:
             return False
-        if buffer.startswith(_OTHER_ENCODINGS):
+        if (wide := look_for_utf16(buffer)) is not None:
+            self.encoding = wide.encoding
+            self._repaired("utf16")
+            self._recoder = Recoder(wide.encoding)
+            self._offset = wide.mark
+            self._buffer = self._recoder.recode(buffer[wide.mark :])
+        elif buffer.startswith(_OTHER_ENCODINGS):
             raise Refusal("edxml.encoding_unsupported", line=1)
-        start = len(_BOM) if buffer.startswith(_BOM) else 0
+        self._step = self._begin
+        return True
+
+    def _begin(self) -> bool:
+        buffer = self._buffer
+        start = len(_BOM) if buffer.startswith(_BOM) and not self.encoding else 0
         opening = buffer.find(b"<", start, _JUNK + start)
         if opening < 0:
             if len(buffer) > _JUNK or self._final:
@@ -179,12 +204,17 @@ class Splitter:
         declared = buffer.startswith(b"<?xml", opening)
         if opening > start and (declared or buffer[start:opening].strip()):
             self._repaired("junk_before_prolog")
-        if declared and (found := _DECLARED.match(buffer, opening)) and found[1].lower() not in _UTF8_NAMES:
+        if declared and (found := _DECLARED.match(buffer, opening)) and not self._is_encoding(found[1].lower()):
             self._repaired("encoding_misdeclared")
         self._note_cut(buffer.count(b"\n", 0, opening))
         self._skip(opening)
         self._step = self._markup
         return True
+
+    def _is_encoding(self, declared: bytes) -> bool:
+        if self.encoding:
+            return is_named_rightly(declared.decode("ascii", "replace"), self.encoding)
+        return declared in _UTF8_NAMES
 
     def _markup(self) -> bool:
         buffer = self._buffer
@@ -231,7 +261,7 @@ class Splitter:
         opened = [element for _, element in self._parser.read_events()]
         if len(opened) != 1:  # libxml2 saw no such tag there: let it say what it saw
             raise Refusal("edxml.malformed", line=self._line + self._cut, why="unexpected markup")
-        self._contents.begin(opened[0], self._offset, self._line + self._cut)
+        self._contents.begin(opened[0], self._offset, self._line + self._cut, self.encoding)
         if is_empty:
             self._contents.end(self._offset)
         else:
@@ -296,8 +326,8 @@ class Splitter:
             self._lines_cut.append((self._line, self._cut))
 
     def _skip(self, end: int) -> None:
+        self._offset += width(self._buffer[:end]) if self.encoding else end
         self._buffer = self._buffer[end:]
-        self._offset += end
 
     def _wait_from(self, start: int) -> bool:
         self._give(start)

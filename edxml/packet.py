@@ -117,7 +117,8 @@ class Attachment:
 
     `digest` (SHA-256, hex) and `length` are of the decoded file, unzipped where `encoding` is "zip".  `span` is
     where its text stands: byte offsets [start, end) in the packet as received, in the encoding `transfer` ("base64";
-    in MIME parts of dialect D also "binary" and "quoted-printable").  `sniffed` is the short name of what its bytes
+    in UTF-16 "base64-utf-16-le" and "base64-utf-16-be"; in MIME parts of dialect D also "binary" and
+    "quoted-printable").  `sniffed` is the short name of what its bytes
     look like ("pdf", "zip", "ole", "xml", "text", "empty", "unknown" …).
     """
 

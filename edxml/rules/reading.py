@@ -80,7 +80,7 @@ READING_RULES = (
     ),
     ReadingRule(
         id="priority_unknown", severity=_WARNING, source=f"{_QCVN} 1.11; NĐ 30/2020/NĐ-CP", right=_PRIORITY,
-        wrong=_PRIORITY.replace("0", "Khẩn"),
+        wrong=_PRIORITY.replace("0", "5"),
     ),
     ReadingRule(
         id="steering_type_unknown", severity=_WARNING, source=f"{_QCVN} 1.13", right="<edXML:ToPlaces>",

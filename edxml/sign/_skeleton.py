@@ -18,6 +18,7 @@ from lxml import etree
 
 from edxml._body import describe
 from edxml._content import Contents
+from edxml._utf16 import Recoder
 from edxml._xml import Element, Refusal, Splitter
 from edxml.digests import WireHasher
 from edxml.limits import PIECE, Limits
@@ -43,9 +44,9 @@ class _Holes(Contents):
         self._began = 0
         self._element: Element = None
 
-    def begin(self, element: Element, offset: int, line: int) -> None:
+    def begin(self, element: Element, offset: int, line: int, encoding: str = "") -> None:
         """The text of `element` begins at `offset`."""
-        super().begin(element, offset, line)
+        super().begin(element, offset, line, encoding)
         self._element, self._began = element, offset
 
     def end(self, offset: int) -> None:
@@ -63,10 +64,12 @@ class Skeleton:
     stream: BinaryIO
     holes: Sequence[int]  #: offset at which the text of each attachment begins
     token: bytes
+    contents: Sequence[Element]  #: the element around each attachment's text, also where there is none
     files: tuple[SignedFile, ...]
     wire_digest: str
     size: int
-    is_tidy: bool  #: nothing stands before `<?xml`, and the encoding is as declared
+    encoding: str  #: of its bytes, where they are not UTF-8
+    is_tidy: bool  #: UTF-8, nothing stands before `<?xml`, and the encoding is as declared
 
     def digest(
         self,
@@ -85,7 +88,7 @@ class Skeleton:
         first, *others = text.split(self.token)
         hashed.update(first)
         for other in others:
-            for part in _canonical_text(self.stream, self.holes[int(other[:_DIGITS])]):
+            for part in _canonical_text(self.stream, self.holes[int(other[:_DIGITS])], self.encoding):
                 hashed.update(part)
             hashed.update(other[_DIGITS:])
         digest: bytes = hashed.digest()
@@ -167,21 +170,23 @@ def read_skeleton(stream: BinaryIO, limits: Limits) -> Skeleton:
         stream=stream,
         holes=[offset for _, offset in holes.places],
         token=token.encode(),
+        contents=[content.element for content in holes.found],
         files=tuple(SignedFile(digest=content.digest, length=content.length) for content in holes.found),
         wire_digest=hasher.hexdigest(),
         size=hasher.size,
-        is_tidy=not {"junk_before_prolog", "encoding_misdeclared"} & set(repairs),
+        encoding=splitter.encoding,
+        is_tidy=not {"junk_before_prolog", "encoding_misdeclared", "utf16"} & set(repairs),
     )
 
 
-def _canonical_text(stream: BinaryIO, start: int) -> Iterator[bytes]:
+def _canonical_text(stream: BinaryIO, start: int, encoding: str) -> Iterator[bytes]:
     """The text at `start` up to its end tag, as Canonical XML writes it.
 
     What stands there was read once and is base64, blanks, line ends, references to blanks, perhaps in one CDATA
     section (edxml._content refuses all else), so there is nothing else to escape.
     """
     held, was_section = b"", False
-    for piece, is_section in _runs(stream, start):
+    for piece, is_section in _runs(_pieces(stream, start, encoding)):
         if held and is_section is not was_section:
             yield _normal(held, is_section=was_section)
             held = b""
@@ -192,11 +197,18 @@ def _canonical_text(stream: BinaryIO, start: int) -> Iterator[bytes]:
     yield _normal(held, is_section=was_section)
 
 
-def _runs(stream: BinaryIO, start: int) -> Iterator[tuple[bytes, bool]]:
-    """The raw text in pieces, each with whether it stands in a CDATA section."""
+def _pieces(stream: BinaryIO, start: int, encoding: str) -> Iterator[bytes]:
+    """The packet from `start` on, in UTF-8."""
     stream.seek(start)
-    buffer, is_section = b"", False
+    recoder = Recoder(encoding) if encoding else None
     while piece := stream.read(PIECE):
+        yield piece if recoder is None else recoder.recode(piece)
+
+
+def _runs(pieces: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """The text in pieces, each with whether it stands in a CDATA section."""
+    buffer, is_section = b"", False
+    for piece in pieces:
         buffer += piece
         while True:
             mark = _CDATA_END if is_section else b"<"

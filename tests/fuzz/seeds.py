@@ -40,7 +40,8 @@ DICTIONARY: tuple[bytes, ...] = (
     b"<edXML:ContentTransferEncoded>", b"</edXML:ContentTransferEncoded>", b"<edXML:ContentTransferEncoded/>",
     b"<Attachment>", b"</Attachment>", b"cid:", b"application/zip", b"xmlns:edXML=", b' xmlns=""', b"\xef\xbb\xbf",
     b"<edXML:To>", b"</edXML:To>", b"<edXML:OrganId>", b"<edXML:StatusCode>", b"2025/02/30", b"30/02/2025", b"14",
-    b"windows-1258", b"UTF-16", b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"MIME-Version:", b"\r\n\r\n", b"--x",
+    b"windows-1258", b"UTF-16", b"\xff\xfe", b"<\0",
+    b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"MIME-Version:", b"\r\n\r\n", b"--x",
 )  # fmt: skip
 """Words of the formats that a mutator would not find by itself."""
 
@@ -89,7 +90,12 @@ def _deviant(good: bytes) -> Iterator[bytes]:
     """What real senders do."""
     yield b"\xef\xbb\xbf" + good.replace(b"\n", b"\r\n")
     yield b"junk " + good
-    yield good.decode().encode("utf-16")
+    wide = good.decode().replace('"UTF-8"', '"UTF-16"')
+    yield wide.encode("utf-16")
+    yield b"\xfe\xff" + good.decode().replace("\n", "\r\n").encode("utf-16-be")
+    yield wide.encode("utf-16-be")
+    yield wide.replace("<edXML:Subject>", "<edXML:Subject>\U0002070e").encode("utf-16-le") + b"\r\n"
+    yield good.replace(b"Priority>0<", "Priority>Hỏa tốc<".encode())
     yield good.replace(b'"UTF-8"', b'"windows-1258"')
     yield re.sub(rb" *<edXML:Bussiness>.*</edXML:Bussiness>", b"", good, flags=re.DOTALL)
     yield good.replace(b"Bussiness>", b"Business>")

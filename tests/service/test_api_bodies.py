@@ -159,7 +159,8 @@ BAD: list[tuple[str, bytes, str]] = [
     ("dtd", b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "edxml.dtd_forbidden"),
     ("root", b"<a/>", "edxml.root_unknown"),
     ("nul", b"<edXML>\0</edXML>", "edxml."),
-    ("utf16", "<edXML/>".encode("utf-16"), "edxml.encoding_unsupported"),
+    ("utf32", "<edXML/>".encode("utf-32"), "edxml.encoding_unsupported"),
+    ("utf16", "<a/>".encode("utf-16"), "edxml.root_unknown"),
     ("blanks", b" " * 5000, "edxml.empty"),
 ]
 

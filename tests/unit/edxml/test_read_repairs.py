@@ -107,6 +107,7 @@ CASES: dict[str, bytes] = {
     "mime_encoding_undeclared": SOAP.replace(b"Content-Transfer-Encoding: 8bit\r\n", b""),
     "mime_text_outside": b"Day la thong diep MIME.\r\n" + SOAP,
     "namespace_missing": swap(b' xmlns="%b"' % NS, b""),
+    "priority_words": swap(b"Priority>0<", "Priority>Hoả tốc<".encode()),
     "root_case": swap(b"<edXML xmlns", b"<EdXml xmlns").replace(b"</edXML>", b"</EdXml>"),
     "soap_envelope": SOAP,
     "soap_old_names": SOAP.replace(b"SignerInfo>", b"Author>").replace(b"PromulgationDate>", b"Date>"),
@@ -116,6 +117,7 @@ CASES: dict[str, bytes] = {
     "trace_organ_missing": swap(TRACE, TRACE.replace(b"<edXML:OrganId>000.00.00.H99</edXML:OrganId>", b"")),
     "trace_organ_null": swap(TRACE, TRACE.replace(b"000.00.00.H99", b"null")),
     "trace_organ_unreadable": swap(TRACE, TRACE.replace(b"000.00.00.H99", "số 1".encode())),
+    "utf16": GOOD.decode().replace('"UTF-8"', '"utf-16"').encode("utf-16"),
     "wrapper_missing": swap(b"<edXML:edXMLHeader>", b"").replace(b"</edXML:edXMLHeader>", b""),
     "zip_unwrapped": with_content(zipped(("a.pdf", PDF))),
 }
