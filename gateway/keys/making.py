@@ -58,9 +58,10 @@ def rotate_keys(
 ) -> tuple[SealPair, bool]:
     """Announce a new pair that seals from `begins` (aware) on; gives it, and whether it was made now.
 
-    Where one is announced already, that one is given back: a repeat, also after a crash, makes no second.  `given` are
-    key (PEM or PKCS#11 address) and certificate (PEM) of an authority; without it a key with a certificate of its own,
-    valid for so many days, is made.  Private keys of former pairs are erased, a day after they were replaced.
+    Where one is announced already, or begins in the same second, that one is given back: a repeat, also after a crash,
+    makes no second, and no pair that may have sealed is written over.  `given` are key (PEM or PKCS#11 address) and
+    certificate (PEM) of an authority; without it a key with a certificate of its own, valid for so many days, is made.
+    Private keys of former pairs are erased, a day after they were replaced.
     Raises KeysUnfit, SigningKeyInvalid and what `load_ring` raises.
 
     Crash points: keys.key_written, keys.certificate_written, keys.former_erased.
@@ -68,9 +69,9 @@ def rotate_keys(
     begins = begins.astimezone(UTC).replace(microsecond=0)
     with _one_at_a_time(folder):
         ring = load_ring(folder)
-        waiting = ring.announced(now)
+        name = name_of(begins)
+        waiting = ring.announced(now) or tuple(pair for pair in ring.pairs if pair.name == name)
         if not waiting:
-            name = name_of(begins)
             pair = given or generate_seal_key(node_name, days=days, begins=begins)
             if given is not None:
                 _check_fit(*given, begins=begins)

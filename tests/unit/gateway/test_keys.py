@@ -150,6 +150,15 @@ def test_a_repeat_announces_no_second_key(folder: Path) -> None:
     assert contents(folder) == before
 
 
+def test_a_pair_that_seals_already_is_never_written_over(folder: Path) -> None:
+    start = now()
+    first, _ = rotate_keys(folder, "nut-thu", begins=start, now=start)
+    before = contents(folder)
+    again, is_new = rotate_keys(folder, "nut-thu", begins=start, now=start)
+    assert (again, is_new) == (first, False), "what it sealed meanwhile could not be verified any more"
+    assert contents(folder) == before
+
+
 def test_a_former_key_is_erased_a_day_after_and_its_certificate_stays(folder: Path) -> None:
     start = now()
     first, _ = rotate_keys(folder, "nut-thu", begins=start + DAY, now=start)
