@@ -5,8 +5,8 @@ what stands between tags can change nothing of what XML makes of them, as long a
 carriage returns and characters that XML forbids.  Then the two trees are the same but for their texts, and the texts
 are the bytes themselves.  Everything else, and whatever is not small, goes to `edxml._xml`, which stays the only judge.
 
-What is remembered is bounded by the number of elements and forgotten in two generations, so that neither many senders
-nor a hostile one can make it grow.
+What is remembered is bounded by its elements and the bytes of their tags, and forgotten in two generations, so that
+neither many senders nor a hostile one can make it grow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ SAID: Final = 1024
 """Characters of a name that are looked at before the attachment itself is."""
 
 _LONGEST: Final = 16 * 1024  # bytes of markup
-_REMEMBERED: Final = 8 * 1024  # elements of a generation, some 300 bytes each
+_REMEMBERED: Final = 8 * 1024  # elements of a generation
+_ELEMENT: Final = 300  # bytes of one, about: so many bytes of tags weigh as much
 _MET: Final = 4 * 1024  # shapes that are told from new ones
 _ENCODED: Final = b"ContentTransferEncoded"
 _HARMLESS: Final = bytes(byte for byte in range(256) if byte in b"\t\n" or (byte >= 0x20 and byte not in b"<>&"))
@@ -226,7 +227,7 @@ class Shapes:
         if self._size > _REMEMBERED:
             self._old, self._young, self._size = self._young, {}, 0
         self._young[key] = shape
-        self._size += len(shape.nodes)
+        self._size += len(shape.nodes) + len(key) // _ELEMENT
 
 
 SHAPES: Final = Shapes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from datetime import date
 from pathlib import Path
 
@@ -168,3 +169,19 @@ def test_what_is_remembered_is_bounded() -> None:
     assert is_known(PLAIN[1])
     assert not is_known(PLAIN[1].replace(b"<edXML:MessageHeader>", b'<edXML:MessageHeader a="1">'))
     assert len(SHAPES) > 5_000
+
+
+def test_what_is_remembered_is_bounded_in_bytes_too() -> None:
+    """Few elements with long attributes: the tags are what is remembered, and they are all of the packet."""
+    tracemalloc.start()
+    try:
+        for number in range(1_200):
+            text = f"{number:05d}" * 3_000
+            data = f'<edXML xmlns="http://www.mic.gov.vn/TBT/QCVN_102_2016" a="{text}"/>'.encode()
+            for _ in range(2):
+                read(io.BytesIO(data))
+            assert is_known(data)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 10 << 20
