@@ -65,7 +65,8 @@ def describe(element: Element, position: int) -> tuple[str, str]:
     if name and content_type:
         return name, content_type
     references = element.getroottree().getroot().iter("{*}Reference")
-    lines = [line for line in map(_own_texts, references) if line.get("content_id") or line.get("name")]
+    said = (_own_texts(one) for one in references if not _is_in_signature(one))
+    lines = [line for line in said if line.get("content_id") or line.get("name")]
     bare = _bare(own.get("content_id", ""))
     line = next((one for one in lines if bare and _bare(one.get("content_id", "")) == bare), None)
     if line is None:
@@ -95,6 +96,15 @@ def said_at(content: Node) -> tuple[int, int] | None:
         if key is not None and gaps.setdefault(key, child.text_at) != child.text_at:
             return None
     return (gaps["name"], gaps["content_type"]) if {"name", "content_type"} <= gaps.keys() else None
+
+
+def _is_in_signature(element: Element) -> bool:
+    """Whether it stands within a Signature: what is there is the signature's own, in parts under nobody's signature."""
+    while element is not None:
+        if element.tag.rpartition("}")[2] == "Signature":
+            return True
+        element = element.getparent()
+    return False
 
 
 def _bare(content_id: str) -> str:
@@ -150,7 +160,7 @@ def read_attachments(
     for position, content in enumerate(contents, 1):
         parent = content.element.getparent()
         names = (None if parent is None else local_name(parent), local_name(content.element))
-        if names != ("Attachment", "ContentTransferEncoded"):
+        if names != ("Attachment", "ContentTransferEncoded") or _is_in_signature(parent):
             notes.error("edxml.attachment_misplaced", content.element)
             continue
         attachment = _attachment(parent, content, joiner, dialect, notes, position)

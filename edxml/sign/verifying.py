@@ -101,6 +101,8 @@ def _look_into_message(stream: BinaryIO, limits: Limits) -> tuple[Verdict, str]:
 def _check(packet: Skeleton, policy: Policy, at: datetime, evidence: dict[str, Any]) -> None:
     """Every check in order; what is found goes into `evidence`. Raises CheckRefusal at the first that fails."""
     parts = take_apart(locate(packet.root))
+    if any(one is parts.element for content in packet.contents for one in content.iterancestors()):
+        raise CheckRefusal(Verdict.MALFORMED, "ContentTransferEncoded")  # an attachment that nobody signed
     xades = parts.xades
     evidence["form"] = Form.PLAIN if xades is None else Form.T if xades.time_stamps else Form.BES
     algorithm = _algorithm(parts, policy)
