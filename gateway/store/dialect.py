@@ -14,18 +14,32 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import ClauseElement, Connection, Dialect, Engine, Executable, Select, Table, create_engine, event
+from sqlalchemy import (
+    BigInteger,
+    ClauseElement,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    Executable,
+    Select,
+    Table,
+    create_engine,
+    event,
+    literal_column,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from gateway.model.errors import StoreUnsafe
 
 __all__ = [
-    "APPEND_ONLY", "check_durability", "execute_rows", "insert_ignore", "insert_missing", "lock_rows", "open_engine",
-    "upsert_counts",
+    "APPEND_ONLY", "COMMIT_ORDER", "check_durability", "execute_rows", "insert_ignore", "insert_missing", "lock_rows",
+    "open_engine", "upsert_counts",
 ]  # fmt: skip
 
 _BUSY_SECONDS = 20
+_VALUES = 30_000  # of one statement: SQLite takes 32,766, PostgreSQL 65,535
 
 APPEND_ONLY = {
     "sqlite": (
@@ -42,6 +56,11 @@ APPEND_ONLY = {
     ),
 }
 """Statements that make the table of events refuse changes, by dialect name."""
+
+
+COMMIT_ORDER: ColumnElement[int] = literal_column("events.rowid", BigInteger)
+"""The order in which events were committed: one writer, and a table that only grows. Ids and clocks can be behind one
+another."""
 
 
 def open_engine(path: Path, *, wait_seconds: float = _BUSY_SECONDS) -> Engine:
@@ -171,11 +190,13 @@ def insert_ignore(connection: Connection, table: Table, rows: Sequence[dict[str,
 
     The unique constraint decides, never a look before: two writers of one key get one winner.
     """
-    if not rows:
-        return frozenset()
-    statement = _INSERTS[connection.dialect.name](table).values(list(rows))
-    done = connection.execute(statement.on_conflict_do_nothing(index_elements=list(key)).returning(table.c[key[0]]))
-    return frozenset(row[0] for row in done)
+    done: set[str] = set()
+    most = _VALUES // len(rows[0]) if rows else 1
+    for start in range(0, len(rows), most):
+        statement = _INSERTS[connection.dialect.name](table).values(list(rows[start : start + most]))
+        statement = statement.on_conflict_do_nothing(index_elements=list(key)).returning(table.c[key[0]])
+        done.update(row[0] for row in connection.execute(statement))
+    return frozenset(done)
 
 
 @cache

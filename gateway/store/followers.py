@@ -9,23 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Connection, bindparam, literal_column, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from gateway.model.events import EventKind
-from gateway.store.dialect import insert_ignore
+from gateway.store.dialect import COMMIT_ORDER, insert_ignore
 from gateway.store.schema import events
 from gateway.store.schema_judged import followers
 
 __all__ = ["Following", "advance", "follow"]
 
-_ORDER = literal_column("events.rowid", BigInteger)
-"""The order of commits: one writer, and a table that only grows. Ids and clocks can be behind one another."""
-
 _POSITION = select(followers.c.position).where(followers.c.name == bindparam("name"))
 _NEXT = (
-    select(_ORDER.label("position"), events.c.kind, events.c.packet_id)
-    .where(bindparam("after") < _ORDER)
-    .order_by(_ORDER)
+    select(COMMIT_ORDER.label("position"), events.c.kind, events.c.packet_id)
+    .where(bindparam("after") < COMMIT_ORDER)
+    .order_by(COMMIT_ORDER)
     .limit(bindparam("most"))
 )
 _ADVANCE = (
