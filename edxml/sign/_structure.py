@@ -10,7 +10,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from edxml._notes import NAMESPACE
@@ -219,10 +219,11 @@ def _moment(element: Element) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(_text(element).strip())
-    except ValueError:
+        if moment.tzinfo is None:  # XAdES leaves it open; then it proves nothing and is not compared
+            return None
+        moment.astimezone(UTC)  # a zone may lead out of the calendar
+    except (ValueError, OverflowError):
         raise _malformed(element) from None
-    if moment.tzinfo is None:  # XAdES leaves it open; then it proves nothing and is not compared
-        return None
     return moment
 
 

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from edxml.messages import Language, text
 from gateway.cli.moments import INSTANTS
-from gateway.model.instants import VIETNAM, as_datetime, local_iso
+from gateway.model.instants import as_local, local_iso
 
 __all__ = ["AsJson", "Voice", "make_voice", "voice_of"]
 
@@ -97,7 +97,7 @@ class Voice:
 
     def moment(self, instant: int | None) -> str:
         """An instant as people in Vietnam read it, to the second."""
-        return "" if instant is None else f"{as_datetime(instant).astimezone(VIETNAM):%d/%m/%Y %H:%M:%S}"
+        return "" if instant is None else f"{as_local(instant):%d/%m/%Y %H:%M:%S}"
 
     def span(self, seconds: float) -> str:
         """A span of time as people say it: the two largest units."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from asn1crypto import cms, core
@@ -222,8 +222,9 @@ def _stamp_state(stamps: list[Judgement]) -> StampState:
 def _claimed_at(found: EmbeddedPdfSignature) -> int | None:
     try:
         claimed = found.self_reported_timestamp
+        if claimed is None:
+            return None
+        aware = claimed if claimed.tzinfo is not None else claimed.replace(tzinfo=VIETNAM)
+        return as_instant(aware.astimezone(UTC))  # a zone may lead out of the calendar
     except Exception:  # noqa: BLE001 - a date that is none, in bytes of anybody
         return None
-    if claimed is None:
-        return None
-    return as_instant(claimed if claimed.tzinfo is not None else claimed.replace(tzinfo=VIETNAM))

@@ -14,8 +14,8 @@ from typing import NewType
 from zoneinfo import ZoneInfo
 
 __all__ = [
-    "DAY", "HOUR", "MINUTE", "SECOND", "VIETNAM", "Instant", "as_datetime", "as_instant", "id_floor", "local_iso",
-    "micros", "new_id", "random_bytes", "wall_now",
+    "DAY", "HOUR", "MINUTE", "SECOND", "VIETNAM", "Instant", "as_datetime", "as_instant", "as_local", "id_floor",
+    "local_iso", "micros", "new_id", "random_bytes", "wall_now",
 ]  # fmt: skip
 
 Instant = NewType("Instant", int)
@@ -41,9 +41,19 @@ def as_instant(moment: datetime) -> Instant:
     return Instant((moment - _EPOCH) // timedelta(microseconds=1))
 
 
+def as_local(instant: int) -> datetime:
+    """The same moment in Việt Nam's time. In the calendar's last seven hours, where certificates without an end (RFC
+    5280 4.1.2.5) have theirs and no later zone can follow, in UTC."""
+    moment = as_datetime(instant)
+    try:
+        return moment.astimezone(VIETNAM)
+    except OverflowError:
+        return moment
+
+
 def local_iso(instant: int) -> str:
     """ISO 8601 with +07:00, to the millisecond: what answers and logs carry."""
-    return as_datetime(instant).astimezone(VIETNAM).isoformat(timespec="milliseconds")
+    return as_local(instant).isoformat(timespec="milliseconds")
 
 
 def micros(span: timedelta) -> int:
