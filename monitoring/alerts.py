@@ -28,6 +28,7 @@ class AlertCode(StrEnum):
 
     BLOB_DAMAGED = "alert.blob_damaged"
     BLOB_MISSING = "alert.blob_missing"
+    ACCOUNT_GAP = "alert.account_gap"
     DISK_RESERVE = "alert.disk_reserve"
     DISK_LOW = "alert.disk_low"
     BACKLOG_STUCK = "alert.backlog_stuck"
@@ -48,6 +49,8 @@ class Snapshot:
     disk_reserve_bytes: int = 0  #: below this nothing is accepted (507)
     damaged_blobs: int = 0
     missing_blobs: int = 0
+    account_gaps: int = 0  #: what does not add up in the books
+    first_gap: str = ""  #: the oldest packet with one; "": they are of no packet
     seal_days_left: int | None = None  #: whole days until no certificate to seal with is valid; negative: since then
 
 
@@ -91,6 +94,7 @@ def find_alerts(snapshot: Snapshot, thresholds: Thresholds | None = None) -> tup
     limits = thresholds or Thresholds()
     found = [
         *_of_the_blobs(snapshot),
+        *_of_the_books(snapshot),
         *_of_the_disk(snapshot, limits),
         *_of_the_seal(snapshot, limits),
         *_of_the_work(snapshot, limits),
@@ -104,6 +108,11 @@ def _of_the_blobs(snapshot: Snapshot) -> Iterator[Alert]:
         yield _critical(AlertCode.BLOB_DAMAGED, count=snapshot.damaged_blobs)
     if snapshot.missing_blobs:
         yield _critical(AlertCode.BLOB_MISSING, count=snapshot.missing_blobs)
+
+
+def _of_the_books(snapshot: Snapshot) -> Iterator[Alert]:
+    if snapshot.account_gaps:
+        yield _critical(AlertCode.ACCOUNT_GAP, count=snapshot.account_gaps, packet=snapshot.first_gap or "-")
 
 
 def _of_the_disk(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:

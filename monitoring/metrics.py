@@ -20,6 +20,7 @@ from monitoring.registry import (
     METRICS,
     UNKNOWN,
     BreakerState,
+    FaultBook,
     Hop,
     HopOutcome,
     MetricKind,
@@ -192,6 +193,10 @@ class Metrics:
         """Seconds until no certificate to seal with is valid."""
         self._set("truc_seal_certificate_seconds", seconds)
 
+    def show_faults(self, book: str, count: int) -> None:
+        """What a round found wrong and not yet right again."""
+        self._set("truc_faults", count, book=book)
+
     def show_alerts(self, alerts: Iterable[Alert]) -> None:
         """The alerts that are on now; all others are 0."""
         active = [alert.code for alert in alerts]
@@ -264,4 +269,5 @@ def _lists_of(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
         "event": frozenset(TicketEvent),
         "found": frozenset(SweepFind),
         "alert": frozenset(AlertCode),
+        "book": frozenset(FaultBook),
     }

@@ -16,6 +16,7 @@ __all__ = [
     "NAME",
     "UNKNOWN",
     "BreakerState",
+    "FaultBook",
     "Hop",
     "HopOutcome",
     "MetricKind",
@@ -68,6 +69,13 @@ class SweepFind(StrEnum):
     DEAD_LEASE = "dead_lease"  #: claims whose worker is gone
     EXPIRED = "expired"  #: heads past their time limit, and what moved with them
     LEFT_BLOB = "left_blob"  #: blobs that no packet needs
+
+
+class FaultBook(StrEnum):
+    """What rounds over everything stored look for."""
+
+    ACCOUNT = "account"  #: books that do not close
+    BLOBS = "blobs"  #: stored bytes that are not what they were
 
 
 class BreakerState(StrEnum):
@@ -142,6 +150,7 @@ METRICS: tuple[MetricSpec, ...] = (
     _gauge("truc_seal_certificate_seconds", "Seconds until no certificate to seal with is valid; below 0: since then."),
     _gauge("truc_backlog_deliveries", "Deliveries now in each open state.", "state"),
     _gauge("truc_backlog_age_seconds", "Age of the oldest delivery that is due and not claimed."),
+    _gauge("truc_faults", "What the rounds over everything stored found wrong and not yet right again.", "book"),
     _gauge("truc_alert_active", "How many alerts of this kind are on.", "alert"),
     _counter("truc_labels_unknown_total", "Label values that were on no list.", "label"),
 )  # fmt: skip

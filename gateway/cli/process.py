@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from gateway.account import check_next
 from gateway.api import run_api, start_scrape
 from gateway.cli.lock import NodeLock, take_lock
 from gateway.cli.opening import check_not_lost, has_node
@@ -40,6 +41,7 @@ from gateway.workers import (
     start_periodic,
     start_relay,
     start_reporting,
+    start_round,
     start_signatures,
 )
 from monitoring import log
@@ -75,6 +77,7 @@ _LOOPS: dict[Role, _Starter] = {
         start_reporting(node, settings.sweep),
         start_figures(node),
         start_counting(node, settings.sweep),
+        start_round(node, "account", check_next, settings.sweep),
     ],
     Role.INTAKE: lambda node, settings: start_intake(node, settings.look),
     Role.INSPECT: lambda node, settings: [

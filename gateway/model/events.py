@@ -51,6 +51,8 @@ class EventKind(StrEnum):
     CONFIGURATION_APPLIED = "configuration.applied"
     NODE_STARTED = "node.started"
     CLOCK_JUMPED = "node.clock_jumped"
+    FAULT_FOUND = "fault.found"
+    FAULT_MENDED = "fault.mended"
 
 
 _STATE_KINDS = {

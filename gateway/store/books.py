@@ -19,7 +19,7 @@ from gateway.store.schema import deliveries, events, packets, rollups
 
 __all__ = [
     "BookedDelivery", "BookedEvent", "BookedPacket", "PacketFacts", "counted_deliveries", "counted_rollups",
-    "loose_events", "packets_between",
+    "loose_events", "next_packets", "packets_between",
 ]  # fmt: skip
 
 Counts = dict[tuple[str, str, str], int]
@@ -118,6 +118,12 @@ def packets_between(connection: Connection, start: int, end: int) -> Iterator[Bo
     while page := _next_page(connection, after, high):
         yield from _load(connection, page)
         after = page[-1]
+
+
+def next_packets(connection: Connection, after: str, until: str) -> tuple[BookedPacket, ...]:
+    """The next packets after that id, up to and with `until`: one page, read along the indexes of ids."""
+    page = _next_page(connection, after, until)
+    return tuple(_load(connection, page)) if page else ()
 
 
 def _next_page(connection: Connection, after: str, high: str) -> list[str]:

@@ -9,9 +9,11 @@ from gateway.workers.loop import Loop
 from gateway.workers.periodic import start_periodic
 from gateway.workers.relay import start_relay
 from gateway.workers.reporting import start_reporting
+from gateway.workers.rounds import start_round
 from gateway.workers.signatures import start_signatures
 
 __all__ = [
     "Loop", "count_all", "figures_once", "start_counting", "start_delivery", "start_figures", "start_inspection",
-    "start_intake", "start_periodic", "start_relay", "start_reporting", "start_signatures",
+    "start_intake", "start_periodic", "start_relay", "start_reporting", "start_round",
+    "start_signatures",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from gateway.store import views
 from gateway.store.channels import list_health
 from gateway.workers.loop import Loop
 from monitoring.alerts import Alert, Snapshot, find_alerts
-from monitoring.registry import BreakerState
+from monitoring.registry import BreakerState, FaultBook
 
 __all__ = ["alerts_of", "figures_once", "start_figures"]
 
@@ -35,6 +35,8 @@ def figures_once(node: Node) -> None:
         ramps = bool(known.breaker.faults or known.breaker.ramp)
         state = BreakerState.OPEN if is_open else BreakerState.PROBING if ramps else BreakerState.CLOSED
         node.metrics.show_breaker(channel_id, state)
+    for book in FaultBook:
+        node.metrics.show_faults(book, sum(seen.faults.get(book, {}).values()))
     node.metrics.show_free_disk(node.store.blobs.free())
     node.metrics.show_seal_certificate(_seal_covered(node).total_seconds())
     node.metrics.show_alerts(alerts_of(node, seen))
@@ -54,6 +56,8 @@ def alerts_of(node: Node, seen: views.Snapshot) -> tuple[Alert, ...]:
             disk_reserve_bytes=node.store.blobs.reserve,
             damaged_blobs=parked[Reason.BLOB_DAMAGED],
             missing_blobs=parked[Reason.BLOB_MISSING],
+            account_gaps=sum(seen.faults.get(FaultBook.ACCOUNT, {}).values()),
+            first_gap=seen.first_gap,
             seal_days_left=_seal_covered(node).days,
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -10,6 +10,8 @@ from sqlalchemy import Connection, bindparam, func, select
 from gateway.model.states import ChannelState, DeliveryState, TransferState
 from gateway.store.schema import channels, deliveries, rollups, transfers
 from gateway.store.views.lists import IS_OPEN
+from gateway.store.walks import count_faults, first_faults
+from monitoring.registry import FaultBook
 
 __all__ = ["BacklogLine", "InboxCount", "ParkedCount", "Snapshot", "backlog", "inbox_counts", "snapshot"]
 
@@ -56,6 +58,8 @@ class Snapshot:
     dead_leases: int  #: claims whose lease ran out and that nobody swept yet
     broken_channels: tuple[str, ...]  #: their breaker is open
     paused_channels: tuple[str, ...]
+    faults: Mapping[str, Mapping[str, int]]  #: what the rounds found wrong and not yet right again: book → kind → count
+    first_gap: str  #: the oldest packet with a fault of the account; "" where none is a packet's
 
 
 _BACKLOG = (
@@ -120,6 +124,7 @@ def snapshot(connection: Connection, now: int) -> Snapshot:
     age = {row.state: now - row.since for row in connection.execute(_OLDEST) if row.since is not None}
     ready = connection.execute(_OLDEST_READY, {"now": now}).scalar()
     reached = connection.execute(_CHANNELS).all()
+    gaps = first_faults(connection, FaultBook.ACCOUNT, 1)
     return Snapshot(
         now=now,
         backlog=backlog(connection),
@@ -131,4 +136,6 @@ def snapshot(connection: Connection, now: int) -> Snapshot:
         dead_leases=connection.execute(_DEAD, {"now": now}).scalar_one(),
         broken_channels=tuple(row.id for row in reached if row.open_until > now),
         paused_channels=tuple(row.id for row in reached if row.state == ChannelState.PAUSED),
+        faults=count_faults(connection),
+        first_gap=gaps[0].packet_id if gaps else "",
     )

@@ -39,6 +39,7 @@ def test_a_quiet_node_raises_nothing_and_neither_does_what_is_not_known() -> Non
         ({"disk_free_bytes": 0}, [AlertCode.DISK_RESERVE]),
         ({"damaged_blobs": 1}, [AlertCode.BLOB_DAMAGED]),
         ({"missing_blobs": 2}, [AlertCode.BLOB_MISSING]),
+        ({"account_gaps": 1, "first_gap": "p"}, [AlertCode.ACCOUNT_GAP]),
     ],
 )
 def test_each_rule_at_its_edge(change: dict[str, object], expected: list[AlertCode]) -> None:
@@ -93,6 +94,8 @@ def test_every_alert_that_is_raised_fills_its_text(code: AlertCode) -> None:
         disk_reserve_bytes=5 * MIB,
         damaged_blobs=1,
         missing_blobs=1,
+        account_gaps=2,
+        first_gap="0198f2c0",
         seal_days_left=3,
     )
     mild = replace(worst, oldest_ready_seconds=400.0, disk_free_bytes=6 * MIB)

@@ -1,0 +1,28 @@
+"""Rounds over everything stored, behind the hops: one page at a time, slowly, by one process of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from gateway.node import Node
+from gateway.workers.loop import Loop
+from gateway.workers.turns import may_do
+
+__all__ = ["start_round"]
+
+_LEASE: Final = 60.0
+_OFTEN: Final = 1.0
+"""Seconds between two pages: a fortieth of a processor at most; whoever accepts needs it more."""
+
+
+def start_round(node: Node, name: str, check_next: Callable[[Node], bool], pause: float) -> Loop:
+    """The loop of one round, under the lease `name`: `check_next` looks at a page and says whether to go on.
+
+    `pause`: seconds until it is asked again after a no.
+    """
+
+    def once() -> float:
+        return _OFTEN if may_do(node, name, max(_LEASE, 3 * pause)) and check_next(node) else max(pause, _OFTEN)
+
+    return Loop(name, once, node.transport)
