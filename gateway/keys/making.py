@@ -58,8 +58,9 @@ def rotate_keys(
 ) -> tuple[SealPair, bool]:
     """Announce a new pair that seals from `begins` (aware) on; gives it, and whether it was made now.
 
-    Where one is announced already, or begins in the same second, that one is given back: a repeat, also after a crash,
-    makes no second, and no pair that may have sealed is written over.  `given` are key (PEM or PKCS#11 address) and
+    Where one is announced that begins no later, or one begins in the same second, that one is given back: a repeat,
+    also after a crash, makes no second, and no pair that may have sealed is written over.  One that begins sooner is
+    made: a stolen key does not wait for what was announced.  `given` are key (PEM or PKCS#11 address) and
     certificate (PEM) of an authority; without it a key with a certificate of its own, valid for so many days, is made.
     Private keys of former pairs are erased, a day after they were replaced.
     Raises KeysUnfit, SigningKeyInvalid and what `load_ring` raises.
@@ -70,7 +71,9 @@ def rotate_keys(
     with _one_at_a_time(folder):
         ring = load_ring(folder)
         name = name_of(begins)
-        waiting = ring.announced(now) or tuple(pair for pair in ring.pairs if pair.name == name)
+        waiting = tuple(pair for pair in ring.announced(now) if pair.begins <= begins) or tuple(
+            pair for pair in ring.pairs if pair.name == name
+        )
         if not waiting:
             pair = given or generate_seal_key(node_name, days=days, begins=begins)
             if given is not None:

@@ -150,6 +150,16 @@ def test_a_repeat_announces_no_second_key(folder: Path) -> None:
     assert contents(folder) == before
 
 
+def test_a_stolen_key_does_not_wait_for_the_one_that_is_announced(folder: Path) -> None:
+    start = now()
+    announced, _ = rotate_keys(folder, "nut-thu", begins=start + 7 * DAY, now=start)
+    pair, is_new = rotate_keys(folder, "nut-thu", begins=start, now=start)
+    assert is_new
+    ring = load_ring(folder)
+    assert ring.current(start) == pair
+    assert ring.announced(start) == (announced,)
+
+
 def test_a_pair_that_seals_already_is_never_written_over(folder: Path) -> None:
     start = now()
     first, _ = rotate_keys(folder, "nut-thu", begins=start, now=start)
