@@ -210,7 +210,8 @@ def _path_problem(path: tuple[x509.Certificate, ...], at: datetime) -> CheckRefu
         if problem := validity_problem(certificate, at):
             return problem
         for extension in certificate.extensions:
-            if extension.critical and extension.oid not in _KNOWN_CRITICAL:
+            is_passed_over = extension.oid in _KNOWN_CRITICAL or not extension.critical
+            if not is_passed_over or extension.oid == ExtensionOID.NAME_CONSTRAINTS:  # a CA may forget to mark these
                 return CheckRefusal(Verdict.CHAIN_BROKEN, f"{_name(certificate)}: {extension.oid.dotted_string}")
         constraints = extension_of(certificate, x509.BasicConstraints)
         limit = constraints.path_length if constraints is not None and depth else None

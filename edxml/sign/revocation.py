@@ -100,7 +100,7 @@ def _by_answer(
             answer, certificate, issuer
         ):
             return None
-        if not _is_signed(answer, issuer, at):
+        if not _is_signed(answer, issuer):
             return None
         status, since = answer.certificate_status, answer.revocation_time_utc
         this_update, next_update = answer.this_update_utc, answer.next_update_utc
@@ -113,6 +113,8 @@ def _by_answer(
         return Revocation(standing=Standing.UNKNOWN, evidence=evidence)
     if (next_update or this_update) < at:
         return Revocation(standing=Standing.UNKNOWN, evidence=f"{evidence}: too old")
+    if certificate.not_valid_after_utc < this_update:  # as lists do, responders forget (RFC 6960 4.4.4)
+        return Revocation(standing=Standing.UNKNOWN, evidence=f"{evidence}: after expiry")
     return Revocation(standing=Standing.GOOD, evidence=evidence)
 
 
@@ -125,20 +127,33 @@ def _is_about(answer: ocsp.OCSPResponse, certificate: x509.Certificate, issuer: 
     )
 
 
-def _is_signed(answer: ocsp.OCSPResponse, issuer: x509.Certificate, at: datetime) -> bool:
-    """By the issuer itself, or by whom it gave a certificate for just that (RFC 6960, 4.2.2.2)."""
-    for responder in (issuer, *answer.certificates):
-        if responder != issuer:
-            uses = extension_of(responder, x509.ExtendedKeyUsage)
-            if uses is None or ExtendedKeyUsageOID.OCSP_SIGNING not in uses or validity_problem(responder, at):
-                continue
-            try:
-                responder.verify_directly_issued_by(issuer)
-            except (ValueError, TypeError, InvalidSignature):
-                continue
-        if _verifies(responder.public_key(), answer):
-            return True
-    return False
+def _is_signed(answer: ocsp.OCSPResponse, issuer: x509.Certificate) -> bool:
+    """By the issuer itself, or by whom it gave a certificate for just that (RFC 6960, 4.2.2.2).
+
+    The delegate's certificate is judged for the moment of the answer, not for the one that is asked about: authorities
+    give their responders new ones every few weeks, and a revocation that is told later still happened then.
+    """
+    return any(
+        (responder == issuer or _is_delegate(responder, issuer, answer.produced_at_utc))
+        and _verifies(responder.public_key(), answer)
+        for responder in (issuer, *answer.certificates)
+    )
+
+
+def _is_delegate(responder: x509.Certificate, issuer: x509.Certificate, at: datetime) -> bool:
+    uses = extension_of(responder, x509.ExtendedKeyUsage)
+    usage = extension_of(responder, x509.KeyUsage)
+    if uses is None or ExtendedKeyUsageOID.OCSP_SIGNING not in uses or validity_problem(responder, at):
+        return False
+    if usage is not None and not (usage.digital_signature or usage.content_commitment):
+        return False
+    try:
+        if not isinstance(responder.signature_hash_algorithm, _STRONG):
+            return False
+        responder.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def _verifies(key: object, answer: ocsp.OCSPResponse) -> bool:

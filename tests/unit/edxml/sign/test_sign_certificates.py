@@ -223,7 +223,7 @@ def test_nobody_else_can_say_that_it_is_good() -> None:
 
 
 def test_an_answer_by_the_issuers_delegate() -> None:
-    delegate = MIDDLE.issue("OCSP", uses=(ExtendedKeyUsageOID.OCSP_SIGNING,))
+    delegate = MIDDLE.issue("OCSP", uses=(ExtendedKeyUsageOID.OCSP_SIGNING,), days=(30, 36_500))
     answer = MIDDLE.ocsp(WHO.certificate, responder=delegate)
     assert check(SIGNED, policy=policy_with(answers=(answer,), lists=(ROOT_LIST,), hard=True)).verdict is Verdict.VALID
     elsewhere = Authority("Other").issue("OCSP", uses=(ExtendedKeyUsageOID.OCSP_SIGNING,))
