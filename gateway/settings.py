@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.model.errors import SettingsError
 
-__all__ = ["Settings", "find_misspelt", "read_settings"]
+__all__ = ["Settings", "environment_of", "find_misspelt", "read_settings"]
 
 
 class Settings(BaseSettings):
@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     database_wait: float = Field(20, gt=0, description="How long to wait for the database's writer")
     slots: int = Field(4, ge=1, le=64, description="Groups of tickets that one delivering process works on at once")
     group: int = Field(32, ge=1, le=256, description="Most members of a group in one transaction")
+    examiners: int = Field(1, ge=0, le=16, description="Most processes that an API starts to read packets under load")
     lease: float = Field(60, gt=0, description="How long a claim stands without being renewed")
     announce_again: float = Field(60, gt=0, description="After how long an unclaimed ticket is announced again")
     sweep: float = Field(5, gt=0, description="How often time's own moves are made (leases, limits, orphans)")
@@ -74,6 +75,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if wrong:
         raise SettingsError(where="environment", why="; ".join(wrong))
     return settings
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables that give another process the same settings."""
+    return {f"TRUC_{name.upper()}": str(value) for name, value in settings.model_dump(mode="json").items()}
 
 
 _OTHERS = frozenset({"TRUC_CRASH_AT", "TRUC_TOKEN", "TRUC_URL"})

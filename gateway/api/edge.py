@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.api.bell import Bell
+from gateway.api.examining import Examining
 from gateway.api.gate import Gate
 from gateway.api.health import Readiness
 from gateway.api.lanes import Lane
@@ -137,6 +138,7 @@ class Edge:
     readiness: Readiness
     reserve: Reserve
     accepting: Grouper[Submission | Prepared, Outcome | Unprepared]
+    examining: Examining
     fetching: Grouper[Fetch, Opened | Refusal]
     confirming: Grouper[Confirm, DeliveryState | Refusal]
 
@@ -144,6 +146,7 @@ class Edge:
         """Finish what was begun: groups, lanes, endings. Not on the event loop. Safe to repeat."""
         self.bell.close()
         self.submitting.close()
+        self.examining.close()
         for grouper in (self.accepting, self.fetching, self.confirming):
             grouper.close()
         ended = self.endings.take()
@@ -158,6 +161,9 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
     """Everything that one API process needs beside its node; threads start with the first use."""
     minding = Lane("minding", 3)
     turn = threading.Lock()  # there is one writer: whoever would only wait for the others gathers meanwhile
+    accepting: Grouper[Submission | Prepared, Outcome | Unprepared] = Grouper(
+        lambda group: take_in(node, group), most=node.group, name="accept", turn=turn
+    )
     return Edge(
         node=node,
         settings=settings,
@@ -171,7 +177,8 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
         minding=minding,
         readiness=Readiness(node),
         reserve=Reserve(node.store.blobs),
-        accepting=Grouper(lambda group: take_in(node, group), most=node.group, name="accept", turn=turn),
+        accepting=accepting,
+        examining=Examining(node, settings, accepting),
         fetching=Grouper(lambda group: _fetch(node, group), most=node.group, name="fetch", turn=turn),
         confirming=Grouper(lambda group: collect.confirm(node, group), most=node.group, name="confirm", turn=turn),
     )

@@ -34,7 +34,7 @@ from gateway.store import events
 from gateway.store.blobs import Put
 from routing.plan import Address, RecipientsMode, RoutePlan, plan_route
 
-__all__ = ["Keys", "examine", "prepare", "prepare_group", "status_keys"]
+__all__ = ["Keys", "examine", "prepare", "prepare_group", "prepare_silently", "status_keys", "tell_prepared"]
 
 
 def examine(
@@ -128,13 +128,19 @@ def prepare_group(node: Node, group: Sequence[Submission]) -> list[Prepared | Ex
     Crash points: those of blob.put_many.
     """
     began = time.monotonic()
+    outcomes = prepare_silently(node, group)
+    for submission, outcome in zip(group, outcomes, strict=True):
+        tell_prepared(node, submission, outcome, began)
+    return outcomes
+
+
+def prepare_silently(node: Node, group: Sequence[Submission]) -> list[Prepared | Exception]:
+    """As `prepare_group`, but nobody is told, no refusal is written down, and a refused body's file stays: whoever
+    calls goes on with `tell_prepared`, in this process or in another."""
     outcomes = [_examined(node, submission) for submission in group]
     good = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
     failed = _put_blobs(node, good)
-    outcomes = [failed.get(id(outcome), outcome) for outcome in outcomes]
-    for submission, outcome in zip(group, outcomes, strict=True):
-        _tell(node, submission, outcome, began)
-    return outcomes
+    return [failed.get(id(outcome), outcome) for outcome in outcomes]
 
 
 def _examined(node: Node, submission: Submission) -> Prepared | Exception:
@@ -166,7 +172,11 @@ def _put_blobs(node: Node, good: Sequence[Prepared]) -> dict[int, Exception]:
     return {}
 
 
-def _tell(node: Node, submission: Submission, outcome: Prepared | Exception, began: float) -> None:
+def tell_prepared(node: Node, submission: Submission, outcome: Prepared | Exception, began: float) -> None:
+    """Log line, metrics, and for a refusal its event and the end of its spooled body.
+
+    `began`: seconds of the monotonic clock.
+    """
     system_id = submission.caller.system_id
     if isinstance(outcome, Prepared):
         tell_taken_in(node, system_id, began, packet_id=outcome.packet_id)

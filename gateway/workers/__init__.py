@@ -2,6 +2,7 @@
 
 from gateway.workers.counting import count_all, start_counting
 from gateway.workers.delivery import start_delivery
+from gateway.workers.examiner import run_examiner
 from gateway.workers.figures import figures_once, start_figures
 from gateway.workers.inspect import start_inspection
 from gateway.workers.intake import start_intake
@@ -13,7 +14,7 @@ from gateway.workers.rounds import start_round
 from gateway.workers.signatures import start_signatures
 
 __all__ = [
-    "Loop", "count_all", "figures_once", "start_counting", "start_delivery", "start_figures", "start_inspection",
-    "start_intake", "start_periodic", "start_relay", "start_reporting", "start_round",
+    "Loop", "count_all", "figures_once", "run_examiner", "start_counting", "start_delivery", "start_figures",
+    "start_inspection", "start_intake", "start_periodic", "start_relay", "start_reporting", "start_round",
     "start_signatures",
 ]  # fmt: skip

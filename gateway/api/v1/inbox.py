@@ -10,7 +10,7 @@ import msgspec
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge
 from gateway.api.free_text import check_text
-from gateway.api.lanes import on_loop
+from gateway.api.lanes import ask
 from gateway.api.v1.words import encode_items, read_said
 from gateway.exchange import collect
 from gateway.exchange.collect import Confirm
@@ -120,7 +120,7 @@ async def confirm(edge: Edge, asked: Asked) -> None:
     check_text("body.reason", said.reason)
     delivery_id = asked.ids["delivery_id"]
     wish = Confirm(caller=caller, delivery_id=delivery_id, arrived=said.arrived, reason=said.reason)
-    outcome = await on_loop(edge.confirming.submit(wish))
+    outcome = await ask(edge.confirming.submit, wish)
     if isinstance(outcome, Refusal):
         raise outcome
     if said.arrived:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge, Opened
-from gateway.api.lanes import on_loop
+from gateway.api.lanes import ask
 from gateway.api.problems import ItemDamaged, ItemMissing
 from gateway.api.sending import OPENING, Stored, check_size, file_pieces, packet_kind, send_small, send_stored
 from gateway.exchange import collect
@@ -28,7 +28,7 @@ def key_header(item: Item) -> tuple[tuple[bytes, bytes], ...]:
 
 async def open_item(edge: Edge, caller: Caller, delivery_id: str) -> Opened:
     """Begin a response. Whoever opens one ends it by `edge.endings.add`. Raises NotFound, Gone."""
-    opened = await on_loop(edge.fetching.submit(Fetch(caller=caller, delivery_id=delivery_id)))
+    opened: Opened | Refusal = await ask(edge.fetching.submit, Fetch(caller=caller, delivery_id=delivery_id))
     if isinstance(opened, Refusal):
         raise opened
     return opened
@@ -81,7 +81,7 @@ async def park_damaged(edge: Edge, caller: Caller, item: Item, why: BlobMissing 
     _log.error("blob.unusable", reason=why.code, delivery=item.delivery_id, packet=item.packet_id)
     fault = Reason.BLOB_MISSING if isinstance(why, BlobMissing) else Reason.BLOB_DAMAGED
     wish = Confirm(caller=caller, delivery_id=item.delivery_id, arrived=False, reason=why.code, fault=fault)
-    outcome = await on_loop(edge.confirming.submit(wish))
+    outcome = await ask(edge.confirming.submit, wish)
     if outcome != DeliveryState.PARKED:
         return why
     return ItemMissing(**why.params) if isinstance(why, BlobMissing) else ItemDamaged(**why.params)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from edxml.errors import TrucError
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge
-from gateway.api.lanes import on_loop
+from gateway.api.lanes import ask
 from gateway.api.spooling import admit_body, spool_body
 from gateway.api.v1.words import encode_answer
 from gateway.exchange.examine import prepare
-from gateway.exchange.submission import Answer, Submission
+from gateway.exchange.submission import Answer, Outcome, Submission
 from gateway.exchange.take_in import Unprepared
 from gateway.model.errors import BadRequest
 from routing.plan import RecipientsMode
@@ -71,10 +71,13 @@ async def submit(edge: Edge, asked: Asked) -> None:
         only=wishes.only,
         idempotency_key=wishes.key,
     )
+    outcome: Outcome | Unprepared
     if spooled.body is None:  # a large one is prepared beside the group, which it must not keep waiting
-        outcome = await edge.submitting.chain(lambda: edge.accepting.submit(prepare(edge.node, submission)))
+        outcome = await edge.submitting.chain(
+            lambda settle: edge.accepting.submit(prepare(edge.node, submission), settle)
+        )
     else:
-        outcome = await on_loop(edge.accepting.submit(submission))
+        outcome = await ask(edge.examining.submit, submission)
     if isinstance(outcome, Unprepared):
         raise outcome.why
     if isinstance(outcome, Answer):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
-from concurrent.futures import Future
+import weakref
+from typing import Any
 
 import pytest
 
-from gateway.api.lanes import Lane, on_loop
+from gateway.api.lanes import Lane, ask
+from gateway.exchange.group import Settle
 
 
 def test_work_runs_elsewhere_and_its_answer_comes_back() -> None:
@@ -57,32 +60,95 @@ def test_never_more_at_once_than_threads() -> None:
     assert most == 3
 
 
-def test_a_chain_waits_for_the_inner_future() -> None:
+def test_a_chain_waits_for_whoever_settles() -> None:
     lane = Lane("t", 1)
-    inner: Future[str] = Future()
 
-    async def ask() -> str:
-        waiting = lane.chain(lambda: inner)
+    async def ask_for_it() -> str:
+        waiting: asyncio.Future[str] = lane.chain(held.append)
         await asyncio.sleep(0.05)
         assert not waiting.done()
-        threading.Timer(0.05, inner.set_result, ("xong",)).start()
+        threading.Timer(0.05, held[0], ("xong", None)).start()
         return await waiting
 
-    assert asyncio.run(ask()) == "xong"
+    held: list[Settle[str]] = []
+    assert asyncio.run(ask_for_it()) == "xong"
     lane.close()
 
 
-def test_on_loop_takes_answers_and_failures() -> None:
-    async def ask() -> str:
-        good: Future[str] = Future()
-        bad: Future[str] = Future()
-        good.set_result("được")
-        bad.set_exception(KeyError("không"))
-        with pytest.raises(KeyError):
-            await on_loop(bad)
-        return await on_loop(good)
+def test_a_chain_that_fails_before_it_hands_on_says_so() -> None:
+    lane = Lane("t", 1)
 
-    assert asyncio.run(ask()) == "được"
+    def work(settle: Settle[str]) -> None:
+        raise KeyError("không")
+
+    async def ask_for_it() -> None:
+        await lane.chain(work)
+
+    with pytest.raises(KeyError):
+        asyncio.run(ask_for_it())
+    lane.close()
+
+
+def test_answers_and_failures_of_others_come_back() -> None:
+    def give(item: str, settle: Settle[str]) -> None:
+        why = None if item == "được" else KeyError(item)
+        threading.Thread(target=settle, args=(item, why)).start()
+
+    async def ask_for_it() -> str:
+        with pytest.raises(KeyError):
+            await ask(give, "không")
+        return await ask(give, "được")
+
+    assert asyncio.run(ask_for_it()) == "được"
+
+
+def test_many_outcomes_from_many_threads_all_come_and_wake_the_loop_seldom() -> None:
+    held: list[tuple[int, Settle[int]]] = []
+    woken = 0
+
+    async def ask_all() -> list[int]:
+        nonlocal woken
+        loop = asyncio.get_running_loop()
+        threadsafe = loop.call_soon_threadsafe
+
+        def counted(*args: Any, **kwargs: Any) -> asyncio.Handle:
+            nonlocal woken
+            woken += 1
+            return threadsafe(*args, **kwargs)
+
+        loop.call_soon_threadsafe = counted  # type: ignore[method-assign]
+        waiting = [ask(lambda item, settle: held.append((item, settle)), number) for number in range(2_000)]
+        quarters = [held[start::4] for start in range(4)]
+        threads = [threading.Thread(target=lambda part=part: [s(n, None) for n, s in part]) for part in quarters]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()  # the loop stands still meanwhile
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(ask_all()) == list(range(2_000))
+    assert 1 <= woken <= 4, "one wake for what lies there, and at worst one more for each thread"
+
+
+def test_an_outcome_for_a_loop_that_has_ended_harms_nobody() -> None:
+    held: list[Settle[str]] = []
+
+    async def give_up() -> None:
+        waiting: asyncio.Future[str] = ask(lambda item, settle: held.append(settle), "x")
+        waiting.cancel()
+
+    asyncio.run(give_up())
+    held[0]("muộn", None)
+
+
+def test_a_mailbox_does_not_keep_its_loop() -> None:
+    async def ask_for_it() -> weakref.ref[asyncio.AbstractEventLoop]:
+        await ask(lambda item, settle: settle(item, None), 1)
+        return weakref.ref(asyncio.get_running_loop())
+
+    loop = asyncio.run(ask_for_it())
+    gc.collect()
+    assert loop() is None
 
 
 def test_closing_finishes_what_is_queued_and_may_be_repeated() -> None:

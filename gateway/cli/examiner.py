@@ -1,0 +1,40 @@
+"""The examiner's process: `python -m gateway.cli.examiner DESCRIPTOR`, started by an API process and by nobody else.
+
+The descriptor is a socket whose other end that API process holds.  It needs no lock and tells of no start: it lives
+no longer than the process that asks it, whose lock is held.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from gateway.compose import build_node
+from gateway.settings import read_settings
+from gateway.workers import run_examiner
+from monitoring import log
+
+__all__ = ["main"]
+
+
+def main(descriptor: int) -> None:
+    """Read packets for whoever holds the other end of the socket `descriptor`, until that end is closed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # sent to all processes of a node at once: whoever asks ends first
+    settings = read_settings()
+    log.configure(settings.log_format, settings.log_level)
+    with Connection(descriptor) as connection:
+        node = build_node(settings, role="examiner")
+        try:
+            node.transport.close()
+            gc.collect()
+            gc.freeze()
+            run_examiner(node, connection)
+        finally:
+            node.store.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,46 @@
+"""Examiner (tiến trình đọc gói): reads, checks and seals packets for an API process, in a process of its own.
+
+It decides nothing: what it answers is what the API process would have found itself, and for whatever it does not
+answer the API process finds it itself.  It writes blobs, which by themselves mean nothing, and no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+from gateway.exchange.examine import prepare_silently
+from gateway.exchange.submission import Prepared, Submission
+from gateway.node import Node
+from monitoring import log
+
+__all__ = ["run_examiner"]
+
+_log = log.get("examiner")
+
+
+def run_examiner(node: Node, connection: Connection) -> None:
+    """Answer groups of submissions until the other side closes: one `None` first, then per group one list.
+
+    Per member: the prepared submission without its body, its blob durable; or None where it is refused or failed,
+    which whoever asked finds out anew.  Killed at any moment it leaves blobs without rows and half-written spool files.
+    Crash points: those of blob.put_many.
+    """
+    connection.send(None)
+    while True:
+        try:
+            group: Sequence[Submission] = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send([_slim(outcome) for outcome in prepare_silently(node, group)])
+        except (BrokenPipeError, ConnectionResetError):  # whoever asked has ended: nobody waits for this
+            _log.info("examiner.unheard", count=len(group))
+            return
+
+
+def _slim(outcome: Prepared | Exception) -> Prepared | None:
+    if isinstance(outcome, Prepared):
+        return replace(outcome, submission=replace(outcome.submission, body=None))
+    return None
