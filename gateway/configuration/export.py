@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from edxml.profiles import LENIENT
 from gateway.configuration.toml import as_table
 from gateway.store import Store
 from gateway.store.agencies import load_agencies
@@ -79,7 +80,7 @@ def _system(row: SystemRow) -> dict[str, Any]:
         "name": row.name,
         "operator": row.is_operator or None,
         "enabled": None if row.is_enabled else False,
-        "profile": None if row.profile == "lenient" else row.profile,
+        "profile": None if row.profile == LENIENT.name else row.profile,
         "speaks_for": sorted(row.agency_ids) or None,
     }
 

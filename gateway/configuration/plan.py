@@ -14,7 +14,7 @@ from datetime import date
 
 from adapters.contract import AdapterError
 from edxml.findings import Finding, Place
-from edxml.profiles import ProfileInvalid
+from edxml.profiles import LENIENT, ProfileInvalid
 from gateway.channels import ChannelRow, Kind
 from gateway.configuration.changes import Change, Noun, changes_between
 from gateway.configuration.faults import ConfigurationInvalid, fault
@@ -146,7 +146,7 @@ def _profile(known: _Known, entry: ProfileEntry) -> ProfileRow:
 def _system(known: _Known, entry: SystemEntry, profiles: Set[str]) -> SystemRow:
     before = known.systems.get(entry.name)
     is_enabled = entry.is_enabled if entry.is_enabled is not None else before is None or before.is_enabled
-    profile = entry.profile or (before.profile if before else "lenient")
+    profile = entry.profile or (before.profile if before else LENIENT.name)
     if profile not in profiles:
         known.faults.append(fault("no_profile", entry.where, name=profile, profiles=", ".join(sorted(profiles))))
     return SystemRow(

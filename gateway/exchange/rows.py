@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from edxml.packet import Packet, StatusPacket
+from gateway.exchange.attached import write_attachments
 from gateway.exchange.submission import Prepared
 from gateway.model.states import Book
 from gateway.store.packets import PacketRow
@@ -59,7 +60,7 @@ def _of_document(packet: Packet) -> dict[str, Any]:
         "subject": packet.subject,
         "status_code": "",
         "is_urgent": packet.is_urgent,
-        "attachments": _attachments(packet),
+        "attachments": write_attachments(packet.attachments),
     }
 
 
@@ -73,15 +74,3 @@ def _of_status(packet: StatusPacket) -> dict[str, Any]:
         "is_urgent": False,
         "attachments": "[]",
     }
-
-
-def _attachments(packet: Packet) -> str:
-    return _ENCODE(
-        [
-            {
-                "position": a.position, "name": a.name, "content_type": a.content_type, "encoding": a.encoding,
-                "digest": a.digest, "length": a.length, "span": a.span, "transfer": a.transfer, "sniffed": a.sniffed,
-            }
-            for a in packet.attachments
-        ]
-    ).decode()  # fmt: skip

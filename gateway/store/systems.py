@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
+from edxml.profiles import LENIENT
 from gateway.model.events import Event, EventKind
 from gateway.store import events
 from gateway.store.dialect import insert_ignore
@@ -29,7 +30,7 @@ class SystemRow:
     name: str
     is_operator: bool
     is_enabled: bool
-    profile: str = "lenient"  #: the name of the profile by which its packets are read
+    profile: str = LENIENT.name  #: the name of the profile by which its packets are read
     agency_ids: frozenset[str] = frozenset()
 
 

@@ -6,17 +6,18 @@ also where the answer is that it could not be inspected, so that no file keeps i
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from edxml.attachments import extension
 from edxml.crashpoints import crash_point, declare
+from edxml.packet import Attachment
+from gateway.exchange.attached import read_attachments
 from gateway.inspector.jobs import Job
 from gateway.model.errors import GatewayError
 from gateway.model.events import Event, EventKind
@@ -58,7 +59,7 @@ class _Inspected:
     """One packet's files with their inspections, and how long each took."""
 
     packet_id: str
-    files: tuple[tuple[dict[str, Any], FileInspection, float], ...]
+    files: tuple[tuple[Attachment, FileInspection, float], ...]
 
 
 def inspect_once(
@@ -142,11 +143,11 @@ def _forgive(hands: _Hands, packets: Sequence[DuePacket]) -> None:
 # --- one packet --------------------------------------------------------------------------------------------------
 
 
-def _pdfs(packet: DuePacket) -> Iterator[dict[str, Any]]:
+def _pdfs(packet: DuePacket) -> Iterator[Attachment]:
     """Attachments that are PDFs, or that say so."""
-    for file in json.loads(packet.attachments):
-        said = extension(file["name"]) == "pdf" or "pdf" in file["content_type"].lower()
-        if said or file["sniffed"] == "pdf":
+    for file in read_attachments(packet.attachments):
+        said = extension(file.name) == "pdf" or "pdf" in file.content_type.lower()
+        if said or file.sniffed == "pdf":
             yield file
 
 
@@ -161,7 +162,7 @@ def _inspect(hands: _Hands, packet: DuePacket) -> _Inspected:
         began = time.monotonic()
         if number >= hands.limits.files:
             found = FileInspection(verdict=PdfVerdict.TOO_MANY)
-        elif file["length"] > hands.limits.file:
+        elif file.length > hands.limits.file:
             found = FileInspection(verdict=PdfVerdict.TOO_LARGE)
         else:
             found = _look_at(hands, packet, file)
@@ -169,15 +170,15 @@ def _inspect(hands: _Hands, packet: DuePacket) -> _Inspected:
     return _Inspected(packet_id=packet.id, files=tuple(files))
 
 
-def _look_at(hands: _Hands, packet: DuePacket, file: dict[str, Any]) -> FileInspection:
-    hands.node.store.blobs.check_reserve(file["length"])
+def _look_at(hands: _Hands, packet: DuePacket, file: Attachment) -> FileInspection:
+    hands.node.store.blobs.check_reserve(file.length)
     return hands.inspector.ask(
         Job(
             blob=str(hands.node.store.blobs.path(packet.blob)),
-            span=tuple(file["span"]),
-            encoding=file["encoding"],
-            transfer=file.get("transfer", "base64"),  # rows of 0.1.0 have none
-            digest=file["digest"],
+            span=file.span,
+            encoding=file.encoding,
+            transfer=file.transfer,
+            digest=file.digest,
             came_at=packet.accepted_at,
         )
     )
@@ -203,16 +204,16 @@ def _keep(hands: _Hands, done: Sequence[_Inspected]) -> None:
             _tell(node, one)
 
 
-def _row(packet_id: str, file: dict[str, Any], found: FileInspection, now: int) -> InspectionRow:
+def _row(packet_id: str, file: Attachment, found: FileInspection, now: int) -> InspectionRow:
     return InspectionRow(
         packet_id=packet_id,
-        position=file["position"],
+        position=file.position,
         version=INSPECTOR_VERSION,
         verdict=found.verdict,
         detail=found.detail,
         signatures=msgspec.json.encode(found.signatures).decode(),
         policy=found.policy,
-        digest=file["digest"],
+        digest=file.digest,
         inspected_at=now,
     )
 

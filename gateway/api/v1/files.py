@@ -3,20 +3,19 @@ delivery. Bytes of a packet that go to a recipient are a fetch, whichever part t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response
 
-from edxml.packet import Attachment
 from gateway.api.edge import Edge
 from gateway.api.sending import XML, Stored, decoded_pieces, send_stored
 from gateway.api.v1.doors import Calling, DeliveryId, Here, PacketId, Position, TheEdge
 from gateway.api.v1.examples import refusals
 from gateway.api.v1.serve import key_header, open_item, park_damaged, stored_packet
 from gateway.exchange import collect
+from gateway.exchange.attached import read_attachments
 from gateway.exchange.collect import Fetch
 from gateway.identity import Caller
 from gateway.model.errors import BlobDamaged, BlobMissing, NotFound
@@ -117,14 +116,9 @@ def _stored_attachment(
     edge: Edge, digest: str, attachments: str, position: int, headers: tuple[tuple[bytes, bytes], ...] = ()
 ) -> Stored:
     """One attachment, ready to be decoded; in a thread. Raises NotFound, BlobMissing."""
-    told = next((one for one in json.loads(attachments) if one["position"] == position), None)
-    if told is None:
+    attachment = next((one for one in read_attachments(attachments) if one.position == position), None)
+    if attachment is None:
         raise NotFound("api.unknown_attachment", position=position)
-    attachment = Attachment(
-        position=position, name=told["name"], content_id="", content_type=told["content_type"],
-        encoding=told["encoding"], digest=told["digest"], length=told["length"], span=tuple(told["span"]),
-        transfer=told.get("transfer", "base64"),  # rows of 0.1.0 have none
-    )  # fmt: skip
     name = quote(attachment.name or f"tep-{position}", safe="")
     return Stored(
         size=attachment.length,
