@@ -78,9 +78,18 @@ class Verdict(StrEnum):
         """Whether something was found wrong."""
         return self is not Verdict.VALID and self not in OPEN
 
+    @property
+    def standing(self) -> str:
+        """valid, bad, open (nobody can say), absent, or decorative (looks like a signature and is none)."""
+        if self in _PLAIN:
+            return _PLAIN[self]
+        return "open" if self.is_open else "bad"
+
 
 OPEN = frozenset({Verdict.ABSENT, Verdict.NOT_XMLDSIG, Verdict.NOT_CHECKED, Verdict.REVOCATION_UNKNOWN})
 """Verdicts that say neither yes nor no."""
+
+_PLAIN = {Verdict.VALID: "valid", Verdict.ABSENT: "absent", Verdict.NOT_XMLDSIG: "decorative"}
 
 
 class Form(StrEnum):

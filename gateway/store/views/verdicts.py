@@ -55,7 +55,7 @@ def verdicts(connection: Connection, packet_ids: Iterable[str]) -> tuple[Verdict
             about="packet",
             position=0,
             verdict=row.verdict,
-            standing=_standing(Verdict(row.verdict)),
+            standing=Verdict(row.verdict).standing,
             code=f"signature.{row.verdict}",
             detail=row.detail,
             policy=row.policy,
@@ -99,9 +99,3 @@ def _line_of(row: Row[Any], verdict: PdfVerdict, detail: str, signature: PdfSign
         checked_at=row.inspected_at,
         evidence=signature,
     )
-
-
-def _standing(verdict: Verdict) -> str:
-    if verdict is Verdict.NOT_XMLDSIG:
-        return "decorative"
-    return "valid" if verdict is Verdict.VALID else "open" if verdict.is_open else "bad"
