@@ -83,10 +83,17 @@ class SealKey:
 def generate_seal_key(common_name: str, *, days: int = 3650, begins: datetime | None = None) -> tuple[bytes, bytes]:
     """A new P-256 key (PKCS#8 PEM) and a self-signed certificate (PEM) in the name of the node.
 
-    It is for use from `begins` (aware; now where None) for so many days, and valid from a day before.
+    It is for use from `begins` (aware; now where None) for so many days, and valid from a day before.  Its name tells
+    the key too: other software takes the first trusted certificate of a name, and a node's keys follow each other.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, f"seal key {identifier.digest[:8].hex()}"),
+        ]
+    )
     begins = (begins or datetime.now(UTC)).replace(microsecond=0)
     usage = x509.KeyUsage(
         digital_signature=True,
@@ -109,6 +116,7 @@ def generate_seal_key(common_name: str, *, days: int = 3650, begins: datetime | 
         .not_valid_after(begins + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
+        .add_extension(identifier, critical=False)
         .sign(key, hashes.SHA256())
     )
     key_pem = key.private_bytes(
