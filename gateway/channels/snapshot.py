@@ -54,7 +54,7 @@ class Channels:
         self._snapshot: Snapshot | None = None
 
     def snapshot(self) -> Snapshot:
-        """What the rows say, at most a second old. Raises StoreBusy, DirectoryInvalid."""
+        """What the rows say, at most a second old. Raises StoreBusy, DirectoryInvalid, ProfileInvalid."""
         versions = self._watch.look()
         found = self._snapshot
         if found is None or found.versions != versions:

@@ -58,7 +58,10 @@ _FINDING = {
     "code": "route.unknown_recipient", "severity": "error", "line": 21, "path": "edXML/…/MessageHeader/To[1]/OrganId",
     "vi": "Không có cơ quan nào mang mã định danh “H99.999”.", "en": "No agency has the organ code “H99.999”.",
 }  # fmt: skip
-_REPAIR = {"name": "trailing_bytes", "line": 1, "path": "", "vi": "Bỏ phần thừa.", "en": "What follows was left out."}
+_REPAIR = {
+    "name": "bom", "line": 1, "path": "", "vi": text("repair.bom", Language.VI, {}),
+    "en": text("repair.bom", Language.EN, {}),
+}  # fmt: skip
 _COUNTED = {
     "name": "bom", "packets": 12, "count": 12, "first_at": _AT, "last_at": _AT, "packet_id": _ID,
     "document_id": _DOCUMENT, "is_tolerated": True, "tolerated_until": "2026-12-31",
