@@ -90,6 +90,7 @@ def _note_jump(node: Node, jump: float) -> None:
         now = node.store.now(connection)
         jumped = Event(kind=EventKind.CLOCK_JUMPED, at=node.now(), actor=node.worker, reason=f"{jump:+.0f} s")
         events.append(connection, [jumped], now)
+    node.metrics.count_clock_jump(jump)
     _log.warning("clock.jumped", ms=int(jump * 1000))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.model.instants import DAY
+from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
 from gateway.workers.figures import figures_once
+from gateway.workers.periodic import ClockWatch, periodic_once
 from tests.support.nodes import House
 
 
@@ -45,6 +47,26 @@ def test_what_expires_is_counted_by_the_sweep(house: House) -> None:
     house.sweep()
     assert house.state(sent, "inbox-a") == "expired"
     assert told(house, "truc_sweeps_total", found="expired") == 1
+
+
+def test_a_jump_of_the_clock_is_counted_by_its_way(house: House) -> None:
+    watch = ClockWatch(house.node.now)
+    periodic_once(house.node, watch, 1.0)
+    assert told(house, "truc_clock_jumps_total") == 0
+    house.pass_time(HOUR)
+    periodic_once(house.node, watch, 1.0)
+    assert told(house, "truc_clock_jumps_total", direction="forward") == 1
+    assert told(house, "truc_clock_jump_seconds") == pytest.approx(3600, abs=1)
+    for _ in range(2):
+        house.pass_time(-10 * MINUTE)
+        periodic_once(house.node, watch, 1.0)
+    assert told(house, "truc_clock_jumps_total", direction="backward") == 2
+    assert told(house, "truc_clock_jump_seconds") == pytest.approx(-600, abs=1)
+    reasons = house.rows("SELECT reason FROM events WHERE kind = 'node.clock_jumped' ORDER BY rowid")
+    assert [row["reason"] for row in reasons] == ["+3600 s", "-600 s", "-600 s"]
+    house.pass_time(2 * SECOND)
+    periodic_once(house.node, watch, 1.0)
+    assert told(house, "truc_clock_jumps_total") == 3
 
 
 def test_no_label_value_of_ours_is_unknown(house: House) -> None:
