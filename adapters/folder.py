@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from adapters.contract import AdapterError
+from adapters.contract import AdapterError, Probe
+from adapters.folder_ignored import Ignored, find_ignored
 from adapters.folder_layout import FolderFault, FolderLayout
 from adapters.folder_sink import FolderSink
 from adapters.folder_source import FolderSource
@@ -48,6 +49,17 @@ class FolderChannel:
     def watch(self, on_change: Callable[[], None]) -> FolderWatch:
         """Call `on_change` soon after something new may be in `di` or `den/tra-lai`: a hint beside the scan."""
         return watch(self.sink.layout, on_change)
+
+    def look(self) -> Probe:
+        """Whether a packet could be handed over now, as far as that shows without writing anything; see `probe`."""
+        fault = self.sink.layout.look()
+        if fault is not None:
+            return Probe(usable=False, reason=fault.reason, detail=str(fault.params["why"]))
+        return Probe(usable=True, detail=str(self.sink.layout.root))
+
+    def ignored(self, most: int) -> Ignored:
+        """What lies in the folder and is never taken, at most `most` by name. Raises FolderFault."""
+        return find_ignored(self.sink.layout, most)
 
     def tidy(self) -> int:
         """Drop what `.truc` need not remember any more; for the periodic job. Gives the number of files."""

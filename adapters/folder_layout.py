@@ -145,6 +145,29 @@ class FolderLayout:
         if owner != self.channel_id:
             raise FolderFault(root=self.root, reason="folder.foreign", why=f"{self.marker}: {owner!r}")
 
+    def look(self) -> FolderFault | None:
+        """What stands against using the folder, found by looking alone: nothing is made, written or removed.
+
+        None where nothing was found; only a write can show the rest (a quota, a file system that lies).
+        """
+        try:
+            with self.faults():
+                marker = self.read_marker()
+                if not self.root.is_dir():
+                    raise NotADirectoryError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.root))
+                folders = (self.staging, self.arrived, self.returned, self.outgoing)
+                for folder in (self.root, *(each for each in folders if is_there(each))):
+                    _check_access(folder)
+                found = os.statvfs(self.root)
+                if not found.f_bavail or (found.f_files and not found.f_favail):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.root))
+        except FolderFault as fault:
+            return fault
+        owner = None if marker is None else marker.get("channel")
+        if marker is not None and owner != self.channel_id:
+            return FolderFault(root=self.root, reason="folder.foreign", why=f"{self.marker}: {owner!r}")
+        return None
+
     def _set_up(self) -> None:
         if not self.root.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.root))
@@ -236,6 +259,14 @@ class FolderLayout:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def _check_access(folder: Path) -> None:
+    """Raises OSError where this process may not read, write and enter a folder, or its file system is read-only."""
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(folder))
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def set_mode(handle: int, mode: int) -> None:

@@ -20,6 +20,7 @@ from monitoring.registry import (
     METRICS,
     UNKNOWN,
     BreakerState,
+    ClockJump,
     FaultBook,
     Hop,
     HopOutcome,
@@ -97,7 +98,8 @@ class Metrics:
         """Replace the list of channels after they changed; the gauges of those that are gone disappear."""
         known = frozenset(channels)
         for gone in self._labels["channel"].values - known:
-            self._gauges["truc_breaker_state"].remove_by_labels({"channel": gone})
+            for name in ("truc_breaker_state", "truc_folder_ignored_files"):
+                self._gauges[name].remove_by_labels({"channel": gone})
         self._labels["channel"] = self._label("channel", known)
 
     def know_systems(self, names: Iterable[str]) -> None:
@@ -168,6 +170,15 @@ class Metrics:
         """A PDF attachment that got its verdict, and how long that took."""
         self._count("truc_inspections_total", 1, verdict=verdict)
         self._observe("truc_inspection_seconds", seconds, verdict=verdict)
+
+    def count_clock_jump(self, seconds: float) -> None:
+        """The machine's clock jumped by so much; below 0: backward."""
+        self._count("truc_clock_jumps_total", 1, direction=ClockJump.FORWARD if seconds > 0 else ClockJump.BACKWARD)
+        self._set("truc_clock_jump_seconds", seconds)
+
+    def show_ignored(self, channel: str, count: int) -> None:
+        """Files in the folder of one channel that intake leaves alone."""
+        self._set("truc_folder_ignored_files", count, channel=channel)
 
     def show_breaker(self, channel: str, state: BreakerState) -> None:
         """The breaker's state of one channel."""
@@ -270,4 +281,5 @@ def _lists_of(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
         "found": frozenset(SweepFind),
         "alert": frozenset(AlertCode),
         "book": frozenset(FaultBook),
+        "direction": frozenset(ClockJump),
     }

@@ -16,6 +16,7 @@ __all__ = [
     "NAME",
     "UNKNOWN",
     "BreakerState",
+    "ClockJump",
     "FaultBook",
     "Hop",
     "HopOutcome",
@@ -69,6 +70,13 @@ class SweepFind(StrEnum):
     DEAD_LEASE = "dead_lease"  #: claims whose worker is gone
     EXPIRED = "expired"  #: heads past their time limit, and what moved with them
     LEFT_BLOB = "left_blob"  #: blobs that no packet needs
+
+
+class ClockJump(StrEnum):
+    """Which way the machine's clock was turned."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
 
 
 class FaultBook(StrEnum):
@@ -144,6 +152,9 @@ METRICS: tuple[MetricSpec, ...] = (
     _counter("truc_statuses_total", "Business statuses taken in, by code.", "code"),
     _counter("truc_inspections_total", "PDF attachments inspected, by verdict.", "verdict"),
     _histogram("truc_inspection_seconds", "Time of one inspection, behind the hops.", _SLOW, "verdict"),
+    _counter("truc_clock_jumps_total", "Jumps of the machine's clock, by more than seconds.", "direction"),
+    _gauge("truc_clock_jump_seconds", "The last jump of the machine's clock; below 0: backward."),
+    _gauge("truc_folder_ignored_files", "Files in an agency's folder that are not taken, by channel.", "channel"),
     _gauge("truc_breaker_state", "0 closed, 1 probing, 2 open.", "channel"),
     _counter("truc_http_requests_total", "HTTP answers.", "route", "status"),
     _gauge("truc_disk_free_bytes", "Bytes free where the blobs lie."),

@@ -6,14 +6,15 @@ Channels(store, KINDS | {"stand_in": open_stand_in})
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from adapters.contract import Sink, Source
+from adapters.contract import Probe, Sink, Source
 from adapters.folder import open_folder
+from adapters.folder_ignored import Ignored
 from edxml.errors import TrucError
 from gateway.channels.echo import echo_kind
 
-__all__ = ["KINDS", "Kind", "Opened", "Opener", "name_fault"]
+__all__ = ["KINDS", "Kind", "Lookable", "Opened", "Opener", "Strewn", "name_fault"]
 
 
 class Opened(Protocol):
@@ -23,6 +24,20 @@ class Opened(Protocol):
     def sink(self) -> Sink: ...
     @property
     def source(self) -> Source | None: ...
+
+
+@runtime_checkable
+class Lookable(Protocol):
+    """A channel that can be looked at without writing anything where it lies."""
+
+    def look(self) -> Probe: ...
+
+
+@runtime_checkable
+class Strewn(Protocol):
+    """A channel in which things may lie that its source never takes."""
+
+    def ignored(self, most: int) -> Ignored: ...
 
 
 Opener = Callable[[Mapping[str, object], str], Opened]

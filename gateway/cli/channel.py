@@ -1,4 +1,4 @@
-"""`truc channel list|pause|resume|probe`: how agencies are reached (kênh kết nối), and an operator's word on it."""
+"""`truc channel list|show|pause|resume|probe`: how agencies are reached (kênh kết nối), and an operator's word."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from typing import Annotated
 import typer
 
 from adapters.contract import Probe
+from adapters.folder_ignored import Ignored, IgnoredFile
 from edxml.errors import TrucError
+from gateway.channels.kinds import Lookable, Strewn
 from gateway.cli.exits import ExitCode
 from gateway.cli.opening import ACTOR, open_local, open_node
-from gateway.cli.output import AsJson, voice_of
+from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.model.errors import NotFound
 from gateway.model.states import ChannelState
 from gateway.node import Node
-from gateway.store.channels import ChannelRow, list_channels, list_health, set_state
+from gateway.store.channels import ChannelHealth, ChannelRow, list_channels, list_health, set_state
 
-__all__ = ["probe_channel", "register"]
+__all__ = ["ignored_in", "probe_channel", "register"]
+
+_MOST_NAMED = 20
 
 _Id = Annotated[str, typer.Argument(help="help.channel_id", show_default=False)]
 
@@ -25,6 +29,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(help="help.channel", no_args_is_help=True)
     group.command("list", help="help.channel_list")(list_all)
+    group.command("show", help="help.channel_show")(show)
     group.command("pause", help="help.channel_pause")(pause)
     group.command("resume", help="help.channel_resume")(resume)
     group.command("probe", help="help.channel_probe")(probe)
@@ -52,24 +57,24 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
             ]
         )  # fmt: skip
         return
-
-    def condition(row: ChannelRow) -> str:
-        known = health[row.id]
-        if known.breaker.is_broken:
-            wait = max(known.breaker.open_until - now, 0) / 1e6
-            return voice.say("channel_told.broken", wait=voice.span(wait), why=voice.reason(known.reason))
-        return voice.say("channel_told.slow" if known.is_slow else "channel_told.well")
-
     voice.table(
         ("channel", "kind", "state", "condition", "#in_flight", "serves"),
         [
             (
-                row.id, row.kind, voice.label("channel_state", row.state), condition(row), row.in_flight,
+                row.id, row.kind, voice.label("channel_state", row.state), _condition(voice, health[row.id], now),
+                row.in_flight,
                 _few(sorted(row.agency_ids)),
             )
             for row in rows
         ],
     )  # fmt: skip
+
+
+def _condition(voice: Voice, known: ChannelHealth, now: int) -> str:
+    if known.breaker.is_broken:
+        wait = max(known.breaker.open_until - now, 0) / 1e6
+        return voice.say("channel_told.broken", wait=voice.span(wait), why=voice.reason(known.reason))
+    return voice.say("channel_told.slow" if known.is_slow else "channel_told.well")
 
 
 def _few(names: list[str], most: int = 4) -> str:
@@ -104,6 +109,53 @@ def _find(node: Node, channel_id: str) -> ChannelRow:
     return found
 
 
+def show(ctx: typer.Context, channel_id: _Id, as_json: AsJson = False) -> None:
+    """Show one channel, and what lies in its folder and is never taken."""
+    voice = voice_of(ctx)
+    with open_node() as node:
+        row = _find(node, channel_id)
+        with node.store.read() as connection:
+            now = node.store.now(connection)
+            health = list_health(connection)[channel_id]
+        looked = probe_channel(node, row, only_looks=True)
+        strewn = ignored_in(node, channel_id, _MOST_NAMED)
+    if as_json:
+        voice.json(
+            {
+                "id": row.id, "kind": row.kind, "sink": row.sink, "state": row.state, "serves": sorted(row.agency_ids),
+                "settings": row.settings, "broken": health.breaker.is_broken, "slow": health.is_slow,
+                "usable": looked.usable, "reason": looked.reason, "detail": looked.detail,
+                "ignored": None if strewn is None else {"count": strewn.count, "first": strewn.first},
+            }
+        )  # fmt: skip
+        return
+    facts = (
+        ("channel", row.id), ("kind", row.kind), ("state", voice.label("channel_state", row.state)),
+        ("condition", _condition(voice, health, now)), ("serves", ", ".join(sorted(row.agency_ids))),
+        ("usable", voice.say("cli.yes") if looked.usable else voice.reason(looked.reason)),
+    )  # fmt: skip
+    for word, value in facts:
+        voice.write(f"{voice.label('column', word)}: {value}")
+    if strewn is None:
+        return
+    voice.tell("channel_told.ignored" if strewn.count else "channel_told.tidy", count=strewn.count)
+    if strewn.count:
+        voice.table(("file", "what"), [(_path(one), voice.say(one.why)) for one in strewn.first])
+
+
+def _path(one: IgnoredFile) -> str:
+    return f"{one.place}/{one.name}" if one.place else one.name
+
+
+def ignored_in(node: Node, channel_id: str, most: int) -> Ignored | None:
+    """What lies in a channel's folder and is never taken; None where it has none, or it cannot be read now."""
+    try:
+        opened = node.channels.opened(channel_id)
+        return opened.ignored(most) if opened is not None and isinstance(opened, Strewn) else None
+    except (TrucError, OSError):  # whether the folder can be used is told by whoever looks at that
+        return None
+
+
 def probe(
     ctx: typer.Context,
     channel_ids: Annotated[list[str] | None, typer.Argument(help="help.channel_ids", show_default=False)] = None,
@@ -133,11 +185,17 @@ def probe(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def probe_channel(node: Node, row: ChannelRow) -> Probe:
-    """Whether a channel could be used now; a polled one always can: its agency comes to us."""
+def probe_channel(node: Node, row: ChannelRow, *, only_looks: bool = False) -> Probe:
+    """Whether a channel could be used now; a polled one always can: its agency comes to us.
+
+    `only_looks`: nothing is written where the channel lies, as a probe of a folder does.
+    """
     if row.is_polled:
         return Probe(usable=True)
     try:
+        opened = node.channels.opened(row.id)
+        if only_looks and opened is not None and isinstance(opened, Lookable):
+            return opened.look()
         return node.channels.sink(row.id).probe()
     except TrucError as why:  # wrong settings, or a kind that this program does not know
         return Probe(usable=False, reason=why.reason, detail=str(why.params.get("why", row.kind)))

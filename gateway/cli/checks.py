@@ -13,7 +13,7 @@ from typing import Any
 from edxml.errors import EdxmlError, TrucError
 from edxml.messages import Language, text
 from edxml.sign.policies import read_policies
-from gateway.cli.channel import probe_channel
+from gateway.cli.channel import ignored_in, probe_channel
 from gateway.cli.opening import has_node, left_behind
 from gateway.compose import trust_folder
 from gateway.keys import open_pair
@@ -29,6 +29,7 @@ from monitoring.alerts import CERTIFICATE_DAYS, AlertCode, AlertSeverity
 __all__ = ["Check", "Level", "check_folder", "check_node", "check_settings"]
 
 _SKEW = 5.0  # seconds between two clocks that may pass (protocol §13)
+_FEW = 3  # names in one sentence
 _NEEDED = ("relay", "deliver", "periodic", "intake", "api")
 
 
@@ -194,10 +195,13 @@ def _channels(node: Node) -> Iterator[Check]:
     if not rows:
         yield _check("channel", Level.WARN, "no_channels")
     for row in rows:
-        found = probe_channel(node, row)
+        found = probe_channel(node, row, only_looks=True)
         if not found.usable:
             why = found.detail or found.reason
             yield _check("channel", Level.FAIL, "channel_unusable", channel=row.id, why=why)
+        elif (strewn := ignored_in(node, row.id, _FEW)) is not None and strewn.count:
+            names = ", ".join(f"“{one.name}”" for one in strewn.first)
+            yield _check("channel", Level.WARN, "channel_ignores", channel=row.id, count=strewn.count, names=names)
     if rows:
         yield _check("channels", Level.OK, "channels", count=len(rows))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,6 +21,7 @@ from adapters.contract import Incoming, IncomingKind, Source
 from edxml.errors import TrucError
 from edxml.messages import Language, text
 from gateway.channels import name_fault
+from gateway.channels.kinds import Strewn
 from gateway.exchange.accept import accept
 from gateway.exchange.examine import prepare_group
 from gateway.exchange.report import refuse_for
@@ -35,7 +37,7 @@ from gateway.workers.loop import Loop
 from gateway.workers.watching import FolderWatches
 from monitoring import log
 
-__all__ = ["intake_once", "start_intake"]
+__all__ = ["intake_once", "show_ignored", "start_intake"]
 
 _log = log.get("intake")
 _PIECE = 1 << 20
@@ -43,6 +45,7 @@ _SMALL = 256 * 1024
 """Bytes up to which a body stays in memory until its group is written: at most 16 MiB for a whole look."""
 _BATCH = 64
 _MOST_FAULTS = 3
+_COUNT_AGAIN = 60.0  # seconds
 
 
 @runtime_checkable
@@ -260,16 +263,33 @@ def _copy(read: Callable[[int], bytes], path: Path, limit: int) -> _Taken:
     return _Taken(digest=hasher.hexdigest(), size=size, body=None)
 
 
+def show_ignored(node: Node) -> None:
+    """Show in this process's metrics what lies in each channel's folder and is never taken. Never raises for one."""
+    node.metrics.know_channels(node.channels.snapshot().by_id)
+    for channel, _ in _sources(node):
+        try:
+            opened = node.channels.opened(channel.id)
+            if opened is not None and isinstance(opened, Strewn):
+                node.metrics.show_ignored(channel.id, opened.ignored(0).count)
+        except (TrucError, OSError) as why:  # the look says the same of it
+            _log.debug("intake.uncounted", channel=channel.id, reason=name_fault(why))
+
+
 def start_intake(node: Node, pause: float) -> tuple[Loop, FolderWatches]:
     """The intake loop, woken by the topic `intake` (a folder changed) and by time; and the watches that wake it.
 
     `pause`: seconds from look to look where nothing wakes it and nothing seen is still settling.
     """
     watches = FolderWatches(node)
+    counted = -math.inf
 
     def once() -> float:
+        nonlocal counted
         done = intake_once(node)
         watches.renew()  # after the look, which makes the folders that are missing
+        if time.monotonic() - counted >= _COUNT_AGAIN:
+            counted = time.monotonic()
+            show_ignored(node)
         return 0.0 if done else min(pause, _soonest(node))
 
     return Loop("intake", once, node.transport, ["intake"]), watches
