@@ -21,6 +21,7 @@ from edxml.sign import (
     sign_packet,
     verify_packet,
 )
+from gateway.cli.certificates import read_certificates
 from gateway.cli.exits import ExitCode
 from gateway.cli.moments import parse_moment
 from gateway.cli.output import AsJson, Voice, voice_of
@@ -123,14 +124,7 @@ def verify(
 
 def trusting(voice: Voice, files: list[Path] | None) -> Policy:
     """The policy that trusts the certificates of these PEM files, and no others; ends the command where one is none."""
-    anchors: list[x509.Certificate] = []
-    for path in files or ():
-        try:
-            anchors += x509.load_pem_x509_certificates(path.read_bytes())
-        except ValueError:
-            voice.fault(voice.say("cli.no_certificate", file=str(path)), "cli.no_certificate")
-            raise typer.Exit(ExitCode.USAGE) from None
-    return Policy.trusting(anchors)
+    return Policy.trusting(read_certificates(voice, files or ()))
 
 
 def _name(certificate: x509.Certificate) -> str:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from edxml.errors import SealInvalid
 from edxml.seal import OpenedSeal, open_seal
 from edxml.sealed import SealDifference, find_differences
+from gateway.cli.certificates import read_certificates
 from gateway.cli.exits import ExitCode
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.packet_source import open_packet
@@ -76,13 +77,7 @@ def _trusted(voice: Voice, files: list[Path], folder: Path | None) -> list[x509.
     """The certificates to believe; ends the command where there is none, or a file holds none. Raises OSError."""
     if folder is not None:
         files = files + sorted(each for each in folder.iterdir() if each.suffix.lower() in _KINDS and each.is_file())
-    found: list[x509.Certificate] = []
-    for path in files:
-        try:
-            found += x509.load_pem_x509_certificates(path.read_bytes())
-        except ValueError:
-            voice.fault(voice.say("cli.no_certificate", file=str(path)), "cli.no_certificate")
-            raise typer.Exit(ExitCode.USAGE) from None
+    found = read_certificates(voice, files)
     if not found:
         voice.fault(voice.say("cli.whom_to_trust"), "cli.whom_to_trust")
         raise typer.Exit(ExitCode.USAGE)
