@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.cli.exits import ExitCode
@@ -63,7 +62,7 @@ def rotate(
         folder = local.settings.data / "keys"
         pair, is_new = rotate_keys(folder, local.settings.node, begins=begins, now=now, days=days, given=given)
     code = "key_told.announced" if is_new else "key_told.already"
-    voice.tell(code, begins=voice.moment(as_instant(pair.begins)), fingerprint=_fingerprint(pair))
+    voice.tell(code, begins=voice.moment(as_instant(pair.begins)), fingerprint=pair.fingerprint)
 
 
 def export(ctx: typer.Context, out: Annotated[Path, typer.Argument(help="help.key_file", show_default=False)]) -> None:
@@ -98,10 +97,6 @@ def _given(voice: Voice, key: Path | None, certificate: Path | None, token_key: 
     return (token_key.encode() if key is None else key.read_bytes()), certificate.read_bytes()
 
 
-def _fingerprint(pair: SealPair) -> str:
-    return pair.certificate.fingerprint(hashes.SHA256()).hex()
-
-
 def _place(pair: SealPair) -> str:
     return "erased" if pair.key_text is None else "token" if pair.is_on_token else "file"
 
@@ -113,7 +108,7 @@ def _row(voice: Voice, ring: SealRing, pair: SealPair, now: datetime) -> tuple[s
         voice.moment(as_instant(pair.begins)),
         voice.moment(as_instant(pair.certificate.not_valid_after_utc)),
         voice.label("key_told", _place(pair)),
-        _fingerprint(pair),
+        pair.fingerprint,
     )
 
 
@@ -125,6 +120,6 @@ def _as_dict(ring: SealRing, pair: SealPair, now: datetime) -> dict[str, str]:
         "valid_from": pair.certificate.not_valid_before_utc.isoformat(),
         "valid_until": pair.certificate.not_valid_after_utc.isoformat(),
         "subject": pair.certificate.subject.rfc4514_string(),
-        "fingerprint": _fingerprint(pair),
+        "fingerprint": pair.fingerprint,
         "key": _place(pair),
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from gateway.keys.faults import KeysDamaged, KeysExposed, KeysMissing
 
@@ -46,6 +47,11 @@ class SealPair:
     def is_on_token(self) -> bool:
         """Whether the key lies on a token or HSM."""
         return self.key_text is not None and self.key_text.startswith(b"pkcs11:")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, hex: by which people compare it."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
 
     def __repr__(self) -> str:
         return f"SealPair({self.name!r})"  # a private key must not get into a log

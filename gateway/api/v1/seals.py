@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import APIRouter, Response
 
@@ -62,7 +61,7 @@ def _list(edge: Edge) -> dict[str, Any]:
                 "valid_from": local_iso(as_instant(pair.certificate.not_valid_before_utc)),
                 "valid_until": local_iso(as_instant(pair.certificate.not_valid_after_utc)),
                 "subject": pair.certificate.subject.rfc4514_string(),
-                "fingerprint": pair.certificate.fingerprint(hashes.SHA256()).hex(),
+                "fingerprint": pair.fingerprint,
                 "pem": pair.certificate.public_bytes(Encoding.PEM).decode(),
             }
             for pair in ring.pairs
