@@ -181,6 +181,8 @@ def tell_apart(attachment: Attachment, ids: set[str], element: Element, notes: N
 
 def _note_empty(root: Element, expected: int, notes: Notes) -> None:
     lists = [child for child in root if local_name(child) == "AttachmentEncoded"]
+    if len(lists) > 1:
+        notes.warn("edxml.element_repeated", lists[1], name="AttachmentEncoded")
     holders = [child for one in lists for child in one if local_name(child) == "Attachment"]
     if len(holders) == expected:
         return

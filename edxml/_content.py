@@ -78,6 +78,7 @@ class Contents:
         self._describe = describe
         self._file: _File | None = None
         self._said = ("", "")
+        self._zipped = (0, 0)  # SingleEntry.sums of the files so far
 
     def begin(self, element: Element, offset: int, line: int, encoding: str = "") -> None:
         """The text of `element` begins at `offset`. It comes as ASCII; in the packet it stands in `encoding`."""
@@ -103,6 +104,7 @@ class Contents:
             may_be_zip=_may_be_zip(name, content_type),
             limits=self._limits,
             sink=self._sink,
+            zipped=self._zipped,
         )
 
     def begin_section(self, offset: int) -> None:
@@ -119,6 +121,7 @@ class Contents:
     def end(self, offset: int) -> None:
         """The text ended before `offset`."""
         content = self._open.finish(offset)
+        self._zipped = self._open.zipped
         self._file = None
         self.found.append(content)
         if self._sink is not None:
@@ -150,8 +153,10 @@ class _File:
         may_be_zip: bool,
         limits: Limits,
         sink: AttachmentSink | None,
+        zipped: tuple[int, int],
     ) -> None:
         self.line = line
+        self._zipped = zipped
         self.start = start
         self._element = element
         self._limits = limits
@@ -167,6 +172,11 @@ class _File:
     @property
     def has_bytes(self) -> bool:
         return self._sent.length > 0
+
+    @property
+    def zipped(self) -> tuple[int, int]:
+        """`SingleEntry.sums` up to the end of this file."""
+        return self._zipped if self._entry is None else self._entry.sums
 
     def take(self, text: bytes) -> None:
         try:
@@ -185,7 +195,7 @@ class _File:
         verdict = self._entry.finish() if self._entry else None
         unzipped = self._unzipped if verdict is ZipVerdict.SINGLE else None
         if self._spool is not None:
-            self._hand_on_spooled(self._spool, is_unzipped=unzipped is not None)
+            self._hand_on_spooled(self._spool, None if unzipped is None else unzipped.length)
         sniffed_as_sent = sniff(self._sent.head)
         file = unzipped or self._sent
         return Content(
@@ -207,7 +217,12 @@ class _File:
         self._sent.add(data)
         if first and self._may_be_zip and data.startswith(LOCAL_HEADER[: len(data)]):
             self._unzipped = _Tally()
-            self._entry = self._new_entry(self._unzipped.add)
+            self._entry = SingleEntry(
+                self._unzipped.add,
+                max_size=self._limits.unzipped,
+                max_ratio=self._limits.zip_ratio,
+                before=self._zipped,
+            )
             if self._sink is not None:
                 self._spool = cast(BinaryIO, SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY))  # noqa: SIM115
         if self._entry is not None:
@@ -217,20 +232,17 @@ class _File:
         elif self._sink is not None:
             self._sink.write(data)
 
-    def _hand_on_spooled(self, spool: BinaryIO, *, is_unzipped: bool) -> None:
-        """Only now is it clear whether the sink gets the ZIP or what was in it."""
+    def _hand_on_spooled(self, spool: BinaryIO, length: int | None) -> None:
+        """Only now is it clear whether the sink gets the ZIP (None) or what was in it, of this length."""
         assert self._sink is not None
         with spool:
             spool.seek(0)
-            entry = self._new_entry(self._sink.write) if is_unzipped else None
+            entry = SingleEntry(self._sink.write, max_size=length, max_ratio=None) if length is not None else None
             while data := spool.read(PIECE):
                 if entry is None:
                     self._sink.write(data)
                 else:
                     entry.feed(data)
-
-    def _new_entry(self, write: Callable[[bytes], object]) -> SingleEntry:
-        return SingleEntry(write, max_size=self._limits.unzipped, max_ratio=self._limits.zip_ratio)
 
 
 class _Tally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edxml._notes import Notes, local_name
+from edxml._notes import HOLDERS, Notes, local_name
 from edxml._shapes import Known, Node
 from edxml._xml import ContentReader, Element, Splitter, Unread
 from edxml.limits import Limits
@@ -45,6 +45,8 @@ class KnownNotes(Notes):
     def text(self, element: Element) -> str:
         """As of any packet."""
         if isinstance(element, Node):
+            if element.children:
+                return super().text(self.real(element))
             return self.gaps[element.text_at].strip()
         return super().text(element)
 
@@ -78,11 +80,11 @@ class KnownNotes(Notes):
 
 
 def _fields(parent: Node, known: dict[str, str]) -> tuple[tuple[str, int], ...] | list[tuple[str, int]]:
-    """Which field stands in which gap; _ODD where a child is unknown or repeated."""
+    """Which field stands in which gap; _ODD where a child is unknown, repeated or more than text."""
     found: dict[str, int] = {}
     for child in parent:
         field = known.get(child.tag) or known.get(local_name(child))
-        if field is None or field in found:
+        if field is None or field in found or (child.children and field not in HOLDERS):
             return _ODD
         found[field] = child.text_at
     return list(found.items())

@@ -14,7 +14,7 @@ from edxml.findings import Finding, Place, Repair, Severity
 from edxml.ids import OrganId, OrganIdMalformed
 from edxml.limits import Limits
 
-__all__ = ["NAMESPACE", "Notes", "fields_of", "local_name", "parse_day"]
+__all__ = ["HOLDERS", "NAMESPACE", "Notes", "fields_of", "local_name", "parse_day"]
 
 NAMESPACE = "http://www.mic.gov.vn/TBT/QCVN_102_2016"
 """The one namespace of dialects A, B and F; the prefix `edXML` is bound to it too."""
@@ -29,6 +29,8 @@ _DATE_OTHER = re.compile(
 _TIME = re.compile(r"(\d{4}/\d\d/\d\d) (\d\d):(\d\d):(\d\d)\Z")
 _TIME_OTHER = re.compile(r"([0-9/.\-]{8,10})[T ](\d{1,2}):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?\Z")
 _OLDEST = 1900
+HOLDERS = frozenset(("appendixes",))
+"""Fields whose element holds lines of its own; every other one has text and no elements."""
 
 
 def local_name(element: Element) -> str:
@@ -66,6 +68,11 @@ class Notes:
     def _has_room(self, code: str) -> bool:
         """Beyond the limit each code is still told once: no flood of warnings may hide what refuses the packet."""
         return len(self.findings) < self.limits.findings or code not in self._told
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many findings were told as may be: what is beyond is the same again."""
+        return len(self.findings) >= self.limits.findings
 
     def error(self, code: str, element: Element = None, child: str = "", **params: Any) -> None:
         """Note what refuses the packet, at `element` or at its missing `child`."""
@@ -119,6 +126,8 @@ class Notes:
             elif key in found:
                 self.error("edxml.element_repeated", child, name=local_name(child))
             else:
+                if len(child) and key not in HOLDERS:
+                    self.error("edxml.value_mixed", child, name=local_name(child))
                 text = child.text
                 if text is None:
                     found[key] = ""
@@ -144,13 +153,28 @@ class Notes:
                 found[name] = child
         return found
 
+    def only(self, parent: Element, name: str) -> Element:
+        """The child `name`, None where there is none; an error where there are several: others may read another one."""
+        found = None
+        for child in () if parent is None else parent:
+            if local_name(child) == name:
+                if found is not None:
+                    self.error("edxml.element_repeated", child, name=name)
+                    break
+                found = child
+        return found
+
     def real(self, element: Element) -> Element:
         """lxml's own element for one that a reader was given: the same, but for a packet of a known shape."""
         return element
 
     def text(self, element: Element) -> str:
         """The trimmed text of one element; empty where there is none. One that is too long is noted and cut."""
-        if element is None or element.text is None:
+        if element is None:
+            return ""
+        if len(element):
+            self.error("edxml.value_mixed", element, name=local_name(element))
+        if element.text is None:
             return ""
         text: str = element.text
         if len(text) > self.limits.text:

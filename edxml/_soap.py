@@ -242,7 +242,7 @@ def unwrap(root: Element, notes: Notes) -> Blocks:
     """The blocks of an envelope whose tree is `root`, brought to the names of QCVN 102:2016."""
     _drop_namespaces(root)
     notes.repaired("soap_envelope", root)
-    header, body = _child(root, "Header"), _child(root, "Body")
+    header, body = notes.only(root, "Header"), notes.only(root, "Body")
     fault = _child(body, "Fault")
     if fault is not None:
         notes.error("edxml.soap_fault", fault, text=" ".join("".join(fault.itertext()).split())[:200])
@@ -252,7 +252,7 @@ def unwrap(root: Element, notes: Notes) -> Blocks:
     errors = _child(header, "ErrorList")
     if errors is not None and len(errors):
         notes.warn("edxml.soap_errors_listed", errors, count=len(errors))
-    message, trace = _child(header, "MessageHeader"), _child(header, "TraceHeaderList")
+    message, trace = notes.only(header, "MessageHeader"), notes.only(header, "TraceHeaderList")
     if message is not None:
         _derive_document_id(message, notes)
         _rename_message(message, notes)

@@ -41,10 +41,22 @@ class ZipVerdict(StrEnum):
 class SingleEntry:
     """Unpacks into `write`, in pieces of at most 256 KiB, until it is clear that this is no such ZIP."""
 
-    def __init__(self, write: Callable[[bytes], object], *, max_size: int, max_ratio: int) -> None:
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        *,
+        max_size: int,
+        max_ratio: int | None,
+        before: tuple[int, int] = (0, 0),
+    ) -> None:
+        """`before` are the bytes, unzipped and zipped, of the packet's ZIPs so far: the ratio is that of all.
+
+        `max_ratio` None is for what was judged before: in other pieces the ratio would be another on the way.
+        """
         self._write = write
         self._max_size = max_size
         self._max_ratio = max_ratio
+        self._written_before, self._read_before = before
         self._verdict: ZipVerdict | None = None
         self._buffer = b""
         self._inflater: zlib._Decompress | None = None
@@ -61,6 +73,11 @@ class SingleEntry:
         if self._verdict is None:
             self._fed += len(data)
             self._step(data)
+
+    @property
+    def sums(self) -> tuple[int, int]:
+        """Bytes of the packet's ZIPs up to here, unzipped and zipped: `before` of the next one."""
+        return self._written_before + self.length, self._read_before + self._read
 
     def finish(self) -> ZipVerdict:
         """No more bytes come: what it was."""
@@ -117,7 +134,9 @@ class SingleEntry:
 
     def _out(self, data: bytes) -> None:
         self.length += len(data)
-        if self.length > self._max_size or (self.length > _RATIO_FROM and self.length > self._max_ratio * self._read):
+        written, read = self._written_before + self.length, self._read_before + self._read
+        ratio = self._max_ratio
+        if self.length > self._max_size or (ratio is not None and written > max(_RATIO_FROM, ratio * read)):
             self._verdict = ZipVerdict.BOMB
             return
         self._crc = zlib.crc32(data, self._crc)

@@ -30,19 +30,24 @@ __all__ = ["ContentReader", "Element", "Refusal", "Splitter", "Unread"]
 
 Element = Any  # lxml's element: lxml has no types of its own
 
-_INTERESTING = re.compile(rb"<(?:[!?]|(?:[^\s<>/!?:\"']{1,64}:)?ContentTransferEncoded(?=[\s/>]))")
+_INTERESTING = re.compile(rb"<(?:[!?]|(?:[^\s<>/!?:\"']+:)?ContentTransferEncoded(?=[\s/>]))")
 _TAG_REST = re.compile(rb"[^<>\"']*(?:\"[^<\"]*\"[^<>\"']*|'[^<']*'[^<>\"']*)*>")
 _DECLARED = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"'>]{1,40})[\"']")
 _UTF8_NAMES = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
 _OTHER_ENCODINGS = (b"\xff\xfe", b"\x00", b"<\x00", b"\x4c\x6f\xa7\x94")  # UTF-32, EBCDIC
 _BOM = b"\xef\xbb\xbf"
 _CDATA = b"<![CDATA["
+_NO_START = (b"</", b"<!", b"<?")
 _JUNK = 4096  # bytes that may stand before the first "<"
 _MALFORMED = {
     int(etree.ErrorTypes.ERR_INVALID_ENCODING): "edxml.encoding_invalid",
     int(etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE): "edxml.prefix_undeclared",
     int(etree.ErrorTypes.ERR_TAG_NOT_FINISHED): "edxml.truncated",
 }
+_REFERENCE = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z_][\w.-]{0,60});")
+_TOO_DEEP = int(etree.ErrorTypes.ERR_RESOURCE_LIMIT)
+_UNSAID = int(etree.ErrorTypes.ERR_INTERNAL_ERROR)
+"""What lxml says of a reference to an entity that nobody declared: no element found."""
 
 
 class Refusal(Exception):
@@ -126,7 +131,9 @@ class Splitter:
         self._offset = 0  # of the buffer's first byte in the packet
         self._fed = 0
         self.tags = 0  #: every "<" of the markup: at least the number of elements
+        self._starts = 0  # those that may open an element
         self._equals = 0
+        self._entity: tuple[str, int] | None = None  # the first that XML does not know by itself, and its line
         self._lines_cut: list[tuple[int, int]] = []  # (line in the tree, lines cut out before it)
         self._line = 1  # in the tree, of the end of what was fed
         self._cut = 0
@@ -155,6 +162,12 @@ class Splitter:
         is_cut = self._recoder is not None and self._recoder.is_cut
         if self._step != self._markup or self._buffer or is_cut:  # inside a text, markup or character that never ended
             raise Refusal("edxml.truncated", line=self._line + self._cut)
+        root = self._finish()
+        if any(True for _ in self._parser.read_events()):  # a text that went by as markup would be a file lost unseen
+            raise Refusal("edxml.malformed", line=self._line + self._cut, why="unexpected markup")
+        return root
+
+    def _finish(self) -> Element:
         try:
             return self._parser.close()
         except etree.XMLSyntaxError as error:
@@ -260,6 +273,7 @@ class Splitter:
         self._give(end)
         opened = [element for _, element in self._parser.read_events()]
         if len(opened) != 1:  # libxml2 saw no such tag there: let it say what it saw
+            self._finish()
             raise Refusal("edxml.malformed", line=self._line + self._cut, why="unexpected markup")
         self._contents.begin(opened[0], self._offset, self._line + self._cut, self.encoding)
         if is_empty:
@@ -300,13 +314,12 @@ class Splitter:
 
     def _after_section(self) -> bool:
         end = self._buffer.find(b"<")
-        if self._buffer[: end if end >= 0 else None].strip():
+        blanks = self._buffer[:end] if end >= 0 else self._buffer
+        if blanks.strip():
             raise Refusal("edxml.attachment_mixed", line=self._line + self._cut)
-        if end < 0 or len(self._buffer) < end + 2:
-            return False
-        self._note_cut(self._buffer.count(b"\n", 0, end))
-        self._skip(end)
-        return self._leave_content()
+        self._note_cut(blanks.count(b"\n"))
+        self._skip(len(blanks))
+        return len(self._buffer) >= len(b"</") and self._leave_content()
 
     def _leave_content(self) -> bool:
         if not self._buffer.startswith(b"</"):
@@ -344,17 +357,20 @@ class Splitter:
         limits = self._limits
         self._fed += end
         self.tags += markup.count(b"<")
+        self._starts += markup.count(b"<") - sum(map(markup.count, _NO_START))
         self._equals += markup.count(b"=")
         line = self._line + self._cut
         if self._fed > limits.header:
             raise Refusal("edxml.header_too_large", line=line, limit=limits.header)
-        if self.tags > 2 * limits.elements:
+        if self._starts > limits.elements or self.tags > 2 * limits.elements:
             raise Refusal("edxml.too_many_elements", line=line, limit=limits.elements)
         if self._equals > limits.attributes:
             raise Refusal("edxml.too_many_attributes", line=line, limit=limits.attributes)
         if b"\0" in markup:
             line += markup.count(b"\n", 0, markup.find(b"\0"))
             raise Refusal("edxml.malformed", line=line, why="NUL byte")
+        if b"&" in markup and self._entity is None and (found := _REFERENCE.search(markup)):
+            self._entity = found[1].decode(), line + markup.count(b"\n", 0, found.start())
         try:
             self._parser.feed(markup)
         except etree.XMLSyntaxError as error:
@@ -362,6 +378,11 @@ class Splitter:
         self._line += markup.count(b"\n")
 
     def _malformed(self, error: etree.XMLSyntaxError) -> Refusal:
+        if error.code == _UNSAID and self._entity is not None:
+            name, at = self._entity
+            return Refusal("edxml.entity_undeclared", line=at, name=name)
+        if error.code == _TOO_DEEP and "depth" in (error.msg or ""):
+            return Refusal("edxml.too_deep", line=(error.lineno or self._line) + self._cut, limit=self._limits.depth)
         code = _MALFORMED.get(error.code, "edxml.malformed")
         line = error.lineno or self._line
         return Refusal(code, line=line + self._cut, why=(error.msg or "").split(", line ")[0])

@@ -111,7 +111,7 @@ def open_decoded(stream: BinaryIO, attachment: Attachment, *, limits: Limits = D
     encoded = _decoded(stream, attachment)
     if attachment.encoding != "zip":
         return encoded
-    return _unzipped(encoded, attachment, limits)
+    return _unzipped(encoded, attachment, min(attachment.length, limits.unzipped))
 
 
 def _decoded(stream: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
@@ -133,9 +133,9 @@ def _decoded(stream: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
         raise AttachmentDamaged(name=attachment.name) from None
 
 
-def _unzipped(encoded: Iterator[bytes], attachment: Attachment, limits: Limits) -> Iterator[bytes]:
+def _unzipped(encoded: Iterator[bytes], attachment: Attachment, longest: int) -> Iterator[bytes]:
     pieces: list[bytes] = []
-    entry = SingleEntry(pieces.append, max_size=limits.unzipped, max_ratio=limits.zip_ratio)
+    entry = SingleEntry(pieces.append, max_size=longest, max_ratio=None)  # reading judged it
     for data in encoded:
         for start in range(0, len(data), _ZIP_STEP):
             entry.feed(data[start : start + _ZIP_STEP])

@@ -25,7 +25,7 @@ class Limits:
     attachments: int = 200
     part_header: int = 16 * 1024  #: the header of one MIME part, and of the message (dialect D)
     unzipped: int = 1 << 30  #: one file out of its ZIP
-    zip_ratio: int = 250  #: unzipped to zipped, looked at from 16 MiB on
+    zip_ratio: int = 250  #: unzipped to zipped, of all files of a packet so far, looked at from 16 MiB on
     findings: int = 1_000  #: told per packet; what is beyond is the same again
 
 

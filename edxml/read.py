@@ -272,7 +272,7 @@ def _unwrap(root: Element, notes: Notes) -> Blocks:
         return _unwrap_new(root, notes)
     if notes.shape.blocks is None:
         blocks = _unwrap_new(root, notes)
-        if notes.repairs:
+        if notes.repairs or notes.findings:
             return blocks
         notes.shape.blocks = blocks
     kept: Blocks = notes.shape.blocks
@@ -284,9 +284,9 @@ def _unwrap_new(root: Element, notes: Notes) -> Blocks:
     header = _level(envelope, "edXMLHeader", notes)
     return Blocks(
         header=header,
-        message=_child(header, "MessageHeader"),
-        trace=_child(header, "TraceHeaderList"),
-        manifest=_child(_child(envelope, "edXMLBody"), "edXMLManifest"),
+        message=notes.only(header, "MessageHeader"),
+        trace=notes.only(header, "TraceHeaderList"),
+        manifest=notes.only(notes.only(envelope, "edXMLBody"), "edXMLManifest"),
     )
 
 
@@ -319,17 +319,9 @@ def _note_marks_anyway(root: Element, notes: Notes) -> None:
             notes.error(finding.code, element, **finding.params)
 
 
-def _child(parent: Element, name: str) -> Element:
-    if parent is not None:
-        for child in parent:
-            if local_name(child) == name:
-                return child
-    return None
-
-
 def _level(parent: Element, name: str, notes: Notes) -> Element:
     """The child `name`, or the parent itself where a wrapper was left out."""
-    child = _child(parent, name)
+    child = notes.only(parent, name)
     if child is None:
         notes.repaired("wrapper_missing", parent)
         return parent

@@ -98,6 +98,7 @@ READING_RULES = (
         id="element_unknown", severity=_WARNING, source=_QCVN, right=_PRIORITY,
         wrong=f"{_PRIORITY}<edXML:Urgency>0</edXML:Urgency>",
     ),
+    ReadingRule(id="value_mixed", source=_QCVN, right=_SUBJECT, wrong="<edXML:Subject><b>V/v</b> kết nối"),
     ReadingRule(id="element_repeated", source=_QCVN, right=_PRIORITY, wrong=_PRIORITY * 2),
     ReadingRule(
         id="secrecy_mark", source="QĐ 28/2018/QĐ-TTg điều 1 khoản 2; Luật Bảo vệ bí mật nhà nước 29/2018/QH14",

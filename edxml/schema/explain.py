@@ -43,7 +43,7 @@ class _Walk:
 
     def element(self, element: Element, part: Part) -> None:
         """One element and all below it."""
-        if part.is_open:
+        if part.is_open or self._notes.is_full:
             return
         self._attributes(element, part)
         if part.facets is not None:
@@ -55,7 +55,8 @@ class _Walk:
         for child in element:
             particle = find_particle(child, part)
             if particle is None:
-                self._unexpected(child, part)
+                if not self._notes.is_full:
+                    self._unexpected(child, part)
             else:
                 known.append((child, particle.part.name, particle.part))
         self._occurrences(element, part, known)
@@ -63,14 +64,12 @@ class _Walk:
             self.element(child, child_part)
 
     def _unexpected(self, child: Element, part: Part) -> None:
-        allowed = dict.fromkeys(particle.part.name for order in part.orders for particle in order)
         name = etree.QName(child).localname
-        if _name(child) != name and name in allowed:
+        if _name(child) != name and name in part.children:
             self._notes.error("edxml.schema_namespace", child, name=name, namespace=NAMESPACE)
             return
-        self._notes.error(
-            "edxml.schema_element_unexpected", child, name=local_name(child)[:80], allowed=_listed(tuple(allowed))
-        )
+        allowed = _listed(tuple(part.children))
+        self._notes.error("edxml.schema_element_unexpected", child, name=local_name(child)[:80], allowed=allowed)
 
     def _occurrences(self, element: Element, part: Part, known: list[tuple[Element, str, Part]]) -> None:
         """How often each child stands, and in which order: measured by the order that fits best."""

@@ -51,10 +51,17 @@ class Part:
     orders: tuple[tuple[Particle, ...], ...] = ((),)  #: the allowed orders of children; one where the order is free
     attributes: frozenset[str] = frozenset()
     attribute_namespace: str = ""  #: attributes of this namespace may stand too
+    children: dict[str, Particle] = field(init=False, repr=False, compare=False)  #: by name, in whichever order
+
+    def __post_init__(self) -> None:
+        named: dict[str, Particle] = {}
+        for particle in (particle for order in self.orders for particle in order):
+            named.setdefault(particle.part.name, particle)
+        object.__setattr__(self, "children", named)
 
     def child(self, name: str) -> Particle | None:
         """The child of this name, in whichever order."""
-        return next((particle for order in self.orders for particle in order if particle.part.name == name), None)
+        return self.children.get(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
