@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.model.errors import SettingsError
+from gateway.model.errors import SettingFault, SettingsWrong
 
 __all__ = ["Settings", "environment_of", "find_misspelt", "read_settings"]
 
@@ -62,19 +63,69 @@ class Settings(BaseSettings):
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from the environment. Raises SettingsError naming each variable that is wrong or misspelt."""
+    """Settings from the environment. Raises SettingsWrong naming each variable that is wrong or misspelt."""
     known = os.environ if environment is None else environment
-    misspelt = find_misspelt(known).items()
-    wrong = [f"{name}: unknown" + (f", did you mean {nearest}?" if nearest else "") for name, nearest in misspelt]
+    faults = [_unknown(name, nearest) for name, nearest in find_misspelt(known).items()]
     values = {name: known[f"TRUC_{name.upper()}"] for name in Settings.model_fields if f"TRUC_{name.upper()}" in known}
     try:
         settings = Settings(**values)  # type: ignore[arg-type]
     except ValidationError as why:
-        wrong += [f"TRUC_{str(e['loc'][0]).upper()}: {e['msg']}" for e in why.errors()]
-        raise SettingsError(where="environment", why="; ".join(wrong)) from why
-    if wrong:
-        raise SettingsError(where="environment", why="; ".join(wrong))
+        faults += [_wrong(str(error["loc"][0]), error["input"]) for error in why.errors()]
+        raise SettingsWrong(faults) from why
+    faults += [_wrong(name, getattr(settings, name)) for name in _wrong_together(settings)]
+    if faults:
+        raise SettingsWrong(faults)
     return settings
+
+
+def _wrong_together(settings: Settings) -> Iterator[str]:
+    """Settings of the right form that mean nothing: a day that no calendar has, a file where a folder must be."""
+    try:
+        date.fromisoformat(settings.today or "2026-01-01")
+    except ValueError:
+        yield "today"
+    if settings.data.exists() and not settings.data.is_dir():
+        yield "data"
+    if settings.trust and not Path(settings.trust).is_dir():
+        yield "trust"
+
+
+_CODES = {
+    ("int", "between"): "settings.whole_between", ("int", "from"): "settings.whole_from",
+    ("float", "between"): "settings.number_between", ("float", "from"): "settings.number_from",
+    ("float", "above"): "settings.number_above",
+}  # fmt: skip
+_FORMS = {
+    "node": "settings.node_name", "today": "settings.day", "data": "settings.folder",
+    "trust": "settings.existing_folder",
+}  # fmt: skip
+_LONGEST_SHOWN = 60
+
+
+def _wrong(name: str, value: object) -> SettingFault:
+    """The fault of one setting, from what its field wants."""
+    field = Settings.model_fields[name]
+    kind = field.annotation
+    least, most, above = (
+        next((getattr(limit, word) for limit in field.metadata if hasattr(limit, word)), None)
+        for word in ("ge", "le", "gt")
+    )
+    shown = "".join(each if each.isprintable() else "\ufffd" for each in str(value))[:_LONGEST_SHOWN]
+    params: dict[str, object] = {"name": f"TRUC_{name.upper()}", "value": shown, "default": str(field.default)}
+    if kind in (int, float):
+        span = "above" if above is not None else "from" if most is None else "between"
+        params |= {"least": least if above is None else above, "most": most}
+        return SettingFault(code=_CODES[kind.__name__, span], params=params)
+    if kind is bool:
+        return SettingFault(code="settings.switch", params=params)
+    if name in _FORMS:
+        return SettingFault(code=_FORMS[name], params=params)
+    return SettingFault(code="settings.choice", params={**params, "choices": ", ".join(map(str, get_args(kind)))})
+
+
+def _unknown(name: str, nearest: str) -> SettingFault:
+    code = "settings.misspelt" if nearest else "settings.unknown"
+    return SettingFault(code=code, params={"name": name, "nearest": nearest})
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -88,6 +139,7 @@ _OTHERS = frozenset({"TRUC_CRASH_AT", "TRUC_TOKEN", "TRUC_URL"})
 
 def find_misspelt(environment: Mapping[str, str]) -> dict[str, str]:
     """TRUC_ variables that no setting has, each with the nearest name or "" (pydantic does not notice these)."""
-    known = {f"TRUC_{name.upper()}" for name in Settings.model_fields} | _OTHERS
-    strange = [name for name in environment if name.startswith("TRUC_") and name not in known]
-    return {name: next(iter(difflib.get_close_matches(name, known, 1)), "") for name in strange}
+    known = {name.upper() for name in Settings.model_fields} | {name.removeprefix("TRUC_") for name in _OTHERS}
+    strange = [name.removeprefix("TRUC_") for name in environment if name.startswith("TRUC_")]
+    near = {name: difflib.get_close_matches(name, known, 1) for name in strange if name not in known}
+    return {f"TRUC_{name}": f"TRUC_{found[0]}" if found else "" for name, found in near.items()}

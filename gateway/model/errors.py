@@ -19,6 +19,7 @@ GatewayError
 │   │   └── NotAllowed, NotAcceptedKind, RangeNotSatisfiable, TooSlow, HeadTooLong     (api.problems)
 │   └── PacketRefusal        (exchange.submission) the packet itself is refused, with every finding
 ├── SettingsError            a setting is wrong
+│   ├── SettingsWrong        variables are wrong or unknown, with every fault
 │   └── ConfigurationInvalid (configuration.faults) a configuration file is wrong, with every fault
 ├── KeysMissing, KeysExposed, KeysDamaged, KeysUnfit     (keys) the seal key cannot be used
 ├── KeysAway                 (keys) the token with the seal key does not sign now (retryable)
@@ -30,6 +31,8 @@ GatewayError
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from edxml.errors import TrucError
@@ -46,7 +49,9 @@ __all__ = [
     "Gone",
     "NotFound",
     "Refusal",
+    "SettingFault",
     "SettingsError",
+    "SettingsWrong",
     "StoreBusy",
     "StoreConflict",
     "StoreDamaged",
@@ -178,3 +183,32 @@ class SettingsError(GatewayError):
     """A setting or a configuration file is wrong. Parameters `where`, `why`."""
 
     code = "settings.invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingFault:
+    """One variable that is wrong: the code of its sentence, which names the variable, its value and what to do."""
+
+    code: str
+    params: Mapping[str, Any]
+
+    def text(self, language: Language) -> str:
+        """The sentence."""
+        return text(self.code, language, self.params)
+
+
+class SettingsWrong(SettingsError):
+    """Variables of the environment are wrong or unknown; `faults` says each."""
+
+    code = "settings.wrong"
+
+    def __init__(self, faults: Sequence[SettingFault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(count=len(self.faults), faults=self._told(Language.EN))
+
+    def _told(self, language: Language) -> str:
+        return " ".join(fault.text(language) for fault in self.faults)
+
+    def text(self, language: Language) -> str:
+        """Every fault, in `language`."""
+        return text(self.code, language, {**self.params, "faults": self._told(language)})

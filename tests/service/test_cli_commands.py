@@ -303,7 +303,7 @@ def test_the_doctor_says_what_to_do(truc: Terminal, house: House, monkeypatch: p
 def test_the_doctor_of_nothing(truc: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _levels(truc.json("doctor", code=1))["doctor.folder_missing"] == "fail"
     monkeypatch.setenv("TRUC_LEASE", "-1")
-    assert _levels(truc.json("doctor", code=1)) == {"settings.invalid": "fail"}
+    assert _levels(truc.json("doctor", code=1)) == {"settings.wrong": "fail"}
 
 
 def _files(folder: Path) -> dict[str, bytes]:
