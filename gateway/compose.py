@@ -24,6 +24,7 @@ from gateway.model.step import Pace
 from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import Clock, Store, open_store, packets
+from gateway.store.followers import Follower
 from gateway.transport.local import LocalTransport
 from monitoring.metrics import Metrics, Vocabulary
 
@@ -139,4 +140,5 @@ def _vocabulary(kinds: Mapping[str, Kind]) -> Vocabulary:
         routes=ROUTES,
         signatures=frozenset(map(str, Verdict)),
         pdf_verdicts=frozenset(map(str, PdfVerdict)),
+        followers=frozenset(map(str, Follower)),
     )

@@ -54,6 +54,7 @@ class Vocabulary:
     systems: frozenset[str] = frozenset()
     signatures: frozenset[str] = frozenset()
     pdf_verdicts: frozenset[str] = frozenset()
+    followers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,10 @@ class Metrics:
         """Files in the folder of one channel that intake leaves alone."""
         self._set("truc_folder_ignored_files", count, channel=channel)
 
+    def show_follower(self, follower: str, events: int) -> None:
+        """How many events work behind the hops has not passed yet: what grows and grows is stuck."""
+        self._set("truc_follower_events", events, follower=follower)
+
     def show_breaker(self, channel: str, state: BreakerState) -> None:
         """The breaker's state of one channel."""
         self._set("truc_breaker_state", state.level, channel=channel)
@@ -275,6 +280,7 @@ def _lists_of(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
         "system": vocabulary.systems,
         "signature": vocabulary.signatures,
         "verdict": vocabulary.pdf_verdicts,
+        "follower": vocabulary.followers,
         "hop": frozenset(Hop),
         "outcome": frozenset(HopOutcome),
         "event": frozenset(TicketEvent),

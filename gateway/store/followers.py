@@ -8,15 +8,26 @@ writes a row for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from gateway.model.events import EventKind
+from gateway.model.inspection import INSPECTOR_VERSION
 from gateway.store.dialect import COMMIT_ORDER, insert_ignore
 from gateway.store.schema import events
 from gateway.store.schema_judged import followers
 
-__all__ = ["Following", "advance", "follow"]
+__all__ = ["Follower", "Following", "advance", "behind", "follow"]
+
+
+class Follower(StrEnum):
+    """Who follows, by the name under which its position is kept."""
+
+    REPAIRS = "repairs"
+    SIGNATURES = "signatures"
+    INSPECTOR = f"inspector.{INSPECTOR_VERSION}"  #: a new version reads from the beginning: every stored PDF once more
+
 
 _POSITION = select(followers.c.position).where(followers.c.name == bindparam("name"))
 _NEXT = (
@@ -60,3 +71,12 @@ def advance(connection: Connection, following: Following) -> bool:
     insert_ignore(connection, followers, [{"name": following.name, "position": 0}], "name")
     values = {"b_name": following.name, "b_before": following.before, "b_after": following.after}
     return connection.execute(_ADVANCE, values).rowcount == 1
+
+
+_NEWEST = select(func.max(COMMIT_ORDER)).select_from(events).scalar_subquery()
+_BEHIND = select(followers.c.name, (_NEWEST - followers.c.position).label("events"))
+
+
+def behind(connection: Connection) -> dict[str, int]:
+    """How many events each follower that ever went on has not passed yet."""
+    return {row.name: row.events for row in connection.execute(_BEHIND)}

@@ -18,14 +18,13 @@ from sqlalchemy import Column, Connection, Select, Table, and_, bindparam, case,
 
 from gateway.model.instants import VIETNAM, as_datetime
 from gateway.store import followers
-from gateway.store.followers import Following
+from gateway.store.followers import Follower, Following
 from gateway.store.schema import packets
 from gateway.store.schema_judged import packet_days, repair_days
 
 __all__ = ["FOLLOWER", "By", "RepairLine", "Traffic", "count", "report", "senders_of", "traffic"]
 
-FOLLOWER: Final = "repairs"
-"""The name under which the counting follows what was accepted."""
+FOLLOWER: Final = Follower.REPAIRS
 
 
 class By(StrEnum):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from gateway.model.chain import Reason
 from gateway.model.instants import as_datetime
 from gateway.node import Node
-from gateway.store import views
+from gateway.store import followers, views
 from gateway.store.channels import list_health
 from gateway.workers.loop import Loop
 from monitoring.alerts import Alert, Snapshot, find_alerts
@@ -25,6 +25,7 @@ def figures_once(node: Node) -> None:
         now = node.store.now(connection)
         seen = views.snapshot(connection, now)
         health = list_health(connection)
+        behind = followers.behind(connection)
     by_state: Counter[str] = Counter()
     for line in seen.backlog:
         by_state[line.state] += line.count
@@ -35,6 +36,8 @@ def figures_once(node: Node) -> None:
         ramps = bool(known.breaker.faults or known.breaker.ramp)
         state = BreakerState.OPEN if is_open else BreakerState.PROBING if ramps else BreakerState.CLOSED
         node.metrics.show_breaker(channel_id, state)
+    for name, count in behind.items():
+        node.metrics.show_follower(name, count)
     for book in FaultBook:
         node.metrics.show_faults(book, sum(seen.faults.get(book, {}).values()))
     node.metrics.show_free_disk(node.store.blobs.free())

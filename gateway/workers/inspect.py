@@ -30,7 +30,7 @@ from gateway.model.inspection import (
 )
 from gateway.node import Node
 from gateway.store import events, inspections
-from gateway.store.followers import advance, follow
+from gateway.store.followers import Follower, advance, follow
 from gateway.store.inspections import DuePacket, InspectionRow
 from gateway.workers.begun import MOST_LOST, Begun
 from gateway.workers.inspect_process import InspectorProcess, InspectorStopped
@@ -45,8 +45,7 @@ declare("inspect.kept", "verdicts are kept; the follower has not moved on")
 declare("inspect.followed", "verdicts are kept, and the follower is past their packets")
 
 _log = log.get("inspect")
-FOLLOWER: Final = f"inspector.{INSPECTOR_VERSION}"
-"""A new version reads from the beginning, so that every stored PDF gets its verdict too."""
+FOLLOWER: Final = Follower.INSPECTOR
 
 _EVENTS: Final = 1_000  # looked at in one round
 _LEASE: Final = 10.0  # seconds; two at once harm nothing

@@ -27,7 +27,7 @@ from gateway.model.events import Event, EventKind
 from gateway.model.instants import as_datetime, as_instant
 from gateway.node import Node
 from gateway.store import events, followers, signatures
-from gateway.store.followers import Following
+from gateway.store.followers import Follower, Following
 from gateway.store.signatures import Candidate, SignatureRow
 from gateway.workers.begun import MOST_LOST, Begun
 from gateway.workers.loop import Loop
@@ -40,7 +40,7 @@ declare("signatures.checked", "signatures were checked; no verdict is kept")
 declare("signatures.kept", "verdicts are kept, and the follower is past their packets")
 
 _log = log.get("signatures")
-FOLLOWER: Final = "signatures"
+FOLLOWER: Final = Follower.SIGNATURES
 _EVENTS: Final = 5_000  # looked at in one round
 _OFTEN: Final = 1.0  # seconds between two rounds: each is two commits, and whoever accepts needs the writer more
 _LEASE: Final = 30.0  # seconds; two at once harm nothing
