@@ -34,6 +34,7 @@ from edxml._seal_text import (
 from edxml.errors import SealInvalid
 from edxml.sign.algorithms import SignatureAlgorithm, is_right_signature
 from edxml.sign.certificates import check_use, der_of, find_path, load_certificates
+from edxml.sign.names import name_text
 from edxml.sign.policy import SIGNING_USES
 from edxml.sign.signer import Signer, SigningKeyInvalid, load_pem_signer
 from edxml.sign.verdicts import CheckRefusal, Verdict
@@ -243,7 +244,7 @@ def _trusted(
     except CheckRefusal as refusal:
         if refusal.verdict in (Verdict.CERTIFICATE_EXPIRED, Verdict.CERTIFICATE_NOT_YET_VALID):
             raise SealInvalid("not_valid_then", at=f"{at:%Y-%m-%d}", detail=refusal.detail) from None
-        name = certificate.subject.rfc4514_string()
+        name = name_text(certificate.subject)
         raise SealInvalid("untrusted", name=name, detail=str(refusal.verdict)) from None
 
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID
 
+from edxml.sign.names import name_text
 from edxml.sign.verdicts import CheckRefusal, Verdict
 
 __all__ = [
@@ -141,7 +142,7 @@ def find_path(
         raise problems[0]
     if certificate.subject == certificate.issuer:
         raise CheckRefusal(Verdict.CERTIFICATE_SELF_SIGNED, _name(certificate))
-    raise CheckRefusal(Verdict.CHAIN_BROKEN, certificate.issuer.rfc4514_string())
+    raise CheckRefusal(Verdict.CHAIN_BROKEN, name_text(certificate.issuer))
 
 
 def _paths(
@@ -177,7 +178,7 @@ def _paths(
             continue
         yield from _paths((*path, issuer), others, anchors, problems, budget)
     if not found and not is_root:
-        problems.append(CheckRefusal(Verdict.CHAIN_BROKEN, last.issuer.rfc4514_string()))
+        problems.append(CheckRefusal(Verdict.CHAIN_BROKEN, name_text(last.issuer)))
 
 
 def _issue_problem(certificate: x509.Certificate, issuer: x509.Certificate) -> CheckRefusal | None:
@@ -246,4 +247,4 @@ def extension_of(certificate: x509.Certificate, kind: type[_Extension]) -> _Exte
 
 
 def _name(certificate: x509.Certificate) -> str:
-    return certificate.subject.rfc4514_string()
+    return name_text(certificate.subject)

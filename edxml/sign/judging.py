@@ -14,6 +14,7 @@ from typing import Any
 from cryptography import x509
 
 from edxml.sign.certificates import check_key, check_use, find_path, load_certificates
+from edxml.sign.names import name_text
 from edxml.sign.policy import Policy, RevocationMode
 from edxml.sign.time_stamps import check_time_stamp
 from edxml.sign.verdicts import CheckRefusal, Revocation, Standing, Verdict
@@ -88,7 +89,7 @@ def check_certificate(
     for one, revocation in zip(chain, revocations, strict=False):
         if revocation.standing is Standing.REVOKED:
             since = "" if revocation.since is None else f": {revocation.since:%Y-%m-%d}"
-            raise CheckRefusal(Verdict.CERTIFICATE_REVOKED, one.subject.rfc4514_string() + since)
+            raise CheckRefusal(Verdict.CERTIFICATE_REVOKED, name_text(one.subject) + since)
     unknown = [one for one in revocations if one.standing is Standing.UNKNOWN]
     if unknown and policy.revocation is RevocationMode.HARD:
         raise CheckRefusal(Verdict.REVOCATION_UNKNOWN, unknown[0].evidence)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from edxml.errors import EdxmlError
 from edxml.messages import Language, text
 from edxml.sign.algorithms import SignatureAlgorithm, fits_key, make_signature
+from edxml.sign.names import name_text
 
 __all__ = [
     "KeySigner",
@@ -80,7 +81,7 @@ class KeySigner:
         return make_signature(self.algorithm, self.private_key, data)
 
     def __repr__(self) -> str:
-        return f"KeySigner({self.certificates[0].subject.rfc4514_string()!r}, {self.algorithm.name})"
+        return f"KeySigner({name_text(self.certificates[0].subject)!r}, {self.algorithm.name})"
 
 
 def load_pem_signer(

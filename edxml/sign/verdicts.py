@@ -15,6 +15,7 @@ from typing import Any
 from cryptography import x509
 
 from edxml.messages import Language, text
+from edxml.sign.names import name_text
 
 __all__ = [
     "OPEN",
@@ -169,7 +170,7 @@ class Verification:
     @property
     def signer(self) -> str:
         """The signer's name as its certificate has it (RFC 4514); empty where there is none."""
-        return "" if self.certificate is None else self.certificate.subject.rfc4514_string()
+        return "" if self.certificate is None else name_text(self.certificate.subject)
 
     def text(self, language: Language) -> str:
         """What the verdict means and what to do, in `language`."""

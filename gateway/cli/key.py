@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from edxml.sign.names import name_text
 from gateway.cli.exits import ExitCode
 from gateway.cli.moments import parse_moment
 from gateway.cli.opening import open_local
@@ -119,7 +120,7 @@ def _as_dict(ring: SealRing, pair: SealPair, now: datetime) -> dict[str, str]:
         "begins": pair.begins.isoformat(),
         "valid_from": pair.certificate.not_valid_before_utc.isoformat(),
         "valid_until": pair.certificate.not_valid_after_utc.isoformat(),
-        "subject": pair.certificate.subject.rfc4514_string(),
+        "subject": name_text(pair.certificate.subject),
         "fingerprint": pair.fingerprint,
         "key": _place(pair),
     }

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
+from edxml.characters import COMMANDING
 from edxml.messages import Language, text
 from gateway.cli.moments import INSTANTS
 from gateway.model.instants import as_local, local_iso
@@ -61,15 +62,15 @@ class Voice:
 
     def write(self, line: str, style: str = "") -> None:
         """One line as an answer, whatever letters are in it."""
-        self.out.print(Text(line, style=style), soft_wrap=True)
+        self.out.print(Text(_seen(line), style=style), soft_wrap=True)
 
     def hint(self, code: str, /, **params: Any) -> None:
         """One sentence beside the answer."""
-        self.err.print(Text(self.say(code, **params)), soft_wrap=True)
+        self.err.print(Text(_seen(self.say(code, **params))), soft_wrap=True)
 
     def fault(self, sentence: str, code: str) -> None:
         """What went wrong and what to do, with the code to look it up by."""
-        line = Text.assemble((self.say("cli.fault"), "bold red"), " ", sentence, " ", (f"[{code}]", "dim"))
+        line = Text.assemble((self.say("cli.fault"), "bold red"), " ", _seen(sentence), " ", (f"[{code}]", "dim"))
         self.err.print(line, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
@@ -80,7 +81,7 @@ class Voice:
             name = self.label("column", column.lstrip("#"))
             made.add_column(name, justify="right" if is_figure else "left", overflow="fold")
         for row in rows:
-            made.add_row(*(cell if isinstance(cell, Text) else Text(self._shown(cell)) for cell in row))
+            made.add_row(*(cell if isinstance(cell, Text) else Text(_seen(self._shown(cell))) for cell in row))
         if made.row_count:
             self.out.print(made)
         else:
@@ -115,6 +116,11 @@ class Voice:
         amount = DownloadColumn() if is_bytes else TextColumn("{task.completed}/{task.total}")
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
         return Progress(*columns, console=self.err, transient=True, disable=not self.err.is_terminal)
+
+
+def _seen(line: str) -> str:
+    """A line as it may reach a terminal: what strangers wrote tells it nothing. Ends of lines and tabs stay."""
+    return COMMANDING.sub(lambda found: found[0] if found[0] in "\n\t" else "\ufffd", line)
 
 
 def _told(name: str, value: Any) -> Any:

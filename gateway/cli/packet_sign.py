@@ -21,6 +21,7 @@ from edxml.sign import (
     sign_packet,
     verify_packet,
 )
+from edxml.sign.names import name_text
 from gateway.cli.certificates import read_certificates
 from gateway.cli.exits import ExitCode
 from gateway.cli.moments import parse_moment
@@ -128,7 +129,7 @@ def trusting(voice: Voice, files: list[Path] | None) -> Policy:
 
 
 def _name(certificate: x509.Certificate) -> str:
-    return certificate.subject.rfc4514_string()
+    return name_text(certificate.subject)
 
 
 def _show(voice: Voice, path: Path, found: Verification) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from edxml.errors import SealInvalid
 from edxml.seal import OpenedSeal, open_seal
 from edxml.sealed import SealDifference, find_differences
+from edxml.sign.names import name_text
 from gateway.cli.certificates import read_certificates
 from gateway.cli.exits import ExitCode
 from gateway.cli.output import AsJson, Voice, voice_of
@@ -99,11 +100,11 @@ def _as_dict(opened: OpenedSeal, differences: tuple[SealDifference, ...]) -> dic
         "attachments": [{"digest": digest, "length": length} for digest, length in sealed.attachments],
         "repairs": list(sealed.repairs),
         "certificate": {
-            "subject": certificate.subject.rfc4514_string(),
+            "subject": name_text(certificate.subject),
             "fingerprint": certificate.fingerprint(hashes.SHA256()).hex(),
             "valid_from": certificate.not_valid_before_utc.isoformat(),
             "valid_until": certificate.not_valid_after_utc.isoformat(),
-            "trusted_by": opened.chain[-1].subject.rfc4514_string(),
+            "trusted_by": name_text(opened.chain[-1].subject),
         },
     }
 
@@ -125,7 +126,7 @@ def _show(voice: Voice, packet: Path, opened: OpenedSeal, differences: tuple[Sea
         ("packet", f"{sealed.packet_digest} ({sealed.size})"),
         *(("attachment", f"{digest} ({length})") for digest, length in sealed.attachments),
         *(("repair", voice.label("repair", name)) for name in sealed.repairs),
-        ("certificate", f"{certificate.subject.rfc4514_string()}, {certificate.fingerprint(hashes.SHA256()).hex()}"),
+        ("certificate", f"{name_text(certificate.subject)}, {certificate.fingerprint(hashes.SHA256()).hex()}"),
         ("valid", f"{certificate.not_valid_before_utc:%d/%m/%Y} – {certificate.not_valid_after_utc:%d/%m/%Y}"),
     ]
     for name, value in rows:

@@ -17,6 +17,7 @@ from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 
 from edxml.sign.certificates import der_of
 from edxml.sign.judging import Judgement, judge_certificate, judge_time_stamp
+from edxml.sign.names import name_text
 from edxml.sign.policy import Policy, RevocationMode
 from edxml.sign.revocation import CachedRevocations
 from edxml.sign.verdicts import Verdict
@@ -186,9 +187,9 @@ def _named(certificate: x509.Certificate | None) -> dict[str, Any]:
     if certificate is None:
         return {}
     return {
-        "signer": certificate.subject.rfc4514_string(),
+        "signer": name_text(certificate.subject),
         "serial": f"{certificate.serial_number:x}",
-        "issuer": certificate.issuer.rfc4514_string(),
+        "issuer": name_text(certificate.issuer),
         "certificate": hashlib.sha256(der_of(certificate)).hexdigest(),
         "valid_from": as_instant(certificate.not_valid_before_utc),
         "valid_to": as_instant(certificate.not_valid_after_utc),

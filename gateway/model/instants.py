@@ -32,8 +32,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def as_datetime(instant: int) -> datetime:
-    """The same moment as an aware UTC datetime."""
-    return _EPOCH + timedelta(microseconds=instant)
+    """The same moment as an aware UTC datetime; beyond the calendar (of strangers' clocks) its end."""
+    try:
+        return _EPOCH + timedelta(microseconds=instant)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC) if instant > 0 else datetime.min.replace(tzinfo=UTC)
 
 
 def as_instant(moment: datetime) -> Instant:

@@ -7,6 +7,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import APIRouter, Response
 
+from edxml.sign.names import name_text
 from gateway.api.edge import Edge
 from gateway.api.v1.doors import Calling, TheEdge
 from gateway.api.v1.examples import answer, refusals
@@ -60,7 +61,7 @@ def _list(edge: Edge) -> dict[str, Any]:
                 "begins": local_iso(as_instant(pair.begins)),
                 "valid_from": local_iso(as_instant(pair.certificate.not_valid_before_utc)),
                 "valid_until": local_iso(as_instant(pair.certificate.not_valid_after_utc)),
-                "subject": pair.certificate.subject.rfc4514_string(),
+                "subject": name_text(pair.certificate.subject),
                 "fingerprint": pair.fingerprint,
                 "pem": pair.certificate.public_bytes(Encoding.PEM).decode(),
             }
