@@ -15,6 +15,7 @@ is loaded when a token is first opened and by nobody else.
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,9 +139,9 @@ class TokenSigner:
 
         self._drop()
         place = self._place
-        pin = _read_pin(place)
+        pin, written_at = _read_pin(place)
         device = (place.module, place.token)
-        trial = hashlib.sha256(b"%d %b" % (place.pin_file.stat().st_mtime_ns, pin)).digest()
+        trial = hashlib.sha256(b"%d %b" % (written_at, pin)).digest()
         if _refused.get(device) == trial:
             raise _fault("pin_wrong", place)
         try:
@@ -247,15 +248,18 @@ def _signature(key: Any, algorithm: SignatureAlgorithm, data: bytes) -> bytes:
     return bytes(key.sign(data, mechanism=pkcs11.Mechanism[f"{name}_RSA_PKCS"]))
 
 
-def _read_pin(place: TokenKey) -> bytes:
+def _read_pin(place: TokenKey) -> tuple[bytes, int]:
+    """The PIN, and when its file was written (ns): both of the file that was opened, whatever takes its name."""
     try:
-        if place.pin_file.stat().st_mode & _OTHERS:
-            raise _fault("pin_exposed", place)
-        pin = place.pin_file.read_bytes().partition(b"\n")[0].rstrip(b"\r")
+        with place.pin_file.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_mode & _OTHERS:
+                raise _fault("pin_exposed", place)
+            pin = file.readline().rstrip(b"\r\n")
         pin.decode()
     except (OSError, UnicodeDecodeError) as why:
         raise _fault("pin_unreadable", place, detail=getattr(why, "strerror", None) or "UTF-8") from None
-    return pin
+    return pin, status.st_mtime_ns
 
 
 @contextmanager
