@@ -96,7 +96,7 @@ class Multipart:
         self._is_at_line_start = True
         self._final = False
         self._told: set[str] = set()
-        self._step: Callable[[], bool] = self._opening
+        self._step: Callable[[Multipart], bool] = Multipart._opening
 
     @property
     def line(self) -> int:
@@ -106,15 +106,15 @@ class Multipart:
     def feed(self, piece: bytes) -> None:
         """Take the next bytes."""
         self._buffer = self._buffer + piece if self._buffer else piece
-        while self._step():
+        while self._step(self):
             pass
 
     def close(self) -> None:
         """No more bytes come."""
         self._final = True
-        while self._step():
+        while self._step(self):
             pass
-        if self._step != self._epilogue:
+        if self._step is not Multipart._epilogue:
             code = "edxml.truncated" if self._has_first else "edxml.mime_boundary_missing"
             raise Refusal(code, line=self._line)
 
@@ -134,7 +134,7 @@ class Multipart:
                 raise Refusal("edxml.mime_boundary_missing", line=self._line)
             boundary = found[1]
         self._boundary = b"--" + boundary
-        self._step = self._preamble
+        self._step = Multipart._preamble
         return True
 
     def _read_own_header(self) -> bytes:
@@ -185,7 +185,7 @@ class Multipart:
                 raise self._endless_header()
             return False
         self._parts.begin(read_head(block, line), self._offset)
-        self._step = self._content
+        self._step = Multipart._content
         return True
 
     def _content(self) -> bool:
@@ -247,7 +247,7 @@ class Multipart:
         self._skip(found.end())
         self._is_at_line_start = True
         self._outside = 0
-        self._step = self._epilogue if is_last else self._head
+        self._step = Multipart._epilogue if is_last else Multipart._head
         return True
 
     def _skip(self, end: int) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from lxml import etree
 
+from edxml._names import OwnNames
 from edxml._utf16 import Recoder, is_named_rightly, look_for_utf16, width
 from edxml.findings import Finding, Place, Severity
 from edxml.limits import Limits
@@ -112,6 +113,7 @@ class Splitter:
         self._limits = limits
         self._contents = contents
         self._repaired = repaired
+        self._names = OwnNames()
         self._parser = etree.XMLPullParser(
             events=("start",),
             tag="{*}ContentTransferEncoded",
@@ -139,7 +141,7 @@ class Splitter:
         self._cut = 0
         self._note_cut(first_line - 1)
         self._final = False
-        self._step: Callable[[], bool] = self._look
+        self._step: Callable[[Splitter], bool] = Splitter._look  # unbound: no circle keeps a tree alive
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes."""
@@ -149,7 +151,7 @@ class Splitter:
         self._go_on()
 
     def _go_on(self) -> None:
-        while self._step():
+        while self._step(self):
             pass
         if self._recoder is not None and self._recoder.is_broken:
             line = self._line + self._cut + self._buffer.count(b"\n")
@@ -160,7 +162,7 @@ class Splitter:
         self._final = True
         self._go_on()
         is_cut = self._recoder is not None and self._recoder.is_cut
-        if self._step != self._markup or self._buffer or is_cut:  # inside a text, markup or character that never ended
+        if self._step is not Splitter._markup or self._buffer or is_cut:  # inside what never ended
             raise Refusal("edxml.truncated", line=self._line + self._cut)
         root = self._finish()
         if any(True for _ in self._parser.read_events()):  # a text that went by as markup would be a file lost unseen
@@ -169,7 +171,8 @@ class Splitter:
 
     def _finish(self) -> Element:
         try:
-            return self._parser.close()
+            with self._names:
+                return self._parser.close()
         except etree.XMLSyntaxError as error:
             raise self._malformed(error) from None
 
@@ -199,7 +202,7 @@ class Splitter:
             self._buffer = self._recoder.recode(buffer[wide.mark :])
         elif buffer.startswith(_OTHER_ENCODINGS):
             raise Refusal("edxml.encoding_unsupported", line=1)
-        self._step = self._begin
+        self._step = Splitter._begin
         return True
 
     def _begin(self) -> bool:
@@ -221,7 +224,7 @@ class Splitter:
             self._repaired("encoding_misdeclared")
         self._note_cut(buffer.count(b"\n", 0, opening))
         self._skip(opening)
-        self._step = self._markup
+        self._step = Splitter._markup
         return True
 
     def _is_encoding(self, declared: bytes) -> bool:
@@ -279,7 +282,7 @@ class Splitter:
         if is_empty:
             self._contents.end(self._offset)
         else:
-            self._step = self._content
+            self._step = Splitter._content
 
     def _content(self) -> bool:
         buffer = self._buffer
@@ -296,7 +299,7 @@ class Splitter:
             self._repaired("content_cdata")
             self._skip(len(_CDATA))
             self._contents.begin_section(self._offset)
-            self._step = self._section
+            self._step = Splitter._section
             return True
         self._contents.end(self._offset)
         return self._leave_content()
@@ -309,7 +312,7 @@ class Splitter:
         self._take(end)
         self._contents.end(self._offset)
         self._skip(3)
-        self._step = self._after_section
+        self._step = Splitter._after_section
         return True
 
     def _after_section(self) -> bool:
@@ -324,7 +327,7 @@ class Splitter:
     def _leave_content(self) -> bool:
         if not self._buffer.startswith(b"</"):
             raise Refusal("edxml.attachment_mixed", line=self._line + self._cut)
-        self._step = self._markup
+        self._step = Splitter._markup
         return True
 
     def _take(self, end: int) -> None:
@@ -372,7 +375,8 @@ class Splitter:
         if b"&" in markup and self._entity is None and (found := _REFERENCE.search(markup)):
             self._entity = found[1].decode(), line + markup.count(b"\n", 0, found.start())
         try:
-            self._parser.feed(markup)
+            with self._names:
+                self._parser.feed(markup)
         except etree.XMLSyntaxError as error:
             raise self._malformed(error) from None
         self._line += markup.count(b"\n")

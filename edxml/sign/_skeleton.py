@@ -18,6 +18,7 @@ from lxml import etree
 
 from edxml._body import describe
 from edxml._content import Contents
+from edxml._names import OwnNames
 from edxml._utf16 import Recoder
 from edxml._xml import Element, Refusal, Splitter
 from edxml.digests import WireHasher
@@ -138,7 +139,8 @@ def _apart(apex: Element) -> Any:
     libxml2 through lxml canonicalises a whole document rightly, but puts `xmlns=""` into an element of a larger one
     where a default namespace is declared above it.
     """
-    return etree.fromstring(etree.tostring(apex, with_tail=False), etree.XMLParser(**_PARSER)).getroottree()
+    with OwnNames():
+        return etree.fromstring(etree.tostring(apex, with_tail=False), etree.XMLParser(**_PARSER)).getroottree()
 
 
 def _inherits(apex: Element) -> bool:
