@@ -132,18 +132,22 @@ class Protocol(RuleBasedStateMachine):
         ticket = tickets[at % len(tickets)]
         self.old_tickets.append(ticket)
         recipient = self.house.recipient(self._channel(ticket))
-        recipient.next(*([then, does] if meanwhile == "steal" else [does]))
+        is_stuck = meanwhile in ("steal", "stall")  # longer than anybody sends: bytes land before it or never (rule 4)
+        steals = [then] if meanwhile == "steal" else []
+        recipient.next(*([*steals, does] if early else [does, *steals]))
 
         def happens(item: HandOver) -> None:
-            recipient.during = recipient.during_stage = _nothing
+            recipient.during = recipient.during_stage = recipient.after = _nothing
             self._happens(meanwhile, item)
 
         if early:
             recipient.during_stage = happens
+        elif is_stuck:
+            recipient.after = happens
         else:
             recipient.during = happens
         self._work([ticket])
-        recipient.during = recipient.during_stage = _nothing
+        recipient.during = recipient.during_stage = recipient.after = _nothing
         recipient._script.clear()
 
     def _happens(self, what: str, item: HandOver) -> None:
@@ -418,6 +422,7 @@ def a_step(what: str, *, does: Does = Does.TAKE, meanwhile: str = "", act: str =
     does=Does.TAKE_SILENTLY,
     steps=[a_step("submit"), a_step("time", span=61 * SECOND), a_step("operate"), a_step("work")],
 )
+@example(cast=["check"], does=Does.REFUSE, steps=[a_step("time", span=6 * SECOND), a_step("work", meanwhile="steal")])
 @example(cast=["idem"], does=Does.REFUSE, steps=[a_step("submit", act="update"), a_step("submit")])
 @settings(max_examples=40, deadline=None, suppress_health_check=_ALL, derandomize=True, database=None)
 @given(cast=CAST, does=DOES, steps=st.lists(STEP, min_size=4, max_size=12))

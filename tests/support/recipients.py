@@ -2,6 +2,7 @@
 
     house.recipient("check").next(Does.TAKE_SILENTLY, Does.LOSE)
     house.recipient("blind").during = lambda item: house.sweep()     what happens while the bytes go out
+    house.recipient("check").after = lambda item: house.sweep()      what happens before they are answered
 
 What lands is kept in `arrivals`, whatever was answered; `copies(key)` counts what the recipient saw as new.
 """
@@ -73,6 +74,7 @@ class MemoryRecipient:
     arrivals: list[Landed] = field(default_factory=list)
     during_stage: Callable[[HandOver], object] = _nothing
     during: Callable[[HandOver], object] = _nothing
+    after: Callable[[HandOver], object] = _nothing
     forgets: bool = False  #: `find` cannot tell: it raises
     sending_limit: timedelta = timedelta(seconds=20)
     _script: deque[Does] = field(default_factory=deque)
@@ -115,6 +117,7 @@ class MemoryRecipient:
             raise WorkerDied(item.key)
         if does in (Does.TAKE, Does.TAKE_SILENTLY, Does.DIE_AFTER):
             self.land(item)
+        self.after(item)
         if does is Does.DIE_AFTER:
             raise WorkerDied(item.key)
         return _ANSWERS[does]
