@@ -34,8 +34,8 @@ from gateway.store.followers import Follower, advance, follow
 from gateway.store.inspections import DuePacket, InspectionRow
 from gateway.workers.begun import MOST_LOST, Begun
 from gateway.workers.inspect_process import InspectorProcess, InspectorStopped
+from gateway.workers.leases import may_do
 from gateway.workers.loop import Loop
-from gateway.workers.turns import may_do
 from monitoring import log
 
 __all__ = ["Inspection", "inspect_once", "start_inspection"]

@@ -12,8 +12,8 @@ from gateway.model.errors import GatewayError
 from gateway.model.events import Event, EventKind
 from gateway.node import Node
 from gateway.store import events, packets
+from gateway.workers.leases import may_do
 from gateway.workers.loop import Loop
-from gateway.workers.turns import may_do
 from monitoring import log
 from monitoring.registry import SweepFind
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from gateway.exchange.report import report_once
 from gateway.node import Node
 from gateway.store import reports
+from gateway.workers.leases import may_do
 from gateway.workers.loop import Loop
-from gateway.workers.turns import may_do
 
 __all__ = ["reporting_once", "start_reporting"]
 

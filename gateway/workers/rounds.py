@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.node import Node
+from gateway.workers.leases import may_do
 from gateway.workers.loop import Loop
-from gateway.workers.turns import may_do
 
 __all__ = ["start_round"]
 

@@ -30,8 +30,8 @@ from gateway.store import events, followers, signatures
 from gateway.store.followers import Follower, Following
 from gateway.store.signatures import Candidate, SignatureRow
 from gateway.workers.begun import MOST_LOST, Begun
+from gateway.workers.leases import may_do
 from gateway.workers.loop import Loop
-from gateway.workers.turns import may_do
 from monitoring import log
 
 __all__ = ["TrustWatch", "check_once", "start_signatures"]

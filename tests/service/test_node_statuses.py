@@ -18,9 +18,9 @@ from gateway.model.errors import DiskReserve
 from gateway.model.instants import DAY
 from gateway.settings import read_settings
 from gateway.store.blobs import BlobFolder
+from gateway.workers.leases import may_do
 from gateway.workers.periodic import ClockWatch, periodic_once
 from gateway.workers.reporting import reporting_once
-from gateway.workers.turns import may_do
 from tests.support.nodes import TODAY, House, build_house, organ
 from tests.support.packets import PROMULGATED
 

@@ -1,4 +1,4 @@
-"""Turns: whose it is to do a job that one process of a node does at a time."""
+"""Leases: which process of a node does a job that one does at a time. (A turn is another thing: docs/glossary.md.)"""
 
 from __future__ import annotations
 
