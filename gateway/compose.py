@@ -28,7 +28,7 @@ from gateway.store.followers import Follower
 from gateway.transport.local import LocalTransport
 from monitoring.metrics import Metrics, Vocabulary
 
-__all__ = ["build_node", "inspection_limits", "pace_of", "trust_folder"]
+__all__ = ["Today", "build_node", "inspection_limits", "pace_of", "trust_folder"]
 
 
 def build_node(
@@ -69,7 +69,7 @@ def build_node(
         limits=replace(DEFAULT_LIMITS, packet=settings.packet_mib << 20),
         metrics=Metrics(_vocabulary(kinds)),
         now=wall_now if clock is None else clock.now,
-        today=_Today(settings),
+        today=Today(settings),
         group=settings.group,
         slots=settings.slots,
     )
@@ -117,13 +117,14 @@ def _micros(seconds: float) -> int:
     return timedelta(seconds=seconds) // timedelta(microseconds=1)
 
 
-class _Today:
+class Today:
     """Vietnam's calendar day; fixed where the settings say so (tests, replays)."""
 
     def __init__(self, settings: Settings) -> None:
         self._fixed = date.fromisoformat(settings.today) if settings.today else None
 
     def __call__(self) -> date:
+        """The day now."""
         return self._fixed or datetime.now(VIETNAM).date()
 
 

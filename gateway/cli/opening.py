@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 from gateway.cli.lock import take_lock
-from gateway.compose import build_node
+from gateway.compose import Today, build_node
 from gateway.model.errors import NotFound
-from gateway.model.instants import VIETNAM
 from gateway.node import Node
 from gateway.settings import Settings, read_settings
 from gateway.store import Store, open_store
@@ -98,4 +97,4 @@ def check_not_lost(settings: Settings) -> None:
 
 def today(settings: Settings) -> date:
     """The calendar day in Vietnam that agencies are looked up on."""
-    return date.fromisoformat(settings.today) if settings.today else datetime.now(VIETNAM).date()
+    return Today(settings)()
