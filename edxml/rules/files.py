@@ -16,7 +16,8 @@ from edxml.rules.rule import FINE, Breach, at, document_rule
 __all__ = ["NAME_BYTES", "RULES"]
 
 _BODY = "QCVN 102:2016/BTTTT, edXMLManifest"
-_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]|\A\.{1,2}\Z")
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]|\A\.{1,2}\Z")
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 NAME_BYTES = 255
 """Bytes of UTF-8 that a file's name may have on the file systems in use."""
 
@@ -106,12 +107,17 @@ def attachment_name_long(packet: Packet, today: date) -> tuple[Breach, ...]:
     )
 
 
+def _shown(name: str) -> str:
+    """Characters that nobody sees by their number, all others as they are."""
+    return "“" + _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", name[:100]) + "”"
+
+
 @document_rule(Severity.WARNING, "practice: names become paths in receiving systems", bad=_with_files("../van-ban.pdf"))
 def attachment_name_unsafe(packet: Packet, today: date) -> tuple[Breach, ...]:
-    """A file's name is no path and has no control characters."""
+    """A file's name is no path and has no characters that steer: none that turn the order of letters round either."""
     return tuple(
         [
-            at(f"{ATTACHMENTS}/Attachment[{attachment.position}]/AttachmentName", name=ascii(attachment.name[:100]))
+            at(f"{ATTACHMENTS}/Attachment[{attachment.position}]/AttachmentName", name=_shown(attachment.name))
             for attachment in packet.attachments
             if _UNSAFE.search(attachment.name)
         ]

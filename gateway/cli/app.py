@@ -89,9 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.OK
     except OSError as why:
         if why.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
-            voice.fault(voice.say("cli.address", why=why.strerror), "cli.address")
+            voice.fault(voice.say("cli.address", why=voice.why(why)), "cli.address")
             return ExitCode.SETTINGS
-        voice.fault(voice.say("cli.io", what=why.filename or "", why=why.strerror or type(why).__name__), "cli.io")
+        what = why.filename or voice.say("cli.stream")
+        voice.fault(voice.say("cli.io", what=what, why=voice.why(why)), "cli.io")
         return ExitCode.USAGE
     except Exception as why:  # noqa: BLE001 - the last line of defence: a person gets one sentence
         voice.fault(voice.say("cli.defect", error=type(why).__name__, place=str(_keep(why))), "cli.defect")

@@ -5,12 +5,17 @@ Answers go to standard output, everything else (faults, progress, hints) to stan
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
+import errno
+import io
 import json
+import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich import box
@@ -19,17 +24,23 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-from edxml.characters import COMMANDING
 from edxml.messages import Language, text
 from gateway.cli.moments import INSTANTS
-from gateway.model.instants import as_local, local_iso
+from gateway.model.instants import as_instant, as_local, local_iso
 
-__all__ = ["AsJson", "Voice", "make_voice", "voice_of"]
+__all__ = ["AsJson", "Voice", "in_vietnam", "make_voice", "voice_of"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="help.json")]
 """The option that every listing has."""
 
 _PIPED_WIDTH = 240
+_MOMENT = "%d/%m/%Y %H:%M:%S"
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that move a terminal's cursor, colour it or turn text round: senders must not have such power."""
+
+
+def _plain_text(text: str, style: str = "") -> Text:
+    return Text(_UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text), style=style)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,21 +67,27 @@ class Voice:
         """Why something is as it is: reasons of the machine are short words, those of others whole codes."""
         return self.label("delivery", value) if "." not in value else self.say(value)
 
+    def why(self, error: OSError) -> str:
+        """Why the system refused to read or write, in the reader's language where it is a common reason."""
+        code = f"os_error.{errno.errorcode.get(error.errno or 0, '').lower()}"
+        found = self.say(code)
+        return error.strerror or type(error).__name__ if found == code else found
+
     def tell(self, code: str, /, **params: Any) -> None:
         """One sentence as an answer."""
         self.write(self.say(code, **params))
 
     def write(self, line: str, style: str = "") -> None:
         """One line as an answer, whatever letters are in it."""
-        self.out.print(Text(_seen(line), style=style), soft_wrap=True)
+        self.out.print(_plain_text(line, style), soft_wrap=True)
 
     def hint(self, code: str, /, **params: Any) -> None:
         """One sentence beside the answer."""
-        self.err.print(Text(_seen(self.say(code, **params))), soft_wrap=True)
+        self.err.print(_plain_text(self.say(code, **params)), soft_wrap=True)
 
     def fault(self, sentence: str, code: str) -> None:
         """What went wrong and what to do, with the code to look it up by."""
-        line = Text.assemble((self.say("cli.fault"), "bold red"), " ", _seen(sentence), " ", (f"[{code}]", "dim"))
+        line = Text.assemble((self.say("cli.fault"), "bold red"), " ", _plain_text(sentence), " ", (f"[{code}]", "dim"))
         self.err.print(line, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
@@ -81,7 +98,7 @@ class Voice:
             name = self.label("column", column.lstrip("#"))
             made.add_column(name, justify="right" if is_figure else "left", overflow="fold")
         for row in rows:
-            made.add_row(*(cell if isinstance(cell, Text) else Text(_seen(self._shown(cell))) for cell in row))
+            made.add_row(*(cell if isinstance(cell, Text) else _plain_text(self._shown(cell)) for cell in row))
         if made.row_count:
             self.out.print(made)
         else:
@@ -93,12 +110,16 @@ class Voice:
         return "" if value is None else str(value)
 
     def json(self, value: Any) -> None:
-        """One JSON document: dataclasses as objects, their instants as the API writes them (ISO 8601, +07:00)."""
-        self.out.file.write(json.dumps(value, default=_plain, ensure_ascii=False, indent=2) + "\n")
+        """One JSON document: dataclasses as objects, their instants as the API writes them (ISO 8601, +07:00).
+
+        Where the stream cannot carry every letter, letters stand as JSON's escapes.
+        """
+        is_ascii = codecs.lookup(getattr(self.out.file, "encoding", None) or "utf-8").name != "utf-8"
+        self.out.file.write(json.dumps(value, default=_plain, ensure_ascii=is_ascii, indent=2) + "\n")
 
     def moment(self, instant: int | None) -> str:
         """An instant as people in Vietnam read it, to the second."""
-        return "" if instant is None else f"{as_local(instant):%d/%m/%Y %H:%M:%S}"
+        return "" if instant is None else f"{as_local(instant):{_MOMENT}}"
 
     def span(self, seconds: float) -> str:
         """A span of time as people say it: the two largest units."""
@@ -118,9 +139,9 @@ class Voice:
         return Progress(*columns, console=self.err, transient=True, disable=not self.err.is_terminal)
 
 
-def _seen(line: str) -> str:
-    """A line as it may reach a terminal: what strangers wrote tells it nothing. Ends of lines and tabs stay."""
-    return COMMANDING.sub(lambda found: found[0] if found[0] in "\n\t" else "\ufffd", line)
+def in_vietnam(moment: datetime) -> str:
+    """A moment (aware) as people in Vietnam read it, to the second."""
+    return f"{as_local(as_instant(moment)):{_MOMENT}}"
 
 
 def _told(name: str, value: Any) -> Any:
@@ -140,13 +161,25 @@ def _plain(value: Any) -> Any:
 
 
 def make_voice(language: Language) -> Voice:
-    """The voice of this process's own streams. Piped output is wide: a program or a pager takes the lines."""
+    """The voice of this process's own streams. Piped output is wide: a program or a pager takes the lines.
+
+    A letter that a stream cannot carry is written as its number; a stream that is closed swallows what is said.
+    """
+    sys.stdout, sys.stderr = _able(sys.stdout), _able(sys.stderr)
     width = None if sys.stdout.isatty() else _PIPED_WIDTH
     return Voice(
         language=language,
         out=Console(width=width, highlight=False, markup=False),
         err=Console(stderr=True, highlight=False, markup=False),
     )
+
+
+def _able(stream: TextIO | None) -> TextIO:
+    if stream is None:  # closed by whoever started us
+        return open(os.devnull, "w", encoding="utf-8")
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def voice_of(ctx: typer.Context) -> Voice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,7 +12,16 @@ from gateway.cli import packet_build, packet_change, packet_show, packet_sign, p
 from gateway.cli.exits import ExitCode
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.packet_sarif import make_sarif
-from gateway.cli.packet_source import complain, open_packet, packets_in, read_whole, show_findings, show_repairs
+from gateway.cli.packet_source import (
+    as_plain,
+    complain,
+    open_packet,
+    packets_in,
+    read_whole,
+    show_findings,
+    show_repairs,
+    unread_as_plain,
+)
 
 __all__ = ["register", "show_findings"]
 
@@ -41,14 +50,14 @@ def check(
     voice = voice_of(ctx)
     worst = ExitCode.OK
     checked: list[tuple[Path, ReadResult]] = []
-    unreadable: list[tuple[Path, str]] = []
+    unreadable: list[tuple[Path, OSError]] = []
     for path in packets_in(files):
         try:
             with open_packet(path) as stream:
                 result = read_whole(stream, profile=STRICT if is_strict else LENIENT, check_schema=check_schema)
         except OSError as why:
             worst = ExitCode.USAGE
-            unreadable.append((path, why.strerror or type(why).__name__))
+            unreadable.append((path, why))
             complain(voice, path, why)
             continue
         worst = max(worst, _exit_code(result, is_strict=is_strict))
@@ -57,9 +66,10 @@ def check(
             _show(voice, path, result)
     if as_sarif:
         told = [(path, result.findings, result.repairs) for path, result in checked]
-        voice.json(make_sarif(told, unreadable, voice.language))
+        voice.json(make_sarif(told, [(path, voice.why(why)) for path, why in unreadable], voice.language))
     elif as_json:
-        voice.json([_as_json(path, result) for path, result in checked])
+        rows = [as_plain(path, result) for path, result in checked]
+        voice.json(rows + [unread_as_plain(path, why) for path, why in unreadable])
     if worst:
         raise typer.Exit(worst)
 
@@ -70,19 +80,6 @@ def _exit_code(result: ReadResult, *, is_strict: bool) -> ExitCode:
     counts = (Severity.ERROR, Severity.WARNING) if is_strict else (Severity.ERROR,)
     is_clean = result.packet is not None and not any(finding.severity in counts for finding in result.findings)
     return ExitCode.OK if is_clean else ExitCode.FINDINGS
-
-
-def _as_json(file: Path, result: ReadResult) -> dict[str, Any]:
-    return {
-        "file": str(file),
-        "is_refused": result.is_refused,
-        "is_complete": result.is_complete,
-        "dialect": result.dialect,
-        "size": result.size,
-        "wire_digest": result.wire_digest,
-        "findings": [finding.as_dict() for finding in result.findings],
-        "repairs": [repair.as_dict() for repair in result.repairs],
-    }
 
 
 def _show(voice: Voice, file: Path, result: ReadResult) -> None:

@@ -21,9 +21,10 @@ from edxml import (
     StatusPacket,
     open_decoded,
 )
+from edxml.messages import say_day
 from edxml.sign import Verification, verify_packet
 from gateway.cli.exits import ExitCode
-from gateway.cli.output import AsJson, Voice, voice_of
+from gateway.cli.output import AsJson, Voice, in_vietnam, voice_of
 from gateway.cli.packet_sign import Trust, trusting
 from gateway.cli.packet_source import open_packet, read_whole, show_findings, take, write_new
 
@@ -46,7 +47,7 @@ def show(
     voice = voice_of(ctx)
     policy = trusting(voice, trust)
     with open_packet(file) as stream:
-        _, packet = take(voice, file, stream)
+        _, packet = take(voice, file, stream, as_json=as_json)
         stream.seek(0)
         result = read_whole(stream)
         stream.seek(0)
@@ -100,13 +101,13 @@ def _values(voice: Voice, packet: Packet | StatusPacket) -> Iterator[tuple[str, 
         yield "description", packet.description
         yield "target", answered.document_id or ""
         yield "number_notation", answered.code
-        yield "at", packet.timestamp and packet.timestamp.isoformat()
+        yield "at", packet.timestamp and in_vietnam(packet.timestamp)
         return
     for recipient in packet.recipients:
         yield "recipient", _named(recipient)
     yield "document_id", packet.document_id
     yield "number_notation", packet.number_notation
-    yield "date", packet.promulgation_date
+    yield "date", packet.promulgation_date and say_day(packet.promulgation_date, voice.language)
     yield "type_name", packet.type_name
     yield "subject", packet.subject
     yield (
@@ -114,7 +115,7 @@ def _values(voice: Voice, packet: Packet | StatusPacket) -> Iterator[tuple[str, 
         " ".join(part for part in (packet.signer_competence, packet.signer_position, packet.signer_name) if part),
     )
     yield "priority", packet.priority.name.lower() if packet.is_urgent else ""
-    yield "business_kind", packet.business_kind.name.lower()
+    yield "business_kind", voice.label("packet_kind", packet.business_kind.name.lower())
     yield "business_reason", packet.business_reason
     yield "target", "" if packet.target_document_id == packet.document_id else packet.target_document_id
 
@@ -141,10 +142,10 @@ def extract(
     """Write the files of one packet into a folder, under safe names; never over a file that is there."""
     voice = voice_of(ctx)
     told, worst = [], ExitCode.OK
-    into.mkdir(parents=True, exist_ok=True)
-    taken = {each.name.casefold() for each in into.iterdir()}
     with open_packet(file) as stream:
-        _, packet = take(voice, file, stream)
+        _, packet = take(voice, file, stream, as_json=as_json)
+        into.mkdir(parents=True, exist_ok=True)
+        taken = {each.name.casefold() for each in into.iterdir()}
         for attachment in packet.attachments if isinstance(packet, Packet) else ():
             path = into / safe_name(attachment.name, taken)
             taken.add(path.name.casefold())

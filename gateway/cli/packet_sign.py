@@ -25,7 +25,7 @@ from edxml.sign.names import name_text
 from gateway.cli.certificates import read_certificates
 from gateway.cli.exits import ExitCode
 from gateway.cli.moments import parse_moment
-from gateway.cli.output import AsJson, Voice, voice_of
+from gateway.cli.output import AsJson, Voice, in_vietnam, voice_of
 from gateway.cli.packet_source import complain, open_packet, packets_in, write_new
 from gateway.cli.packet_stamp import http_authority
 from gateway.model.instants import as_datetime
@@ -136,8 +136,8 @@ def _show(voice: Voice, path: Path, found: Verification) -> None:
     mark, style = ("✓", "green") if found.is_valid else ("?", "yellow") if found.verdict.is_open else ("✗", "red")
     voice.write(f"{mark} {path}: {found.text(voice.language)} [{found.verdict}]", style)
     rows: list[tuple[str, Any]] = [("signer", found.signer)]
-    rows += [("signing_time", moment.isoformat()) for moment in (found.signing_time,) if moment]
-    rows += [("stamped_at", moment.isoformat()) for moment in (found.stamped_at,) if moment]
+    rows += [("signing_time", in_vietnam(moment)) for moment in (found.signing_time,) if moment]
+    rows += [("stamped_at", in_vietnam(moment)) for moment in (found.stamped_at,) if moment]
     rows += [("signature_form", str(found.form))] if found.form else []
     rows += [("unproved_stamp", "–")] if found.form is Form.T and found.stamped_at is None else []
     rows += [("signed_part", part.path) for part in found.signed if not part.is_own]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sys
 import tempfile
@@ -9,17 +11,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import typer
 
 from edxml import LENIENT, Packet, Profile, ReadResult, Repair, Severity, StatusPacket, read
+from edxml.messages import Language
 from gateway.cli.exits import ExitCode
-from gateway.cli.output import Voice
+from gateway.cli.output import Voice, make_voice
 from gateway.model.instants import VIETNAM
 
 __all__ = [
     "STANDARD_INPUT",
+    "as_plain",
     "complain",
     "open_packet",
     "packets_in",
@@ -27,6 +31,7 @@ __all__ = [
     "show_findings",
     "show_repairs",
     "take",
+    "unread_as_plain",
     "write_new",
 ]
 
@@ -50,18 +55,30 @@ def packets_in(paths: Iterable[Path]) -> Iterator[Path]:
 
 @contextmanager
 def open_packet(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a packet, able to seek; standard input (`-`) is spooled to disk where it is large.
+    """The bytes of a packet, able to seek; standard input (`-`) and pipes are spooled to disk where they are large.
 
     Raises OSError.
     """
-    if path != STANDARD_INPUT:
-        with path.open("rb") as stream:
-            yield stream
+    if path == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), str(path))
+        with _spooled(sys.stdin.buffer) as spool:
+            yield spool
         return
+    with path.open("rb") as stream:
+        if stream.seekable():
+            yield stream
+            return
+        with _spooled(stream) as spool:
+            yield spool
+
+
+@contextmanager
+def _spooled(stream: BinaryIO) -> Iterator[BinaryIO]:
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
-        shutil.copyfileobj(sys.stdin.buffer, spool)
+        shutil.copyfileobj(stream, spool)
         spool.seek(0)
-        yield spool  # type: ignore[misc]  # a SpooledTemporaryFile is a BinaryIO in all but its declared type
+        yield cast(BinaryIO, spool)  # in all but its declared type
 
 
 def _today() -> date:
@@ -73,21 +90,57 @@ def read_whole(stream: BinaryIO, *, profile: Profile = LENIENT, check_schema: bo
     return read(stream, profile=profile, check_schema=check_schema, check_rules=True, today=_today())
 
 
-def take(voice: Voice, path: Path, stream: BinaryIO) -> tuple[ReadResult, Packet | StatusPacket]:
+def as_plain(path: Path, result: ReadResult) -> dict[str, Any]:
+    """What reading gave, for JSON: `findings` and `repairs` say why there may be no packet."""
+    return {
+        "file": str(path),
+        "is_refused": result.is_refused,
+        "is_complete": result.is_complete,
+        "dialect": result.dialect,
+        "size": result.size,
+        "wire_digest": result.wire_digest,
+        "findings": [finding.as_dict() for finding in result.findings],
+        "repairs": [repair.as_dict() for repair in result.repairs],
+    }
+
+
+def unread_as_plain(path: Path, why: OSError) -> dict[str, Any]:
+    """The same of a file that cannot be opened: one finding `cli.io`."""
+    said = {str(each): _unread(make_voice(each), path, why)[1] for each in Language}
+    finding = {"code": _unread(make_voice(Language.EN), path, why)[0], "severity": "error", "line": None, "path": ""}
+    return {
+        "file": str(path), "is_refused": True, "is_complete": False, "dialect": None, "size": 0, "wire_digest": "",
+        "findings": [finding | said], "repairs": [],
+    }  # fmt: skip
+
+
+def take(
+    voice: Voice, path: Path, stream: BinaryIO, *, as_json: bool = False
+) -> tuple[ReadResult, Packet | StatusPacket]:
     """The packet in `stream`; where there is none, says why and ends the command (2: unreadable, 1: no packet)."""
     result = read(stream, today=_today())
     if result.packet is None:
-        voice.tell(
-            "packet_told.refused", file=str(path), errors=len(result.findings), warnings=0, repairs=len(result.repairs)
-        )
-        show_findings(voice, [finding.as_dict() for finding in result.findings])
+        if as_json:
+            voice.json(as_plain(path, result))
+        else:
+            told = {"file": str(path), "errors": len(result.findings), "warnings": 0, "repairs": len(result.repairs)}
+            voice.tell("packet_told.refused", **told)
+            show_findings(voice, [finding.as_dict() for finding in result.findings])
         raise typer.Exit(ExitCode.FINDINGS if result.is_complete else ExitCode.USAGE)
     return result, result.packet
 
 
 def complain(voice: Voice, path: Path, why: OSError) -> None:
     """Say that one of several files cannot be read; the others are still looked at."""
-    voice.fault(voice.say("cli.io", what=str(path), why=why.strerror or type(why).__name__), "cli.io")
+    code, sentence = _unread(voice, path, why)
+    voice.fault(sentence, code)
+
+
+def _unread(voice: Voice, path: Path, why: OSError) -> tuple[str, str]:
+    """Code and sentence. A folder is opened only where `packets_in` found nothing in it."""
+    if why.errno == errno.EISDIR:
+        return "cli.no_packets", voice.say("cli.no_packets", folder=str(path))
+    return "cli.io", voice.say("cli.io", what=str(path), why=voice.why(why))
 
 
 @contextmanager

@@ -87,7 +87,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         "edxml.dtd_forbidden",
     ),
     "dtd_within": (with_subject(b"<!DOCTYPE x>"), "edxml.dtd_forbidden"),
-    "undeclared_entity": (with_subject(b"&x;"), "edxml.malformed"),
+    "undeclared_entity": (with_subject(b"&x;"), "edxml.entity_undeclared"),
     "wrong_root": (b"<html><body/></html>", "edxml.root_unknown"),
     "wrong_namespace": (GOOD.replace(NS.encode(), b"urn:other"), "edxml.root_unknown"),
     "dialect_c": (b'<edXMLEnvelope xmlns="http://www.go.vn/eDoc"/>', "edxml.dialect_unsupported"),

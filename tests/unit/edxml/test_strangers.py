@@ -51,7 +51,8 @@ def test_a_second_list_of_files_is_read_and_told() -> None:
     second = GOOD[start:end].replace("cid:1", "cid:2").replace("van-ban.pdf", "phu-luc.pdf")
     result = read_text(GOOD[:end] + second + GOOD[end:])
     assert "edxml.element_repeated" in codes(result, Severity.WARNING)
-    assert result.packet is not None and not isinstance(result.packet, StatusPacket)
+    assert result.packet is not None
+    assert not isinstance(result.packet, StatusPacket)
     assert len(result.packet.attachments) == 2
 
 

@@ -1,0 +1,169 @@
+"""`truc packet …` in hands that nobody guides: closed streams, pipes, narrow encodings, odd names, no packets."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edxml import Packet, read
+from gateway.cli.app import main
+from tests.support.packets import build_packet, build_status
+
+PDF = b"%PDF-1.7\nxin chao\n%%EOF\n"
+HTML = b"<html><body>404</body></html>"
+TRUC = (sys.executable, "-m", "gateway", "packet")
+
+
+def run(*arguments: str, capture: pytest.CaptureFixture[str], language: str = "vi") -> tuple[int, str, str]:
+    """Exit code, answer and what stands beside it."""
+    capture.readouterr()
+    code = main(["packet", *arguments, "--lang", language])
+    return code, *capture.readouterr()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def outside(*arguments: str, redirect: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """A process of its own, its streams redirected by a shell."""
+    line = f"exec {sys.executable} -m gateway packet {' '.join(arguments)} {redirect}"
+    house = str(Path(__file__).parents[4])
+    surroundings = {**os.environ, "PYTHONPATH": house, "TRUC_LANGUAGE": "vi", **environment}
+    return subprocess.run(["bash", "-c", line], capture_output=True, env=surroundings, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("command", ["show", "extract", "repair", "diff"])
+def test_json_of_what_is_no_packet_says_why(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.edxml").write_bytes(HTML)
+    more = {"repair": ("--out", "b.edxml"), "extract": ("--into", "tep"), "diff": ("a.edxml",)}.get(command, ())
+    code, out, _ = run(command, "a.edxml", *more, "--json", capture=capsys)
+    assert code == 1
+    assert [finding["code"] for finding in json.loads(out)["findings"]] == ["edxml.root_unknown"]
+    assert sorted(os.listdir(folder)) == ["a.edxml"]
+
+
+def test_json_of_a_repair_that_cannot_be(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = build_packet().replace(b"<edXML:BussinessDocType>0", b"<edXML:BussinessDocType>7")
+    (folder / "a.edxml").write_bytes(wrong)
+    code, out, _ = run("repair", "a.edxml", "--out", "b.edxml", "--json", capture=capsys)
+    told = json.loads(out)
+    assert (code, told["after"], (folder / "b.edxml").exists()) == (1, None, False)
+    assert told["before"]["findings"]
+
+
+def test_json_of_check_lists_what_cannot_be_opened(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.edxml").write_bytes(build_packet())
+    code, out, err = run("check", "a.edxml", "b.edxml", "--json", capture=capsys)
+    first, second = json.loads(out)
+    assert code == 2
+    assert (first["is_complete"], second["is_complete"]) == (True, False)
+    assert first.keys() == second.keys()
+    (finding,) = second["findings"]
+    assert finding["code"] == "cli.io"
+    assert "không có tệp" in finding["vi"]
+    assert "no such file" in finding["en"]
+    assert "không có tệp" in err
+
+
+def test_an_empty_folder_is_called_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "rong").mkdir()
+    code, _, err = run("check", "rong", capture=capsys)
+    assert code == 2
+    assert "rong" in err
+    assert "[cli.no_packets]" in err
+
+
+def test_hops_without_a_code_do_not_hinder_a_repair(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the national axis has added since 2025."""
+    hop = b"<edXML:TraceHeader><edXML:Timestamp>2025/09/01 09:00:00</edXML:Timestamp></edXML:TraceHeader>"
+    data = build_packet().replace(b"<edXML:Bussiness>", hop + b"<edXML:Bussiness>")
+    assert data.count(hop) == 1
+    (folder / "a.edxml").write_bytes(data)
+    code, _, err = run("repair", "a.edxml", "--out", "b.edxml", capture=capsys)
+    assert code == 0, err
+    assert "1 chặng" in err
+    before, after = (read(io.BytesIO((folder / name).read_bytes())) for name in ("a.edxml", "b.edxml"))
+    assert isinstance(before.packet, Packet)
+    assert after.packet == replace(before.packet, trace=before.packet.trace[:-1])
+    assert not after.repairs
+
+
+def test_extract_makes_no_folder_for_what_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("extract", "a.edxml", "--into", "tep", capture=capsys)[0] == 2
+    assert os.listdir(folder) == []
+
+
+def test_what_steers_a_terminal_does_not_reach_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steering = "\x9b31m\u202e\u2066"
+    data = build_packet().replace(b"V/v", f"V/v {steering}".encode())
+    assert steering.encode() in data
+    for name in ("a.edxml", "\x1b[31mb.edxml"):
+        (folder / name).write_bytes(data)
+        for command in ("show", "check", "verify"):
+            _, out, err = run(command, name, capture=capsys)
+            assert not set(out + err) & set("\x1b\x9b\u202e\u2066")
+
+
+def test_names_that_turn_letters_round_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packet = build_packet(files=[("công văn \u202efdp.exe", PDF)])
+    (folder / "a.edxml").write_bytes(packet)
+    _, out, _ = run("check", "a.edxml", capture=capsys)
+    assert "“công văn \\u202efdp.exe”" in out
+    assert "edxml.attachment_name_unsafe" in out
+
+
+def test_people_read_words_and_times_of_their_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.edxml").write_bytes(build_packet())
+    (folder / "b.edxml").write_bytes(build_status())
+    _, out, _ = run("show", "a.edxml", capture=capsys)
+    assert "văn bản mới" in out
+    _, out, _ = run("diff", "a.edxml", "b.edxml", capture=capsys)
+    assert "trạng thái" in out.lower()
+    assert "Packet" not in out
+
+
+@pytest.mark.parametrize(
+    ("redirect", "code"), [("<&-", 2), (">&-", 0), (">/dev/full", 2), ("2>&-", 0)], ids=["in", "out", "full", "err"]
+)
+def test_closed_streams_end_no_command_with_a_traceback(redirect: str, code: int, folder: Path) -> None:
+    (folder / "a.edxml").write_bytes(build_packet())
+    done = outside("check", "-" if redirect == "<&-" else "a.edxml", redirect=redirect)
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+    assert b"cli.defect" not in done.stderr
+
+
+def test_a_pipe_is_read_as_a_file_is(folder: Path) -> None:
+    (folder / "a.edxml").write_bytes(build_packet())
+    done = outside("show", "<(cat a.edxml)")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1258"])
+def test_a_narrow_encoding_is_no_defect(encoding: str, folder: Path) -> None:
+    (folder / "a.edxml").write_bytes(build_packet(files=[("công văn \U0001f600.pdf", PDF)]))
+    done = outside("show", "a.edxml", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    done = outside("show", "a.edxml", "--json", PYTHONIOENCODING=encoding)
+    told: dict[str, Any] = json.loads(done.stdout.decode(encoding))
+    assert told["packet"]["attachments"][0]["name"] == "công văn \U0001f600.pdf"
+
+
+def test_a_name_that_is_no_text_stands_in_json(folder: Path) -> None:
+    (folder / os.fsdecode(b"c\xf4ng v\xe3n.edxml")).write_bytes(build_packet())
+    for locale in ("C.UTF-8", "C"):
+        done = outside("check", ".", "--json", LC_ALL=locale)
+        assert done.returncode == 0, done.stderr
+        (told,) = json.loads(done.stdout.decode("utf-8"))
+        assert os.fsencode(told["file"]) == b"c\xf4ng v\xe3n.edxml"
