@@ -18,9 +18,10 @@ from edxml._xml import Element
 from edxml.sign._template import DSIG, XADES
 from edxml.sign.verdicts import CheckRefusal, Verdict
 
-__all__ = ["Reference", "SignatureParts", "Step", "XadesParts", "child_named", "locate", "take_apart"]
+__all__ = ["ENCODED_KEY", "Reference", "SignatureParts", "Step", "XadesParts", "child_named", "locate", "take_apart"]
 
 _DS: Final = "{" + DSIG + "}"
+ENCODED_KEY: Final = "{http://www.w3.org/2009/xmldsig11#}DEREncodedKeyValue"
 _XA: Final = "{" + XADES + "}"
 _EXCLUSIVE_NS: Final = "{http://www.w3.org/2001/10/xml-exc-c14n#}"
 _MOST_REFERENCES: Final = 16
@@ -72,7 +73,7 @@ class SignatureParts:
     value_element: Element
     value: bytes
     certificates: tuple[bytes, ...]  #: DER
-    key_values: tuple[Element, ...]
+    key_values: tuple[Element, ...]  #: KeyValue, DEREncodedKeyValue
     xades: XadesParts | None
 
 
@@ -163,7 +164,7 @@ def _keys(key_infos: Sequence[Element]) -> tuple[tuple[bytes, ...], tuple[Elemen
     for child in key_infos[0] if key_infos else ():
         if child.tag == _DS + "X509Data":
             found.extend(_base64(one) for one in child if one.tag == _DS + "X509Certificate")
-        elif child.tag == _DS + "KeyValue":
+        elif child.tag in (_DS + "KeyValue", ENCODED_KEY):
             values.append(child)
     if len(found) > _MOST_CERTIFICATES:
         raise CheckRefusal(Verdict.NOT_CHECKED, f"{len(found)} certificates")

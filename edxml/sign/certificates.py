@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -30,6 +30,7 @@ __all__ = [
     "der_of",
     "extension_of",
     "find_path",
+    "key_der",
     "load_certificates",
     "own_certificate",
     "validity_problem",
@@ -236,6 +237,12 @@ def own_certificate(certificates: Sequence[x509.Certificate]) -> x509.Certificat
 def der_of(certificate: x509.Certificate) -> bytes:
     """The certificate's DER."""
     return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def key_der(public_key: Any) -> bytes:
+    """A public key's DER (SubjectPublicKeyInfo)."""
+    der: bytes = public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return der
 
 
 def extension_of(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:

@@ -23,10 +23,10 @@ from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.messages import Language
 from edxml.sign._references import canonicalization_of, check_coverage, check_references, digest_algorithm_of
 from edxml.sign._skeleton import Skeleton, read_skeleton
-from edxml.sign._structure import SignatureParts, XadesParts, locate, take_apart
+from edxml.sign._structure import ENCODED_KEY, SignatureParts, XadesParts, locate, take_apart
 from edxml.sign._template import DSIG, PROPERTIES_TYPE
 from edxml.sign.algorithms import WEAK_URIS, SignatureAlgorithm, fits_key, is_right_signature, new_hash
-from edxml.sign.certificates import check_key, der_of, load_certificates, own_certificate
+from edxml.sign.certificates import check_key, der_of, key_der, load_certificates, own_certificate
 from edxml.sign.judging import check_certificate
 from edxml.sign.policy import Policy
 from edxml.sign.time_stamps import check_time_stamp
@@ -177,6 +177,8 @@ def _check_key(
 def _is_same_key(element: Element, public_key: object) -> bool:
     """Whether a KeyValue beside a certificate is its key; another software might believe the KeyValue."""
     found = list(element)
+    if element.tag == ENCODED_KEY:
+        return not found and _bytes(element.text or "") == key_der(public_key)
     if len(found) != 1:
         return False
     texts = {str(one.tag).rpartition("}")[2]: "".join((one.text or "").split()) for one in found[0]}
@@ -193,8 +195,13 @@ def _is_same_key(element: Element, public_key: object) -> bool:
 
 
 def _number(text: str) -> int | None:
+    data = _bytes(text)
+    return None if data is None else int.from_bytes(data, "big")
+
+
+def _bytes(text: str) -> bytes | None:
     try:
-        return int.from_bytes(b64decode(text, validate=True), "big")
+        return b64decode("".join(text.split()), validate=True)
     except ValueError:
         return None
 

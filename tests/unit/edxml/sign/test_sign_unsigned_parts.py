@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import zipfile
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 from lxml import etree
 
 from edxml.read import ReadResult, read
+from edxml.sign.certificates import der_of, key_der
 from edxml.sign.verdicts import Verdict
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, Issued
 from tests.support.packets import build_packet
 from tests.unit.edxml.sign.forge import DS, NS, check, forge, parse, q, signed, unparse
 
@@ -101,3 +103,21 @@ def test_a_line_of_the_manifest_within_the_signature_describes_no_file() -> None
     assert check(packet, ROOT).verdict is Verdict.VALID
     assert values(honest)[1]
     assert values(packet) == values(honest)
+
+
+def test_an_encoded_key_beside_the_certificate_must_be_its_own() -> None:
+    """Other software (xmlsec1) takes DEREncodedKeyValue; then it must not name another than the certificate does."""
+
+    def beside(who: Issued) -> bytes:
+        key = b64encode(key_der(who.key.public_key())).decode()
+        certificate = b64encode(der_of(WHO.certificate)).decode()
+        return forge(
+            build_packet(),
+            WHO,
+            key_info=f"<X509Data><X509Certificate>{certificate}</X509Certificate></X509Data>"
+            f'<d:DEREncodedKeyValue xmlns:d="http://www.w3.org/2009/xmldsig11#">{key[:30]}\n{key[30:]}'
+            "</d:DEREncodedKeyValue>",
+        )
+
+    assert check(beside(WHO), ROOT).verdict is Verdict.VALID
+    assert check(beside(ROOT.issue()), ROOT).verdict is Verdict.CERTIFICATE_MISMATCH
