@@ -14,6 +14,7 @@ from edxml.profiles import LENIENT, REPAIR_KINDS, STRICT, Profile
 from edxml.rules import DOCUMENT_RULES, READING_RULES, STATUS_RULES, ReadingRule, Rule, content
 from edxml.rules.examples import TODAY, file
 from edxml.rules.reading import example_bytes
+from edxml.rules.rule import UNCHECKED
 from edxml.schema.model import DOCUMENT, STATUS, Part, Particle, load_part
 
 __all__ = ["packet_repairs", "packet_rules", "packet_schema"]
@@ -99,7 +100,10 @@ def packet_rules() -> str:
         "Every rule beyond the [schema](packet-schema.md). *Error* refuses the packet; *warning* lets it go on and is "
         "told to its sender. The id is stable; a finding's code is `edxml.<id>`. In each example the line with `-` is "
         f"wrong and the one with `+` right (looked at on {TODAY:%Y-%m-%d}; codes H99.* belong to nobody). Rule book: "
-        "`edxml.rules`; a program asks `edxml.validate(packet, today=…)`.\n"
+        "`edxml.rules`; a program asks `edxml.validate(packet, today=…)`.\n\n"
+        f"Sources: one marked *{UNCHECKED[1:-1]}* is cited from custom and memory, and a reader should look it up "
+        "before leaning on it. Luật 80/2015/QH13 is cited for the form of acts' numbers; what later laws on normative "
+        "acts say of it was not compared.\n"
     )
     for title, rules in _PARTS:
         text += f"\n## {title}\n"

@@ -13,7 +13,7 @@ from edxml.packet import Packet, StatusPacket
 from edxml.rules import kinds
 from edxml.rules.examples import document, status
 from edxml.rules.places import BUSINESS, HEADER
-from edxml.rules.rule import FINE, Breach, at, document_rule, status_rule
+from edxml.rules.rule import FINE, UNCHECKED, Breach, at, document_rule, status_rule
 
 __all__ = [
     "BUSINESS_LENGTHS",
@@ -53,7 +53,9 @@ _COMPETENCES = frozenset(("TM", "KT", "TL", "TUQ", "Q"))
 
 
 @document_rule(
-    Severity.WARNING, "NĐ 30/2020/NĐ-CP phụ lục I, phần I, mục II khoản 7", bad=document(signer_competence="Thay mặt")
+    Severity.WARNING,
+    f"NĐ 30/2020/NĐ-CP phụ lục I, phần I, mục II khoản 7 {UNCHECKED}",
+    bad=document(signer_competence="Thay mặt"),
 )
 def competence_unknown(packet: Packet, today: date) -> tuple[Breach, ...]:
     """Quyền hạn người ký: TM., KT., TL., TUQ., Q., perhaps with the office that follows ("TL. BỘ TRƯỞNG")."""

@@ -12,14 +12,14 @@ from edxml.packet import Packet, TraceHeader
 from edxml.rules import kinds
 from edxml.rules.examples import GOOD_DOCUMENT, document, status
 from edxml.rules.places import HEADER, TRACE
-from edxml.rules.rule import FINE, Breach, at, document_rule
+from edxml.rules.rule import FINE, UNCHECKED, Breach, at, document_rule
 
 __all__ = ["RULES", "VIETNAM"]
 
 VIETNAM = timezone(timedelta(hours=7))
 _QCVN = "QCVN 102:2016/BTTTT"
 _FORM = "NĐ 30/2020/NĐ-CP phụ lục I, phần I, mục II khoản 3"
-_LAW_OF_ACTS = "Luật ban hành văn bản QPPL 80/2015/QH13 điều 10 khoản 3"
+_LAW_OF_ACTS = "Luật ban hành văn bản QPPL 80/2015/QH13 điều 10 khoản 3 điểm c"
 _NUMBER = f"{HEADER}/Code/CodeNumber"
 _NOTATION = f"{HEADER}/Code/CodeNotation"
 _PROMULGATED = f"{HEADER}/PromulgationInfo/PromulgationDate"
@@ -132,7 +132,7 @@ _NOTICE = {"type_detail": "7", "type_name": "Thông báo"}
 
 
 @document_rule(
-    Severity.WARNING, "NĐ 30/2020/NĐ-CP phụ lục III; TT 01/2011/TT-BNV phụ lục I",
+    Severity.WARNING, f"NĐ 30/2020/NĐ-CP phụ lục III; TT 01/2011/TT-BNV phụ lục I {UNCHECKED}",
     bad=document(code=("123", "KH-UBND"), **_NOTICE), good=document(code=("123", "TB-UBND"), **_NOTICE),
 )  # fmt: skip
 def notation_kind_differs(packet: Packet, today: date) -> tuple[Breach, ...]:
