@@ -16,7 +16,7 @@ from edxml.sign._structure import Reference, SignatureParts, Step, child_named
 from edxml.sign._template import ENVELOPED
 from edxml.sign.algorithms import WEAK_URIS, Canonicalization, DigestAlgorithm
 from edxml.sign.policy import Coverage, Policy
-from edxml.sign.verdicts import CheckRefusal, SignedPart, Verdict
+from edxml.sign.verdicts import CheckRefusal, SignedFile, SignedPart, Verdict
 
 __all__ = ["canonicalization_of", "check_coverage", "check_references", "digest_algorithm_of"]
 
@@ -127,14 +127,23 @@ def check_coverage(signed: tuple[SignedPart, ...], packet: Skeleton, policy: Pol
         at = at if found is None else found
     header = child_named(at, "MessageHeader")
     named = [one for one in packet.root.iter("*") if one.tag in ("MessageHeader", "{" + NAMESPACE + "}MessageHeader")]
-    uris = {part.uri[1:] for part in signed if not part.is_own}
-    if (
-        header is None
-        or named != [header]
-        or not any(one.get(name) in uris for one in (header, *header.iterancestors()) for name in _IDS if one.get(name))
-    ):
+    if header is None or named != [header] or not _is_within(header, signed):
         raise CheckRefusal(Verdict.INCOMPLETE, "MessageHeader")
     return False
+
+
+def signed_files(signed: tuple[SignedPart, ...], packet: Skeleton) -> tuple[SignedFile, ...]:
+    """The attachments that stand within what is signed."""
+    found = zip(packet.contents, packet.files, strict=True)
+    return tuple(
+        file for element, file in found if any(part.uri == "" for part in signed) or _is_within(element, signed)
+    )
+
+
+def _is_within(element: Element, signed: tuple[SignedPart, ...]) -> bool:
+    """Whether an element or one around it bears an id that is signed; the signature's own parts hold nothing else."""
+    ids = {part.uri[1:] for part in signed if not part.is_own}
+    return any(one.get(name) in ids for one in (element, *element.iterancestors()) for name in _IDS if one.get(name))
 
 
 def canonicalization_of(uri: str, policy: Policy, otherwise: Verdict) -> Canonicalization:

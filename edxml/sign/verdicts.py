@@ -27,6 +27,7 @@ __all__ = [
     "Standing",
     "Verdict",
     "Verification",
+    "text_code",
 ]
 
 
@@ -138,6 +139,12 @@ class SignedFile:
     length: int
 
 
+def text_code(verdict: Verdict, *, covers_whole: bool) -> str:
+    """The code of the sentence that tells a verdict: who signed a part is not said to have signed the packet."""
+    is_part = verdict is Verdict.VALID and not covers_whole
+    return "signature.valid_part" if is_part else f"signature.{verdict}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """The verdict with its evidence. What was not reached before the verdict fell is empty.
@@ -153,7 +160,7 @@ class Verification:
     certificate: x509.Certificate | None = None
     chain: tuple[x509.Certificate, ...] = ()  #: from the signer's certificate to the trust anchor
     signed: tuple[SignedPart, ...] = ()
-    files: tuple[SignedFile, ...] = ()
+    files: tuple[SignedFile, ...] = ()  #: the attachments that stand within what was signed
     covers_whole: bool = False  #: the whole packet but the signature itself
     signing_time: datetime | None = None  #: as the signer claims
     stamped_at: datetime | None = None  #: as a trusted authority proves
@@ -174,7 +181,8 @@ class Verification:
 
     def text(self, language: Language) -> str:
         """What the verdict means and what to do, in `language`."""
-        return text(f"signature.{self.verdict}", language, {"detail": self.detail, "signer": self.signer})
+        code = text_code(self.verdict, covers_whole=self.covers_whole)
+        return text(code, language, {"detail": self.detail, "signer": self.signer})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

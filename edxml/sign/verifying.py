@@ -21,7 +21,13 @@ from edxml._soap import Message
 from edxml._xml import Element, Refusal
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.messages import Language
-from edxml.sign._references import canonicalization_of, check_coverage, check_references, digest_algorithm_of
+from edxml.sign._references import (
+    canonicalization_of,
+    check_coverage,
+    check_references,
+    digest_algorithm_of,
+    signed_files,
+)
 from edxml.sign._skeleton import Skeleton, read_skeleton
 from edxml.sign._structure import ENCODED_KEY, SignatureParts, XadesParts, locate, take_apart
 from edxml.sign._template import DSIG, PROPERTIES_TYPE
@@ -69,7 +75,7 @@ def verify_packet(
     evidence: dict[str, Any] = {"policy": policy.name, "judged_at": at}
     try:
         packet = _readable(stream, limits)
-        evidence |= {"files": packet.files, "wire_digest": packet.wire_digest, "size": packet.size}
+        evidence |= {"wire_digest": packet.wire_digest, "size": packet.size}
         _check(packet, policy, at, evidence)
     except CheckRefusal as refusal:
         return Verification(verdict=refusal.verdict, detail=refusal.detail, **evidence)
@@ -116,7 +122,7 @@ def _check(packet: Skeleton, policy: Policy, at: datetime, evidence: dict[str, A
     signed = check_references(parts, packet, policy)
     if not is_right_signature(algorithm, certificate.public_key(), parts.value, info):
         raise CheckRefusal(Verdict.INVALID_SIGNATURE)
-    evidence["signed"] = signed
+    evidence |= {"signed": signed, "files": signed_files(signed, packet)}
     evidence["covers_whole"] = check_coverage(signed, packet, policy)
     if xades is not None:
         _check_properties_signed(parts, xades, signed)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, select
 
-from edxml.sign.verdicts import Verdict
+from edxml.sign.verdicts import Verdict, text_code
 from gateway.model.inspection import PdfSignature, PdfVerdict, SignatureCoverage
 from gateway.store.schema_judged import inspections, signature_verdicts
 
@@ -56,7 +56,7 @@ def verdicts(connection: Connection, packet_ids: Iterable[str]) -> tuple[Verdict
             position=0,
             verdict=row.verdict,
             standing=Verdict(row.verdict).standing,
-            code=f"signature.{row.verdict}",
+            code=text_code(Verdict(row.verdict), covers_whole=row.covers_whole),
             detail=row.detail,
             policy=row.policy,
             signer=row.signer,
