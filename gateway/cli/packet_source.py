@@ -43,14 +43,17 @@ _IN_MEMORY = 1 << 20
 def packets_in(paths: Iterable[Path]) -> Iterator[Path]:
     """Every packet that is meant: of a folder all `*.edxml` and `*.xml` below it, in the order of their names.
 
-    A folder without any is given back itself, so that opening it says so.
+    A folder without any, or one that cannot be looked into, is given back itself, so that opening it says so.
     """
     for path in paths:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(each for each in path.rglob("*") if each.suffix.lower() in _SUFFIXES and each.is_file())
-        yield from found or [path]
+        shut: list[OSError] = []
+        below = [Path(folder, name) for folder, _, names in os.walk(path, onerror=shut.append) for name in names]
+        found = [each for each in below if each.suffix.lower() in _SUFFIXES and each.is_file()]
+        found += [Path(why.filename) for why in shut if Path(why.filename) != path]
+        yield from sorted(found) or [path]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,31 @@ def test_an_empty_folder_is_called_so(folder: Path, capsys: pytest.CaptureFixtur
     assert code == 2
     assert "rong" in err
     assert "[cli.no_packets]" in err
+
+
+def test_a_folder_that_is_shut_is_not_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    """A build server must not be told that all is well by files that nobody looked at."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, shut = Path(name), Path(name, "dong")
+        folder.chmod(0o755)
+        shut.mkdir(mode=0o700)
+        for each in (folder, shut):
+            (each / "a.edxml").write_bytes(build_packet())
+            (each / "a.edxml").chmod(0o644)
+        (folder / "vong").symlink_to(folder)
+        assert run("check", name, capture=capsys)[0] == 0
+        shut.chmod(0)
+        user = os.geteuid()
+        try:
+            if not user:
+                os.seteuid(65534)  # root may look into anything
+            code, out, _ = run("check", name, "--json", capture=capsys)
+        finally:
+            os.seteuid(user)
+        told = json.loads(out)
+        assert code == 2
+        assert [(each["file"], each["is_complete"]) for each in told] == [(f"{name}/a.edxml", True), (str(shut), False)]
+        shut.chmod(0o700)
 
 
 def test_hops_without_a_code_do_not_hinder_a_repair(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
