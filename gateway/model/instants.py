@@ -45,13 +45,15 @@ def as_instant(moment: datetime) -> Instant:
 
 
 def as_local(instant: int) -> datetime:
-    """The same moment in Việt Nam's time. In the calendar's last seven hours, where certificates without an end (RFC
-    5280 4.1.2.5) have theirs and no later zone can follow, in UTC."""
+    """The same moment in Việt Nam's time; in UTC where no zone can be told: in the calendar's last hours, where
+    certificates without an end (RFC 5280 4.1.2.5) have theirs, and before 1906, when clocks went by the sun and were
+    off by seconds, which RFC 3339 cannot write."""
     moment = as_datetime(instant)
     try:
-        return moment.astimezone(VIETNAM)
+        local = moment.astimezone(VIETNAM)
     except OverflowError:
         return moment
+    return local if local.second == moment.second else moment
 
 
 def local_iso(instant: int) -> str:

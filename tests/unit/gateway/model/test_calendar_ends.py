@@ -29,7 +29,9 @@ def test_a_certificate_without_an_end_can_be_told() -> None:
     assert local_iso(NEVER) == "9999-12-31T23:59:59.000+00:00"
     assert local_iso(as_instant(NOW)) == "2026-06-01T15:00:00.000+07:00"
     assert local_iso(NEVER + 86_400_000_000).startswith("9999-12-31T23:59:59")
-    assert local_iso(-as_instant(NOW) * 100).startswith("0001-01-01")
+    assert local_iso(-as_instant(NOW) * 100) == "0001-01-01T00:00:00.000+00:00"
+    assert local_iso(as_instant(datetime(1600, 1, 1, tzinfo=UTC))) == "1600-01-01T00:00:00.000+00:00"
+    assert local_iso(as_instant(datetime(1960, 1, 1, tzinfo=UTC))) == "1960-01-01T08:00:00.000+08:00"
     assert make_voice(Language.EN).moment(NEVER) == "31/12/9999 23:59:59"
 
 
