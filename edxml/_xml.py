@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from lxml import etree
 
+from edxml._entities import Entities
 from edxml._names import OwnNames
 from edxml._utf16 import Recoder, is_named_rightly, look_for_utf16, width
 from edxml.findings import Finding, Place, Severity
@@ -45,10 +46,9 @@ _MALFORMED = {
     int(etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE): "edxml.prefix_undeclared",
     int(etree.ErrorTypes.ERR_TAG_NOT_FINISHED): "edxml.truncated",
 }
-_REFERENCE = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z_][\w.-]{0,60});")
 _TOO_DEEP = int(etree.ErrorTypes.ERR_RESOURCE_LIMIT)
-_UNSAID = int(etree.ErrorTypes.ERR_INTERNAL_ERROR)
-"""What lxml says of a reference to an entity that nobody declared: no element found."""
+_UNSAID = ("no element found", "line 1, column 1", "line 1, column 2")
+"""What lxml says of a reference to an entity that nobody declared, read at once and in pieces."""
 
 
 class Refusal(Exception):
@@ -135,7 +135,7 @@ class Splitter:
         self.tags = 0  #: every "<" of the markup: at least the number of elements
         self._starts = 0  # those that may open an element
         self._equals = 0
-        self._entity: tuple[str, int] | None = None  # the first that XML does not know by itself, and its line
+        self._entities = Entities()
         self._lines_cut: list[tuple[int, int]] = []  # (line in the tree, lines cut out before it)
         self._line = 1  # in the tree, of the end of what was fed
         self._cut = 0
@@ -372,8 +372,7 @@ class Splitter:
         if b"\0" in markup:
             line += markup.count(b"\n", 0, markup.find(b"\0"))
             raise Refusal("edxml.malformed", line=line, why="NUL byte")
-        if b"&" in markup and self._entity is None and (found := _REFERENCE.search(markup)):
-            self._entity = found[1].decode(), line + markup.count(b"\n", 0, found.start())
+        self._entities.look(markup, line)
         try:
             with self._names:
                 self._parser.feed(markup)
@@ -382,8 +381,8 @@ class Splitter:
         self._line += markup.count(b"\n")
 
     def _malformed(self, error: etree.XMLSyntaxError) -> Refusal:
-        if error.code == _UNSAID and self._entity is not None:
-            name, at = self._entity
+        if self._entities.first is not None and (error.msg or "").endswith(_UNSAID):
+            name, at = self._entities.first
             return Refusal("edxml.entity_undeclared", line=at, name=name)
         if error.code == _TOO_DEEP and "depth" in (error.msg or ""):
             return Refusal("edxml.too_deep", line=(error.lineno or self._line) + self._cut, limit=self._limits.depth)

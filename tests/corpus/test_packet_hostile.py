@@ -137,7 +137,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         "edxml.too_many_attributes",
     ),
     "deep": (with_subject(b"<a>" * 100 + b"</a>" * 100), "edxml.too_deep"),
-    "deeper": (with_subject(b"<a>" * 5_000 + b"</a>" * 5_000), "edxml.malformed"),
+    "deeper": (with_subject(b"<a>" * 5_000 + b"</a>" * 5_000), "edxml.too_deep"),
     "huge_attribute": (with_subject(b'<a b="' + b"x" * 5_000_000 + b'"/>'), "edxml.markup_too_long"),
     "huge_texts": (with_subject(b"x" * 5_000_000), "edxml.header_too_large"),
     "huge_open_tag": (with_subject(b"<a " + b"x" * 300_000), "edxml.markup_too_long"),

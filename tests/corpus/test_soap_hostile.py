@@ -97,7 +97,7 @@ FLOODS = {
     "quoted_blank_lines": (
         soap_message([ROOT, soap_part(b"", "quoted-printable") + (b" " * 60_000 + b"\r\n") * 16]), None,
     ),
-    "depth_in_root": (soap_message([soap_part(b"<a>" * 5_000, "8bit")]), "edxml.malformed"),
+    "depth_in_root": (soap_message([soap_part(b"<a>" * 5_000, "8bit")]), "edxml.too_deep"),
     "blocks": (
         build_soap().replace(b"<SOAP-ENV:Header>", b"<SOAP-ENV:Header>" + b"<a/>" * 45_000), None,
     ),

@@ -21,8 +21,11 @@ BROKEN = sorted((SHARED / "not-well-formed").glob("*.xml")) or [SHARED]
 ATTACKS = sorted((SHARED / "xml-attacks").glob("*.xml")) or [SHARED]
 OWN = [build_packet(files=()), build_status()]
 NOT_XML = {
-    f"edxml.{name}" for name in ("malformed", "truncated", "prefix_undeclared", "encoding_invalid", "not_xml", "empty")
-}
+    f"edxml.{name}"
+    for name in (
+        "malformed", "truncated", "prefix_undeclared", "entity_undeclared", "encoding_invalid", "not_xml", "empty",
+    )
+}  # fmt: skip
 
 
 class Opinion:
