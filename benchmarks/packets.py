@@ -9,7 +9,7 @@ from dataclasses import dataclass
 __all__ = ["PacketMaker", "Party"]
 
 _NS = "http://www.mic.gov.vn/TBT/QCVN_102_2016"
-_ATTACHMENT_BYTES = 13_400  # gives a packet of 20 KB, a one-page notice
+_ATTACHMENT_BYTES = 12_960  # gives a packet of 20 KB, a one-page notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,18 +21,38 @@ class Party:
 
 
 class PacketMaker:
-    """Makes packets from one sender. The attachment is the same in all (it looks like a PDF and does not
+    """Makes packets from one sender. The attachment is the same in all (a PDF with a picture that does not
     compress); number, DocumentId and recipient differ. `run` tells the documents of one run from another's."""
 
     def __init__(self, sender: Party, *, run: str, seed: int = 1) -> None:
         self._sender = sender
         self._run = run
-        content = b"%PDF-1.7\n" + random.Random(seed).randbytes(_ATTACHMENT_BYTES)
+        content = _pdf(random.Random(seed).randbytes(_ATTACHMENT_BYTES))
         self._tail = _tail(base64.b64encode(content).decode()).encode()
 
     def make(self, number: int, recipient: Party) -> bytes:
         """The packet of document `number` for `recipient`: the same bytes each time."""
         return _head(self._sender, recipient, number, self._run).encode() + self._tail
+
+
+def _pdf(picture: bytes) -> bytes:
+    """A PDF of one page that shows a picture, as a scanned notice is; unsigned."""
+    objects = (
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Resources << /XObject << /P 4 0 R >> >> >>",
+        b"<< /Type /XObject /Subtype /Image /Width 120 /Height %d /ColorSpace /DeviceGray /BitsPerComponent 8 "
+        b"/Length %d >>\nstream\n%b\nendstream" % (len(picture) // 120, len(picture), picture),
+    )
+    written, places = b"%PDF-1.7\n", []
+    for number, content in enumerate(objects, 1):
+        places.append(len(written))
+        written += b"%d 0 obj\n%b\nendobj\n" % (number, content)
+    lines = b"".join(b"%010d 00000 n \n" % place for place in places)
+    return written + (
+        b"xref\n0 %d\n0000000000 65535 f \n%btrailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n"
+        % (len(objects) + 1, lines, len(objects) + 1, len(written))
+    )
 
 
 def _organization(element: str, party: Party) -> str:

@@ -175,7 +175,7 @@ def slow_pdf(numbers: int = 2_000_000) -> bytes:
 
 
 def _with_stream_xref(objects: dict[int, bytes], *, packed_object: int = 0, holder: int = 0) -> bytes:
-    out = io.BytesIO(b"%PDF-1.7\n")
+    out = io.BytesIO(b"%PDF-1.7\n%/Sig (so that it is looked at closely)\n")
     out.seek(0, io.SEEK_END)
     rows = {0: (0, 0, 65535)}
     for number, body in objects.items():
