@@ -385,7 +385,7 @@ def test_the_node_ends_in_the_middle_of_a_file_and_goes_on_after_it(house: House
     time.sleep(1.0)
     working.close()
     assert time.monotonic() - began < 30
-    assert len(house.rows("SELECT 1 FROM inspections")) + len(house.rows("SELECT 1 FROM intake_faults")) == 1
+    assert house.rows("SELECT 1 FROM inspections") == []
     working = start_inspection(house.worker("periodic").node, limits, trust, 0.1)
     house.pass_time(20_000_000)
     _wait(lambda: len(house.rows("SELECT 1 FROM inspections WHERE verdict = 'unsigned'")) == 1)

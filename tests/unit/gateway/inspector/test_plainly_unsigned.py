@@ -17,7 +17,16 @@ from gateway.inspector.unsigned import is_plainly_unsigned
 from gateway.model.inspection import PdfVerdict
 from tests.support.certificates import NOW, Authority
 from tests.support.pdfs import (
-    add_page, bomb_pdf, crowded_pdf, deep_pdf, encrypt_pdf, forge_pdf, plain_pdf, sign_pdf, stamp_pdf, stamping,
+    add_page,
+    bomb_pdf,
+    crowded_pdf,
+    deep_pdf,
+    encrypt_pdf,
+    forge_pdf,
+    plain_pdf,
+    sign_pdf,
+    stamp_pdf,
+    stamping,
 )  # fmt: skip
 
 
