@@ -1,8 +1,8 @@
 """Whether a PDF plainly holds no signature, told from its bytes: most of what agencies send need not be taken apart.
 
 Every signature has its `ByteRange` (ISO 32000-2, 12.8.1), and the range is one of the file's own bytes around the
-signature's value: neither can stand within something compressed.  Names may be written with escapes (7.3.5).  What only looks
-like a signature, and lacks its range, is left to the closer look too.
+signature's value: neither can stand within something compressed.  Names may be written with escapes (7.3.5).  What
+only looks like a signature, and lacks its range, is left to the closer look too.
 """
 
 from __future__ import annotations
