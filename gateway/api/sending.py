@@ -1,7 +1,8 @@
 """Sending stored bytes: whole or a range, in pieces, checked against their digest while they go out.
 
 What does not match its digest is never sent whole: of what is small no byte goes out before the sum is known, of
-what is large the last piece is held back until then, and the connection breaks off instead (protocol §5).
+what is large the last piece is held back until then, and the connection breaks off instead (protocol §5).  Before a
+range of what is large, all of it is read and checked once an hour at least.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from gateway.api.asked import Asked, ClientGone, Headers
 from gateway.api.edge import INLINE
 from gateway.api.lanes import Lane
 from gateway.api.ranges import ByteRange, pick_range
+from gateway.api.vouched import Vouched
 from gateway.model.errors import BlobDamaged
 
 __all__ = [
@@ -41,6 +43,7 @@ OPENING = 64
 
 _PIECE = 256 * 1024
 _STUCK = 60.0
+_vouched = Vouched()
 _LONGEST = 55 * 60.0
 """Seconds that a response may take where no attempt sets a limit."""
 
@@ -94,8 +97,8 @@ async def send_small(asked: Asked, body: bytes, digest: str, kind: bytes, header
 async def send_stored(asked: Asked, stored: Stored, lane: Lane, seconds: float = _LONGEST) -> None:
     """Send what is stored, whole or the range asked for, within `seconds`; to a HEAD only what it would be.
 
-    Raises BlobDamaged where it is not what it was (nothing was sent then of what is small, of a large whole answer not
-    the last piece), RangeNotSatisfiable, ClientGone, and TimeoutError for a caller that takes nothing.
+    Raises BlobDamaged where it is not what it was (nothing was sent then of what is small or of a range, of a large
+    whole answer not the last piece), RangeNotSatisfiable, ClientGone, and TimeoutError for a caller that takes nothing.
     """
     with stored.file:
         if stored.size <= INLINE:
@@ -104,9 +107,11 @@ async def send_stored(asked: Asked, stored: Stored, lane: Lane, seconds: float =
             return
         common, wanted = _plan(asked, stored.digest, stored.size)
         if wanted is None:
-            wanted = ByteRange(0, stored.size, stored.size)
+            wanted = _whole(stored)
             await asked.begin(200, stored.kind, stored.size, (*stored.headers, *common))
         else:
+            async with asyncio.timeout(seconds):
+                await _vouch(asked, stored, lane)
             await asked.begin(206, stored.kind, wanted.length, _partial(stored.headers, common, wanted))
         if asked.is_head or not wanted.length:
             await asked.send_piece(b"", is_last=True)
@@ -115,9 +120,32 @@ async def send_stored(asked: Asked, stored: Stored, lane: Lane, seconds: float =
             await _send_pieces(asked, stored, wanted, lane)
 
 
+def _whole(stored: Stored) -> ByteRange:
+    return ByteRange(0, stored.size, stored.size)
+
+
+async def _vouch(asked: Asked, stored: Stored, lane: Lane) -> None:
+    """Before a range goes out: all of it was held against its digest, now or a short while ago. Raises BlobDamaged."""
+    if _vouched.is_fresh(stored.file, stored.digest):
+        return
+    key = _vouched.key_of(stored.file, stored.digest)
+    hasher = hashlib.sha256()
+    gone = asyncio.ensure_future(asked.watch_for_end())
+    pieces = stored.pieces(stored.file, _whole(stored))
+    try:
+        while await lane.run(_next, pieces, hasher, stored.digest):
+            if gone.done():
+                raise ClientGone
+    finally:
+        gone.cancel()
+    if hasher.hexdigest() != stored.digest:
+        raise BlobDamaged(digest=stored.digest)
+    _vouched.remember(key)
+
+
 def _read_small(stored: Stored) -> bytes:
     """All of it, held against its digest; in a thread. Raises BlobDamaged."""
-    pieces = stored.pieces(stored.file, ByteRange(0, stored.size, stored.size))
+    pieces = stored.pieces(stored.file, _whole(stored))
     hasher = hashlib.sha256()
     body = b"".join(iter(lambda: _next(pieces, hasher, stored.digest), b""))
     if hasher.hexdigest() != stored.digest:

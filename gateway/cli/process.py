@@ -33,6 +33,7 @@ from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import events
 from gateway.workers import (
+    check_blobs,
     start_counting,
     start_delivery,
     start_figures,
@@ -78,6 +79,7 @@ _LOOPS: dict[Role, _Starter] = {
         start_figures(node),
         start_counting(node, settings.sweep),
         start_round(node, "account", check_next, settings.sweep),
+        start_round(node, "blob-round", check_blobs, settings.sweep),
     ],
     Role.INTAKE: lambda node, settings: start_intake(node, settings.look),
     Role.INSPECT: lambda node, settings: [

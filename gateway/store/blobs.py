@@ -7,6 +7,7 @@ after one more day; a put of the same bytes restores it.
     <root>/spool/<random>     bodies while they come; never answered, so deleted at start
     <root>/ab/<digest>        blobs
     <root>/trash/<digest>     on the way out
+    <root>/damaged/<digest>   bytes that were found not to be what they were: kept to be looked into, never served
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -75,7 +77,7 @@ class BlobFolder:
 
     def prepare(self) -> None:
         """Make the folders. Safe to repeat."""
-        for name in ("spool", "trash", *(f"{i:02x}" for i in range(256))):
+        for name in ("spool", "trash", "damaged", *(f"{i:02x}" for i in range(256))):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         sync_folder(self.root)
 
@@ -119,13 +121,31 @@ class BlobFolder:
         crash_point("blob.folder_synced")
 
     def open(self, digest: str) -> BinaryIO:
-        """The stored bytes, readable and seekable, also while they lie in the trash. Raises BlobMissing."""
+        """The stored bytes, seekable, also while they lie in the trash. Raises BlobMissing, BlobDamaged where known."""
         for path in (self.path(digest), self.root / "trash" / digest, self.path(digest)):
             try:
                 return path.open("rb")
             except FileNotFoundError:
                 continue  # it may be on its way from one place to the other
+        if (self.root / "damaged" / digest).exists():
+            raise BlobDamaged(digest=digest)
         raise BlobMissing(digest=digest)
+
+    def condemn(self, digest: str) -> None:
+        """Put a blob aside that is not what it was: from now on `open` raises BlobDamaged, until it is put again.
+
+        Looked at once more before, and nothing happens where it is right or gone.  Safe to repeat.
+        """
+        try:
+            self.check(digest)
+        except BlobDamaged:
+            (self.root / "damaged").mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # aside already
+                os.rename(self.path(digest), self.root / "damaged" / digest)
+                sync_folder(self.root / "damaged")
+                sync_folder(self.path(digest).parent)
+        except BlobMissing:
+            return
 
     def check(self, digest: str) -> None:
         """Read the blob and compare. Raises BlobMissing, BlobDamaged."""

@@ -11,7 +11,8 @@ from gateway.store.dialect import execute_rows, insert_missing, lock_rows
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
 
 __all__ = [
-    "DocumentRow", "PacketRow", "RecipientRow", "by_ids", "claim_idempotency", "claim_submissions", "documents_by_key",
+    "BlobUse", "DocumentRow", "PacketRow", "RecipientRow", "blobs_after", "by_ids", "claim_idempotency",
+    "claim_submissions", "documents_by_key",
     "documents_by_notation", "drop_claims", "hand_claims", "has_any", "has_blob", "insert_new", "packets_like",
     "recipients_of", "save_documents",
 ]  # fmt: skip
@@ -211,6 +212,29 @@ def recipients_of(connection: Connection, packet_ids: Iterable[str]) -> dict[str
     for row in connection.execute(_RECIPIENTS, {"ids": list(packet_ids)}):
         found.setdefault(row.packet_id, []).append(RecipientRow(**row._mapping))
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobUse:
+    """A packet, the digest of its blob, and how many bytes that has."""
+
+    packet_id: str
+    digest: str
+    size: int
+
+
+_BLOBS = (
+    select(packets.c.id.label("packet_id"), packets.c.blob.label("digest"), packets.c.size)
+    .where(packets.c.id > bindparam("after"), packets.c.id <= bindparam("until"), packets.c.blob != "")
+    .order_by(packets.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def blobs_after(connection: Connection, after: str, until: str, most: int) -> tuple[BlobUse, ...]:
+    """The blobs of the next packets after that id, up to and with `until`; an erased packet has none."""
+    rows = connection.execute(_BLOBS, {"after": after, "until": until, "most": most})
+    return tuple(BlobUse(**row._mapping) for row in rows)
 
 
 _HAS_BLOB = select(exists().where(packets.c.blob == bindparam("digest")))

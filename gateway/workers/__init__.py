@@ -1,5 +1,6 @@
 """The loops of a running node: each has a `…_once` that a test can step, and a loop that sleeps until woken."""
 
+from gateway.workers.blob_round import check_blobs
 from gateway.workers.counting import count_all, start_counting
 from gateway.workers.delivery import start_delivery
 from gateway.workers.examiner import run_examiner
@@ -14,7 +15,8 @@ from gateway.workers.rounds import start_round
 from gateway.workers.signatures import start_signatures
 
 __all__ = [
-    "Loop", "count_all", "figures_once", "run_examiner", "start_counting", "start_delivery", "start_figures",
+    "Loop", "check_blobs", "count_all", "figures_once", "run_examiner", "start_counting", "start_delivery",
+    "start_figures",
     "start_inspection", "start_intake", "start_periodic", "start_relay", "start_reporting", "start_round",
     "start_signatures",
 ]  # fmt: skip

@@ -50,6 +50,7 @@ def alerts_of(node: Node, seen: views.Snapshot) -> tuple[Alert, ...]:
     parked: Counter[str] = Counter()
     for line in seen.parked:
         parked[line.reason] += line.count
+    blobs = seen.faults.get(FaultBook.BLOBS, {})
     return find_alerts(
         Snapshot(
             parked=parked,
@@ -57,8 +58,8 @@ def alerts_of(node: Node, seen: views.Snapshot) -> tuple[Alert, ...]:
             open_breakers=seen.broken_channels,
             disk_free_bytes=node.store.blobs.free(),
             disk_reserve_bytes=node.store.blobs.reserve,
-            damaged_blobs=parked[Reason.BLOB_DAMAGED],
-            missing_blobs=parked[Reason.BLOB_MISSING],
+            damaged_blobs=max(parked[Reason.BLOB_DAMAGED], blobs.get("damaged", 0)),
+            missing_blobs=max(parked[Reason.BLOB_MISSING], blobs.get("missing", 0)),
             account_gaps=sum(seen.faults.get(FaultBook.ACCOUNT, {}).values()),
             first_gap=seen.first_gap,
             seal_days_left=_seal_covered(node).days,

@@ -22,7 +22,7 @@ from edxml.sign.policies import Policies, PoliciesInvalid, read_policies
 from edxml.sign.trust import TrustUnreadable
 from edxml.sign.verdicts import Verdict, Verification
 from edxml.sign.verifying import verify_packet
-from gateway.model.errors import BlobMissing, GatewayError
+from gateway.model.errors import BlobDamaged, BlobMissing, GatewayError
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import as_datetime, as_instant
 from gateway.node import Node
@@ -108,7 +108,7 @@ def _may_bear(node: Node, candidate: Candidate) -> bool:
     try:
         with node.store.blobs.open(candidate.blob) as packet:
             return may_bear_signature(packet)
-    except BlobMissing:
+    except (BlobMissing, BlobDamaged):
         return True  # it gets its verdict: nobody can check it any more
 
 
@@ -157,7 +157,7 @@ def _verify(node: Node, policies: Policies, begun: Begun, candidate: Candidate) 
         with node.store.blobs.open(candidate.blob) as packet:
             at = as_datetime(candidate.accepted_at)
             return verify_packet(packet, policy=policies.of(sender), at=at, limits=node.limits)
-    except BlobMissing as why:
+    except (BlobMissing, BlobDamaged) as why:
         return _not_checked(why.code)
     except GatewayError:
         raise
