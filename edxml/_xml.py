@@ -24,9 +24,11 @@ from lxml import etree
 
 from edxml._entities import Entities
 from edxml._names import OwnNames
+from edxml._syntax import say_why
 from edxml._utf16 import Recoder, is_named_rightly, look_for_utf16, width
 from edxml.findings import Finding, Place, Severity
 from edxml.limits import Limits
+from edxml.messages import Term
 
 __all__ = ["ContentReader", "Element", "Refusal", "Splitter", "Unread"]
 
@@ -166,7 +168,7 @@ class Splitter:
             raise Refusal("edxml.truncated", line=self._line + self._cut)
         root = self._finish()
         if any(True for _ in self._parser.read_events()):  # a text that went by as markup would be a file lost unseen
-            raise Refusal("edxml.malformed", line=self._line + self._cut, why="unexpected markup")
+            raise Refusal("edxml.malformed", line=self._line + self._cut, why=Term("xml.markup"))
         return root
 
     def _finish(self) -> Element:
@@ -269,7 +271,7 @@ class Splitter:
         line = self._line + self._cut + buffer.count(b"\n", 0, start)
         if buffer[start + 2 : start + 3].isalpha():
             raise Refusal("edxml.dtd_forbidden", line=line)
-        raise Refusal("edxml.malformed", line=line, why="'<!' opens no comment and no CDATA section")
+        raise Refusal("edxml.malformed", line=line, why=Term("xml.declaration"))
 
     def _open_content(self, end: int) -> None:
         is_empty = self._buffer[end - 2 : end] == b"/>"
@@ -277,7 +279,7 @@ class Splitter:
         opened = [element for _, element in self._parser.read_events()]
         if len(opened) != 1:  # libxml2 saw no such tag there: let it say what it saw
             self._finish()
-            raise Refusal("edxml.malformed", line=self._line + self._cut, why="unexpected markup")
+            raise Refusal("edxml.malformed", line=self._line + self._cut, why=Term("xml.markup"))
         self._contents.begin(opened[0], self._offset, self._line + self._cut, self.encoding)
         if is_empty:
             self._contents.end(self._offset)
@@ -371,7 +373,7 @@ class Splitter:
             raise Refusal("edxml.too_many_attributes", line=line, limit=limits.attributes)
         if b"\0" in markup:
             line += markup.count(b"\n", 0, markup.find(b"\0"))
-            raise Refusal("edxml.malformed", line=line, why="NUL byte")
+            raise Refusal("edxml.malformed", line=line, why=Term("xml.character"))
         self._entities.look(markup, line)
         try:
             with self._names:
@@ -388,7 +390,7 @@ class Splitter:
             return Refusal("edxml.too_deep", line=(error.lineno or self._line) + self._cut, limit=self._limits.depth)
         code = _MALFORMED.get(error.code, "edxml.malformed")
         line = error.lineno or self._line
-        return Refusal(code, line=line + self._cut, why=(error.msg or "").split(", line ")[0])
+        return Refusal(code, line=line + self._cut, why=say_why(error))
 
 
 def _after(found: int, length: int) -> int:

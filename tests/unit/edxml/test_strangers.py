@@ -118,3 +118,30 @@ def test_what_only_looks_like_an_entity_is_let_be(text: str) -> None:
 def test_what_libxml2_finds_too_deep_is_called_so() -> None:
     result = read_text(GOOD.replace("<edXML:Subject>", "<d>" * 300 + "</d>" * 300 + "<edXML:Subject>"))
     assert codes(result) == ["edxml.too_deep"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("V/v", "A & B", "&amp;"),
+        ("V/v", "A < B", "&lt;"),
+        ("V/v", "A\x00B", "ký tự mà XML cấm"),
+        ("V/v", "A\x1bB", "ký tự mà XML cấm"),
+        ("V/v", "A&#0;B", "ký tự mà XML cấm"),
+        ("V/v", "A]]>B", "]]>"),
+        ("</edXML:Subject>", "</edXML:Content>", "thẻ đóng"),
+        ("<edXML:Subject>", "<edXML:Subject a=1>", "dấu nháy"),
+        ("<edXML:Subject>", "<edXML:Subject a>", "dấu nháy"),
+        ("<edXML:Subject>", "<edXML:Subject a='1' a='2'>", "hai thuộc tính"),
+        ("<edXML:Subject>", "<!-- a -- b --><edXML:Subject>", "chú thích"),
+        ("<edXML:Subject>", "<!1><edXML:Subject>", "“<!”"),
+        ("</edXML>", "</edXML>x", "sau phần tử gốc"),
+    ],
+)
+def test_why_xml_is_not_well_formed_is_said_in_the_clerks_language(right: str, wrong: str, said: str) -> None:
+    assert right in GOOD
+    (finding,) = read_text(GOOD.replace(right, wrong, 1)).findings
+    assert finding.code == "edxml.malformed"
+    assert said in finding.text(Language.VI)
+    assert "XML sai cú pháp: xml." not in finding.text(Language.VI)
+    assert finding.text(Language.VI) != finding.text(Language.EN)
