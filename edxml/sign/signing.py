@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from edxml._notes import NAMESPACE
 from edxml._xml import Refusal
 from edxml.errors import EdxmlError
+from edxml.findings import Finding
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.messages import Language, text
 from edxml.sign import _template as template
@@ -41,18 +42,22 @@ _ENDS: Final = re.compile(
 
 
 class SigningRefused(EdxmlError):
-    """The packet cannot be signed; `reason` is one of a closed list with a text each."""
+    """The packet cannot be signed; `reason` is one of a closed list with a text each, `detail` what reading found."""
 
     code = "edxml.signing_refused"
 
-    def __init__(self, reason: str, *, detail: str = "") -> None:
+    def __init__(self, reason: str, *, detail: str | Finding = "") -> None:
         self.reason = f"signing.{reason}"
         self.detail = detail
-        super().__init__(reason=text(f"signing.{reason}", Language.EN, {"detail": detail}))
+        super().__init__(reason=self._reason(Language.EN))
 
     def text(self, language: Language) -> str:
         """Why it cannot be signed and what to do, in `language`."""
-        return text(self.code, language, {"reason": text(self.reason, language, {"detail": self.detail})})
+        return text(self.code, language, {"reason": self._reason(language)})
+
+    def _reason(self, language: Language) -> str:
+        detail = self.detail.text(language) if isinstance(self.detail, Finding) else self.detail
+        return text(self.reason, language, {"detail": detail})
 
 
 def sign_packet(
@@ -120,7 +125,7 @@ def read_tidy(stream: BinaryIO, limits: Limits) -> Skeleton:
     try:
         packet = read_skeleton(stream, limits)
     except Refusal as refusal:
-        raise SigningRefused("packet_unreadable", detail=refusal.finding.text(Language.EN)) from None
+        raise SigningRefused("packet_unreadable", detail=refusal.finding) from None
     if not packet.is_tidy:
         raise SigningRefused("packet_untidy")
     return packet

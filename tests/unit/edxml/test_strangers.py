@@ -7,8 +7,10 @@ import io
 import pytest
 
 from edxml import Language, ReadResult, Severity, StatusPacket, read
+from edxml.limits import DEFAULT_LIMITS
 from edxml.rules.examples import GOOD_DOCUMENT
 from edxml.rules.reading import example_bytes
+from edxml.sign.signing import SigningRefused, read_tidy
 
 GOOD = example_bytes(GOOD_DOCUMENT).decode()
 
@@ -145,3 +147,11 @@ def test_why_xml_is_not_well_formed_is_said_in_the_clerks_language(right: str, w
     assert said in finding.text(Language.VI)
     assert "XML sai cú pháp: xml." not in finding.text(Language.VI)
     assert finding.text(Language.VI) != finding.text(Language.EN)
+
+
+def test_who_signs_is_told_in_one_language_why_not() -> None:
+    with pytest.raises(SigningRefused) as refused:
+        read_tidy(io.BytesIO(GOOD[:-20].encode()), DEFAULT_LIMITS)
+    told = refused.value.text(Language.VI)
+    assert "Gói tin bị cắt cụt" in told
+    assert "packet" not in told
