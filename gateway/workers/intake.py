@@ -30,7 +30,8 @@ from gateway.identity import Caller
 from gateway.model.errors import GatewayError, TooLarge
 from gateway.model.states import LinkKind
 from gateway.node import Node
-from gateway.store import intake, reports
+from gateway.store import begun as noted
+from gateway.store import reports
 from gateway.store.channels import ChannelRow
 from gateway.workers.intake_words import verdict_of
 from gateway.workers.loop import Loop
@@ -99,7 +100,7 @@ def _take_from(node: Node, channel: ChannelRow, source: Source) -> int:
         return 0
     keys = [f"{channel.id}|{hashlib.sha256(item.token.encode()).hexdigest()}" for item in items]
     with node.store.read() as connection:
-        begun = intake.begun(connection, keys)
+        begun = noted.begun(connection, keys)
     found = [_Found(item=item, key=key, begun=begun.get(key, 0)) for item, key in zip(items, keys, strict=True)]
     return sum(_take_run(node, caller, source, run) for run in _runs(found))
 
@@ -115,7 +116,7 @@ def _take_run(node: Node, caller: Caller, source: Source, run: Sequence[_Found])
     """Take in some things as one group, tell the source of each in turn; how many were told."""
     keys = [one.key for one in run]
     with node.store.write() as connection:
-        intake.begin(connection, keys)
+        noted.begin(connection, keys)
     done = 0
     try:
         for one, outcome in zip(run, _outcomes(node, caller, run), strict=True):
@@ -126,7 +127,7 @@ def _take_run(node: Node, caller: Caller, source: Source, run: Sequence[_Found])
             done += 1
     finally:
         with node.store.write() as connection:
-            intake.end(connection, keys)  # they reported, whatever they said: only a dead worker leaves its counts
+            noted.end(connection, keys)  # they reported, whatever they said: only a dead worker leaves its counts
     return done
 
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict
 from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
-from gateway.store import intake
+from gateway.store import begun
 from gateway.workers.intake import intake_once
 from gateway.workers.periodic import ClockWatch, periodic_once
 from tests.support.nodes import Does, House, WorkerDied, build_house
@@ -330,7 +330,7 @@ def test_rule_8_a_file_whose_intake_kills_its_worker_is_set_aside_after_three(tm
     assert house.rows("SELECT * FROM intake_faults") == []  # in one process even a dying worker reports
     for _ in range(3):
         with house.node.store.write() as connection:
-            intake.begin(connection, keys[:1])  # what a killed process leaves behind
+            begun.begin(connection, keys[:1])  # what a killed process leaves behind
     assert intake_once(house.node) == 1
     assert house.rows("SELECT id FROM packets") == []
     assert not (out / "van-ban.edxml").exists()
