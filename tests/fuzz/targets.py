@@ -53,7 +53,7 @@ from tests.fuzz import seeds
 from tests.support.certificates import NOW
 from tests.support.packets import make_packet
 
-__all__ = ["TARGETS", "Target"]
+__all__ = ["TARGETS", "TODAY", "Target", "check_files", "check_findings"]
 
 TODAY = date(2025, 9, 2)
 LIMITS = replace(DEFAULT_LIMITS, unzipped=8 << 20)
@@ -86,9 +86,9 @@ def read_any(data: bytes) -> None:
         assert (in_pieces.findings, in_pieces.repairs) == (result.findings, result.repairs), "pieces change findings"
     assert result.is_refused or result.is_complete
     assert not result.is_complete or result.size == len(data)
-    _check_findings(result.findings)
+    check_findings(result.findings)
     if isinstance(result.packet, Packet):
-        _check_files(data, result.packet)
+        check_files(data, result.packet)
     if result.is_refused:
         return
     if isinstance(result.packet, Packet):
@@ -107,7 +107,7 @@ _NOWHERE = frozenset(
 """What is true of a packet as a whole."""
 
 
-def _check_findings(findings: tuple[Finding, ...]) -> None:
+def check_findings(findings: tuple[Finding, ...]) -> None:
     for finding in findings:
         place = finding.place
         assert place.path or place.line is not None or finding.code in _NOWHERE, f"{finding.code} says no place"
@@ -115,7 +115,7 @@ def _check_findings(findings: tuple[Finding, ...]) -> None:
             assert finding.text(language) != finding.code, f"{finding.code} has no text"
 
 
-def _check_files(data: bytes, packet: Packet) -> None:
+def check_files(data: bytes, packet: Packet) -> None:
     """What is fetched later is what was digested while reading."""
     for attachment in packet.attachments:
         length = sum(map(len, open_decoded(io.BytesIO(data), attachment, limits=LIMITS)))
@@ -156,14 +156,14 @@ def judge(data: bytes) -> None:
     if result.packet is None:
         return
     findings = validate(result.packet, today=TODAY)
-    _check_findings(findings)
+    check_findings(findings)
     assert all(finding.place.path for finding in findings)
     explained = [
         finding
         for finding in read(io.BytesIO(data), check_schema=True, limits=LIMITS).findings
         if finding.code.startswith("edxml.schema_")
     ]
-    _check_findings(tuple(explained))
+    check_findings(tuple(explained))
     if result.dialect is Dialect.D:  # our schema describes the other forms
         return
     parser = etree.XMLParser(encoding="utf-8", resolve_entities=False, remove_comments=True, remove_pis=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz import flips
 from tests.fuzz.seeds import DICTIONARY
 from tests.fuzz.targets import TARGETS
 
@@ -60,3 +61,7 @@ def test_a_sample_of_inputs_breaks_no_promise(name: str) -> None:
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.name)
 def test_what_once_broke_a_promise_keeps_it(path: Path) -> None:
     TARGETS[path.name.split("-")[0]].run(path.read_bytes())
+
+
+def test_big_packets_with_a_byte_flipped_end_in_a_verdict() -> None:
+    assert flips.run(seconds=8, seed=11) > 100
