@@ -12,6 +12,7 @@ from edxml.characters import is_xml_text
 from edxml.codes import BusinessKind, Dialect
 from edxml.errors import WriteRefused
 from edxml.ids import OrganId
+from edxml.messages import Term
 from edxml.packet import (
     Attachment,
     Organization,
@@ -33,7 +34,7 @@ _TRACE_B = ' id="trace" version="1.0" mustUnderstand="1" actor="http://schemas.x
 def escape(text: str, what: str) -> str:
     """`text` as XML character data. Raises WriteRefused where it holds what XML cannot carry."""
     if not is_xml_text(text):
-        raise WriteRefused(what=what, why="character that XML cannot carry")
+        raise WriteRefused(what=what, why=Term("write.character"))
     return _SPECIAL.sub(lambda found: _ESCAPES[found[0]], text) if _SPECIAL.search(text) else text
 
 
@@ -42,7 +43,7 @@ class Sheet:
 
     def __init__(self, dialect: Dialect) -> None:
         if dialect not in (Dialect.A, Dialect.B):
-            raise WriteRefused(what="dialect", why=f"{dialect} is not written")
+            raise WriteRefused(what="dialect", why=Term("write.dialect"))
         self.is_standard_order = dialect is Dialect.B
         self._lines: list[str] = []
         self._indent = ""
@@ -130,7 +131,7 @@ def _message(sheet: Sheet, packet: Packet) -> None:
     late = sheet.is_standard_order
     _organization(sheet, "From", packet.sender)
     if not packet.recipients:
-        raise WriteRefused(what="To", why="no recipient")
+        raise WriteRefused(what="To", why=Term("write.no_recipient"))
     for recipient in packet.recipients:
         _organization(sheet, "To", recipient)
     if not late:
@@ -287,7 +288,7 @@ def _reference(sheet: Sheet, attachment: Attachment) -> None:
 
 def _organ(organ: OrganId | None, what: str) -> str:
     if organ is None:
-        raise WriteRefused(what=what, why="no organ id")
+        raise WriteRefused(what=what, why=Term("write.no_organ_id"))
     return organ.text
 
 

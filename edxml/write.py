@@ -17,6 +17,7 @@ from edxml.attachments import ANY_TYPE, SNIFFED, content_type_of, extension, sni
 from edxml.codes import Dialect
 from edxml.errors import WriteRefused
 from edxml.limits import PIECE
+from edxml.messages import Term
 from edxml.packet import Attachment, Packet, StatusPacket
 
 __all__ = ["OpenAttachment", "plan_attachment", "write", "write_status"]
@@ -128,7 +129,7 @@ def _checked(pieces: Iterable[bytes], attachment: Attachment) -> Iterator[bytes]
         sha.update(piece)
         yield piece
     if sha.hexdigest() != attachment.digest:
-        raise WriteRefused(what=attachment.name, why="its bytes are not those of its digest")
+        raise WriteRefused(what=attachment.name, why=Term("write.digest"))
 
 
 def _in_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from edxml import (
     STRICT,
@@ -27,7 +29,7 @@ from edxml import (
     write,
 )
 from gateway.cli.exits import ExitCode
-from gateway.cli.output import voice_of
+from gateway.cli.output import Voice, voice_of
 from gateway.cli.packet_source import read_whole, show_findings, write_new
 from gateway.model.errors import BadRequest
 
@@ -92,13 +94,13 @@ def build(
 ) -> None:
     """Write the packet that a TOML file describes, then say what the strict check finds in it (1: errors)."""
     voice = voice_of(ctx)
-    form = _read_form(file)
+    form = _read_form(voice, file)
     with ExitStack() as files:
         streams = [files.enter_context((file.parent / name).open("rb")) for name in form.files]
         try:
             packet = _packet(form, streams)
         except EdxmlError as why:
-            raise BadRequest("cli.bad_form", file=str(file), what=why.text(voice.language)) from why
+            raise BadRequest("cli.bad_form", file=str(file), what=why.text(voice.language).rstrip(".")) from why
         for stream in streams:
             stream.seek(0)
         with write_new(out) as written:
@@ -112,15 +114,40 @@ def build(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _read_form(path: Path) -> _Form:
-    """Raises BadRequest `cli.bad_form`, naming every place that is wrong."""
+def _read_form(voice: Voice, path: Path) -> _Form:
+    """Raises BadRequest `cli.bad_form`, naming every place that is wrong. A byte order mark is passed over."""
     try:
-        return _Form.model_validate(tomllib.loads(path.read_text("utf-8")))
+        return _Form.model_validate(tomllib.loads(path.read_text("utf-8-sig")))
     except ValidationError as why:
-        what = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in why.errors())
-        raise BadRequest("cli.bad_form", file=str(path), what=what) from None
-    except ValueError as why:  # no TOML, or no UTF-8
-        raise BadRequest("cli.bad_form", file=str(path), what=str(why)) from None
+        what = "; ".join(f"{_place(each['loc'])}: {_fault(voice, each)}" for each in why.errors())
+    except UnicodeDecodeError:
+        what = voice.say("form.encoding")
+    except tomllib.TOMLDecodeError as why:
+        found = _AT.search(str(why))
+        what = voice.say("form.toml", line=found[1], column=found[2]) if found else str(why)
+    raise BadRequest("cli.bad_form", file=str(path), what=what)
+
+
+_AT = re.compile(r"\(at line (\d+), column (\d+)\)")
+
+
+def _place(steps: tuple[int | str, ...]) -> str:
+    """Where in the form: entries of a list by their number, from 1."""
+    return ".".join(str(step + 1) if isinstance(step, int) else step for step in steps)
+
+
+def _fault(voice: Voice, each: ErrorDetails) -> str:
+    """What is wrong with one value; the library's own words where it is nothing common."""
+    kind = each["type"]
+    if kind.startswith("date"):
+        kind = "date"
+    elif kind in ("enum", "int_type", "int_parsing"):
+        kind = "choice"
+    elif kind in ("model_type", "model_attributes_type", "tuple_type", "dict_type"):
+        kind = "table"
+    code = f"form.{kind}"
+    said = voice.say(code)
+    return each["msg"] if said == code else said
 
 
 def _packet(form: _Form, streams: list[Any]) -> Packet:

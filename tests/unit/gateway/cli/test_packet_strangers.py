@@ -193,3 +193,47 @@ def test_a_name_that_is_no_text_stands_in_json(folder: Path) -> None:
         assert done.returncode == 0, done.stderr
         (told,) = json.loads(done.stdout.decode("utf-8"))
         assert os.fsencode(told["file"]) == b"c\xf4ng v\xe3n.edxml"
+
+
+def form() -> str:
+    """The guide's own form."""
+    guide = (Path(__file__).parents[4] / "docs/guides/vendor.md").read_text("utf-8")
+    return guide.partition("```toml\n")[2].partition("```")[0]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ('number = "123"', "number = 123", "number: phải là chữ"),
+        ('number = "123"', "", "number: thiếu"),
+        ('number = "123"', 'number = "123"\nso = 1', "so: không có mục này"),
+        ("2025-09-01", '"01/09/2025"', "date: phải là một ngày"),
+        ("2025-09-01", "2025-09-01T10:00:00", "date: phải là một ngày"),
+        ('type = "2"', 'type = "2"\npriority = 9', "priority: không có trong danh mục"),
+        ("[signer]", "[signer", "dòng"),
+        ('name = "UBND xã Thử nghiệm"', "", "to.1.name: thiếu"),
+        ('code = "H99.02"', 'code = ""', "Mã định danh cơ quan"),
+        ("V/v kết nối", "V/v \\u0001", "ký tự mà XML không ghi được"),
+    ],
+)
+def test_a_form_that_is_wrong_is_told_in_the_clerks_language(
+    right: str, wrong: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert right in form()
+    (folder / "cong-van.pdf").write_bytes(PDF)
+    (folder / "a.toml").write_text(form().replace(right, wrong), "utf-8")
+    code, _, err = run("build", "a.toml", "--out", "a.edxml", capture=capsys)
+    assert code in (1, 2)
+    assert said in err
+    assert "Input" not in err
+    assert not (folder / "a.edxml").exists()
+
+
+def test_a_form_from_a_notepad_is_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "cong-van.pdf").write_bytes(PDF)
+    (folder / "a.toml").write_bytes(b"\xef\xbb\xbf" + form().replace("\n", "\r\n").encode())
+    assert run("build", "a.toml", "--out", "a.edxml", capture=capsys)[0] == 0
+    (folder / "b.toml").write_bytes(form().encode("cp1258", "replace"))
+    code, _, err = run("build", "b.toml", "--out", "b.edxml", capture=capsys)
+    assert code == 2
+    assert "không phải UTF-8" in err
