@@ -50,15 +50,15 @@ def judge_certificate(der: bytes, others: Sequence[bytes], policy: Policy, at: d
     return Judgement(verdict=Verdict.VALID, **evidence)
 
 
-def judge_time_stamp(token: bytes, text: bytes, policy: Policy) -> Judgement:
-    """Whether `token` (DER, RFC 3161) is over `text` and by a time-stamp authority of the policy.
+def judge_time_stamp(token: bytes, text: bytes, policy: Policy, at: datetime | None = None) -> Judgement:
+    """Whether `token` (DER, RFC 3161) is over `text` and by a time-stamp authority of the policy, not revoked by `at`.
 
     NOT_CHECKED where the policy trusts none.  Never raises for what the bytes are.
     """
     if not policy.time_stamp_anchors:
         return Judgement(verdict=Verdict.NOT_CHECKED)
     try:
-        moment = check_time_stamp(token, text, policy.time_stamp_anchors)
+        moment = check_time_stamp(token, text, policy.time_stamp_anchors, revocations=policy.asked, at=at)
     except CheckRefusal as refusal:
         return Judgement(verdict=refusal.verdict, detail=refusal.detail)
     return Judgement(verdict=Verdict.VALID, stamped_at=moment)

@@ -78,6 +78,11 @@ class Policy:
     clock_skew: timedelta = field(default=timedelta(minutes=5))
     """By how much a signer's clock may run ahead."""
 
+    @property
+    def asked(self) -> RevocationSource | None:
+        """Where revocation is looked up; None where nobody is asked."""
+        return None if self.revocation is RevocationMode.OFF else self.revocation_source
+
     @staticmethod
     def trusting(anchors: Sequence[x509.Certificate], *, name: str = "default") -> Policy:
         """The default policy with these anchors."""

@@ -83,12 +83,21 @@ def _by_list(
         return None
     evidence = f"crl {crl.last_update_utc:%Y-%m-%dT%H:%M:%SZ}"
     if entry is not None and entry.revocation_date_utc <= at:
-        return Revocation(standing=Standing.REVOKED, since=entry.revocation_date_utc, evidence=evidence)
+        return Revocation(
+            standing=Standing.REVOKED, since=entry.revocation_date_utc, evidence=evidence, reason=_reason(entry)
+        )
     if crl.next_update_utc is None or crl.next_update_utc < at:
         return Revocation(standing=Standing.UNKNOWN, evidence=f"{evidence}: too old")
     if certificate.not_valid_after_utc < crl.last_update_utc:  # lists forget certificates that have expired
         return Revocation(standing=Standing.UNKNOWN, evidence=f"{evidence}: after expiry")
     return Revocation(standing=Standing.GOOD, evidence=evidence)
+
+
+def _reason(entry: x509.RevokedCertificate) -> str:
+    try:
+        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+    except (x509.ExtensionNotFound, ValueError):
+        return ""
 
 
 def _by_answer(
@@ -108,7 +117,10 @@ def _by_answer(
         return None
     evidence = f"ocsp {this_update:%Y-%m-%dT%H:%M:%SZ}"
     if status is ocsp.OCSPCertStatus.REVOKED and since is not None and since <= at:
-        return Revocation(standing=Standing.REVOKED, since=since, evidence=evidence)
+        reason = answer.revocation_reason
+        return Revocation(
+            standing=Standing.REVOKED, since=since, evidence=evidence, reason=reason.value if reason else ""
+        )
     if status is ocsp.OCSPCertStatus.UNKNOWN:
         return Revocation(standing=Standing.UNKNOWN, evidence=evidence)
     if (next_update or this_update) < at:

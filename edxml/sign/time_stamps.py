@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
@@ -17,7 +18,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from edxml.sign._der import INTEGER, OCTETS, OID, SEQUENCE, SET, TIME, Node, NotDer, parse
 from edxml.sign.certificates import der_of, extension_of, find_path, load_certificates
-from edxml.sign.verdicts import CheckRefusal, Verdict
+from edxml.sign.names import name_text
+from edxml.sign.policy import RevocationSource
+from edxml.sign.verdicts import CheckRefusal, Standing, Verdict
 
 __all__ = ["check_time_stamp", "read_time_stamp", "token_nonce"]
 
@@ -44,6 +47,9 @@ _SIGNATURE_HASHES: Final[dict[str, str | None]] = {
     "1.2.840.10045.4.3.4": "2.16.840.1.101.3.4.2.3",
 }
 
+_HARMLESS: Final = frozenset({"unspecified", "affiliationChanged", "superseded", "cessationOfOperation"})
+"""Reasons of revocation after which earlier tokens stay good (RFC 3161, 4); no reason is none of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Token:
@@ -59,13 +65,32 @@ class _Token:
     signature: bytes
 
 
-def check_time_stamp(token: bytes, text: bytes, anchors: Sequence[x509.Certificate]) -> datetime:
-    """The moment that `token` (DER) proves for `text`. Raises CheckRefusal (TIME_STAMP_INVALID)."""
+def check_time_stamp(
+    token: bytes,
+    text: bytes,
+    anchors: Sequence[x509.Certificate],
+    *,
+    revocations: RevocationSource | None = None,
+    at: datetime | None = None,
+) -> datetime:
+    """The moment that `token` (DER) proves for `text`. Raises CheckRefusal (TIME_STAMP_INVALID).
+
+    With `revocations` also where the authority's certificate is known to be revoked by `at` (now where None): then a
+    token proves nothing, whatever time it states, unless the reason says that the key was never in other hands and
+    the token is older (RFC 3161, 4).  What is not known of revocation is not held against it.
+    """
     moment, certificate, others = _read(token, text)
     try:
-        find_path(certificate, others, anchors, moment)
+        chain = find_path(certificate, others, anchors, moment)
     except CheckRefusal as refusal:
         raise _invalid(f"{refusal.verdict}: {refusal.detail}") from None
+    for one, issuer in pairwise(chain) if revocations is not None else ():
+        assert revocations is not None
+        known = revocations.look_up(one, issuer, at or datetime.now(UTC))
+        if known.standing is Standing.REVOKED and not (
+            known.reason in _HARMLESS and known.since is not None and moment < known.since
+        ):
+            raise _invalid(f"{Verdict.CERTIFICATE_REVOKED}: {name_text(one.subject)}")
     return moment
 
 

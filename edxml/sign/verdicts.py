@@ -118,6 +118,7 @@ class Revocation:
     standing: Standing
     since: datetime | None = None  #: when it was revoked
     evidence: str = ""  #: "crl" or "ocsp" and its time, or why nothing is known
+    reason: str = ""  #: why it was revoked (RFC 5280 5.3.1: "keyCompromise"), as far as it was said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

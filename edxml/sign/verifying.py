@@ -241,7 +241,7 @@ def _judged_at(
     moments = [at]
     if policy.time_stamp_anchors:
         for text, token in stamped:
-            moment = check_time_stamp(token, text, policy.time_stamp_anchors)
+            moment = check_time_stamp(token, text, policy.time_stamp_anchors, revocations=policy.asked, at=at)
             evidence["stamped_at"] = min(moment, evidence.get("stamped_at") or moment)
             moments.append(moment)
     judged = min(moments)

@@ -66,10 +66,11 @@ def judge_signature(
 ) -> PdfSignature:
     """A person's or an agency's signature. Judged for the moment of a good time stamp, else for `came_at`."""
     is_right = _is_right(found, "data", found.compute_digest())
-    stamps = [judge_time_stamp(token, found.signer_info["signature"].native, policy) for token in _tokens(found)]
+    told, value = _with(policy, embedded), found.signer_info["signature"].native
+    stamps = [judge_time_stamp(token, value, told, as_datetime(came_at)) for token in _tokens(found)]
     stamped = min((one.stamped_at for one in stamps if one.stamped_at is not None), default=None)
     at = as_datetime(came_at) if stamped is None else min(stamped, as_datetime(came_at))
-    judged = _judge(found, _with(policy, embedded), at)
+    judged = _judge(found, told, at)
     made = _made(found, seen, judged, is_right, policy, field)
     return replace(
         made,
