@@ -66,7 +66,7 @@ class KnownNotes(Notes):
         if not isinstance(element, Node):
             return element
         if self._splitter is None:
-            self._splitter = Splitter(limits=self.limits, contents=Unread(), repaired=lambda name: None)
+            self._splitter = Splitter(limits=self.limits, contents=Unread(), repaired=lambda name, line: None)
             self._splitter.feed(self._sighting.data)
             self._elements = list(self._splitter.close().iter())
         return self._elements[element.number]

@@ -90,7 +90,7 @@ class Notes:
         if len(self.repairs) < self.limits.findings:
             self.repairs.append(Repair(name=name, place=self._place(element)))
 
-    def repaired_at(self, line: int, name: str) -> None:
+    def repaired_on(self, name: str, line: int) -> None:
         """Note a deviation outside any element that was put right."""
         if len(self.repairs) < self.limits.findings:
             self.repairs.append(Repair(name=name, place=Place(line=line)))

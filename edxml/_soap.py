@@ -122,7 +122,7 @@ class Message:
             self._xml = Splitter(
                 limits=self._limits,
                 contents=_NoContents(),
-                repaired=lambda name: self._repaired(name, head.line),
+                repaired=self._repaired,
                 first_line=self._multipart.line,
             )
         else:
@@ -174,7 +174,7 @@ class Message:
         """Once per line, however many pieces show it."""
         if (name, line) not in self._told:
             self._told.add((name, line))
-            self._notes.repaired_at(line, name)
+            self._notes.repaired_on(name, line)
 
 
 def _lies(charset: str, encoding: str) -> bool:

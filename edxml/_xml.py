@@ -104,13 +104,14 @@ class Splitter:
         *,
         limits: Limits,
         contents: ContentReader,
-        repaired: Callable[[str], None],
+        repaired: Callable[[str, int], None],
         keep_instructions: bool = False,
         first_line: int = 1,
     ) -> None:
         """`keep_instructions` leaves processing instructions in the tree: no value reads them, signatures sign them.
 
-        `first_line` is where the bytes begin, if they are part of something longer.
+        `repaired(name, line)` is told of what was put right.  `first_line` is where the bytes begin, if they are part
+        of something longer.
         """
         self._limits = limits
         self._contents = contents
@@ -198,7 +199,7 @@ class Splitter:
             return False
         if (wide := look_for_utf16(buffer)) is not None:
             self.encoding = wide.encoding
-            self._repaired("utf16")
+            self._repaired("utf16", self._line + self._cut)
             self._recoder = Recoder(wide.encoding)
             self._offset = wide.mark
             self._buffer = self._recoder.recode(buffer[wide.mark :])
@@ -218,12 +219,12 @@ class Splitter:
         if len(buffer) < opening + 128 and not self._final:
             return False  # the declaration in one piece
         if start:
-            self._repaired("bom")
+            self._repaired("bom", self._line + self._cut)
         declared = buffer.startswith(b"<?xml", opening)
         if opening > start and (declared or buffer[start:opening].strip()):
-            self._repaired("junk_before_prolog")
+            self._repaired("junk_before_prolog", self._line + self._cut)
         if declared and (found := _DECLARED.match(buffer, opening)) and not self._is_encoding(found[1].lower()):
-            self._repaired("encoding_misdeclared")
+            self._repaired("encoding_misdeclared", self._line + self._cut + buffer.count(b"\n", 0, opening))
         self._note_cut(buffer.count(b"\n", 0, opening))
         self._skip(opening)
         self._step = Splitter._markup
@@ -298,7 +299,7 @@ class Splitter:
         if len(buffer) < len(_CDATA):
             return False
         if buffer.startswith(_CDATA):
-            self._repaired("content_cdata")
+            self._repaired("content_cdata", self._line + self._cut)
             self._skip(len(_CDATA))
             self._contents.begin_section(self._offset)
             self._step = Splitter._section

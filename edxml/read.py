@@ -165,7 +165,7 @@ def _open_new(opened: _Opened, pieces: Iterator[bytes], sighting: Sighting | Non
     if is_multipart(opening):
         form = opened.message = Message(limits=notes.limits, sink=opened.sink, notes=notes)
     else:
-        form = Splitter(limits=notes.limits, contents=opened.contents, repaired=notes.repaired)
+        form = Splitter(limits=notes.limits, contents=opened.contents, repaired=notes.repaired_on)
     notes.line_of = form.line_of
     root = opened.root = _take_in(chain((opening,), pieces), form, opened.hasher, notes.limits)
     opened.is_complete = True

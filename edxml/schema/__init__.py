@@ -85,7 +85,7 @@ def check_known(notes: KnownNotes) -> tuple[Finding, ...]:
 
 def check_stream(stream: BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Finding, ...]:
     """The same for the bytes of a packet, read once; attachments pass by unread. What is no XML is one finding."""
-    splitter = Splitter(limits=limits, contents=Unread(), repaired=lambda name: None)
+    splitter = Splitter(limits=limits, contents=Unread(), repaired=lambda name, line: None)
     try:
         while piece := stream.read(PIECE):
             splitter.feed(piece)

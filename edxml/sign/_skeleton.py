@@ -156,7 +156,9 @@ def read_skeleton(stream: BinaryIO, limits: Limits) -> Skeleton:
     hasher = WireHasher()
     holes = _Holes(limits)
     repairs: list[str] = []
-    splitter = Splitter(limits=limits, contents=holes, repaired=repairs.append, keep_instructions=True)
+    splitter = Splitter(
+        limits=limits, contents=holes, repaired=lambda name, line: repairs.append(name), keep_instructions=True
+    )
     stream.seek(0)
     while piece := stream.read(PIECE):
         hasher.update(piece)

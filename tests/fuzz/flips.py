@@ -1,8 +1,8 @@
 """Packets of hundreds of kilobytes with one byte flipped: `python -m tests.fuzz.flips SECONDS SEED`, from `make fuzz`.
 
 The bytes of the markup are flipped first, each once in an order of chance, then any bytes: as many as the time allows.
-The packets are our own of every dialect and encoding, and the official samples where they lie beside the house.  Each must end in a
-verdict that says where, within a second, without the process growing.
+The packets are our own of every dialect and encoding, and the official samples where they lie beside the house.  Each
+must end in a verdict that says where, within a second, without the process growing.
 """
 
 from __future__ import annotations

@@ -163,6 +163,16 @@ def test_repair_is_made_recorded_and_forbidden_by_strict(name: str) -> None:
     assert told == names(result)
 
 
+def test_what_is_wrong_with_the_bytes_has_its_line() -> None:
+    lines = {"bom": 1, "utf16": 1, "encoding_misdeclared": 1, "junk_before_prolog": 1}
+    for name, line in lines.items():
+        assert read(io.BytesIO(CASES[name])).repairs[0].place == Place(line=line)
+    (late,) = read(io.BytesIO(b"a\n\nb" + CASES["encoding_misdeclared"].replace(b"<?xml", b"\n<?xml"))).repairs[1:]
+    assert (late.name, late.place.line) == ("encoding_misdeclared", 4)
+    (section,) = read(io.BytesIO(CASES["content_cdata"])).repairs
+    assert section.place.line == CASES["content_cdata"][: CASES["content_cdata"].index(b"<![CDATA[")].count(b"\n") + 1
+
+
 def test_values_after_repair() -> None:
     def packet(name: str) -> Packet:
         found = read(io.BytesIO(CASES[name])).packet
