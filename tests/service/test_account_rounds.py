@@ -13,8 +13,8 @@ from gateway.model.instants import HOUR, MINUTE
 from gateway.store import books
 from gateway.workers.figures import figures_once
 from gateway.workers.rounds import start_round
-from tests.service.test_cli_commands import Terminal, truc  # noqa: F401 - a fixture
 from tests.support.nodes import House, build_house
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_no_page_keeps_a_writer_waiting(house: House) -> None:
     assert round_over(house) == 2
 
 
-def test_the_loop_of_a_node_finds_it_and_the_doctor_names_it(truc: Terminal, house: House) -> None:  # noqa: F811
+def test_the_loop_of_a_node_finds_it_and_the_doctor_names_it(truc: Terminal, house: House) -> None:
     sent = house.send(["inbox-a"])
     tamper(house, "UPDATE deliveries SET state = 'refused'")
     loop = start_round(house.node, "account", check_next, 0.1)

@@ -3,57 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from edxml.messages import Language, text
-from gateway.cli import main
 from gateway.model.instants import MINUTE
 from gateway.model.states import DeliveryState
-from tests.support.nodes import TODAY, Does, House, WorkerDied, document_id, organ
+from tests.support.nodes import Does, House, WorkerDied, document_id, organ
 from tests.support.packets import build_packet
-
-
-class Terminal:
-    """Runs commands; keeps what the last one said."""
-
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self._capture = capture
-        self.out = self.err = ""
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        """Run one command, expecting its exit code; gives what it answered."""
-        self._capture.readouterr()
-        found = main([*arguments])
-        self.out, self.err = self._capture.readouterr()
-        assert found == code, f"{arguments} ended with {found}:\n{self.out}\n{self.err}"
-        assert "Traceback" not in self.out + self.err
-        return self.out
-
-    def captured(self) -> str:
-        """What was answered since the last command began."""
-        return self._capture.readouterr().out
-
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        """Run one command with --json."""
-        return json.loads(self(*arguments, "--json", code=code))
-
-
-@pytest.fixture
-def truc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
-    """A terminal in Vietnamese, in front of the data folder that `build_house(tmp_path)` makes."""
-    for name in [name for name in os.environ if name.startswith("TRUC_")]:
-        monkeypatch.delenv(name)
-    settings = {"DATA": str(tmp_path / "data"), "NODE": "thu", "TODAY": TODAY, "DISK_RESERVE_MIB": "1"}
-    for name, value in (settings | {"LANGUAGE": "vi"}).items():
-        monkeypatch.setenv(f"TRUC_{name}", value)
-    return Terminal(capsys)
-
+from tests.support.terminal import Terminal
 
 # --- making and configuring ------------------------------------------------------------------------------------------
 
@@ -275,77 +236,6 @@ def test_settings_are_shown_without_secrets_and_misspelt_ones_are_named(
         monkeypatch.setenv(name, value)
     truc("settings", "check", code=4)
     assert all(name in truc.err for name in ("TRUC_PRT", "TRUC_LEASE", "TRUC_NODE", "TRUC_PORT"))
-
-
-# --- the doctor ------------------------------------------------------------------------------------------------------
-
-
-def _levels(checks: list[dict[str, Any]]) -> dict[str, str]:
-    return {check["code"]: check["level"] for check in checks}
-
-
-def test_the_doctor_says_what_to_do(truc: Terminal, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    _park(house, "1")
-    with house.node.store.write() as connection:
-        connection.exec_driver_sql("DELETE FROM channels WHERE kind = 'memory'")
-    found = _levels(truc.json("doctor"))
-    assert found["doctor.store"] == "ok"
-    assert found["doctor.keys"] == "ok"
-    assert found["alert.parked"] == "warn"
-    assert found["doctor.not_running"] == "warn"
-    monkeypatch.setenv("TRUC_DISK_RESERVE_MIB", str(1 << 40))
-    assert _levels(truc.json("doctor", code=1))["alert.disk_reserve"] == "fail"
-    monkeypatch.setenv("TRUC_DISK_RESERVE_MIB", "1")
-    (house.node.store.blobs.root.parent / "keys" / "seal.key").chmod(0o644)
-    assert _levels(truc.json("doctor", code=1))["keys.exposed"] == "fail"
-
-
-def test_the_doctor_of_nothing(truc: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _levels(truc.json("doctor", code=1))["doctor.folder_missing"] == "fail"
-    monkeypatch.setenv("TRUC_LEASE", "-1")
-    assert _levels(truc.json("doctor", code=1)) == {"settings.wrong": "fail"}
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    """What lies in a data folder, without what the database keeps beside itself while it is open."""
-    passing = ("truc.db-wal", "truc.db-shm")
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in passing)
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
-
-
-def test_the_doctor_changes_nothing_and_makes_no_keys(truc: Terminal, tmp_path: Path) -> None:
-    truc("init")
-    truc.json("doctor")
-    before = _files(tmp_path / "data")
-    truc.json("doctor")
-    assert _files(tmp_path / "data") == before
-    for path in (tmp_path / "data" / "keys").iterdir():
-        path.unlink()
-    assert _levels(truc.json("doctor", code=1))["keys.missing"] == "fail"
-    assert list((tmp_path / "data" / "keys").iterdir()) == []
-
-
-def test_a_lost_database_is_to_be_restored_never_made_anew(truc: Terminal, tmp_path: Path) -> None:
-    truc("init")
-    for path in (tmp_path / "data").glob("truc.db*"):
-        path.unlink()
-    assert _levels(truc.json("doctor", code=1))["doctor.database_gone"] == "fail"
-    truc("account", code=6)
-    assert "khôi phục truc.db" in truc.err
-    for refused in (("init",), ("serve", "--port", "0")):
-        truc(*refused, code=6)
-        assert "keys/ (2)" in truc.err, "it names what lies there"
-    assert not (tmp_path / "data" / "truc.db").exists()
-
-
-def test_blobs_without_a_database_are_a_lost_node_too(truc: Terminal, tmp_path: Path) -> None:
-    blob = tmp_path / "data" / "blobs" / "ab" / "ab12"
-    blob.parent.mkdir(parents=True)
-    blob.write_bytes(b"somebody's document")
-    truc("init", code=6)
-    assert "blobs/ (1)" in truc.err
-    blob.unlink()
-    truc("init")
 
 
 # --- without a node --------------------------------------------------------------------------------------------------

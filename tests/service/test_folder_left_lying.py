@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from adapters.folder import open_folder
 from adapters.folder_ignored import find_ignored
 from gateway.workers.intake import intake_once, show_ignored
-from tests.service.test_cli_commands import Terminal, truc  # noqa: F401 - a fixture
-from tests.service.test_folder_channel import as_nobody, mounted
+from tests.support.folders import as_nobody, mounted
 from tests.support.nodes import House, build_house
+from tests.support.terminal import Terminal
 
 OLD = 3600.0
 
@@ -88,7 +88,7 @@ def test_a_name_that_no_screen_can_show_is_named_harmlessly(house: House) -> Non
     assert one.name == "\ufffd[2Jh\ufffd n\ufffdi.xml"
 
 
-def test_show_and_doctor_and_the_metric_name_it(truc: Terminal, house: House) -> None:  # noqa: F811
+def test_show_and_doctor_and_the_metric_name_it(truc: Terminal, house: House) -> None:
     assert truc.json("channel", "show", "folder")["ignored"] == {"count": 0, "first": []}
     assert "không có gì bị bỏ lại" in truc("channel", "show", "folder")
     wanted = lay_everything(house.root)
@@ -115,11 +115,11 @@ def state(root: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in (root, *root.rglob("*"))}
 
 
-def channel_lines(truc: Terminal, code: int) -> list[tuple[str, str]]:  # noqa: F811
+def channel_lines(truc: Terminal, code: int) -> list[tuple[str, str]]:
     return [(one["level"], one["vi"]) for one in truc.json("doctor", code=code) if one["name"] == "channel"]
 
 
-def test_the_doctor_writes_nothing_into_a_folder(truc: Terminal, house: House) -> None:  # noqa: F811
+def test_the_doctor_writes_nothing_into_a_folder(truc: Terminal, house: House) -> None:
     before = state(house.root)
     assert channel_lines(truc, 0) == []
     assert truc.json("channel", "show", "folder")["usable"]
@@ -128,7 +128,7 @@ def test_the_doctor_writes_nothing_into_a_folder(truc: Terminal, house: House) -
     assert state(house.root) != before, "the probe tries to write, as it says"
 
 
-def test_the_doctor_sees_a_read_only_folder(truc: Terminal, house: House) -> None:  # noqa: F811
+def test_the_doctor_sees_a_read_only_folder(truc: Terminal, house: House) -> None:
     with mounted(house.root, "--bind", str(house.root)):
         subprocess.run(["mount", "-o", "remount,bind,ro", house.root], check=True)
         [(level, told)] = channel_lines(truc, 1)

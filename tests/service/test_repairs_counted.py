@@ -25,10 +25,10 @@ from gateway.store import followers, open_store, repairs, schema
 from gateway.store.repairs import By
 from gateway.store.systems import list_systems
 from gateway.workers.counting import count_all, count_once
-from tests.service.test_cli_commands import Terminal, truc  # noqa: F401 - a fixture
 from tests.support.edge import RunningApi, running_api
 from tests.support.nodes import House
 from tests.support.stored import FilledStore, fill_store
+from tests.support.terminal import Terminal
 
 RELEASES = sorted((Path(__file__).parent.parent / "support" / "releases").glob("*.sql.gz"))
 ALWAYS: Any = {"since": date(2000, 1, 1), "until": date(2100, 1, 1)}
@@ -198,7 +198,7 @@ def test_each_repair_is_told_with_its_end(house: House) -> None:
 # --- as people see it ----------------------------------------------------------------------------------------
 
 
-def test_the_command_reports_by_system_by_name_and_by_agency(truc: Terminal, house: House) -> None:  # noqa: F811
+def test_the_command_reports_by_system_by_name_and_by_agency(truc: Terminal, house: House) -> None:
     send_with_bom(house, "1")
     send_with_bom(house, "2")
     house.pass_time(HOUR)
@@ -218,7 +218,7 @@ def test_the_command_reports_by_system_by_name_and_by_agency(truc: Terminal, hou
     truc("repairs", "--from", "2026-01-02", "--to", "2026-01-01", code=2)
 
 
-def test_the_letter_is_written_in_both_languages(truc: Terminal, house: House) -> None:  # noqa: F811
+def test_the_letter_is_written_in_both_languages(truc: Terminal, house: House) -> None:
     send_with_bom(house, "1")
     days = ("--from", "2000-01-01", "--to", "2100-01-01")
     both = truc("repairs", "letter", "s-sender", *days)
@@ -232,7 +232,7 @@ def test_the_letter_is_written_in_both_languages(truc: Terminal, house: House) -
     truc("repairs", "letter", "nobody", code=6)
 
 
-def test_a_system_is_shown_with_its_profile(truc: Terminal, house: House, tmp_path: Path) -> None:  # noqa: F811
+def test_a_system_is_shown_with_its_profile(truc: Terminal, house: House, tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text('[[system]]\nname = "s-sender"\nprofile = "strict"\nspeaks_for = ["sender"]\n')
     assert {one["profile"] for one in truc.json("system", "list")} == {"lenient"}

@@ -25,11 +25,11 @@ from gateway.exchange.submission import Answer
 from gateway.model.instants import as_instant
 from gateway.store import followers, views
 from gateway.workers.signatures import FOLLOWER, TrustWatch, check_once
-from tests.service.test_cli_commands import Terminal, truc  # noqa: F401 - a fixture
 from tests.support.certificates import NOW, Authority, Issued
 from tests.support.edge import running_api
 from tests.support.nodes import TODAY, House, build_house, organ
 from tests.support.stores import HandClock
+from tests.support.terminal import Terminal
 
 DECORATION = b"<Signature><SignatureValue>AAAA</SignatureValue></Signature>"
 
@@ -267,7 +267,7 @@ def test_killed_there_each_packet_gets_one_verdict(
 
 
 def test_the_command_line_shows_it(
-    truc: Terminal,  # noqa: F811
+    truc: Terminal,
     house: House,
     root: Authority,
     trust: TrustWatch,
@@ -281,7 +281,7 @@ def test_the_command_line_shows_it(
     assert (told["verdict"], told["checked_at"].endswith("+07:00")) == ("valid", True)
 
 
-def test_the_doctor_looks_at_the_folder_of_trust(truc: Terminal, trust: TrustWatch) -> None:  # noqa: F811
+def test_the_doctor_looks_at_the_folder_of_trust(truc: Terminal, trust: TrustWatch) -> None:
     def told() -> tuple[str, str]:
         return next((one["level"], one["code"]) for one in truc.json("doctor", code=1) if one["name"] == "trust")
 

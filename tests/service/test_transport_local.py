@@ -13,7 +13,8 @@ import pytest
 from gateway.transport.local import LocalTransport, TransportCount
 from gateway.transport.rendezvous import Rendezvous, start_time
 from tests.service.transport_child import Heard
-from tests.service.transport_suite import NORMAL, OpenTransport, StartChild, TransportSuite, stuck_at, tickets, until
+from tests.service.transport_suite import OpenTransport, StartChild, TransportSuite
+from tests.support.announcing import NORMAL, stuck_at, tickets, until
 
 
 class TestLocalTransport(TransportSuite):

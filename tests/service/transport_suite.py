@@ -16,46 +16,12 @@ import pytest
 
 from gateway.transport.contract import QUEUES, Ticket, Transport
 from tests.service.transport_child import Child, Heard, open_transport
+from tests.support.announcing import NORMAL, URGENT, announce_all, stuck_at, tickets, until
 
-__all__ = ["TransportSuite", "stuck_at", "tickets", "until"]
-
-NORMAL, URGENT = "deliver.normal", "deliver.urgent"
+__all__ = ["OpenTransport", "StartChild", "TransportSuite"]
 
 OpenTransport = Callable[[str], Transport]
 StartChild = Callable[[str], Child]
-
-
-def tickets(number: int, queue: str = NORMAL, prefix: str = "t") -> list[Ticket]:
-    return [Ticket(f"{prefix}{index}", 1, queue) for index in range(number)]
-
-
-def until(is_true: Callable[[], bool], timeout: float = 10.0) -> None:
-    """Wait for what gives no sign of itself."""
-    end = time.monotonic() + timeout
-    while not is_true():
-        assert time.monotonic() < end, f"not within {timeout} s"
-        time.sleep(0.01)
-
-
-def stuck_at(gate: threading.Event) -> Callable[[object], None]:
-    """A handler or callback that ends when the gate opens."""
-
-    def wait(_: object) -> None:
-        gate.wait(30)
-
-    return wait
-
-
-def announce_all(transport: Transport, wanted: list[Ticket], timeout: float = 20.0) -> None:
-    """As the relay does: announce again what was not confirmed, until all is."""
-    end = time.monotonic() + timeout
-    left = wanted
-    while left:
-        assert time.monotonic() < end, f"{len(left)} tickets were never confirmed"
-        confirmed = set(transport.announce(left))
-        left = [ticket for ticket in left if ticket not in confirmed]
-        if left:
-            time.sleep(0.02)
 
 
 class TransportSuite:

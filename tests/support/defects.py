@@ -32,6 +32,7 @@ _POLLED = "tests/service/test_rules_polled.py::test_rule_"
 _REPEATS = "tests/service/test_rules_repeats.py::test_rule_"
 _STATUSES = "tests/service/test_rules_statuses.py::test_"
 _MACHINE = "tests/unit/gateway/model/test_machine.py::test_"
+_MACHINE_TIME = "tests/unit/gateway/model/test_machine_time.py::test_"
 _PLAY = "tests/property/test_machine_protocol.py::test_every_short_play_keeps_the_promises"
 _DISK = "tests/fault/test_durability_order.py::test_everything_is_on_disk_before_it_is_told"
 
@@ -133,7 +134,7 @@ _TRACES = (
         file="gateway/model/machine.py",
         old="link.state in (S.WAITING, S.CLAIMED) or link.has_open_attempt(now):",
         new="link.state in (S.WAITING, S.CLAIMED):",
-        tests=(_MACHINE + "expiry_spares_open_attempts[open]",),
+        tests=(_MACHINE_TIME + "expiry_spares_open_attempts[open]",),
     ),
     Defect(
         name="a frozen document is released",

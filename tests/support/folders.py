@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from adapters.contract import HandOver, Outcome, Park, Retry, Sink
 
-__all__ = ["build_item", "deliver", "far", "files_under"]
+__all__ = ["as_nobody", "build_item", "deliver", "far", "files_under", "mounted"]
+
+T = TypeVar("T")
 
 
 def build_item(
@@ -54,3 +59,25 @@ def deliver(sink: Sink, item: HandOver) -> Outcome:
 def files_under(folder: Path) -> dict[str, bytes]:
     """Relative name → content of all regular files under `folder`."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@contextmanager
+def mounted(target: Path, *arguments: str) -> Iterator[Path]:
+    """A real mount for the length of a test. Needs root: without it this fails and says so, it never skips."""
+    target.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", *arguments, target], capture_output=True, text=True)
+    assert done.returncode == 0, f"this test mounts a small disk and needs root with mount: {done.stderr}"
+    try:
+        yield target
+    finally:
+        subprocess.run(["umount", "-l", target], check=True)
+
+
+def as_nobody(call: Callable[[], T]) -> T:
+    """Do it as a user whom permissions stop."""
+    assert os.geteuid() == 0, "this test gives up root's rights and needs to be root first"
+    os.seteuid(65534)
+    try:
+        return call()
+    finally:
+        os.seteuid(0)

@@ -48,68 +48,12 @@ from gateway.settings import read_settings
 from gateway.store import picking
 from gateway.transport.contract import Ticket
 from routing.plan import RecipientsMode
-from tests.support.packets import PROMULGATED, build_packet, build_status
+from tests.support.house_rows import AGENCIES, TODAY, document_id, folder_rows, house_rows, organ
+from tests.support.packets import build_packet, build_status
 from tests.support.recipients import Does, MemoryRecipient, WorkerDied, memory_kind
 from tests.support.stores import HandClock
 
-__all__ = ["AGENCIES", "Does", "House", "WorkerDied", "build_house", "document_id", "organ"]
-
-TODAY = "2025-10-01"
-AGENCIES = (
-    "sender", "inbox-a", "inbox-b", "idem", "check", "blind", "pair-a", "pair-b", "folder-a", "folder-b", "nowhere",
-    "old", "sender-2",
-)  # fmt: skip
-_MEMORY = {
-    "idem": ("idempotent", ("idem",)),
-    "check": ("checkable", ("check",)),
-    "blind": ("blind", ("blind",)),
-    "pair": ("checkable", ("pair-a", "pair-b")),
-}
-_POLLED = ("sender", "sender-2", "inbox-a", "inbox-b")
-
-
-def organ(agency: str) -> str:
-    """The organ code of one of the house's agencies; any other text is a code already."""
-    return f"000.00.{AGENCIES.index(agency):02d}.H99" if agency in AGENCIES else agency
-
-
-def document_id(number: str, sender: str = "sender") -> str:
-    """The DocumentId of the sender's document with that number."""
-    return f"{organ(sender)},{PROMULGATED:%Y/%m/%d},{number}/UBND-VX"
-
-
-def _configuration() -> str:
-    tables = []
-    for agency in AGENCIES:
-        ends = (
-            '\nvalid_to = 2025-06-30\nsuccessors = [{id = "check", effective = 2025-07-01}]' if agency == "old" else ""
-        )
-        tables.append(f'[[agency]]\nid = "{agency}"\nname = "Cơ quan {agency}"\ncodes = ["{organ(agency)}"]{ends}')
-        if agency not in ("old", "nowhere", "folder-a", "folder-b"):
-            tables.append(f'[[system]]\nname = "s-{agency}"\nspeaks_for = ["{agency}"]')
-    for agency in _POLLED:
-        tables.append(f'[[channel]]\nid = "hop-{agency}"\nkind = "inbox"\nserves = ["{agency}"]')
-    for channel, (sink, served) in _MEMORY.items():
-        tables.append(
-            f'[[channel]]\nid = "{channel}"\nkind = "memory"\nserves = {list(served)!r}\nsettings = {{sink = "{sink}"}}'
-        )
-    return "\n\n".join(tables)
-
-
-def _folder_configuration(root: Path, settle: float) -> str:
-    return f"""
-[[system]]
-name = "s-folder"
-speaks_for = ["folder-a", "folder-b"]
-
-[[channel]]
-id = "folder"
-kind = "folder"
-system = "s-folder"
-serves = ["folder-a", "folder-b"]
-speaks_for_agency = true
-settings = {{root = "{root}", settle = {settle}}}
-"""
+__all__ = ["AGENCIES", "TODAY", "Does", "House", "WorkerDied", "build_house", "document_id", "organ"]
 
 
 def _settings(folder: Path, **changes: Any) -> dict[str, str]:
@@ -124,7 +68,7 @@ def _template() -> Path:
     recipients: dict[str, MemoryRecipient] = {}
     kinds = {**KINDS, "memory": memory_kind(recipients)}
     node = build_node(read_settings(_settings(folder)), clock=HandClock(), kinds=kinds)
-    apply(node.store, parse(_configuration()), actor="test", on=date.fromisoformat(TODAY), kinds=kinds)
+    apply(node.store, parse(house_rows()), actor="test", on=date.fromisoformat(TODAY), kinds=kinds)
     node.transport.close()
     with node.store.read() as connection:
         connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -149,7 +93,7 @@ def build_house(
     clock = clock or HandClock()
     node = build_node(read_settings(_settings(data, **settings)), clock=clock, kinds=kinds)
     if folders:
-        rows = parse(_folder_configuration(root, settle))
+        rows = parse(folder_rows(root, settle))
         apply(node.store, rows, actor="test", on=date.fromisoformat(TODAY), kinds=kinds)
         node.channels.refresh()
     return House(node=node, clock=clock, recipients=recipients, root=root)

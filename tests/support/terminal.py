@@ -1,0 +1,49 @@
+"""A terminal in front of a node's folder: commands run as `main` runs them, in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.cli import main
+from tests.support.nodes import TODAY
+
+
+class Terminal:
+    """Runs commands; keeps what the last one said."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        self._capture = capture
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Run one command, expecting its exit code; gives what it answered."""
+        self._capture.readouterr()
+        found = main([*arguments])
+        self.out, self.err = self._capture.readouterr()
+        assert found == code, f"{arguments} ended with {found}:\n{self.out}\n{self.err}"
+        assert "Traceback" not in self.out + self.err
+        return self.out
+
+    def captured(self) -> str:
+        """What was answered since the last command began."""
+        return self._capture.readouterr().out
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """Run one command with --json."""
+        return json.loads(self(*arguments, "--json", code=code))
+
+
+@pytest.fixture
+def truc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    """A terminal in Vietnamese, in front of the data folder that `build_house(tmp_path)` makes."""
+    for name in [name for name in os.environ if name.startswith("TRUC_")]:
+        monkeypatch.delenv(name)
+    settings = {"DATA": str(tmp_path / "data"), "NODE": "thu", "TODAY": TODAY, "DISK_RESERVE_MIB": "1"}
+    for name, value in (settings | {"LANGUAGE": "vi"}).items():
+        monkeypatch.setenv(f"TRUC_{name}", value)
+    return Terminal(capsys)
