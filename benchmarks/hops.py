@@ -114,9 +114,8 @@ class _Walker:
         done.cpu["blob and seal"] -= done.cpu["examine"]  # `prepare` examines too
         answers = self._timed(done, "accept", lambda: accept(node, prepared))
         agencies = self._entry.recipients[: _GROUP // 2]
-        items = self._timed(
-            done, "list", lambda: [item for a in agencies for item in collect.list_items(node, a.id, 25)]
-        )
+        wishes = [collect.Listing(agency_id=agency.id, limit=25) for agency in agencies]
+        items = [i for listed in self._timed(done, "list", lambda: collect.list_items(node, wishes)) for i in listed]
         wants = [collect.Fetch(caller=caller, delivery_id=item.delivery_id) for item in items]
         served = self._timed(done, "fetch", lambda: collect.fetch(node, wants))
         said = [collect.Confirm(caller=caller, delivery_id=item.delivery_id) for item in items]

@@ -14,8 +14,9 @@ from gateway.api.examining import Examining
 from gateway.api.gate import Gate
 from gateway.api.health import Readiness
 from gateway.api.lanes import Lane
+from gateway.api.v1.words import encode_items
 from gateway.exchange import collect
-from gateway.exchange.collect import Confirm, Fetch, Served
+from gateway.exchange.collect import Confirm, Fetch, Listing, Served
 from gateway.exchange.group import Grouper
 from gateway.exchange.submission import Outcome, Prepared, Submission
 from gateway.exchange.take_in import Unprepared, take_in
@@ -26,7 +27,7 @@ from gateway.settings import Settings
 from gateway.store.blobs import BlobFolder
 from monitoring import log
 
-__all__ = ["Edge", "Opened", "Patience", "open_edge"]
+__all__ = ["Edge", "Listed", "Opened", "Patience", "open_edge"]
 
 _log = log.get("api.edge")
 
@@ -40,6 +41,14 @@ class Opened:
 
     served: Served
     body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What waits in one inbox: how many items, and their JSON."""
+
+    count: int
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +148,7 @@ class Edge:
     reserve: Reserve
     accepting: Grouper[Submission | Prepared, Outcome | Unprepared]
     examining: Examining
+    listing: Grouper[Listing, Listed]
     fetching: Grouper[Fetch, Opened | Refusal]
     confirming: Grouper[Confirm, DeliveryState | Refusal]
 
@@ -147,7 +157,7 @@ class Edge:
         self.bell.close()
         self.submitting.close()
         self.examining.close()
-        for grouper in (self.accepting, self.fetching, self.confirming):
+        for grouper in (self.accepting, self.listing, self.fetching, self.confirming):
             grouper.close()
         ended = self.endings.take()
         if ended:
@@ -179,9 +189,15 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
         reserve=Reserve(node.store.blobs),
         accepting=accepting,
         examining=Examining(node, settings, accepting),
+        listing=Grouper(lambda group: _list(node, group), most=node.group, name="list"),
         fetching=Grouper(lambda group: _fetch(node, group), most=node.group, name="fetch", turn=turn),
         confirming=Grouper(lambda group: collect.confirm(node, group), most=node.group, name="confirm", turn=turn),
     )
+
+
+def _list(node: Node, group: Sequence[Listing]) -> list[Listed]:
+    """Lists and their JSON, off the loop."""
+    return [Listed(len(items), encode_items(items)) for items in collect.list_items(node, group)]
 
 
 def _fetch(node: Node, group: Sequence[Fetch]) -> list[Opened | Refusal]:

@@ -25,7 +25,7 @@ from gateway.store import Connection, attempts, deliveries, inbox
 from gateway.store.chains import load_chains
 from gateway.store.inbox import Item
 
-__all__ = ["Confirm", "Fetch", "Served", "confirm", "end_responses", "fetch", "list_items", "look"]
+__all__ = ["Confirm", "Fetch", "Listing", "Served", "confirm", "end_responses", "fetch", "list_items", "look"]
 
 declare("collect.fetched", "the fetch is written; no byte has gone out")
 declare("collect.confirmed", "the confirmation is written; the recipient has not been answered")
@@ -74,17 +74,28 @@ class Confirm:
     fault: Reason = Reason.RECIPIENT_FAILED
 
 
-def list_items(node: Node, agency_id: str, limit: int) -> list[Item]:
-    """Up to `limit` items that wait for this agency: those shown least recently first, then urgent, then the oldest.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A wish to see what waits for one agency, up to `limit` items."""
+
+    agency_id: str
+    limit: int
+
+
+def list_items(node: Node, group: Sequence[Listing]) -> tuple[list[Item], ...]:
+    """Per wish the items that wait: those shown least recently first, then urgent, then the oldest.
 
     A full list is rotated, so that items nobody fetches cannot hide those behind them (rule 10).
     """
     with node.store.read() as connection:
-        items = inbox.waiting(connection, agency_id, now=node.store.now(connection), limit=limit)
-    if len(items) == limit:
+        now = node.store.now(connection)
+        lists = tuple(inbox.waiting(connection, one.agency_id, now=now, limit=one.limit) for one in group)
+    full = [items for items, one in zip(lists, group, strict=True) if len(items) == one.limit]
+    if full:
+        shown = sorted({item.delivery_id for items in full for item in items})
         with node.store.write() as connection:
-            inbox.rotate(connection, [item.delivery_id for item in items], node.store.now(connection))
-    return items
+            inbox.rotate(connection, shown, node.store.now(connection))
+    return lists
 
 
 # --- fetch -----------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     Executable,
+    Row,
     Select,
     Table,
     create_engine,
@@ -35,7 +36,7 @@ from gateway.model.errors import StoreUnsafe
 
 __all__ = [
     "APPEND_ONLY", "COMMIT_ORDER", "check_durability", "execute_rows", "insert_ignore", "insert_missing", "lock_rows",
-    "open_engine", "upsert_counts",
+    "open_engine", "select_rows", "upsert_counts",
 ]  # fmt: skip
 
 _BUSY_SECONDS = 20
@@ -136,6 +137,16 @@ def execute_rows(connection: Connection, statement: Executable, rows: Sequence[d
     if known.pick is None:
         return connection.exec_driver_sql(known.text, list(full)).rowcount
     return connection.exec_driver_sql(known.text, [known.pick(row) for row in full]).rowcount
+
+
+def select_rows(connection: Connection, statement: Executable, values: dict[str, Any]) -> Sequence[Row[Any]]:
+    """The rows of a select, as the driver gives them: a truth value may be 0 or 1. As `execute_rows`, and as cheap."""
+    key = (connection.dialect.name, statement, tuple(values))
+    known = _compiled.get(key)
+    if known is None:
+        known = _compiled[key] = _compile(connection.dialect, statement, key[2])
+    full = {**known.fixed, **values}
+    return connection.exec_driver_sql(known.text, full if known.pick is None else known.pick(full)).all()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

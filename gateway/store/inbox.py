@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, select, union_all, update
 
 from gateway.model.states import DeliveryState
-from gateway.store.dialect import execute_rows
-from gateway.store.schema import channels, deliveries, packets, transfers
+from gateway.store.dialect import execute_rows, select_rows
+from gateway.store.schema import channels, deliveries, is_state, packets, transfers
 
 __all__ = ["Item", "items", "rotate", "waiting"]
 
@@ -68,7 +68,7 @@ def _of_state(state: DeliveryState, *, is_urgent: bool) -> Select[tuple[str]]:
         select(deliveries.c.id)
         .where(
             deliveries.c.agency_id == bindparam("agency"),
-            deliveries.c.state == state,
+            is_state(deliveries.c.state, state),
             deliveries.c.is_urgent.is_(is_urgent),
             deliveries.c.served_until <= bindparam("now"),
         )
@@ -88,7 +88,7 @@ _WAITING = (
     .order_by(
         deliveries.c.polled_at,
         deliveries.c.is_urgent.desc(),
-        deliveries.c.state == DeliveryState.FETCHED,
+        is_state(deliveries.c.state, DeliveryState.FETCHED),
         deliveries.c.id,
     )
     .limit(bindparam("most"))
@@ -108,7 +108,7 @@ def _item(row: Any) -> Item:
         state=row.state,
         since=row.since,
         turn=row.turn,
-        is_polled=row.is_polled,
+        is_polled=bool(row.is_polled),
         packet_id=row.packet_id,
         document_id=row.document_id,
         kind=row.kind,
@@ -117,7 +117,7 @@ def _item(row: Any) -> Item:
         sender=row.sender_organ,
         notation=row.notation,
         subject=row.subject,
-        is_urgent=row.is_urgent,
+        is_urgent=bool(row.is_urgent),
         size=row.size,
         digest=row.blob,
         attachments=row.attachments,
@@ -132,7 +132,7 @@ def waiting(connection: Connection, agency_id: str, *, now: int, limit: int) -> 
     Urgent ones that nobody fetches hide nobody either (protocol §10).
     """
     values = {"agency": agency_id, "now": now, "most": limit}
-    return [_item(row) for row in connection.execute(_WAITING, values)]
+    return [_item(row) for row in select_rows(connection, _WAITING, values)]
 
 
 def items(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Item]:

@@ -116,7 +116,7 @@ _LEAVE = (
 )
 _CLOSE_EMPTY = (
     update(transfers)
-    .where(transfers.c.id == bindparam("b_id"), transfers.c.members <= 0, transfers.c.state != "closed")
+    .where(transfers.c.id == bindparam("b_id"), transfers.c.members <= 0, ~is_state(transfers.c.state, "closed"))
     .values(state=TransferState.CLOSED, turn=transfers.c.turn + 1, lease_until=None, worker="")
 )
 _CLOSE = (

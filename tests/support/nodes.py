@@ -260,7 +260,8 @@ class House:
 
     def shown(self, agency: str, limit: int = 100) -> list[str]:
         """Delivery ids that the agency's software is shown."""
-        return [item.delivery_id for item in collect.list_items(self.node, agency, limit)]
+        wish = collect.Listing(agency_id=agency, limit=limit)
+        return [item.delivery_id for items in collect.list_items(self.node, [wish]) for item in items]
 
     def fetch(self, agency: str, delivery: str) -> collect.Served | Refusal:
         """Begin a response."""

@@ -8,12 +8,11 @@ import re
 import msgspec
 
 from gateway.api.asked import Asked
-from gateway.api.edge import Edge
+from gateway.api.edge import Edge, Listed
 from gateway.api.free_text import check_text
 from gateway.api.lanes import ask
-from gateway.api.v1.words import encode_items, read_said
-from gateway.exchange import collect
-from gateway.exchange.collect import Confirm
+from gateway.api.v1.words import read_said
+from gateway.exchange.collect import Confirm, Listing
 from gateway.identity import Caller
 from gateway.model.errors import BadRequest, Refusal
 
@@ -45,8 +44,11 @@ async def list_inbox(edge: Edge, asked: Asked) -> None:
     """What waits for one agency; with `wait`, as soon as there is something. Holds no thread while it waits."""
     caller = asked.caller = await edge.gate.admit(asked.header(b"authorization"))
     agency, limit, wait = _wishes(edge, asked, caller)
-    agency_id, found, body = await edge.looking.run(_list, edge, caller, agency, limit)
-    answer = body if found or wait <= 0 else await _wait(edge, asked, agency_id, limit, wait)
+    if agency not in caller.agency_ids:
+        agency = await edge.looking.run(agency_of, edge, caller, agency)
+    wish = Listing(agency_id=agency, limit=limit)
+    listed: Listed = await ask(edge.listing.submit, wish)
+    answer = listed.body if listed.count or wait <= 0 else await _wait(edge, asked, wish, wait)
     if answer is not None:
         await asked.answer(200, answer)
 
@@ -73,18 +75,7 @@ def _wishes(edge: Edge, asked: Asked, caller: Caller) -> tuple[str, int, float]:
     return agency, limit, wait
 
 
-def _list(edge: Edge, caller: Caller, agency: str, limit: int) -> tuple[str, int, bytes]:
-    agency_id = agency_of(edge, caller, agency)
-    items = collect.list_items(edge.node, agency_id, limit)
-    return agency_id, len(items), encode_items(items)
-
-
-def _list_again(edge: Edge, agency_id: str, limit: int) -> tuple[int, bytes]:
-    items = collect.list_items(edge.node, agency_id, limit)
-    return len(items), encode_items(items)
-
-
-async def _wait(edge: Edge, asked: Asked, agency_id: str, limit: int, wait: float) -> bytes | None:
+async def _wait(edge: Edge, asked: Asked, wish: Listing, wait: float) -> bytes | None:
     """Look, sleep until the inbox is called, look again; None where the caller went away meanwhile.
 
     The look after listening began closes the gap in which a wake-up would be lost.
@@ -93,12 +84,12 @@ async def _wait(edge: Edge, asked: Asked, agency_id: str, limit: int, wait: floa
     until = loop.time() + wait
     gone = asyncio.ensure_future(asked.watch_for_end())
     try:
-        with edge.bell.listening(f"inbox:{agency_id}") as called:
+        with edge.bell.listening(f"inbox:{wish.agency_id}") as called:
             while True:
-                found, body = await edge.looking.run(_list_again, edge, agency_id, limit)
+                listed: Listed = await ask(edge.listing.submit, wish)
                 left = until - loop.time()
-                if found or left <= 0 or edge.bell.is_closed:
-                    return body
+                if listed.count or left <= 0 or edge.bell.is_closed:
+                    return listed.body
                 bell = asyncio.ensure_future(called.wait())
                 await asyncio.wait((bell, gone), timeout=min(left, _LOOK_AGAIN), return_when=asyncio.FIRST_COMPLETED)
                 bell.cancel()
