@@ -170,13 +170,14 @@ class Examining:
             for submission, settle in group:
                 self._examine_here(submission, settle)
             raise
-        for (submission, settle), prepared in zip(group, answers, strict=True):
-            if prepared is None:
-                self._examine_here(submission, settle)
-                continue
-            digested = replace(submission, digest=prepared.submission.digest)
-            tell_prepared(self._node, digested, prepared, began)
-            self._accepting.submit(replace(prepared, submission=digested), settle)
+        with log.together():
+            for (submission, settle), prepared in zip(group, answers, strict=True):
+                if prepared is None:
+                    self._examine_here(submission, settle)
+                    continue
+                digested = replace(submission, digest=prepared.submission.digest)
+                tell_prepared(self._node, digested, prepared, began)
+                self._accepting.submit(replace(prepared, submission=digested), settle)
 
     def _examine_here(self, submission: Submission, settle: Settle[Outcome | Unprepared]) -> None:
         """As if there were no examiner; a file that it had begun is not in the way."""

@@ -32,6 +32,7 @@ from gateway.model.states import LinkKind
 from gateway.node import Node
 from gateway.store import events
 from gateway.store.blobs import Put
+from monitoring import log
 from routing.plan import Address, RecipientsMode, RoutePlan, plan_route
 
 __all__ = ["Keys", "examine", "prepare", "prepare_group", "prepare_silently", "status_keys", "tell_prepared"]
@@ -129,8 +130,9 @@ def prepare_group(node: Node, group: Sequence[Submission]) -> list[Prepared | Ex
     """
     began = time.monotonic()
     outcomes = prepare_silently(node, group)
-    for submission, outcome in zip(group, outcomes, strict=True):
-        tell_prepared(node, submission, outcome, began)
+    with log.together():
+        for submission, outcome in zip(group, outcomes, strict=True):
+            tell_prepared(node, submission, outcome, began)
     return outcomes
 
 

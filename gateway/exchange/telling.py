@@ -51,6 +51,7 @@ def tell_taken_in(
     )  # fmt: skip
 
 
+@log.together()
 def tell_accepted(node: Node, hop: Hop, told: Iterable[tuple[Prepared, Outcome]], began: float) -> None:
     """Members of a group were accepted and dispatched, or acknowledged, in one commit."""
     seconds = time.monotonic() - began
@@ -85,6 +86,7 @@ def tell_delivered(
     )  # fmt: skip
 
 
+@log.together()
 def tell_collected(node: Node, event: str, items: Iterable[tuple[str, str, str | None]], began: float) -> None:
     """Items of a polled channel, as (delivery, agency, reason of a refusal): the deliver hop where nobody pushes."""
     seconds = time.monotonic() - began

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.log import KEYS, WITHHELD, configure, get, guard_line, write_hop
+from monitoring.log import KEYS, WITHHELD, configure, get, guard_line, together, write_hop
 from monitoring.registry import Hop, HopOutcome
 
 PACKET = "0193a3f0-7c5e-7c3a-9d1e-1f2a3b4c5d6e"
@@ -208,3 +209,43 @@ def test_a_log_that_cannot_be_written_fails_nobody() -> None:
 def test_a_wrong_set_up_is_said_at_once(format: str, level: str) -> None:
     with pytest.raises(ValueError):
         configure(format, level)
+
+
+class _Counted(io.StringIO):
+    """Remembers what each write brought."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        return super().write(text)
+
+
+def test_lines_of_a_group_are_written_in_one_go_and_in_their_order() -> None:
+    stream = _Counted()
+    configure("json", stream=stream)
+    with together(), together():
+        for count in range(3):
+            get("exchange").info("packet.accept", count=count)
+        assert stream.writes == []
+        other = threading.Thread(target=lambda: get("exchange").info("packet.other", count=7))
+        other.start()
+        other.join()
+        assert [line["count"] for line in lines(stream)] == [7], "another thread's line waits for nobody"
+    assert [line["count"] for line in lines(stream)] == [7, 0, 1, 2]
+    assert len(stream.writes) == 2
+
+
+def test_lines_of_a_group_that_fails_are_written_all_the_same(out: io.StringIO) -> None:
+    with pytest.raises(KeyError), together():
+        get("exchange").info("packet.accept", count=1)
+        raise KeyError
+    get("exchange").info("packet.accept", count=2)
+    assert [line["count"] for line in lines(out)] == [1, 2]
+
+
+def test_without_a_log_that_was_set_up_together_changes_nothing() -> None:
+    with together():
+        get("exchange").debug("packet.accept", count=1)
