@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -25,11 +26,50 @@ _HEAD_WAIT = 30.0
 """Seconds from the first byte of a connection or request to the end of its headers."""
 
 
+_SMALL = 64 * 1024
+"""Bytes up to which pieces are joined; larger ones are written as they come, never copied."""
+
+
+class Joining:
+    """A transport that writes what was said within one step of the loop in one go: uvicorn writes the head of an
+    answer and its body by themselves, and each write is a call into the system and a packet on the line."""
+
+    __slots__ = ("_held", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """At the end of this step of the loop, or at once where it is large; in order."""
+        if len(data) > _SMALL:
+            self._flush()
+            self._transport.write(data)
+            return
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+
+    def close(self) -> None:
+        """Close when all was written."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            self._transport.write(held[0] if len(held) == 1 else b"".join(held))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class HeadBoundProtocol(HttpToolsProtocol):
     """Ends connections whose request heads are too long (431) or too slow (closed without a word)."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(Joining(transport, self.loop))  # type: ignore[arg-type]  # it is one in all that is used
         self._head_bytes = 0
         self._is_in_head = True
         self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(_HEAD_WAIT, self._give_up)
