@@ -25,6 +25,7 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    bindparam,
     create_engine,
     event,
     literal_column,
@@ -40,7 +41,7 @@ __all__ = [
 ]  # fmt: skip
 
 _BUSY_SECONDS = 20
-_VALUES = 30_000  # of one statement: SQLite takes 32,766, PostgreSQL 65,535
+_TOGETHER = (64, 16, 4, 1)  # rows of one statement: a few sizes, so that each is compiled once
 
 APPEND_ONLY = {
     "sqlite": (
@@ -132,7 +133,7 @@ def execute_rows(connection: Connection, statement: Executable, rows: Sequence[d
     key = (connection.dialect.name, statement, tuple(rows[0]))
     known = _compiled.get(key)
     if known is None:
-        known = _compiled[key] = _compile(connection.dialect, statement, key[2])
+        known = _compiled[key] = _compile(connection.dialect, statement, key[2], is_per_row=True)
     full = [{**known.fixed, **row} for row in rows] if known.fixed else rows
     if known.pick is None:
         return connection.exec_driver_sql(known.text, list(full)).rowcount
@@ -140,11 +141,11 @@ def execute_rows(connection: Connection, statement: Executable, rows: Sequence[d
 
 
 def select_rows(connection: Connection, statement: Executable, values: dict[str, Any]) -> Sequence[Row[Any]]:
-    """The rows of a select, as the driver gives them: a truth value may be 0 or 1. As `execute_rows`, and as cheap."""
+    """The rows that a statement gives, as the driver has them: a truth value may be 0 or 1. Cheap as `execute_rows`."""
     key = (connection.dialect.name, statement, tuple(values))
     known = _compiled.get(key)
     if known is None:
-        known = _compiled[key] = _compile(connection.dialect, statement, key[2])
+        known = _compiled[key] = _compile(connection.dialect, statement, key[2], is_per_row=False)
     full = {**known.fixed, **values}
     return connection.exec_driver_sql(known.text, full if known.pick is None else known.pick(full)).all()
 
@@ -162,8 +163,8 @@ class _Compiled:
 _compiled: dict[tuple[str, Executable, tuple[str, ...]], _Compiled] = {}
 
 
-def _compile(dialect: Dialect, statement: Executable, keys: tuple[str, ...]) -> _Compiled:
-    made = cast(ClauseElement, statement).compile(dialect=dialect, column_keys=list(keys))
+def _compile(dialect: Dialect, statement: Executable, keys: tuple[str, ...], *, is_per_row: bool) -> _Compiled:
+    made = cast(ClauseElement, statement).compile(dialect=dialect, column_keys=list(keys) if is_per_row else None)
     assert isinstance(made, SQLCompiler)
     missing = [column.name for column in (*made.insert_prefetch, *made.update_prefetch)]
     assert not missing, f"defaults are not filled in here: {missing}"
@@ -202,12 +203,25 @@ def insert_ignore(connection: Connection, table: Table, rows: Sequence[dict[str,
     The unique constraint decides, never a look before: two writers of one key get one winner.
     """
     done: set[str] = set()
-    most = _VALUES // len(rows[0]) if rows else 1
-    for start in range(0, len(rows), most):
-        statement = _INSERTS[connection.dialect.name](table).values(list(rows[start : start + most]))
-        statement = statement.on_conflict_do_nothing(index_elements=list(key)).returning(table.c[key[0]])
-        done.update(row[0] for row in connection.execute(statement))
+    start = 0
+    while start < len(rows):
+        count = next(size for size in _TOGETHER if size <= len(rows) - start)
+        statement = _ignoring_many(connection.dialect.name, table, key, tuple(rows[0]), count)
+        values = {
+            f"{name}_{i}": value for i, row in enumerate(rows[start : start + count]) for name, value in row.items()
+        }
+        done.update(row[0] for row in select_rows(connection, statement, values))
+        start += count
     return frozenset(done)
+
+
+@cache
+def _ignoring_many(name: str, table: Table, key: tuple[str, ...], columns: tuple[str, ...], count: int) -> Executable:
+    """A statement for so many rows at once; its parameters are `column_number`."""
+    places: list[dict[str, Any]] = [{column: bindparam(f"{column}_{i}") for column in columns} for i in range(count)]
+    statement = _INSERTS[name](table).values(places).on_conflict_do_nothing(index_elements=list(key))
+    made: Executable = statement.returning(table.c[key[0]])
+    return made
 
 
 @cache
