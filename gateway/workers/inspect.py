@@ -198,9 +198,10 @@ def _keep(hands: _Hands, done: Sequence[_Inspected]) -> None:
         hands.begun.end(connection, [one.packet_id for one in done])
         events.append(connection, [_event(node, one) for one in done if one.packet_id in kept], now)
     crash_point("inspect.kept")
-    for one in done:
-        if one.packet_id in kept:
-            _tell(node, one)
+    with log.together():
+        for one in done:
+            if one.packet_id in kept:
+                _tell(node, one)
 
 
 def _row(packet_id: str, file: Attachment, found: FileInspection, now: int) -> InspectionRow:
