@@ -17,7 +17,7 @@ __all__ = ["HEAD", "alembic_config", "found_revision", "upgrade"]
 
 _HERE = Path(__file__).parent
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision that this program speaks; a test holds it against the scripts."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, select, tuple_, update
 
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
@@ -15,6 +15,7 @@ from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import DeliveryState, TransferState
 from gateway.store.dialect import execute_rows
 from gateway.store.schema import channels, deliveries, is_state, transfers
+from gateway.store.schema_recoveries import recoveries
 
 __all__ = [
     "Member", "NewTransfer", "TransferChange", "TransferRow", "change_transfers", "channel_facts", "claim",
@@ -260,6 +261,7 @@ def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[tu
 
 # --- claims and leases ---------------------------------------------------------------------------------------
 
+_NOT_RECOVERING = ~exists().where(recoveries.c.ended_at.is_(None))
 _CLAIM_DELIVERIES = (
     update(deliveries)
     .where(deliveries.c.transfer_id.in_(bindparam("ids", expanding=True)), deliveries.c.state == DeliveryState.READY)
@@ -273,13 +275,15 @@ def claim(
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Claim by one conditional update: (transfers that are ours now, with the turn, (agency, book) of their members).
 
-    No row for a ticket means that somebody else has it, or that it is no longer due: forget the ticket.
+    No row for a ticket means that somebody else has it, that it is no longer due, or that the node is recovering from
+    a restore, when nothing is claimed at all (rule 13): forget the ticket.
     """
     if not tickets:
         return {}, []
     statement = (
         update(transfers)
         .where(tuple_(transfers.c.id, transfers.c.turn).in_(list(tickets)), transfers.c.state == TransferState.READY)
+        .where(_NOT_RECOVERING)
         .values(
             state=TransferState.CLAIMED, lease_until=lease_until, worker=worker, unreported=transfers.c.unreported + 1
         )
