@@ -9,52 +9,52 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from edxml.errors import TrucError
-from gateway.cli import (
-    account,
-    channel,
-    configuration,
-    demo,
-    directory,
-    doctor,
-    document,
-    inbox,
-    key,
-    node,
-    packet,
-    parked,
-    repairs,
-    seal,
-    send,
-    settings,
-    system,
-)
 from gateway.cli.exits import ExitCode, RemoteRefused, exit_code_of
 from gateway.cli.language import choose_language, localize, take_language
 from gateway.cli.output import Voice, make_voice
-from gateway.configuration import ConfigurationInvalid
+from gateway.model.errors import SettingsError
 from monitoring import log
 
-__all__ = ["command_tree", "main"]
+__all__ = ["ROOMS", "command_tree", "main"]
 
-_ROOMS = (
-    node, demo, configuration, system, channel, directory, document, parked, repairs, send, inbox, packet, seal, key,
-    account, settings, doctor,
-)  # fmt: skip
-"""Modules of commands in the order in which `truc --help` lists them."""
+ROOMS = {
+    "node": ("init", "serve", "api", "relay", "deliver", "periodic", "intake", "inspect", "version"),
+    "demo": ("demo",),
+    "configuration": ("apply", "export"),
+    "system": ("system",),
+    "channel": ("channel",),
+    "directory": ("directory",),
+    "document": ("document",),
+    "parked": ("parked",),
+    "repairs": ("repairs",),
+    "send": ("send",),
+    "inbox": ("inbox",),
+    "packet": ("packet",),
+    "seal": ("seal",),
+    "key": ("key",),
+    "account": ("account",),
+    "settings": ("settings",),
+    "doctor": ("doctor",),
+}
+"""Modules of commands, in the order in which `truc --help` lists them, and the first words that each adds."""
 
 
-def command_tree() -> Any:
-    """All commands; helps are still codes (see `localize`)."""
+def command_tree(word: str = "") -> Any:
+    """All commands, or the part of them to which the first word `word` leads; helps are still codes (see `localize`).
+
+    Only the modules of that part are loaded: to look at a packet takes no database and no web server.
+    """
     app = typer.Typer(name="truc", help="help.truc", no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
-    for room in _ROOMS:
-        room.register(app)
+    for room in [room for room, words in ROOMS.items() if word in words] or ROOMS:
+        import_module(f"gateway.cli.{room}").register(app)
     return typer.main.get_command(app)
 
 
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen, rest = take_language(sys.argv[1:] if arguments is None else arguments)
     voice = make_voice(choose_language(chosen, os.environ))
     log.configure(level="warning")  # lines of hops that commands call: never among the answers
-    tree = command_tree()
+    tree = command_tree(rest[0] if rest else "")
     localize(tree, voice.language)
     try:
         if chosen not in ("", "vi", "en"):
@@ -100,13 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tell_error(voice: Voice, why: TrucError) -> None:
-    if isinstance(why, ConfigurationInvalid):
-        for finding in why.findings:
+    if isinstance(why, SettingsError) and (faults := getattr(why, "findings", ())):
+        for finding in faults:
             voice.fault(finding.text(voice.language), finding.code)
         return
     voice.fault(why.text(voice.language), why.reason)
     if isinstance(why, RemoteRefused):
-        packet.show_findings(voice, why.findings)
+        import_module("gateway.cli.packet").show_findings(voice, why.findings)
 
 
 _USAGE = {"MissingParameter": "cli.usage_missing", "NoSuchOption": "cli.usage_no_option"}
