@@ -16,6 +16,7 @@
     ├── RoutingError               (routing.errors) routing cannot go on
     │   └── DirectoryInvalid       (routing.errors) the directory's data contradicts itself
     ├── AdapterError               (adapters.contract) a channel cannot be opened as it is configured
+    │   ├── ChannelUnreadable, ChannelKindUnknown (gateway.channels) what is stored of it says nothing that we know
     │   └── FolderFault            (adapters.folder_layout) the exchange folder cannot be used now
     ├── RemoteError                (gateway.cli.exits) another node, asked over the network, gave no good answer
     │   └── RemoteUnreachable, RemoteRefused, AuthoritySilent

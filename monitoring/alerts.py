@@ -36,6 +36,11 @@ class AlertCode(StrEnum):
     CHANNEL_DOWN = "alert.channel_down"
     PARKED = "alert.parked"
     SEAL_CERTIFICATE = "alert.seal_certificate"
+    PROFILE_UNREADABLE = "alert.profile_unreadable"
+    CHANNEL_UNREADABLE = "alert.channel_unreadable"
+    DIRECTORY_UNREADABLE = "alert.directory_unreadable"
+    FOLLOWER_STUCK = "alert.follower_stuck"
+    BLOB_UNREAD = "alert.blob_unread"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +54,11 @@ class Snapshot:
     disk_reserve_bytes: int = 0  #: below this nothing is accepted (507)
     damaged_blobs: int = 0
     missing_blobs: int = 0
+    unread_blobs: int = 0  #: the disk does not give them; nothing is known against their bytes
     account_gaps: int = 0  #: what does not add up in the books
     first_gap: str = ""  #: the oldest packet with one; "": they are of no packet
+    unreadable_rows: tuple[tuple[str, str, str], ...] = ()  #: (profile, channel or directory; whose; why)
+    still_followers: Mapping[str, float] = field(default_factory=dict)  #: seconds without a step though something waits
     seal_days_left: int | None = None  #: whole days until no certificate to seal with is valid; negative: since then
 
 
@@ -63,6 +71,7 @@ class Thresholds:
     disk_warning_factor: float = 2.0  #: warn below this many times the reserve
     seal_warning_days: int = CERTIFICATE_DAYS
     seal_critical_days: int = 7
+    follower_seconds: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +104,7 @@ def find_alerts(snapshot: Snapshot, thresholds: Thresholds | None = None) -> tup
     found = [
         *_of_the_blobs(snapshot),
         *_of_the_books(snapshot),
+        *_of_the_rows(snapshot),
         *_of_the_disk(snapshot, limits),
         *_of_the_seal(snapshot, limits),
         *_of_the_work(snapshot, limits),
@@ -108,11 +118,25 @@ def _of_the_blobs(snapshot: Snapshot) -> Iterator[Alert]:
         yield _critical(AlertCode.BLOB_DAMAGED, count=snapshot.damaged_blobs)
     if snapshot.missing_blobs:
         yield _critical(AlertCode.BLOB_MISSING, count=snapshot.missing_blobs)
+    if snapshot.unread_blobs:
+        yield _critical(AlertCode.BLOB_UNREAD, count=snapshot.unread_blobs)
 
 
 def _of_the_books(snapshot: Snapshot) -> Iterator[Alert]:
     if snapshot.account_gaps:
         yield _critical(AlertCode.ACCOUNT_GAP, count=snapshot.account_gaps, packet=snapshot.first_gap or "-")
+
+
+_UNREADABLE = {
+    "profile": AlertCode.PROFILE_UNREADABLE,
+    "channel": AlertCode.CHANNEL_UNREADABLE,
+    "directory": AlertCode.DIRECTORY_UNREADABLE,
+}
+
+
+def _of_the_rows(snapshot: Snapshot) -> Iterator[Alert]:
+    for kind, name, why in snapshot.unreadable_rows:
+        yield _critical(_UNREADABLE[kind], name=name, why=why)
 
 
 def _of_the_disk(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
@@ -139,6 +163,9 @@ def _of_the_work(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
             yield _critical(AlertCode.BACKLOG_STUCK, minutes=int(age // 60))
         elif age >= limits.ready_warning_seconds:
             yield _warning(AlertCode.BACKLOG_OLD, minutes=int(age // 60))
+    for name, waited in sorted(snapshot.still_followers.items()):
+        if waited >= limits.follower_seconds:
+            yield _warning(AlertCode.FOLLOWER_STUCK, follower=name, minutes=int(waited // 60))
     for channel in sorted(snapshot.open_breakers):
         yield _warning(AlertCode.CHANNEL_DOWN, channel=channel)
     for reason, count in sorted(snapshot.parked.items()):

@@ -84,6 +84,7 @@ class FaultBook(StrEnum):
 
     ACCOUNT = "account"  #: books that do not close
     BLOBS = "blobs"  #: stored bytes that are not what they were
+    CONFIGURATION = "configuration"  #: rows of channels, profiles or the directory that cannot be read
 
 
 class BreakerState(StrEnum):
@@ -156,7 +157,7 @@ METRICS: tuple[MetricSpec, ...] = (
     _gauge("truc_clock_jump_seconds", "The last jump of the machine's clock; below 0: backward."),
     _gauge("truc_folder_ignored_files", "Files in an agency's folder that are not taken, by channel.", "channel"),
     _gauge("truc_breaker_state", "0 closed, 1 probing, 2 open.", "channel"),
-    _gauge("truc_follower_events", "Events not yet passed; an idle inspector leaves some 1,000 behind.", "follower"),
+    _gauge("truc_follower_events", "Events that work behind the hops has not passed yet.", "follower"),
     _counter("truc_http_requests_total", "HTTP answers.", "route", "status"),
     _gauge("truc_disk_free_bytes", "Bytes free where the blobs lie."),
     _gauge("truc_seal_certificate_seconds", "Seconds until no certificate to seal with is valid; below 0: since then."),

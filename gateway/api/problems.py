@@ -14,6 +14,7 @@ import msgspec
 from edxml.errors import TrucError
 from edxml.findings import Finding, Severity
 from edxml.messages import Language, text
+from gateway.channels import ProfileUnreadable
 from gateway.exchange.submission import PacketRefusal
 from gateway.keys import KeysAway
 from gateway.model.errors import (
@@ -105,6 +106,7 @@ _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
     (DiskReserve, HTTPStatus.INSUFFICIENT_STORAGE),
     (StoreBusy, HTTPStatus.SERVICE_UNAVAILABLE),
     (KeysAway, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ProfileUnreadable, HTTPStatus.SERVICE_UNAVAILABLE),
     (BlobMissing, HTTPStatus.SERVICE_UNAVAILABLE),
     (BlobDamaged, HTTPStatus.SERVICE_UNAVAILABLE),
 )
@@ -192,7 +194,7 @@ def code_of(why: BaseException) -> str:
 def _headers(why: TrucError) -> tuple[tuple[bytes, bytes], ...]:
     if isinstance(why, Unauthenticated):
         return ((b"www-authenticate", b'Bearer realm="truc"'),)
-    if isinstance(why, (StoreBusy, DiskReserve, KeysAway)):
+    if isinstance(why, (StoreBusy, DiskReserve, KeysAway, ProfileUnreadable)):
         return ((b"retry-after", str(RETRY_AFTER).encode()),)
     if isinstance(why, NotAllowed):
         return ((b"allow", str(why.params.get("allow", "")).encode()),)

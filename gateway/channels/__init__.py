@@ -2,10 +2,10 @@
 
 from gateway.channels.echo import Echoed, EchoSink, EchoStatus, echo_kind
 from gateway.channels.kinds import KINDS, Kind, Opened, Opener, name_fault
-from gateway.channels.snapshot import Channels, Snapshot
+from gateway.channels.snapshot import Channels, ChannelUnreadable, ProfileUnreadable, RowFault, Snapshot
 from gateway.store.channels import ChannelRow
 
 __all__ = [
-    "KINDS", "ChannelRow", "Channels", "EchoSink", "EchoStatus", "Echoed", "Kind", "Opened", "Opener", "Snapshot",
-    "echo_kind", "name_fault",
+    "KINDS", "ChannelRow", "ChannelUnreadable", "Channels", "EchoSink", "EchoStatus", "Echoed", "Kind", "Opened",
+    "Opener", "ProfileUnreadable", "RowFault", "Snapshot", "echo_kind", "name_fault",
 ]  # fmt: skip

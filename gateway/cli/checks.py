@@ -20,6 +20,7 @@ from gateway.keys import open_pair
 from gateway.model.instants import VIETNAM, as_datetime
 from gateway.node import Node
 from gateway.settings import Settings, read_settings
+from gateway.store import followers
 from gateway.store.jobs import list_jobs
 from gateway.store.views import snapshot
 from gateway.transport.rendezvous import Address, is_alive
@@ -29,6 +30,7 @@ from monitoring.alerts import CERTIFICATE_DAYS, AlertCode, AlertSeverity
 __all__ = ["Check", "Level", "check_folder", "check_node", "check_settings"]
 
 _SKEW = 5.0  # seconds between two clocks that may pass (protocol §13)
+_BEHIND = 30  # minutes
 _FEW = 3  # names in one sentence
 _NEEDED = ("relay", "deliver", "periodic", "intake", "api")
 
@@ -172,6 +174,7 @@ def _work(node: Node) -> Iterator[Check]:
     """Disk, backlog, parked, breakers: the same rules as the alerts."""
     with node.store.read() as connection:
         seen = snapshot(connection, node.store.now(connection))
+        behind = followers.behind(connection)
     alerts = alerts_of(node, seen)
     for alert in alerts:
         name = alert.code.removeprefix("alert.")
@@ -184,6 +187,10 @@ def _work(node: Node) -> Iterator[Check]:
         yield _check("backlog", Level.OK, "backlog", seconds=age)
     if not seen.parked:
         yield _check("parked", Level.OK, "nothing_parked")
+    for follower, one in behind.items():
+        minutes = 0 if one.since is None else round((seen.now - one.since) / 60e6)
+        if minutes >= _BEHIND:
+            yield _check("followers", Level.WARN, "follower_behind", follower=follower, minutes=minutes)
     if seen.dead_leases:
         yield _check("leases", Level.WARN, "dead_leases", count=seen.dead_leases)
     for channel in seen.paused_channels:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edxml.profiles import LENIENT
+from gateway.channels import ChannelUnreadable
 from gateway.configuration.toml import as_table
 from gateway.store import Store
 from gateway.store.agencies import load_agencies
@@ -27,7 +28,8 @@ _HEAD = """\
 def export(store: Store) -> str:
     """A TOML text of agencies, profiles, systems and channels as they are now; applying it changes nothing.
 
-    Agencies that are as the packaged directory has them are left out: `truc init` brings those.
+    Agencies that are as the packaged directory has them are left out: `truc init` brings those.  Raises ProfileInvalid,
+    ChannelUnreadable where a stored row cannot be read: a file without it would not say what holds.
     """
     with store.read() as connection:
         agencies = load_agencies(connection)
@@ -72,6 +74,7 @@ def _rows(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]] | None:
 
 
 def _profile(row: ProfileRow) -> dict[str, Any]:
+    row.profile()
     return {"name": row.name, "allow": list(row.allowances)}
 
 
@@ -86,6 +89,8 @@ def _system(row: SystemRow) -> dict[str, Any]:
 
 
 def _channel(row: ChannelRow, names: Mapping[str, str]) -> dict[str, Any]:
+    if row.fault:
+        raise ChannelUnreadable(channel=row.id, why=row.fault)
     return {
         "id": row.id,
         "kind": row.kind,

@@ -106,7 +106,7 @@ def dispatch(
 def _channel_facts(connection: Connection, orders: Sequence[Dispatch]) -> dict[str, ChannelFacts]:
     wanted = {leg.channel_id for order in orders for leg in order.prepared.plan.legs}
     return {
-        channel_id: ChannelFacts(is_polled=is_polled, sink=SinkSureness(sink))
+        channel_id: ChannelFacts(is_polled=is_polled, sink=SinkSureness.stored(sink))
         for channel_id, is_polled, sink in transfers.channel_facts(connection, wanted)
     }
 

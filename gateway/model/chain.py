@@ -22,6 +22,11 @@ class SinkSureness(StrEnum):
     CHECKABLE = "checkable"
     BLIND = "blind"
 
+    @classmethod
+    def stored(cls, value: str) -> SinkSureness:
+        """What a stored row says; one that says nothing we know is the least sure: a person decides."""
+        return next((known for known in cls if known == value), cls.BLIND)
+
 
 class Reason(StrEnum):
     """Why a delivery is in its state: a closed list, each with a text in both languages (`delivery.<reason>`)."""

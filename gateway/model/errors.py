@@ -22,6 +22,7 @@ GatewayError
 │   ├── SettingsWrong        variables are wrong or unknown, with every fault
 │   └── ConfigurationInvalid (configuration.faults) a configuration file is wrong, with every fault
 ├── KeysMissing, KeysExposed, KeysDamaged, KeysUnfit     (keys) the seal key cannot be used
+├── ProfileUnreadable        (channels) the stored profile of a system cannot be read (retryable)
 ├── KeysAway                 (keys) the token with the seal key does not sign now (retryable)
 ├── TransportClosed, KeyExpired               (api.health) this process is not ready, and why
 ├── InspectorUnavailable     (workers.inspect_process) no PDF can be inspected now, and none is to blame (retryable)

@@ -104,7 +104,7 @@ def _link(row: Any, made: tuple[Attempt, ...]) -> Link:
         attempts=made,
         turn=row.turn,
         is_polled=row.is_polled,
-        sink=SinkSureness(row.sink),
+        sink=SinkSureness.stored(row.sink),
         adds_recipient=row.adds_recipient,
         tries=row.tries,
         unreported=row.unreported,

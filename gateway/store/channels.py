@@ -43,6 +43,7 @@ class ChannelRow:
     settings: Mapping[str, Any] = field(default_factory=dict)
     system_id: str | None = None
     agency_ids: frozenset[str] = frozenset()
+    fault: str = ""  #: why what is stored cannot be read; then nothing is taken from it or handed over
 
     @property
     def is_paused(self) -> bool:
@@ -75,7 +76,10 @@ _CHANGE = (
 
 
 def list_channels(connection: Connection) -> tuple[ChannelRow, ...]:
-    """All channels, in order of id, each with the agencies it serves."""
+    """All channels, in order of id, each with the agencies it serves.
+
+    One whose row cannot be read has its `fault`, no settings, and hinders no other.
+    """
     served: dict[str, set[str]] = defaultdict(set)
     for row in connection.execute(_SERVED):
         served[row.channel_id].add(row.agency_id)
@@ -83,17 +87,24 @@ def list_channels(connection: Connection) -> tuple[ChannelRow, ...]:
 
 
 def _channel(row: Any, agency_ids: frozenset[str]) -> ChannelRow:
+    fault, settings, sink, state = "", {}, SinkSureness.BLIND, ChannelState.PAUSED
+    try:
+        settings = dict(json.loads(row.settings))
+        sink, state = SinkSureness(row.sink), ChannelState(row.state)
+    except (ValueError, TypeError) as why:
+        fault = str(why)
     return ChannelRow(
         id=row.id,
         kind=row.kind,
-        sink=SinkSureness(row.sink),
+        sink=sink,
         is_polled=row.is_polled,
-        state=ChannelState(row.state),
+        state=state,
         speaks_for_agency=row.speaks_for_agency,
         in_flight=row.in_flight,
-        settings=json.loads(row.settings),
+        settings=settings,
         system_id=row.system_id,
         agency_ids=agency_ids,
+        fault=fault,
     )
 
 

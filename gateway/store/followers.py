@@ -18,7 +18,7 @@ from gateway.store.dialect import COMMIT_ORDER, insert_ignore
 from gateway.store.schema import events
 from gateway.store.schema_judged import followers
 
-__all__ = ["Follower", "Following", "advance", "behind", "follow"]
+__all__ = ["Behind", "Follower", "Following", "advance", "behind", "follow"]
 
 
 class Follower(StrEnum):
@@ -31,7 +31,7 @@ class Follower(StrEnum):
 
 _POSITION = select(followers.c.position).where(followers.c.name == bindparam("name"))
 _NEXT = (
-    select(COMMIT_ORDER.label("position"), events.c.kind, events.c.packet_id)
+    select(COMMIT_ORDER.label("position"), events.c.kind, events.c.packet_id, events.c.recorded_at)
     .where(bindparam("after") < COMMIT_ORDER)
     .order_by(COMMIT_ORDER)
     .limit(bindparam("most"))
@@ -50,6 +50,7 @@ class Following:
     name: str
     before: int
     after: int
+    since: int  #: when the first of the events was recorded; 0 where nothing happened
     packet_ids: tuple[str, ...]
 
     @property
@@ -63,7 +64,8 @@ def follow(connection: Connection, name: str, *, most: int = 1_000) -> Following
     before = connection.execute(_POSITION, {"name": name}).scalar() or 0
     rows = connection.execute(_NEXT, {"after": before, "most": most}).all()
     accepted = tuple(row.packet_id for row in rows if row.kind == EventKind.PACKET_ACCEPTED)
-    return Following(name=name, before=before, after=rows[-1].position if rows else before, packet_ids=accepted)
+    after, since = (rows[-1].position, rows[0].recorded_at) if rows else (before, 0)
+    return Following(name=name, before=before, after=after, since=since, packet_ids=accepted)
 
 
 def advance(connection: Connection, following: Following) -> bool:
@@ -74,9 +76,31 @@ def advance(connection: Connection, following: Following) -> bool:
 
 
 _NEWEST = select(func.max(COMMIT_ORDER)).select_from(events).scalar_subquery()
-_BEHIND = select(followers.c.name, (_NEWEST - followers.c.position).label("events"))
+_POSITIONS = select(followers.c.name, followers.c.position)
+_NEXT_ACCEPTED = (
+    select(events.c.recorded_at)
+    .where(bindparam("after") < COMMIT_ORDER, events.c.kind == EventKind.PACKET_ACCEPTED)
+    .order_by(COMMIT_ORDER)
+    .limit(1)
+)
 
 
-def behind(connection: Connection) -> dict[str, int]:
-    """How many events each follower that ever went on has not passed yet."""
-    return {row.name: row.events for row in connection.execute(_BEHIND)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """How far a follower came, how many events it has not passed, and since when the oldest packet waits for it."""
+
+    position: int
+    events: int
+    since: int | None  #: when it was accepted; None: no packet waits
+
+
+def behind(connection: Connection) -> dict[str, Behind]:
+    """How far each follower is behind, one that never moved included; of older versions nobody is told."""
+    newest = connection.execute(select(_NEWEST)).scalar() or 0
+    positions = {row.name: row.position for row in connection.execute(_POSITIONS)}
+    found = {}
+    for name in Follower:
+        after = positions.get(name, 0)
+        since = connection.execute(_NEXT_ACCEPTED, {"after": after}).scalar() if after < newest else None
+        found[str(name)] = Behind(position=after, events=newest - after, since=since)
+    return found

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from edxml.profiles import LENIENT, STRICT, Profile, make_profile
+from edxml.profiles import LENIENT, STRICT, Profile, ProfileInvalid, make_profile
 from gateway.store.schema_judged import profiles
 from gateway.store.versions import raise_configuration
 
@@ -30,18 +30,25 @@ class ProfileRow:
 
     name: str
     allowances: tuple[Mapping[str, Any], ...]
+    fault: str = ""  #: why what is stored cannot be read; "" where it can
 
     def profile(self) -> Profile:
-        """What it allows. Raises ProfileInvalid for tables that say what they cannot."""
+        """What it allows. Raises ProfileInvalid for tables that say what they cannot, or cannot be read."""
+        if self.fault:
+            raise ProfileInvalid(name=self.name, why=self.fault)
         return make_profile(self.allowances, self.name)
 
 
 def list_profiles(connection: Connection) -> tuple[ProfileRow, ...]:
-    """All profiles of the operator's own, by name."""
-    return tuple(
-        ProfileRow(name=row.name, allowances=tuple(map(_dated, json.loads(row.allowances))))
-        for row in connection.execute(_ALL)
-    )
+    """All profiles of the operator's own, by name; one that cannot be read has its `fault`, and hinders no other."""
+    return tuple(_profile(row) for row in connection.execute(_ALL))
+
+
+def _profile(row: Any) -> ProfileRow:
+    try:
+        return ProfileRow(name=row.name, allowances=tuple(map(_dated, json.loads(row.allowances))))
+    except (ValueError, TypeError) as why:
+        return ProfileRow(name=row.name, allowances=(), fault=str(why))
 
 
 def put_profile(connection: Connection, row: ProfileRow) -> None:

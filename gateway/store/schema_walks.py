@@ -22,7 +22,7 @@ walks = Table(
 faults = Table(
     "faults",
     metadata,
-    Column("book", Text, primary_key=True),  # account, blobs
+    Column("book", Text, primary_key=True),  # account, blobs, configuration
     Column("packet_id", Text, primary_key=True),  # "": of no packet
     Column("kind", Text, primary_key=True),
     Column("delivery_id", Text, primary_key=True),

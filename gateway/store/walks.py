@@ -17,7 +17,7 @@ from gateway.store.dialect import insert_ignore
 from gateway.store.schema_walks import faults, walks
 from monitoring.registry import FaultBook
 
-__all__ = ["Fault", "Walk", "count_faults", "first_faults", "keep", "read_walk"]
+__all__ = ["Fault", "Walk", "count_faults", "first_faults", "keep", "read_walk", "standing"]
 
 _MOST = 10_000
 """Faults of one book that are kept: enough to see that everything is wrong."""
@@ -69,6 +69,7 @@ _COUNT = select(faults.c.book, faults.c.kind, func.count().label("n")).group_by(
 _FIRST = (
     select(*_COLUMNS).where(_OF_BOOK, faults.c.packet_id > "").order_by(faults.c.packet_id).limit(bindparam("b_most"))
 )
+_NO_PACKET = select(*_COLUMNS).where(_OF_BOOK, faults.c.packet_id == "")
 
 
 def read_walk(connection: Connection, name: str) -> Walk:
@@ -136,6 +137,11 @@ def count_faults(connection: Connection) -> dict[str, dict[str, int]]:
     for row in connection.execute(_COUNT):
         counts.setdefault(row.book, {})[row.kind] = row.n
     return counts
+
+
+def standing(connection: Connection, book: str) -> frozenset[Fault]:
+    """The faults of one book that are no packet's."""
+    return frozenset(_fault(*row) for row in connection.execute(_NO_PACKET, {"b_book": book}))
 
 
 def first_faults(connection: Connection, book: str, most: int) -> tuple[Fault, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 
 from gateway.model.chain import Reason
@@ -10,17 +11,35 @@ from gateway.model.instants import as_datetime
 from gateway.node import Node
 from gateway.store import followers, views
 from gateway.store.channels import list_health
+from gateway.store.followers import Behind
 from gateway.workers.loop import Loop
 from monitoring.alerts import Alert, Snapshot, find_alerts
 from monitoring.registry import BreakerState, FaultBook
 
-__all__ = ["alerts_of", "figures_once", "start_figures"]
+__all__ = ["Progress", "alerts_of", "figures_once", "start_figures"]
 
 _PAUSE = 10.0
 
 
-def figures_once(node: Node) -> None:
-    """Read one snapshot and show it in this process's metrics. Changes nothing."""
+class Progress:
+    """Since when each follower stands where it is, though a packet waits for it: as this process saw it."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int, int]] = {}
+
+    def still(self, behind: Mapping[str, Behind], now: int) -> dict[str, float]:
+        """Seconds without a step of each follower for which something waits; one that moves is catching up."""
+        waiting = {name: one.position for name, one in behind.items() if one.since is not None}
+        before = {name: seen for name, seen in self._seen.items() if waiting.get(name) == seen[0]}
+        self._seen = {name: before.get(name, (position, now)) for name, position in waiting.items()}
+        return {name: (now - since) / 1e6 for name, (_, since) in self._seen.items()}
+
+
+def figures_once(node: Node, progress: Progress | None = None) -> None:
+    """Read one snapshot and show it in this process's metrics. Changes nothing.
+
+    `progress`: what this process saw of the followers before; nothing where it has just started.
+    """
     with node.store.read() as connection:
         now = node.store.now(connection)
         seen = views.snapshot(connection, now)
@@ -36,17 +55,20 @@ def figures_once(node: Node) -> None:
         ramps = bool(known.breaker.faults or known.breaker.ramp)
         state = BreakerState.OPEN if is_open else BreakerState.PROBING if ramps else BreakerState.CLOSED
         node.metrics.show_breaker(channel_id, state)
-    for name, count in behind.items():
-        node.metrics.show_follower(name, count)
+    for name, one in behind.items():
+        node.metrics.show_follower(name, one.events)
     for book in FaultBook:
         node.metrics.show_faults(book, sum(seen.faults.get(book, {}).values()))
     node.metrics.show_free_disk(node.store.blobs.free())
     node.metrics.show_seal_certificate(_seal_covered(node).total_seconds())
-    node.metrics.show_alerts(alerts_of(node, seen))
+    node.metrics.show_alerts(alerts_of(node, seen, (progress or Progress()).still(behind, seen.now)))
 
 
-def alerts_of(node: Node, seen: views.Snapshot) -> tuple[Alert, ...]:
-    """What an operator must be told of the figures `seen` and of the disk as it is now, the most urgent first."""
+def alerts_of(node: Node, seen: views.Snapshot, still: Mapping[str, float] | None = None) -> tuple[Alert, ...]:
+    """What an operator must be told of the figures `seen`, and of disk and rows as they are now, the most urgent first.
+
+    `still`: seconds for which each follower that has something to do did not move.
+    """
     parked: Counter[str] = Counter()
     for line in seen.parked:
         parked[line.reason] += line.count
@@ -60,6 +82,9 @@ def alerts_of(node: Node, seen: views.Snapshot) -> tuple[Alert, ...]:
             disk_reserve_bytes=node.store.blobs.reserve,
             damaged_blobs=max(parked[Reason.BLOB_DAMAGED], blobs.get("damaged", 0)),
             missing_blobs=max(parked[Reason.BLOB_MISSING], blobs.get("missing", 0)),
+            unread_blobs=blobs.get("unread", 0),
+            unreadable_rows=tuple((one.kind, one.name, one.why) for one in node.channels.snapshot().faults),
+            still_followers=still or {},
             account_gaps=sum(seen.faults.get(FaultBook.ACCOUNT, {}).values()),
             first_gap=seen.first_gap,
             seal_days_left=_seal_covered(node).days,
@@ -76,8 +101,10 @@ def _seal_covered(node: Node) -> timedelta:
 def start_figures(node: Node) -> Loop:
     """The figures' loop, by time alone."""
 
+    progress = Progress()
+
     def once() -> float:
-        figures_once(node)
+        figures_once(node, progress)
         return _PAUSE
 
     return Loop("figures", once, node.transport)

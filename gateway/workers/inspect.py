@@ -28,6 +28,7 @@ from gateway.model.inspection import (
     PdfVerdict,
     worst,
 )
+from gateway.model.instants import MINUTE
 from gateway.node import Node
 from gateway.store import events, inspections
 from gateway.store.followers import Follower, advance, follow
@@ -50,6 +51,8 @@ FOLLOWER: Final = Follower.INSPECTOR
 _EVENTS: Final = 1_000  # looked at in one round
 _LEASE: Final = 10.0  # seconds; two at once harm nothing
 _OFTEN: Final = 1.0  # seconds between two rounds, and two commits of one: whoever accepts needs the writer more
+_WRITTEN: Final = MINUTE
+"""How long what bears no PDF may go by before that is written down: a commit a minute where little comes."""
 _WORK: Final = "inspection"
 
 
@@ -64,7 +67,7 @@ class _Inspected:
 def inspect_once(
     node: Node, inspector: InspectorProcess, limits: InspectionLimits, *, begun: Begun | None = None
 ) -> bool:
-    """Inspect what the next events accepted; False where there is no PDF among it, or another process is at it.
+    """Inspect what the next events accepted; False where nothing is to be written down, or another process is at it.
 
     A crash repeats what was not kept, and no file gets a second verdict.  A packet with which the process was lost
     before is begun and kept by itself, so that no other is blamed; at the fourth time it is given up.
@@ -78,7 +81,8 @@ def inspect_once(
         found = inspections.find_due(connection, following.packet_ids, INSPECTOR_VERSION)
         due = [packet for packet in found if any(_pdfs(packet))]
         lost = begun.lost(connection, [packet.id for packet in due])
-    is_idle = not due and following.after - following.before < _EVENTS  # too little passed to write that down
+    is_new = following.after - following.before < _EVENTS and node.now() - following.since < _WRITTEN
+    is_idle = following.is_done or (not due and is_new)  # too little passed to write that down
     if is_idle or not may_do(node, "inspect", _LEASE):
         return False
     for group in _groups(due, lost):

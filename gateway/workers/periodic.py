@@ -11,11 +11,11 @@ from gateway.exchange.sweep import sweep_once
 from gateway.model.errors import GatewayError
 from gateway.model.events import Event, EventKind
 from gateway.node import Node
-from gateway.store import events, packets
+from gateway.store import events, packets, walks
 from gateway.workers.leases import may_do
 from gateway.workers.loop import Loop
 from monitoring import log
-from monitoring.registry import SweepFind
+from monitoring.registry import FaultBook, SweepFind
 
 __all__ = ["ClockWatch", "periodic_once", "start_periodic"]
 
@@ -64,6 +64,7 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float) -> float:
     held = max(3 * pause, _SHORTEST_LEASE)
     jobs_due: tuple[tuple[str, float, float, Callable[[], object]], ...] = (
         ("sweep", held, 0.0, lambda: _sweep(node)),
+        ("configuration", held, 0.0, lambda: _note_unreadable(node)),
         ("tidy", _LONG_LEASE, _TIDY, lambda: _tidy_channels(node)),
         ("blobs", _LONG_LEASE, _BLOB_SWEEP, lambda: _sweep_blobs(node)),
     )
@@ -92,6 +93,24 @@ def _note_jump(node: Node, jump: float) -> None:
         events.append(connection, [jumped], now)
     node.metrics.count_clock_jump(jump)
     _log.warning("clock.jumped", ms=int(jump * 1000))
+
+
+def _note_unreadable(node: Node) -> None:
+    """Rows that cannot be read stand as faults, each with an event that names it, until they can."""
+    found = {walks.Fault(kind=f"{one.kind}:{one.name}") for one in node.channels.snapshot().faults}
+    with node.store.read() as connection:
+        if found == walks.standing(connection, FaultBook.CONFIGURATION):
+            return
+        walk = walks.read_walk(connection, FaultBook.CONFIGURATION)
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        new, gone = walks.keep(
+            connection, walk, FaultBook.CONFIGURATION, found, last="", at=node.now(), actor=node.worker, now=now
+        )
+    for fault in new:
+        _log.error("configuration.unreadable", reason=fault.kind)
+    for fault in gone:
+        _log.info("configuration.readable", reason=fault.kind)
 
 
 def _tidy_channels(node: Node) -> None:

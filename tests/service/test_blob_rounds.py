@@ -157,3 +157,16 @@ def test_what_was_found_right_stands_for_an_hour_and_for_that_file_alone(tmp_pat
         assert not gone.is_fresh(file, digest)
         path.write_bytes(b"after!!")
         assert not vouched.is_fresh(file, digest)
+
+
+def test_what_the_disk_does_not_give_is_an_alert(house: House) -> None:
+    path = blob_of(house, house.send(["inbox-a"]).packet_id)
+    held = path.rename(path.with_suffix(".held"))
+    path.symlink_to(path)  # opening it fails as a bad disk does: neither missing nor altered
+    round_over(house)
+    assert shown(house, "truc_alert_active", "alert.blob_unread") == 1
+    path.unlink()
+    held.rename(path)
+    house.pass_time(2 * DAY)
+    round_over(house)
+    assert shown(house, "truc_alert_active", "alert.blob_unread") == 0

@@ -15,7 +15,9 @@ import pytest
 from gateway.inspector.jobs import Job
 from gateway.model.errors import DiskReserve
 from gateway.model.inspection import FileInspection, InspectionLimits, PdfVerdict
+from gateway.model.instants import MINUTE, SECOND
 from gateway.store import views
+from gateway.store.followers import Follower, behind
 from gateway.workers.begun import Begun
 from gateway.workers.inspect import inspect_once, start_inspection
 from gateway.workers.inspect_process import InspectorProcess
@@ -69,6 +71,18 @@ def test_looking_again_changes_nothing(house: House, start: Any) -> None:
     assert before[1] == []
     assert len(house.rows("SELECT 1 FROM events WHERE kind = 'packet.inspected'")) == 1
     assert len(verdicts(house, sent.packet_id)) == 1
+
+
+def test_what_bears_no_pdf_is_passed_within_a_minute_and_waits_for_nobody(house: House, start: Any) -> None:
+    house.send(["inbox-a"], files=(("chi.txt", b"chu"),))
+    inspector = start()
+    assert not inspect_once(house.node, inspector, LIMITS), "a commit each second would be for nothing"
+    house.pass_time(MINUTE + SECOND)
+    assert inspect_once(house.node, inspector, LIMITS)
+    with house.node.store.read() as connection:
+        found = behind(connection)[Follower.INSPECTOR]
+    assert (found.events, found.since) == (0, None)
+    assert not inspect_once(house.node, inspector, LIMITS)
 
 
 def test_the_signer_s_name_is_in_no_event_log_or_metric(

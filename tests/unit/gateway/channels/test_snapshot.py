@@ -84,11 +84,14 @@ def test_what_cannot_be_opened_says_why(store: Store) -> None:
         channels.put_channel(connection, inbox_row("sai", kind="folder", settings={"rot": "/t"}))
     known = Channels(store)
     reasons = []
-    for channel_id in ("hop-thu", "khong-co", "la"):
+    for channel_id in ("hop-thu", "khong-co"):
         with pytest.raises(NotFound) as why:
             known.sink(channel_id)
         reasons.append(why.value.reason)
-    assert reasons == ["channel.polled", "channel.unknown", "channel.kind_unknown"]
+    assert reasons == ["channel.polled", "channel.unknown"]
+    with pytest.raises(AdapterError) as unknown:
+        known.sink("la")
+    assert unknown.value.reason == "channel.kind_unknown"
     assert known.source("hop-thu") is None
     with pytest.raises(AdapterError):
         known.sink("sai")
