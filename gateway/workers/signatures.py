@@ -7,8 +7,9 @@ decoration instead of a signature gets that verdict, and it is no forgery.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ from gateway.model.events import Event, EventKind
 from gateway.model.instants import as_datetime, as_instant
 from gateway.node import Node
 from gateway.store import events, followers, signatures
-from gateway.store.followers import Follower, Following
+from gateway.store.followers import Follower
 from gateway.store.signatures import Candidate, SignatureRow
 from gateway.workers.begun import MOST_LOST, Begun
 from gateway.workers.leases import may_do
@@ -42,7 +43,8 @@ declare("signatures.kept", "verdicts are kept, and the follower is past their pa
 _log = log.get("signatures")
 FOLLOWER: Final = Follower.SIGNATURES
 _EVENTS: Final = 5_000  # looked at in one round
-_OFTEN: Final = 1.0  # seconds between two rounds: each is two commits, and whoever accepts needs the writer more
+_TOGETHER: Final = 100  # packets begun together
+_OFTEN: Final = 1.0  # seconds between two rounds, and two commits of one: whoever accepts needs the writer more
 _LEASE: Final = 30.0  # seconds; two at once harm nothing
 _SHARE: Final = 3  # rests that many times as long as it worked: at most a quarter of one processor
 _WORK: Final = "signature"
@@ -75,12 +77,15 @@ class TrustWatch:
         return self._policies
 
 
-def check_once(node: Node, trust: TrustWatch, *, begun: Begun | None = None) -> bool:
+def check_once(
+    node: Node, trust: TrustWatch, *, begun: Begun | None = None, stopping: Callable[[], bool] = lambda: False
+) -> bool:
     """Check the signatures of what the next events accepted; False where there is nothing, or another is at it.
 
-    A crash repeats what was not kept; the first verdict on a packet stands, with its event.  Packets with which the
-    process was lost before are begun and kept one by one, so that no other is blamed; at the fourth time it is given
-    up.  `begun` is what this process had in hand before; nothing where it has just started.
+    Verdicts are kept every second.  A crash repeats what was not kept; the first verdict on a packet stands, with its
+    event.  Packets with which the process was lost before are begun and kept one by one, so that no other is blamed; at
+    the fourth time it is given up.  `begun` is what this process had in hand before; nothing where it has just started.
+    `stopping` is asked between two packets: what was checked is kept, the rest stays due, blamed for nothing.
     Raises what `TrustWatch.policies` raises where something bears a signature, and StoreBusy: everything stays due.
     Crash points: signatures.checked, signatures.kept.
     """
@@ -91,17 +96,45 @@ def check_once(node: Node, trust: TrustWatch, *, begun: Begun | None = None) -> 
         lost = begun.lost(connection, [one.packet_id for one in candidates])
     if following.is_done or not may_do(node, "signatures", _LEASE):
         return False
-    if not candidates:
-        with node.store.write() as connection:
-            followers.advance(connection, following)
-        return True
-    bearing = [one for one in candidates if _may_bear(node, one)]
-    for one in bearing:
-        if one.packet_id in lost:
-            _check(node, trust, begun, [one], lost)
-    _check(node, trust, begun, [one for one in bearing if one.packet_id not in lost], lost, following)
+    hands = _Hands(node=node, trust=trust, begun=begun, lost=lost, stopping=stopping)
+    if not all(_check_group(hands, group) for group in _groups(candidates, lost)):
+        return False
+    with node.store.write() as connection:
+        followers.advance(connection, following)
     crash_point("signatures.kept")
     return True
+
+
+@dataclass(slots=True, kw_only=True)
+class _Hands:
+    """What a round works with, and when it took its lease."""
+
+    node: Node
+    trust: TrustWatch
+    begun: Begun
+    lost: Mapping[str, int]
+    stopping: Callable[[], bool]
+    leased_at: float = field(default_factory=time.monotonic)
+
+    def may_go_on(self) -> bool:
+        """Whether nobody wants this process to end, and it still is the one that checks."""
+        if self.stopping():
+            return False
+        if time.monotonic() - self.leased_at > _LEASE / 3:
+            if not may_do(self.node, "signatures", _LEASE):
+                return False
+            self.leased_at = time.monotonic()
+        return True
+
+
+def _groups(candidates: Sequence[Candidate], lost: Mapping[str, int]) -> Iterator[Sequence[Candidate]]:
+    """Each that was lost before alone, all others some together."""
+    fresh = [one for one in candidates if one.packet_id not in lost]
+    for one in candidates:
+        if one.packet_id in lost:
+            yield [one]
+    for first in range(0, len(fresh), _TOGETHER):
+        yield fresh[first : first + _TOGETHER]
 
 
 def _may_bear(node: Node, candidate: Candidate) -> bool:
@@ -112,39 +145,55 @@ def _may_bear(node: Node, candidate: Candidate) -> bool:
         return True  # it gets its verdict: nobody can check it any more
 
 
-def _check(
-    node: Node,
-    trust: TrustWatch,
-    begun: Begun,
-    group: Sequence[Candidate],
-    lost: Mapping[str, int],
-    following: Following | None = None,
+def _check_group(hands: _Hands, group: Sequence[Candidate]) -> bool:
+    """Check some packets and keep what was found, every second; False where the round must end here."""
+    bearing = []
+    for one in group:
+        if not hands.may_go_on():
+            return False
+        if _may_bear(hands.node, one):
+            bearing.append(one)
+    if not bearing:
+        return True
+    policies = hands.trust.policies()
+    with hands.node.store.write() as connection:
+        hands.begun.begin(connection, [one.packet_id for one in bearing])
+    done: list[tuple[Candidate, Verification]] = []
+    kept_at = time.monotonic()
+    for number, one in enumerate(bearing):
+        if not hands.may_go_on():
+            _keep(hands, done, untouched=bearing[number:])
+            return False
+        is_given_up = hands.lost.get(one.packet_id, 0) >= MOST_LOST
+        done.append((one, _not_checked(_GIVEN_UP) if is_given_up else _verify(hands.node, policies, hands.begun, one)))
+        if time.monotonic() - kept_at > _OFTEN:
+            _keep(hands, done)
+            done, kept_at = [], time.monotonic()
+    _keep(hands, done)
+    return True
+
+
+def _keep(
+    hands: _Hands, done: Sequence[tuple[Candidate, Verification]], *, untouched: Sequence[Candidate] = ()
 ) -> None:
-    """Check some packets and keep what was found, all in one commit; with the last, the follower goes on."""
-    ids = [one.packet_id for one in group]
-    found: list[SignatureRow] = []
-    if group:
-        policies = trust.policies()
-        with node.store.write() as connection:
-            begun.begin(connection, ids)
-        for one in group:
-            is_given_up = lost.get(one.packet_id, 0) >= MOST_LOST
-            verified = _not_checked(_GIVEN_UP) if is_given_up else _verify(node, policies, begun, one)
-            if verified.verdict is not Verdict.ABSENT:
-                found.append(_row(one.packet_id, verified, node.now()))
+    """Verdicts with their events, in one commit; what was begun and not looked at is as if it never was."""
+    node = hands.node
+    found = [_row(one.packet_id, verified, node.now()) for one, verified in done if not _is_absent(verified)]
     crash_point("signatures.checked")
     with node.store.write() as connection:
-        begun.end(connection, ids)
+        hands.begun.end(connection, [one.packet_id for one in (*(one for one, _ in done), *untouched)])
         kept = signatures.keep_verdicts(connection, found)
-        books = {one.packet_id: one.book for one in group}
+        books = {one.packet_id: one.book for one, _ in done}
         told = [_event(node, row, books[row.packet_id]) for row in found if row.packet_id in kept]
         events.append(connection, told, node.store.now(connection))
-        if following is not None:
-            followers.advance(connection, following)
     for row in found:
         if row.packet_id in kept:
             node.metrics.count_signature(row.verdict)
             _log.info("signature.checked", packet=row.packet_id, outcome=row.verdict)
+
+
+def _is_absent(verified: Verification) -> bool:
+    return verified.verdict is Verdict.ABSENT
 
 
 def _verify(node: Node, policies: Policies, begun: Begun, candidate: Candidate) -> Verification:
@@ -197,17 +246,30 @@ def _event(node: Node, row: SignatureRow, book: str) -> Event:
     )
 
 
-def start_signatures(node: Node, folder: Path, pause: float) -> Loop:
+class Signatures:
     """The loop of signatures, by time alone. A folder of trust that cannot be read is told in the log, each time."""
-    trust, begun = TrustWatch(folder), Begun(_WORK)
 
-    def once() -> float:
-        began = time.monotonic()
-        try:
-            is_more = check_once(node, trust, begun=begun)
-        except (PoliciesInvalid, TrustUnreadable) as why:
-            _log.warning("signatures.no_trust", reason=why.reason, error=type(why).__name__)
-            return max(pause, 10.0)
-        return max(_OFTEN, _SHARE * (time.monotonic() - began)) if is_more else pause
+    def __init__(self, node: Node, folder: Path, pause: float) -> None:
+        trust, begun = TrustWatch(folder), Begun(_WORK)
+        self._stopping = threading.Event()
 
-    return Loop("signatures", once, node.transport)
+        def once() -> float:
+            began = time.monotonic()
+            try:
+                is_more = check_once(node, trust, begun=begun, stopping=self._stopping.is_set)
+            except (PoliciesInvalid, TrustUnreadable) as why:
+                _log.warning("signatures.no_trust", reason=why.reason, error=type(why).__name__)
+                return max(pause, 10.0)
+            return max(_OFTEN, _SHARE * (time.monotonic() - began)) if is_more else pause
+
+        self._loop = Loop("signatures", once, node.transport)
+
+    def close(self) -> None:
+        """Stop after the packet in hand. Safe to repeat."""
+        self._stopping.set()
+        self._loop.close()
+
+
+def start_signatures(node: Node, folder: Path, pause: float) -> Signatures:
+    """Follow what is accepted, every `pause` seconds; `folder` is that of `edxml.sign.trust`."""
+    return Signatures(node, folder, pause)
