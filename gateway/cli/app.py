@@ -40,6 +40,7 @@ ROOMS = {
     "seal": ("seal",),
     "key": ("key",),
     "account": ("account",),
+    "backup": ("backup", "restore", "recover"),
     "settings": ("settings",),
     "doctor": ("doctor",),
 }

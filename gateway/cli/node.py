@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 from typing import Annotated
 
 import typer
@@ -11,6 +9,7 @@ import typer
 from gateway.cli.opening import open_local
 from gateway.cli.output import AsJson, voice_of
 from gateway.cli.process import Role, run_process
+from gateway.cli.release import release_name
 from gateway.configuration import init_rows
 from gateway.keys import make_keys
 from gateway.settings import read_settings
@@ -68,8 +67,4 @@ def _runner(role: Role):  # type: ignore[no-untyped-def]  # typer reads the inne
 
 def version(ctx: typer.Context) -> None:
     """Name the release."""
-    try:
-        number = version_of("truc")
-    except PackageNotFoundError:  # run from a tree that was never installed
-        number = "0"
-    voice_of(ctx).write(f"truc {number}")
+    voice_of(ctx).write(f"truc {release_name()}")

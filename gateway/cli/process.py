@@ -40,6 +40,7 @@ from gateway.workers import (
     start_inspection,
     start_intake,
     start_periodic,
+    start_recovering,
     start_relay,
     start_reporting,
     start_round,
@@ -75,6 +76,7 @@ _LOOPS: dict[Role, _Starter] = {
     Role.RELAY: lambda node, _settings: [start_relay(node)],
     Role.PERIODIC: lambda node, settings: [
         start_periodic(node, settings.sweep),
+        start_recovering(node, settings.sweep),
         start_reporting(node, settings.sweep),
         start_figures(node),
         start_counting(node, settings.sweep),

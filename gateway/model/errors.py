@@ -12,7 +12,8 @@ GatewayError
 │   │   └── ItemMissing      (api.problems) its recipient is told so
 │   ├── BlobDamaged          a stored packet's bytes do not match their digest
 │   │   └── ItemDamaged      (api.problems) its recipient is told so
-│   └── DiskReserve          not enough free disk to accept safely (retryable)
+│   ├── DiskReserve          not enough free disk to accept safely (retryable)
+│   └── BackupDamaged        (backup) a file of a backup is missing, or is not what was written
 ├── Refusal                  a caller's request is refused; each has its own code
 │   ├── Unauthenticated, Forbidden, NotFound, Conflict, Gone, TooLarge
 │   ├── BadRequest           the request is not well made
@@ -24,6 +25,9 @@ GatewayError
 ├── KeysMissing, KeysExposed, KeysDamaged, KeysUnfit     (keys) the seal key cannot be used
 ├── ProfileUnreadable        (channels) the stored profile of a system cannot be read (retryable)
 ├── KeysAway                 (keys) the token with the seal key does not sign now (retryable)
+├── BrokerError              (transport.broker) the broker cannot be used as it should be; nothing is lost (retryable)
+│   ├── BrokerAway, BrokerFrozen, BrokerBlocked, QueueGone, ConsumerTimedOut     it goes by itself
+│   └── BrokerRefused, BrokerForbidden, BrokerUntrusted, BrokerOld, BrokerUnreadable, BrokerMislaid    a person's turn
 ├── TransportClosed, KeyExpired               (api.health) this process is not ready, and why
 ├── InspectorUnavailable     (workers.inspect_process) no PDF can be inspected now, and none is to blame (retryable)
 │   └── InspectorStopped     the node ends in the middle of a file

@@ -51,6 +51,8 @@ class EventKind(StrEnum):
     CONFIGURATION_APPLIED = "configuration.applied"
     NODE_STARTED = "node.started"
     CLOCK_JUMPED = "node.clock_jumped"
+    NODE_RESTORED = "node.restored"
+    NODE_RECOVERED = "node.recovered"
     FAULT_FOUND = "fault.found"
     FAULT_MENDED = "fault.mended"
 

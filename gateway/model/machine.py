@@ -8,6 +8,7 @@ for the rule.  All of them run inside a transaction that holds the chain's row l
     conclude   a worker reports an outcome         rules 4, 5, 8
     next_act   send, look or park                  rule 5
     absent     `find` said no                      rule 5
+    asked      an answer after a restore           rules 5, 13
     refuse     the recipient said no               issue A: 02 before delivered
     reclaim    a lease ran out                     rules 3, 8
     expire     time limits                         rules 7, 10
@@ -26,7 +27,8 @@ from gateway.model.states import DeliveryState as S
 from gateway.model.step import Pace, Report, Step, backoff, first_state, move_of
 
 __all__ = [
-    "Act", "absent", "admit", "conclude", "expire", "next_act", "reclaim", "refuse", "release", "resend", "settle",
+    "Act", "absent", "admit", "asked", "conclude", "expire", "next_act", "reclaim", "refuse", "release", "resend",
+    "settle",
 ]  # fmt: skip
 
 
@@ -282,3 +284,23 @@ def absent(chain: Chain, link: Link, now: int) -> Step:
     else:
         back = move_of(link, S.READY, Reason.RECALLED, due_at=now)
     return Step(move=back, end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id)
+
+
+# --- after a restore (rule 13) ---------------------------------------------------------------------------------
+
+
+def asked(link: Link, has_arrived: bool | None, now: int, pace: Pace) -> Step:
+    """What a recipient's answer does to a link in doubt while the node recovers from a restore; None: nobody can tell.
+
+    A yes is a receipt.  A no counts, since nothing is open any more, and leaves the link where it is: it goes out, or a
+    recall behind it withdraws it, like one that nobody has tried (rule 6).  What nobody can tell, a person decides.
+    """
+    if link.has_open_attempt(now) or not link.is_in_doubt() or link.state.is_final or link.state is S.WAITING:
+        return Step(move=None)
+    if has_arrived:
+        report = Report(arrived=True, turn=link.turn, reason=Reason.FOUND)
+        return replace(conclude(link, report, now, pace), end_turn=None)
+    if has_arrived is None:
+        parks = link.state is not S.PARKED and not link.permits
+        return Step(move=move_of(link, S.PARKED, Reason.OUTCOME_UNKNOWN) if parks else None, is_report=False)
+    return Step(move=None, end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id, is_report=False)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, or_, select
 
 from gateway.store.schema import channels, is_state, transfers
+from gateway.store.schema_recoveries import NOT_RECOVERING
 
 __all__ = ["Due", "in_flight", "pick_due"]
 
@@ -48,7 +49,7 @@ _waiting = _waiting.union_all(select(_next).where(_waiting.c.id.is_not(None)))
 _CHANNELS = (
     select(channels.c.id, channels.c.is_slow, channels.c.in_flight, channels.c.ramp, channels.c.faults)
     .select_from(_waiting.join(channels, _waiting.c.id == channels.c.id))
-    .where(channels.c.state == "open", channels.c.open_until <= bindparam("now"))
+    .where(channels.c.state == "open", channels.c.open_until <= bindparam("now"), NOT_RECOVERING)
 )
 _DUE_OF = (
     select(transfers.c.id, transfers.c.turn, transfers.c.is_urgent, transfers.c.size, transfers.c.due_at)
@@ -75,7 +76,8 @@ def in_flight(connection: Connection, *, since: int) -> dict[str, int]:
 def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list[Due]:
     """What may be announced now, urgent first, then by due time; a channel never over its `in_flight` (rule 3).
 
-    A channel whose breaker has just closed again gets one transfer, then two, four … (`ramp`).  Costs what may be
+    A channel whose breaker has just closed again gets one transfer, then two, four … (`ramp`).  Nothing is picked while
+    the node recovers from a restore (rule 13).  Costs what may be
     picked, not what waits.
     """
     running = in_flight(connection, since=since)

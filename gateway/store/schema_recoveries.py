@@ -5,11 +5,11 @@ The conventions are those of `gateway.store.schema`, whose `metadata` this table
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Table, Text
+from sqlalchemy import BigInteger, Column, Table, Text, exists
 
 from gateway.store.schema import metadata
 
-__all__ = ["recoveries"]
+__all__ = ["NOT_RECOVERING", "recoveries"]
 
 recoveries = Table(
     "recoveries",
@@ -21,3 +21,6 @@ recoveries = Table(
     Column("ended_at", BigInteger),  # null: the node is recovering, and nothing is pushed
     Column("ended_by", Text, nullable=False),
 )
+
+NOT_RECOVERING = ~exists().where(recoveries.c.ended_at.is_(None))
+"""Whether anything may be pushed: part of whatever announces and claims (rule 13)."""

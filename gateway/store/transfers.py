@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
 
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import DeliveryState, TransferState
-from gateway.store.dialect import execute_rows
+from gateway.store.dialect import execute_rows, lock_rows
 from gateway.store.schema import channels, deliveries, is_state, transfers
-from gateway.store.schema_recoveries import recoveries
+from gateway.store.schema_recoveries import NOT_RECOVERING
 
 __all__ = [
     "Member", "NewTransfer", "TransferChange", "TransferRow", "change_transfers", "channel_facts", "claim",
@@ -233,7 +233,7 @@ _ANNOUNCED = (
 
 def mark_announced(connection: Connection, tickets: Iterable[tuple[str, int]], now: int) -> None:
     """Note when (transfer, turn) was confirmed as announced."""
-    rows = [{"b_id": transfer_id, "b_turn": turn, "now": now} for transfer_id, turn in tickets]
+    rows = [{"b_id": transfer_id, "b_turn": turn, "now": now} for transfer_id, turn in sorted(tickets)]
     if rows:
         execute_rows(connection, _ANNOUNCED, rows)
 
@@ -261,7 +261,9 @@ def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[tu
 
 # --- claims and leases ---------------------------------------------------------------------------------------
 
-_NOT_RECOVERING = ~exists().where(recoveries.c.ended_at.is_(None))
+_WANTED = (
+    select(transfers.c.id).where(transfers.c.id.in_(bindparam("ids", expanding=True))).order_by(transfers.c.id)
+)
 _CLAIM_DELIVERIES = (
     update(deliveries)
     .where(deliveries.c.transfer_id.in_(bindparam("ids", expanding=True)), deliveries.c.state == DeliveryState.READY)
@@ -276,14 +278,16 @@ def claim(
     """Claim by one conditional update: (transfers that are ours now, with the turn, (agency, book) of their members).
 
     No row for a ticket means that somebody else has it, that it is no longer due, or that the node is recovering from
-    a restore, when nothing is claimed at all (rule 13): forget the ticket.
+    a restore, when nothing is claimed at all (rule 13): forget the ticket.  So a row that is locked is waited for, never
+    skipped: whoever holds it may only be changing what comes after it.
     """
     if not tickets:
         return {}, []
+    lock_rows(connection, _WANTED, {"ids": sorted({transfer_id for transfer_id, _ in tickets})})
     statement = (
         update(transfers)
         .where(tuple_(transfers.c.id, transfers.c.turn).in_(list(tickets)), transfers.c.state == TransferState.READY)
-        .where(_NOT_RECOVERING)
+        .where(NOT_RECOVERING)
         .values(
             state=TransferState.CLAIMED, lease_until=lease_until, worker=worker, unreported=transfers.c.unreported + 1
         )
@@ -305,7 +309,7 @@ _RENEW = (
 
 def renew_leases(connection: Connection, held: Iterable[tuple[str, int]], lease_until: int) -> None:
     """Keep claims while working; a claim that was taken away stays away."""
-    rows = [{"b_id": transfer_id, "b_turn": turn, "until": lease_until} for transfer_id, turn in held]
+    rows = [{"b_id": transfer_id, "b_turn": turn, "until": lease_until} for transfer_id, turn in sorted(held)]
     if rows:
         execute_rows(connection, _RENEW, rows)
 

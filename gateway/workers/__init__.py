@@ -9,6 +9,7 @@ from gateway.workers.inspect import start_inspection
 from gateway.workers.intake import start_intake
 from gateway.workers.loop import Loop
 from gateway.workers.periodic import start_periodic
+from gateway.workers.recovering import start_recovering
 from gateway.workers.relay import start_relay
 from gateway.workers.reporting import start_reporting
 from gateway.workers.rounds import start_round
@@ -16,7 +17,7 @@ from gateway.workers.signatures import start_signatures
 
 __all__ = [
     "Loop", "check_blobs", "count_all", "figures_once", "run_examiner", "start_counting", "start_delivery",
-    "start_figures",
-    "start_inspection", "start_intake", "start_periodic", "start_relay", "start_reporting", "start_round",
+    "start_figures", "start_inspection", "start_intake", "start_periodic", "start_recovering", "start_relay",
+    "start_reporting", "start_round",
     "start_signatures",
 ]  # fmt: skip

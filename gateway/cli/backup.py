@@ -1,0 +1,228 @@
+"""`truc backup`, `truc restore`, `truc recover`: the node as it was at one moment, and what must be asked after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import TaskID
+
+from gateway.backup import (
+    Backup,
+    Manifest,
+    Tell,
+    check_backup,
+    check_empty,
+    generations,
+    make_backup,
+    read_manifest,
+    restore,
+)
+from gateway.cli.exits import ExitCode
+from gateway.cli.lock import take_lock
+from gateway.cli.opening import ACTOR, open_local, open_node
+from gateway.cli.output import AsJson, Voice, voice_of
+from gateway.cli.release import release_name
+from gateway.exchange.recover import Asked, end_recovery, recover_once
+from gateway.model.errors import Conflict
+from gateway.model.instants import local_iso
+from gateway.settings import read_settings
+from gateway.store import recoveries
+
+__all__ = ["register"]
+
+_Keys = Annotated[Path | None, typer.Option("--keys", help="help.backup_keys", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("backup", help="help.backup")(backup)
+    app.command("restore", help="help.restore")(restore_node)
+    app.command("recover", help="help.recover")(recover)
+
+
+@contextmanager
+def _progress(voice: Voice) -> Iterator[Tell]:
+    """A bar per step; silent where nobody looks at it."""
+    with voice.progress() as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(voice.say(f"backup_told.step_{step}"), total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        yield tell
+
+
+# --- backup ------------------------------------------------------------------------------------------------------
+
+
+def backup(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="help.backup_folder", show_default=False)],
+    keys: _Keys = None,
+    keys_beside: Annotated[bool, typer.Option("--keys-beside", help="help.backup_keys_beside")] = False,
+    keep: Annotated[int, typer.Option("--keep", min=0, help="help.backup_keep")] = 0,
+    rereads: Annotated[bool, typer.Option("--reread", help="help.backup_reread")] = False,
+    shows: Annotated[bool, typer.Option("--list", help="help.backup_list")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Back up the node, running or not. Exit code 1 where packets are lacking that the node itself has lost."""
+    voice = voice_of(ctx)
+    if shows:
+        _list(voice, [read_manifest(path) for path in generations(folder)], as_json=as_json)
+        return
+    with open_local() as local, _progress(voice) as tell:
+        made = make_backup(
+            local.store, local.settings.data, folder, node=local.settings.node, release=release_name(), tell=tell,
+            keys=keys, keys_beside=keys_beside, keep=keep, rereads=rereads,
+        )  # fmt: skip
+    if as_json:
+        voice.json(
+            {
+                **_as_dict(made.manifest), "folder": str(made.folder), "new_packets": made.new_blobs,
+                "new_bytes": made.new_bytes, "keys_folder": str(made.keys_folder) if made.keys_folder else None,
+                "removed": made.removed,
+            }
+        )  # fmt: skip
+    else:
+        _tell_made(voice, made)
+    if made.manifest.lacking:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _tell_made(voice: Voice, made: Backup) -> None:
+    found = made.manifest
+    voice.tell(
+        "backup_told.made", name=found.generation, folder=str(made.folder), at=voice.moment(found.at),
+        packets=found.rows["packets"], blobs=found.blobs, new=made.new_blobs,
+    )  # fmt: skip
+    if made.removed:
+        voice.tell("backup_told.removed", names=", ".join(made.removed))
+    if made.keys_folder is not None:
+        voice.tell("backup_told.keys", folder=str(made.keys_folder))
+    elif found.keys:
+        voice.hint("backup_told.no_keys")
+    if found.lacking:
+        voice.fault(voice.say("backup.lacking", count=len(found.lacking), first=found.lacking[0]), "backup.lacking")
+
+
+def _list(voice: Voice, found: list[Manifest], *, as_json: bool) -> None:
+    if as_json:
+        voice.json([_as_dict(one) for one in found])
+        return
+    columns = ("generation", "at", "release", "#packets", "#lacking")
+    voice.table(
+        columns, [(m.generation, voice.moment(m.at), m.release, m.rows["packets"], len(m.lacking)) for m in found]
+    )
+
+
+def _as_dict(found: Manifest) -> dict[str, object]:
+    return {
+        "generation": found.generation, "node": found.node, "at": local_iso(found.at), "release": found.release,
+        "schema": found.schema, "rows": dict(found.rows), "packets": found.blobs, "bytes": found.blob_bytes,
+        "lacking": list(found.lacking), "keys": sorted(found.keys),
+    }  # fmt: skip
+
+
+# --- restore -----------------------------------------------------------------------------------------------------
+
+
+def restore_node(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="help.restore_folder", show_default=False)],
+    keys: _Keys = None,
+    generation: Annotated[str, typer.Option("--generation", help="help.restore_generation", show_default=False)] = "",
+    checks: Annotated[bool, typer.Option("--check", help="help.restore_check")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put a node back into an empty data folder; with --check only read the backup whole."""
+    voice = voice_of(ctx)
+    settings = read_settings()
+    if checks:
+        with _progress(voice) as tell:
+            checked = check_backup(folder, node=settings.node, tell=tell, generation=generation, keys=keys)
+        if as_json:
+            voice.json({**_as_dict(checked.manifest), "is_whole": True})
+        else:
+            voice.tell("backup_told.whole", name=checked.manifest.generation, blobs=checked.manifest.blobs)
+        return
+    check_empty(settings.data)
+    with _progress(voice) as tell:
+        checked = check_backup(folder, node=settings.node, tell=tell, generation=generation, keys=keys)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = take_lock(settings.data, settings.node)
+        try:
+            if not lock.is_alone:
+                raise Conflict("restore.in_use", folder=str(settings.data.resolve()))
+            done = restore(checked, settings.data, actor=ACTOR, tell=tell)
+        finally:
+            lock.close()
+    if as_json:
+        voice.json({**_as_dict(done.manifest), "restored_at": local_iso(done.at), "in_doubt": done.doubted})
+        return
+    voice.tell(
+        "backup_told.restored", node=done.manifest.node, folder=str(settings.data.resolve()),
+        at=voice.moment(done.manifest.at), count=done.doubted,
+    )  # fmt: skip
+    voice.hint("backup_told.after", at=voice.moment(done.manifest.at))
+
+
+# --- recover -----------------------------------------------------------------------------------------------------
+
+
+def recover(
+    ctx: typer.Context,
+    asks: Annotated[bool, typer.Option("--ask", help="help.recover_ask")] = False,
+    ends: Annotated[bool, typer.Option("--done", help="help.recover_done")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a restored node came with asking its recipients; ask now, or end it. Exit code 1 while it lasts."""
+    voice = voice_of(ctx)
+    with open_node() as node:
+        asked = recover_once(node) if asks else None
+        with node.store.read() as connection:
+            last = recoveries.last(connection)
+            left = () if last is None else recoveries.channels_in_doubt(connection, last)
+        has_ended = ends and last is not None and end_recovery(node, last, actor=ACTOR)
+    is_recovering = last is not None and last.ended_at is None and not has_ended
+    silent = {} if asked is None else asked.silent
+    if as_json:
+        voice.json(
+            {
+                "is_recovering": is_recovering, "backup": last.backup if last else None,
+                "backup_at": local_iso(last.backup_at) if last else None,
+                "restored_at": local_iso(last.restored_at) if last else None,
+                "asked": _asked_dict(asked), "silent": silent,
+                "left": [{"channel": one.channel_id, "sink": one.sink, "transfers": one.count} for one in left],
+            }
+        )  # fmt: skip
+    else:
+        _show_recovery(voice, last, left, asked, is_recovering=is_recovering)
+    if is_recovering:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _asked_dict(asked: Asked | None) -> dict[str, int] | None:
+    return None if asked is None else {"arrived": asked.arrived, "absent": asked.absent, "parked": asked.parked}
+
+
+def _show_recovery(
+    voice: Voice, last: recoveries.Recovery | None, left: tuple[recoveries.Unasked, ...], asked: Asked | None,
+    *, is_recovering: bool,
+) -> None:  # fmt: skip
+    if last is None:
+        voice.tell("backup_told.never_restored")
+        return
+    if asked is not None:
+        voice.tell("backup_told.asked", arrived=asked.arrived, absent=asked.absent, parked=asked.parked)
+        for channel, reason in asked.silent.items():
+            voice.fault(voice.say("backup_told.silent", channel=channel, why=voice.say(reason)), reason)
+    if left:
+        voice.table(("channel", "sink", "#transfers"), [(one.channel_id, one.sink, one.count) for one in left])
+    code = "backup_told.recovering" if is_recovering else "backup_told.recovered"
+    voice.tell(code, name=last.backup, at=voice.moment(last.backup_at))

@@ -1,0 +1,202 @@
+"""Recoveries (khôi phục): what a store that was put back from a backup does not know, written down so that rules 4 to
+6 and 10 go by it (protocol §13).
+
+Whatever was still open when the backup was made may have been handed over since, under the key that the store knows:
+each such delivery gets an attempt in doubt.  Turns that may have been used since are never used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, update
+
+from gateway.model.events import Event, EventKind
+from gateway.model.instants import new_id
+from gateway.model.states import AttemptEnd, DeliveryState
+from gateway.store import events
+from gateway.store.dialect import execute_rows
+from gateway.store.schema import attempts, channels, deliveries, is_state, transfers
+from gateway.store.schema_recoveries import recoveries
+
+__all__ = ["TURN_STEP", "Recovery", "Unasked", "begin", "channels_in_doubt", "end", "in_doubt", "last", "running"]
+
+TURN_STEP: Final = 1_000_000
+"""Turns that a restore leaves out. A turn is a return to ready, seconds apart: nobody has used so many since."""
+
+_PAGE: Final = 500
+_DOUBTED_BY: Final = "restore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """One restore. `backup_at`: what came later is unknown here. While `ended_at` is None, nothing is pushed."""
+
+    id: str
+    backup: str
+    backup_at: int
+    restored_at: int
+    ended_at: int | None = None
+    ended_by: str = ""
+
+
+_INSERT = insert(recoveries)
+_LAST = select(recoveries).order_by(recoveries.c.restored_at.desc(), recoveries.c.id.desc()).limit(1)
+_END = (
+    update(recoveries)
+    .where(recoveries.c.id == bindparam("b_id"), recoveries.c.ended_at.is_(None))
+    .values(ended_at=bindparam("now"), ended_by=bindparam("who"))
+)
+_END_OTHERS = update(recoveries).where(recoveries.c.ended_at.is_(None)).values(ended_at=bindparam("now"), ended_by="")
+
+
+def last(connection: Connection) -> Recovery | None:
+    """The last restore of this store, ended or not."""
+    row = connection.execute(_LAST).one_or_none()
+    return None if row is None else Recovery(**row._mapping)
+
+
+def running(connection: Connection) -> Recovery | None:
+    """The restore whose recipients are still to be asked; None where the node pushes as always."""
+    found = last(connection)
+    return found if found is not None and found.ended_at is None else None
+
+
+def begin(connection: Connection, recovery: Recovery, *, over_by: Callable[[str], int], actor: str) -> int:
+    """Make the store one that recovers; how many deliveries are in doubt from now on.
+
+    `over_by`: until when what was sent on a channel before the restore may still land.  In one transaction with
+    whatever else makes the store usable: without it, rows of the past would be acted on.
+    """
+    connection.execute(_END_OTHERS, {"now": recovery.restored_at})  # a backup of a node that was recovering itself
+    execute_rows(
+        connection,
+        _INSERT,
+        [
+            {
+                "id": recovery.id, "backup": recovery.backup, "backup_at": recovery.backup_at,
+                "restored_at": recovery.restored_at, "ended_at": None, "ended_by": "",
+            }
+        ],
+    )  # fmt: skip
+    connection.execute(_LEAVE_TURNS_OUT)
+    connection.execute(_SHOW_ALL)
+    doubted = _doubt(connection, recovery, over_by)
+    restored = Event(kind=EventKind.NODE_RESTORED, at=recovery.restored_at, actor=actor, reason=recovery.backup)
+    events.append(connection, [restored], recovery.restored_at)
+    return doubted
+
+
+def end(connection: Connection, recovery: Recovery, *, now: int, at: int, actor: str) -> bool:
+    """The node pushes again; False where that was so already."""
+    if not connection.execute(_END, {"b_id": recovery.id, "now": now, "who": actor}).rowcount:
+        return False
+    recovered = Event(kind=EventKind.NODE_RECOVERED, at=at, actor=actor, reason=recovery.backup)
+    events.append(connection, [recovered], now)
+    return True
+
+
+# --- what may have happened since the backup -------------------------------------------------------------------
+
+_LEAVE_TURNS_OUT = (
+    update(transfers).where(transfers.c.state != "closed").values(turn=transfers.c.turn + TURN_STEP, announced_at=None)
+)
+_SHOW_ALL = update(deliveries).where(deliveries.c.served_until > 0).values(served_until=0)
+_OPEN = (
+    select(
+        deliveries.c.id, deliveries.c.state, transfers.c.id.label("transfer_id"), transfers.c.turn,
+        transfers.c.channel_id,
+    )
+    .select_from(transfers.join(deliveries, deliveries.c.transfer_id == transfers.c.id))
+    .where(transfers.c.state != "closed", deliveries.c.id > bindparam("after"))
+    .where(deliveries.c.state.not_in([state for state in DeliveryState if state.is_final]))
+    .order_by(deliveries.c.id)
+    .limit(_PAGE)
+)  # fmt: skip
+_ATTEMPT = insert(attempts)
+
+
+def _doubt(connection: Connection, recovery: Recovery, over_by: Callable[[str], int]) -> int:
+    """An attempt in doubt for every open delivery: also where it waits, since its time may have come meanwhile.
+
+    Its turn is one that no claim has: what becomes of the next claim says nothing about it.
+    """
+    after, count = "", 0
+    while rows := connection.execute(_OPEN, {"after": after}).all():
+        made = [
+            {
+                "id": new_id(), "delivery_id": row.id, "transfer_id": row.transfer_id, "turn": row.turn - 1,
+                "worker": _DOUBTED_BY, "began_at": recovery.backup_at, "over_by": over_by(row.channel_id),
+                "outcome": None, "ended_at": None, "detail": recovery.backup,
+            }
+            for row in rows
+        ]  # fmt: skip
+        execute_rows(connection, _ATTEMPT, made)
+        after, count = rows[-1].id, count + len(rows)
+    return count
+
+
+# --- whom to ask -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unasked:
+    """A channel on which something in doubt stands, by its sink's kind; `count` in transfers."""
+
+    channel_id: str
+    sink: str
+    count: int
+
+
+_DOUBTFUL = exists().where(
+    deliveries.c.transfer_id == transfers.c.id,
+    attempts.c.delivery_id == deliveries.c.id,
+    attempts.c.transfer_id == transfers.c.id,
+    attempts.c.began_at <= bindparam("restored_at"),
+    or_(attempts.c.outcome.is_(None), attempts.c.outcome == AttemptEnd.UNKNOWN),
+)
+_MAY_LAND = exists().where(
+    attempts.c.delivery_id == deliveries.c.id,
+    deliveries.c.transfer_id == transfers.c.id,
+    or_(attempts.c.outcome.is_(None), attempts.c.outcome == AttemptEnd.UNKNOWN),
+    attempts.c.over_by > bindparam("now"),
+)
+_TO_ASK = or_(
+    and_(channels.c.sink == "checkable", is_state(transfers.c.state, "ready", "claimed", "parked")),
+    and_(channels.c.sink == "blind", is_state(transfers.c.state, "ready", "claimed")),
+)
+_IN_DOUBT = and_(~channels.c.is_polled, _TO_ASK, transfers.c.permits == 0, _DOUBTFUL)
+_JOINED = transfers.join(channels, transfers.c.channel_id == channels.c.id)
+_CHANNELS = (
+    select(channels.c.id.label("channel_id"), channels.c.sink, func.count().label("count"))
+    .select_from(_JOINED)
+    .where(_IN_DOUBT)
+    .group_by(channels.c.id, channels.c.sink)
+    .order_by(channels.c.id)
+)
+_PAGE_OF = (
+    select(transfers.c.id)
+    .select_from(_JOINED)
+    .where(_IN_DOUBT, ~_MAY_LAND, transfers.c.channel_id == bindparam("channel"), transfers.c.id > bindparam("after"))
+    .order_by(transfers.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def channels_in_doubt(connection: Connection, recovery: Recovery) -> tuple[Unasked, ...]:
+    """The channels whose recipients must still be asked (checkable), or whose doubt is a person's (blind).
+
+    An idempotent sink drops a repeat itself, a polled one shows its items again under the same key: neither is here.
+    """
+    rows = connection.execute(_CHANNELS, {"restored_at": recovery.restored_at})
+    return tuple(Unasked(**row._mapping) for row in rows)
+
+
+def in_doubt(
+    connection: Connection, recovery: Recovery, channel_id: str, *, now: int, after: str, most: int
+) -> Sequence[str]:
+    """The next transfers of such a channel, by id: those of which nothing can land any more, so that a no counts."""
+    values = {"restored_at": recovery.restored_at, "channel": channel_id, "now": now, "after": after, "most": most}
+    return [row.id for row in connection.execute(_PAGE_OF, values)]
