@@ -1,0 +1,226 @@
+"""A restored node recovers: it asks before it pushes, pushes nothing twice, and uses no turn of the past (rule 13)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.exchange.recover import end_recovery, recover_once
+from gateway.exchange.submission import Answer
+from gateway.model.instants import MINUTE
+from gateway.model.states import DeliveryState
+from gateway.store import recoveries
+from tests.support.nodes import Does, House, build_house
+from tests.support.restores import back_up, put_back
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return build_house(tmp_path)
+
+
+def lose(house: House, tmp_path: Path) -> House:
+    """The node's disk is gone; it is put back from its last backup, and what was under way can land no more."""
+    again, _ = put_back(house, tmp_path / "backup", tmp_path / "restored")
+    again.pass_time(3 * MINUTE)
+    again.sweep()
+    return again
+
+
+def seen(house: House, channel: str, sent: Answer) -> int:
+    return house.recipient(channel).seen(sent.packet_id)
+
+
+def test_what_arrived_after_the_backup_is_found_and_not_sent_again(house: House, tmp_path: Path) -> None:
+    arrived, open_ = house.send(["check"]), house.send(["check"], "2")
+    back_up(house, tmp_path / "backup")
+    house.recipient("check").next(Does.TAKE, Does.REFUSE)
+    house.work()
+    again = lose(house, tmp_path)
+    assert (again.state(arrived, "check"), again.state(open_, "check")) == ("ready", "ready")
+    assert again.work() == 0, "nothing is due while the node recovers"
+    assert again.work(again.ready()) == 2
+    assert again.state(open_, "check") == "ready", "nor is it claimed by a ticket of the past"
+
+    done = recover_once(again.node)
+    assert done is not None
+    assert (done.arrived, done.absent, done.parked, done.has_ended) == (1, 1, 0, True)
+    assert again.state(arrived, "check") == "delivered"
+    again.run()
+    assert again.state(open_, "check") == "delivered"
+    assert (seen(again, "check", arrived), seen(again, "check", open_)) == (1, 1)
+    again.assert_books_close()
+
+
+def test_what_waited_behind_and_went_out_as_well_is_found_too(house: House, tmp_path: Path) -> None:
+    """The update was promoted and handed over in the lost time: its own turn, and its recipient, are asked as well."""
+    document, update = house.send(["check"]), house.update(["check"])
+    back_up(house, tmp_path / "backup")
+    house.run()
+    assert house.recipient("check").kinds() == ["new", "update"]
+    again = lose(house, tmp_path)
+    assert again.state(update, "check") == "waiting"
+    done = recover_once(again.node)
+    assert done is not None
+    assert (done.arrived, done.has_ended) == (2, True)
+    again.run()
+    assert again.recipient("check").kinds() == ["new", "update"]
+    assert again.states(document) == again.states(update) == {"check": "delivered"}
+
+
+def test_a_recall_after_the_restore_follows_what_arrived_before_it(house: House, tmp_path: Path) -> None:
+    """Without the doubt the document would be withdrawn as never sent, and its recipient would keep it."""
+    document = house.send(["check"])
+    back_up(house, tmp_path / "backup")
+    house.work()
+    again = lose(house, tmp_path)
+    recall = again.recall(["check"])
+    assert again.state(document, "check") == "ready", "it may have arrived: not withdrawn"
+    recover_once(again.node)
+    again.run()
+    assert again.state(document, "check") == again.state(recall, "check") == "delivered"
+    assert again.recipient("check").kinds() == ["new", "recall"]
+
+
+def test_a_recall_withdraws_what_the_recipient_never_got(house: House, tmp_path: Path) -> None:
+    document = house.send(["check"])
+    back_up(house, tmp_path / "backup")
+    again = lose(house, tmp_path)
+    recall = again.recall(["check"])
+    recover_once(again.node)
+    assert again.state(document, "check") == again.state(recall, "check") == "withdrawn"
+    again.run()
+    assert again.recipient("check").kinds() == []
+
+
+def test_what_nobody_can_tell_waits_for_a_person(house: House, tmp_path: Path) -> None:
+    sent = house.send(["blind"])
+    back_up(house, tmp_path / "backup")
+    house.work()
+    again = lose(house, tmp_path)
+    done = recover_once(again.node)
+    assert done is not None
+    assert (done.parked, done.has_ended) == (1, True)
+    assert (again.state(sent, "blind"), again.reason(sent, "blind")) == ("parked", "outcome_unknown")
+    again.run()
+    assert seen(again, "blind", sent) == 1
+    again.release(sent, "blind")
+    again.run()
+    assert seen(again, "blind", sent) == 2, "a person said so"
+
+
+def test_an_idempotent_recipient_drops_the_repeat_itself(house: House, tmp_path: Path) -> None:
+    sent = house.send(["idem"])
+    back_up(house, tmp_path / "backup")
+    house.work()
+    again = lose(house, tmp_path)
+    assert again.work() == 0
+    done = recover_once(again.node)
+    assert done is not None
+    assert done.has_ended
+    again.run()
+    assert again.state(sent, "idem") == "delivered"
+    assert seen(again, "idem", sent) == 1
+
+
+def test_a_silent_recipient_keeps_the_node_recovering_until_an_operator_ends_it(house: House, tmp_path: Path) -> None:
+    arrived = house.send(["check"])
+    back_up(house, tmp_path / "backup")
+    house.work()
+    again = lose(house, tmp_path)
+    again.recipient("check").forgets = True
+    other = again.send(["idem", "inbox-a"], "7")
+    done = recover_once(again.node)
+    assert done is not None
+    assert (list(done.silent), done.has_ended) == (["check"], False)
+    assert [(one.channel_id, one.count) for one in done.left] == [("check", 1)]
+    assert again.shown("inbox-a") == [again.delivery(other, "inbox-a")], "it takes in and lists"
+    assert again.work() == 0
+
+    assert end_recovery(again.node, done.recovery, actor="operator")
+    assert not end_recovery(again.node, done.recovery, actor="operator"), "a repeat changes nothing"
+    assert recover_once(again.node) is None
+    again.work()
+    assert again.state(other, "idem") == "delivered"
+    assert seen(again, "check", arrived) == 1, "looked up before it is sent: still nobody can tell"
+    again.recipient("check").forgets = False
+    again.run()
+    assert (again.state(arrived, "check"), seen(again, "check", arrived)) == ("delivered", 1)
+
+
+def test_a_no_counts_only_when_nothing_can_land_any_more(house: House, tmp_path: Path) -> None:
+    """The lost process may have been sending: its recipient is asked when that is over (rules 4 and 5)."""
+    sent = house.send(["check"])
+    back_up(house, tmp_path / "backup")
+    again, _ = put_back(house, tmp_path / "backup", tmp_path / "restored")
+    done = recover_once(again.node)
+    assert done is not None
+    assert (done.absent, done.has_ended, len(done.left)) == (0, False, 1)
+    again.pass_time(MINUTE // 2)
+    done = recover_once(again.node)
+    assert done is not None
+    assert (done.absent, done.has_ended) == (1, True)
+    again.run()
+    assert seen(again, "check", sent) == 1
+
+
+def test_a_confirmed_item_is_shown_again_with_the_same_key(house: House, tmp_path: Path) -> None:
+    sent = house.send(["inbox-a", "inbox-b"])
+    item, other = house.delivery(sent, "inbox-a"), house.delivery(sent, "inbox-b")
+    back_up(house, tmp_path / "backup")
+    house.collect("inbox-a", item)
+    house.fetch("inbox-b", other)
+    again = lose(house, tmp_path)
+    assert (again.shown("inbox-a"), again.shown("inbox-b")) == ([item], [other])
+    assert again.confirm("inbox-a", item) is DeliveryState.DELIVERED, "its software knows the key: no second fetch"
+    recall = again.recall(["inbox-b"])
+    assert again.state(sent, "inbox-b") == "available", "it may have been read: the recall waits"
+    assert again.state(recall, "inbox-b") == "waiting"
+    again.run()
+    assert (again.state(sent, "inbox-b"), again.state(recall, "inbox-b")) == ("expired", "available")
+    again.assert_books_close()
+
+
+def test_turns_of_the_past_are_not_used_again(house: House, tmp_path: Path) -> None:
+    sent = house.send(["check", "idem"])
+    back_up(house, tmp_path / "backup")
+    house.recipient("check").next(Does.REFUSE)
+    house.work()
+    past = house.ready()
+    again = lose(house, tmp_path)
+    assert min(again.row(sent, one)["turn"] for one in ("check", "idem")) >= recoveries.TURN_STEP
+    recover_once(again.node)
+    again.work(past)
+    assert again.state(sent, "check") == "ready", "a ticket of the lost time finds nothing"
+
+
+def test_the_claim_of_a_lost_worker_returns(house: House, tmp_path: Path) -> None:
+    sent = house.send(["check"])
+    house.recipient("check").during = lambda _item: back_up(house, tmp_path / "backup")
+    house.work()
+    house.recipient("check").during = lambda _item: None
+    again = lose(house, tmp_path)
+    done = recover_once(again.node)
+    assert done is not None
+    assert (done.arrived, done.has_ended) == (1, True)
+    assert seen(again, "check", sent) == 1
+    assert again.state(sent, "check") == "delivered"
+
+
+def test_a_backup_of_a_recovering_node_recovers_from_itself_alone(house: House, tmp_path: Path) -> None:
+    house.send(["check"])
+    back_up(house, tmp_path / "backup")
+    again, first = put_back(house, tmp_path / "backup", tmp_path / "restored")
+    again.pass_time(MINUTE)
+    back_up(again, tmp_path / "second")
+    twice, _ = put_back(again, tmp_path / "second", tmp_path / "restored-2")
+    with twice.node.store.read() as connection:
+        found = recoveries.running(connection)
+    assert found is not None
+    assert found.backup_at > first.manifest.at
+    twice.pass_time(5 * MINUTE)
+    twice.sweep()
+    done = recover_once(twice.node)
+    assert done is not None
+    assert done.has_ended
