@@ -8,8 +8,9 @@
 
 Where a key lies is told by one text, the URI of RFC 7512; the PIN stands in a file of its own and never in the URI.
 One session is opened and kept; where it is lost (the device was away, the driver restarted), it is opened again.  A PIN
-that was refused is not tried again by this process until its file is written anew: tokens lock after a few.  `pkcs11`
-is loaded when a token is first opened and by nobody else.
+that was refused is not tried again by this process until its file is written anew: tokens lock after a few.  A device
+that does not answer is waited for `PATIENCE` seconds, by one; everybody else is told at once until it answers.
+`pkcs11` is loaded when a token is first opened and by nobody else.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote, unquote_to_bytes
 
 from cryptography import x509
 
+from edxml.sign._turns import PATIENCE, Turns
 from edxml.sign.algorithms import SignatureAlgorithm, fits_key, is_right_signature
 from edxml.sign.signer import SigningKeyInvalid, default_algorithm, issuers_of, read_certificates
 
@@ -35,11 +36,16 @@ if TYPE_CHECKING:
 
 __all__ = ["TokenKey", "TokenSigner", "open_token_signer"]
 
+Result = TypeVar("Result")
+
 _SCHEME: Final = "pkcs11:"
 _PROBE: Final = b"Which certificate is this key's?"
 _refused: Final[dict[tuple[Path, str], bytes]] = {}
 """What a token refused last, by driver and label: digest of the PIN and of its file's time, so that writing the file
 anew is another try.  For the whole process, since a token counts whoever asks."""
+
+_turns: Final[dict[tuple[Path, str], Turns]] = {}
+"""The turns of each device, by driver and label: for the whole process, since one that hangs does so for everybody."""
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -96,28 +102,36 @@ class TokenSigner:
     Made by `open_token_signer`.  Not for a process that forks after it: a driver's sessions do not survive that.
     """
 
-    __slots__ = ("_key", "_lock", "_place", "_session", "algorithm", "certificates")
+    __slots__ = ("_key", "_place", "_session", "_turns", "algorithm", "certificates")
 
     def __init__(self, place: TokenKey) -> None:
         self.algorithm = SignatureAlgorithm.RSA_SHA256
         self.certificates: tuple[x509.Certificate, ...] = ()
         self._place = place
-        self._lock = Lock()
+        self._turns = _turns.setdefault((place.module, place.token), Turns())
         self._session: Session | None = None
         self._key: Any = None
 
     def sign(self, data: bytes) -> bytes:
         """The signature value over `data`, as XML-DSig writes it.
 
-        A lost session is opened once more.  Raises SigningKeyInvalid: token or key are gone, the PIN is not taken.
+        A lost session is opened once more.  Raises SigningKeyInvalid: token or key are gone, the PIN is not taken, or
+        the device does not answer within `PATIENCE` seconds.
         """
-        with self._lock:
-            return self._sign(self.algorithm, data)
+        return self._in_turn(lambda: self._sign(self.algorithm, data))
 
     def close(self) -> None:
-        """Give the session back. Safe to repeat; a later `sign` opens a new one."""
-        with self._lock:
-            self._drop()
+        """Give the session back; who hangs is not waited for. Safe to repeat; a later `sign` opens a new one."""
+        try:
+            self._turns.take(self._drop)
+        except TimeoutError:
+            pass  # it has the session for as long as it hangs, and nobody can take that from it
+
+    def _in_turn(self, work: Callable[[], Result]) -> Result:
+        try:
+            return self._turns.take(work)
+        except TimeoutError:
+            raise _fault("token_silent", self._place, detail=f"{PATIENCE:g}") from None
 
     def __repr__(self) -> str:
         return f"TokenSigner({self._place.token!r}, {self._place.name!r}, {self.algorithm.name})"
@@ -178,16 +192,8 @@ class TokenSigner:
     def _load(self, certificates: bytes | None, algorithm: SignatureAlgorithm | None) -> None:
         """Find the certificate of the key, by trying: a private key on a token need not show its public half."""
         place = self._place
-        with self._lock, _told(place):
-            import pkcs11
-
-            self._open()
-            if self._key.key_type not in (pkcs11.KeyType.RSA, pkcs11.KeyType.EC):
-                raise SigningKeyInvalid("key_kind")
-            is_rsa = self._key.key_type is pkcs11.KeyType.RSA
-            trial = SignatureAlgorithm.RSA_SHA256 if is_rsa else SignatureAlgorithm.ECDSA_SHA256
-            value = _signature(self._key, trial, _PROBE)
-            known = self._held_certificates() if certificates is None else read_certificates(certificates)
+        trial, value, held = self._in_turn(lambda: self._probe(has_own=certificates is None))
+        known = held if certificates is None else read_certificates(certificates)
         own = next((one for one in known if is_right_signature(trial, one.public_key(), value, _PROBE)), None)
         if own is None:
             raise (
@@ -199,6 +205,19 @@ class TokenSigner:
         if not fits_key(self.algorithm, own.public_key()):
             raise SigningKeyInvalid("algorithm_of_other_key")
         self.certificates = (own, *issuers_of(own, known))
+
+    def _probe(self, *, has_own: bool) -> tuple[SignatureAlgorithm, bytes, list[x509.Certificate]]:
+        """A first signature, by which algorithm, and the certificates on the token where it `has_own`."""
+        with _told(self._place):
+            import pkcs11
+
+            self._open()
+            if self._key.key_type not in (pkcs11.KeyType.RSA, pkcs11.KeyType.EC):
+                raise SigningKeyInvalid("key_kind")
+            is_rsa = self._key.key_type is pkcs11.KeyType.RSA
+            trial = SignatureAlgorithm.RSA_SHA256 if is_rsa else SignatureAlgorithm.ECDSA_SHA256
+            value = _signature(self._key, trial, _PROBE)
+            return trial, value, self._held_certificates() if has_own else []
 
     def _held_certificates(self) -> list[x509.Certificate]:
         """The X.509 certificates on the token."""

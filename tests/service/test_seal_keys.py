@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from gateway.cli.app import main
 from gateway.keys import rotate_keys
 from tests.support.certificates import Authority
 from tests.support.clients import FAST, NODE, letter, make_home
-from tests.support.edge import RunningApi, running_api
+from tests.support.edge import SENDER, RunningApi, running_api
 from tests.support.processes import NodeProcesses
 from tests.support.soft_tokens import SoftToken, moody_driver
 
@@ -172,6 +173,45 @@ def test_the_key_may_lie_on_a_token(
             assert api.sender.post("/v1/packets", content=api.packet()).json()["code"] == "keys.away"
         token.pin_file.write_text("1234\n")
         api.send()
+
+
+def test_a_token_that_hangs_holds_up_nobody_who_needs_no_seal(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = SoftToken.make("dang treo", tmp_path, driver=moody_driver())
+    who = Authority("Gốc").issue("nut", days=(3650, 3650))
+    token.put("seal", who)
+    token.notice()
+    hangs = tmp_path / "hangs"
+    monkeypatch.setenv("MOODY_HANGS", str(hangs))
+    (tmp_path / "c.pem").write_bytes(who.certificate_pem)
+    with running_api(tmp_path) as api:
+        at = ("--at", "now", "--cert", str(tmp_path / "c.pem"))
+        truc(capsys, "key", "rotate", *at, "--pkcs11", token.uri("seal"))
+        sealed, bodies = api.send()["packet_id"], [api.packet() for _ in range(12)]
+        hangs.touch()
+
+        def post(body: bytes) -> tuple[int, str, str]:
+            headers = {"Authorization": f"Bearer {api.tokens[SENDER]}"}
+            got = httpx2.post(f"{api.url}/v1/packets", content=body, headers=headers, timeout=60)
+            return got.status_code, got.json().get("code", ""), got.json().get("en", "")
+
+        began = time.monotonic()
+        with ThreadPoolExecutor(12) as pool:
+            told = list(pool.map(post, bodies))
+        assert {(status, code) for status, code, _ in told} == {(503, "keys.away")}
+        assert "dang treo” has not answered for 5 seconds" in told[0][2]
+        assert time.monotonic() - began < 15, "the hanging call is waited for once, not once by each"
+        assert not ready(api)
+        assert api.sender.get(f"/v1/packets/{sealed}/packet").status_code == 200
+        assert len(threads_named("token")) == 1, "one thread is lost to it, however many ask"
+        hangs.unlink()
+        assert [status for status, *_ in map(post, bodies)] == [202] * 12, "it goes on by itself"
+        assert threads_named("token") == []
+
+
+def threads_named(name: str) -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name == name]
 
 
 def ready(api: RunningApi) -> bool:

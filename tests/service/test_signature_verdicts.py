@@ -1,5 +1,7 @@
 """XML signatures of accepted packets: what each is worth, found out behind the hops, kept once, shown everywhere."""
 
+# ruff: noqa: F811 - fixtures are taken from tests.support.trusted
+
 from __future__ import annotations
 
 import hashlib
@@ -8,8 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,70 +17,20 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from edxml.crashpoints import ENVIRONMENT
 from edxml.messages import Language
-from edxml.sign import Verdict, sign_packet
+from edxml.sign import Verdict
 from edxml.sign.looking import may_bear_signature
 from edxml.sign.policies import Policies, PoliciesInvalid, read_policies
 from edxml.sign.policy import Coverage, RevocationMode
 from gateway.exchange.submission import Answer
-from gateway.model.instants import as_instant
 from gateway.store import followers, views
 from gateway.workers.signatures import FOLLOWER, TrustWatch, check_once
-from tests.support.certificates import NOW, Authority, Issued
+from tests.support.certificates import Authority
 from tests.support.edge import running_api
-from tests.support.nodes import TODAY, House, build_house, organ
-from tests.support.stores import HandClock
+from tests.support.nodes import TODAY, House, organ
 from tests.support.terminal import Terminal
+from tests.support.trusted import check_all, house, root, send, send_signed, signed, trust, verdicts  # noqa: F401
 
 DECORATION = b"<Signature><SignatureValue>AAAA</SignatureValue></Signature>"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """A node at the moment at which the certificates of the tests hold."""
-    built = build_house(tmp_path, clock=HandClock(as_instant(NOW)))
-    yield built
-    built.close()
-
-
-@pytest.fixture
-def root() -> Authority:
-    return Authority()
-
-
-@pytest.fixture
-def trust(house: House, root: Authority) -> TrustWatch:
-    """A folder in which the root is trusted, with a list of what it revoked: nothing."""
-    folder = house.root.parent / "data" / "trust"
-    (folder / "anchors").mkdir(parents=True)
-    (folder / "revocations").mkdir()
-    (folder / "anchors" / "root.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
-    (folder / "revocations" / "root.crl").write_bytes(root.crl(at=NOW - timedelta(days=1)))
-    return TrustWatch(folder)
-
-
-def signed(packet: bytes, issued: Issued) -> bytes:
-    out = io.BytesIO()
-    sign_packet(io.BytesIO(packet), out, issued.signer(), signing_time=NOW)
-    return out.getvalue()
-
-
-def send(house: House, body: bytes) -> str:
-    answer = house.submit(body)
-    assert isinstance(answer, Answer), answer
-    return answer.packet_id
-
-
-def send_signed(house: House, issued: Issued, number: str = "1") -> str:
-    return send(house, signed(house.packet(["inbox-a"], number), issued))
-
-
-def check_all(house: House, trust: TrustWatch) -> None:
-    while check_once(house.node, trust):
-        pass
-
-
-def verdicts(house: House) -> dict[str, str]:
-    return {row["packet_id"]: row["verdict"] for row in house.rows("SELECT * FROM signature_verdicts")}
 
 
 def events(house: House) -> list[dict[str, str]]:
@@ -378,39 +328,3 @@ def test_every_verdict_has_a_standing_and_a_text(house: House) -> None:
         lines = views.verdicts(connection, list(Verdict))
     assert {line.standing for line in lines} >= {"valid", "bad", "open", "decorative"}
     assert len(lines) == len(Verdict)
-
-
-def test_told_to_stop_it_keeps_what_it_has_and_blames_no_packet(
-    house: House, root: Authority, trust: TrustWatch
-) -> None:
-    issued = root.issue()
-    ids = [send_signed(house, issued, str(number)) for number in range(1, 6)]
-    asked: list[None] = []
-
-    def stopping() -> bool:
-        """Five looks at what may bear a signature, two checks; then the node is told to end."""
-        asked.append(None)
-        return len(asked) > 7
-
-    assert not check_once(house.node, trust, stopping=stopping)
-    assert verdicts(house) == dict.fromkeys(ids[:2], "valid")
-    assert house.rows("SELECT * FROM intake_faults") == []
-    check_all(house, trust)
-    assert verdicts(house) == dict.fromkeys(ids, "valid")
-
-
-def test_verdicts_of_a_long_round_are_kept_on_the_way(
-    house: House, root: Authority, trust: TrustWatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.workers.signatures._OFTEN", 0.0)
-    issued = root.issue()
-    ids = [send_signed(house, issued, str(number)) for number in range(1, 4)]
-    seen: list[int] = []
-
-    def look() -> bool:
-        seen.append(len(verdicts(house)))
-        return False
-
-    assert check_once(house.node, trust, stopping=look)
-    assert seen == [0, 0, 0, 0, 1, 2], "each is kept before the next is begun"
-    assert verdicts(house) == dict.fromkeys(ids, "valid")

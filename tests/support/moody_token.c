@@ -2,7 +2,7 @@
 
    MOODY_BEHIND is the driver that does the work.  It locks the PIN after three wrong ones, as devices do and SoftHSM
    does not.  While the file MOODY_AWAY exists, the device is unplugged: every call that needs it answers
-   CKR_DEVICE_REMOVED.  A PKCS#11 function list is a version and 68 pointers in a fixed order (PKCS#11 2.40, 3.7). */
+   CKR_DEVICE_REMOVED.  While the file MOODY_HANGS exists, no call that would sign comes back.  A PKCS#11 function list is a version and 68 pointers in a fixed order (PKCS#11 2.40, 3.7). */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,11 @@ static struct list mine, *behind;
 static int wrong;
 
 static int away(void) { const char *path = getenv("MOODY_AWAY"); return path && access(path, F_OK) == 0; }
+
+static void hang(void) {
+  const char *path = getenv("MOODY_HANGS");
+  while (path && access(path, F_OK) == 0) usleep(10000);
+}
 
 static unsigned long initialize(void *arguments) {
   wrong = 0; /* other devices than before, as far as tests are concerned */
@@ -33,6 +38,7 @@ static unsigned long open_session(unsigned long slot, unsigned long flags, void 
   return away() ? DEVICE_REMOVED : behind->at[OPEN_SESSION](slot, flags, a, b, out);
 }
 static unsigned long sign_init(unsigned long session, void *mechanism, unsigned long key) {
+  hang();
   return away() ? DEVICE_REMOVED : behind->at[SIGN_INIT](session, mechanism, key);
 }
 
