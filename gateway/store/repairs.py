@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any, Final
@@ -22,7 +22,9 @@ from gateway.store.followers import Follower, Following
 from gateway.store.schema import packets
 from gateway.store.schema_judged import packet_days, repair_days
 
-__all__ = ["FOLLOWER", "By", "RepairLine", "Traffic", "count", "report", "senders_of", "traffic"]
+__all__ = [
+    "FOLLOWER", "By", "Counted", "RepairLine", "Traffic", "count", "report", "senders_of", "sum_up", "traffic",
+]  # fmt: skip
 
 FOLLOWER: Final = Follower.REPAIRS
 
@@ -119,14 +121,23 @@ class _Sum:
         self.count += places
 
 
-def count(connection: Connection, following: Following) -> Mapping[tuple[str, str], int]:
-    """Count the repairs of the packets that `FOLLOWER` found next; gives those added, by (system's id, name).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What a step adds, worked out and not yet written: rows of both tables, those that are there and those to make."""
 
-    In the transaction in which the follower goes on, so a repeat after a crash counts nothing twice; where another
-    process counted meanwhile, nothing is added here.
+    following: Following
+    added: Mapping[tuple[str, str], int]  #: places by (system's id, name)
+    known_days: Sequence[Mapping[str, str | int]]
+    new_days: Sequence[Mapping[str, str | int]]
+    known_repairs: Sequence[Mapping[str, str | int]]
+    new_repairs: Sequence[Mapping[str, str | int]]
+
+
+def sum_up(connection: Connection, following: Following) -> Counted:
+    """The repairs of the packets that `FOLLOWER` found next: only read, so that nobody waits for the writer meanwhile.
+
+    In the transaction that found them; what it sees of the sums holds until somebody else goes on.
     """
-    if not followers.advance(connection, following):
-        return {}
     days: dict[tuple[str, ...], Counter[str]] = {}
     sums: dict[tuple[str, ...], _Sum] = {}
     added: Counter[tuple[str, str]] = Counter()
@@ -137,23 +148,47 @@ def count(connection: Connection, following: Following) -> Mapping[tuple[str, st
         for name, places in names.items():
             sums.setdefault((day, row.system_id, row.sender_id, name), _Sum()).add(row.id, places, row.accepted_at)
             added[row.system_id, name] += places
-    for key, told in days.items():
-        _add(connection, packet_days, _ADD_DAY, dict(zip(_DAY, key, strict=True)),
-             {"packets": told["packets"], "repaired": told["repaired"]})  # fmt: skip
-    for key, one in sums.items():
-        _add(connection, repair_days, _ADD_REPAIR, dict(zip((*_DAY, "name"), key, strict=True)),
-             {"packets": one.packets, "count": one.count, "first_at": one.first_at, "last_at": one.last_at,
-              "example": one.example})  # fmt: skip
-    return added
+    known_days, new_days = _parted(
+        connection, packet_days, _DAY, {key: {"packets": told["packets"], "repaired": told["repaired"]}
+                                        for key, told in days.items()})  # fmt: skip
+    known_repairs, new_repairs = _parted(
+        connection, repair_days, (*_DAY, "name"), {key: asdict(one) for key, one in sums.items()}
+    )
+    return Counted(
+        following=following, added=added, known_days=known_days, new_days=new_days, known_repairs=known_repairs,
+        new_repairs=new_repairs,
+    )  # fmt: skip
 
 
-def _add(
-    connection: Connection, table: Table, adding: Any, key: Mapping[str, str], values: Mapping[str, int | str]
-) -> None:
-    """Add to the row of `key`, or make it. Whoever advanced the follower is the only one who writes here."""
-    bound = {f"b_{name}": value for name, value in {**key, **values}.items()}
-    if not connection.execute(adding, bound).rowcount:
-        connection.execute(insert(table), {**key, **values})
+def _parted(
+    connection: Connection, table: Table, names: tuple[str, ...], rows: Mapping[tuple[str, ...], Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows that are there, as what their change is given, and those to make."""
+    keys = [table.c[name] for name in names]
+    days = sorted({key[0] for key in rows})
+    there = {tuple(row) for row in connection.execute(select(*keys).where(table.c.day.in_(days)))} if days else set()
+    full: dict[tuple[str, ...], dict[str, Any]] = {
+        key: {**dict(zip(names, key, strict=True)), **values} for key, values in rows.items()
+    }
+    known = [{f"b_{name}": value for name, value in row.items()} for key, row in full.items() if key in there]
+    return known, [row for key, row in full.items() if key not in there]
+
+
+def count(connection: Connection, counted: Counted) -> Mapping[tuple[str, str], int]:
+    """Write down what was summed up; gives the places added, by (system's id, name).
+
+    In the transaction in which the follower goes on, so a repeat after a crash counts nothing twice; where another
+    process counted meanwhile, nothing is added here.
+    """
+    if not followers.advance(connection, counted.following):
+        return {}
+    for statement, rows in (
+        (_ADD_DAY, counted.known_days), (insert(packet_days), counted.new_days),
+        (_ADD_REPAIR, counted.known_repairs), (insert(repair_days), counted.new_repairs),
+    ):  # fmt: skip
+        if rows:
+            connection.execute(statement, rows)
+    return counted.added
 
 
 # --- reporting -----------------------------------------------------------------------------------------------

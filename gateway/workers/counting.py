@@ -37,10 +37,11 @@ def _count_next(store: Store) -> Mapping[tuple[str, str], int] | None:
     """What one step counted, by (system's id, repair); None where everything is counted."""
     with store.read() as connection:
         following = followers.follow(connection, repairs.FOLLOWER, most=_EVENTS)
-    if following.is_done:
-        return None
+        if following.is_done:
+            return None
+        counted = repairs.sum_up(connection, following)
     with store.write() as connection:
-        return repairs.count(connection, following)
+        return repairs.count(connection, counted)
 
 
 def start_counting(node: Node, pause: float) -> Loop:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, event, update
 
 from edxml import REPAIRS, Language
 from edxml.messages import text
@@ -59,12 +59,13 @@ def count_in_disorder(filled: FilledStore, dice: random.Random) -> None:
     while True:
         with filled.store.read() as connection:
             seen = followers.follow(connection, repairs.FOLLOWER, most=dice.randrange(1, 40))
+            counted = repairs.sum_up(connection, seen)
         if seen.is_done:
             return
         for _ in range(2):
             try:
                 with filled.store.write() as connection:
-                    repairs.count(connection, seen)
+                    repairs.count(connection, counted)
                     if dice.random() < 0.4:
                         raise InterruptedError
             except InterruptedError:
@@ -99,6 +100,25 @@ def test_what_is_counted_is_what_is_recorded(tmp_path: Path, by: By, seed: int) 
         moments = [times[packet_id] for packet_id in wanted[line.key]]
         assert (line.first_at, line.last_at) == (min(moments), max(moments))
     assert (seen.packets, seen.repaired) == (len(told), sum(bool(made) for *_, made in told))
+
+
+def test_who_counts_holds_the_writer_for_what_is_written_alone(tmp_path: Path) -> None:
+    filled, _ = fill(tmp_path, 7)
+    said: list[str] = []
+
+    def note(_connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+        said.append(statement)
+
+    with filled.store.read() as connection:
+        engine = connection.engine
+    event.listen(engine, "before_cursor_execute", note)
+    count_all(filled.store)
+    filled.store.close()
+    begins = said.index("BEGIN IMMEDIATE")
+    held = said[begins + 1 : said.index("BEGIN", begins)]
+    assert any("FROM packets" in statement for statement in said[:begins])
+    assert not any("FROM packets" in statement for statement in held), "packets are read before"
+    assert len(held) <= 4, "one statement for each table, however many packets"
 
 
 def test_days_are_those_of_vietnam_and_both_ends_count(tmp_path: Path) -> None:
