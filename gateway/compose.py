@@ -25,10 +25,13 @@ from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import Clock, Store, open_store, packets
 from gateway.store.followers import Follower
+from gateway.transport.broker import BrokerAccess
+from gateway.transport.contract import Transport
 from gateway.transport.local import LocalTransport
+from gateway.transport.rabbitmq import RabbitTransport
 from monitoring.metrics import Metrics, Vocabulary
 
-__all__ = ["Today", "build_node", "inspection_limits", "pace_of", "trust_folder"]
+__all__ = ["Today", "broker_access", "build_node", "inspection_limits", "pace_of", "trust_folder"]
 
 
 def build_node(
@@ -51,7 +54,8 @@ def build_node(
         if not _has_sealed(store):
             make_keys(settings.data / "keys", settings.node)
         keyring = Keyring(settings.data / "keys")
-        transport = LocalTransport(settings.data, role)
+        metrics = Metrics(_vocabulary(kinds))
+        transport = _open_transport(settings, role, metrics)
     except BaseException:
         store.close()
         raise
@@ -67,7 +71,7 @@ def build_node(
         keyring=keyring,
         pace=pace_of(settings),
         limits=replace(DEFAULT_LIMITS, packet=settings.packet_mib << 20),
-        metrics=Metrics(_vocabulary(kinds)),
+        metrics=metrics,
         now=wall_now if clock is None else clock.now,
         today=Today(settings),
         group=settings.group,
@@ -75,6 +79,28 @@ def build_node(
     )
     built.append(node)
     return node
+
+
+def _open_transport(settings: Settings, role: str, metrics: Metrics) -> Transport:
+    """By the broker where one is named, else among the processes of this machine."""
+    access = broker_access(settings)
+    if access is None:
+        return LocalTransport(settings.data, role)
+    return RabbitTransport(access, settings.data, role, metrics=metrics)
+
+
+def broker_access(settings: Settings) -> BrokerAccess | None:
+    """How the broker is reached; None where the node needs none."""
+    if not settings.broker:
+        return None
+    return BrokerAccess.parse(
+        settings.broker,
+        user_file=settings.broker_user_file,
+        password_file=settings.broker_password_file,
+        ca_file=settings.broker_ca_file,
+        cert_file=settings.broker_cert_file,
+        key_file=settings.broker_key_file,
+    )
 
 
 def _has_sealed(store: Store) -> bool:

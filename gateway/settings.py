@@ -58,6 +58,17 @@ class Settings(BaseSettings):
     inspect_memory_mib: int = Field(512, ge=128, description="Address space of the inspector's process")
     inspect_idle: float = Field(10, ge=0, description="After how long without work the inspector's process ends")
     trust: str = Field("", description="Folder of trusted certificates; empty: trust/ in the data folder")
+    broker: str = Field(
+        "",
+        pattern=r"^$|^amqps://[^@/\s,]+(/[^@/\s,]*)?(,amqps://[^@/\s,]+(/[^@/\s,]*)?)*$"
+        r"|^amqp://[^@/\s,]+(/[^@/\s,]*)?(,amqp://[^@/\s,]+(/[^@/\s,]*)?)*$",
+        description="RabbitMQ as amqps://host:port/vhost, several divided by commas; empty: within this machine",
+    )
+    broker_user_file: str = Field("", description="File with the user at the broker; empty: guest")
+    broker_password_file: str = Field("", description="File with that user's password; empty: guest")
+    broker_ca_file: str = Field("", description="Certificates that the broker's must be of; empty: the machine's own")
+    broker_cert_file: str = Field("", description="Certificate that this node shows to the broker; empty: none")
+    broker_key_file: str = Field("", description="Key of that certificate; empty: in the same file")
     long_poll: float = Field(30, ge=0, le=300, description="Longest wait of a long poll")
     today: str = Field("", pattern=r"^$|^\d{4}-\d{2}-\d{2}$", description="Day for validity of agencies; empty: today")
 
@@ -88,14 +99,17 @@ def _wrong_together(settings: Settings) -> Iterator[str]:
         yield "data"
     if settings.trust and not Path(settings.trust).is_dir():
         yield "trust"
+    yield from (name for name in _BROKER_FILES if (path := getattr(settings, name)) and not os.access(path, os.R_OK))
 
 
+_BROKER_FILES = tuple(name for name in Settings.model_fields if name.startswith("broker_"))
 _CODES = {
     ("int", "between"): "settings.whole_between", ("int", "from"): "settings.whole_from",
     ("float", "between"): "settings.number_between", ("float", "from"): "settings.number_from",
     ("float", "above"): "settings.number_above",
 }  # fmt: skip
 _FORMS = {
+    "broker": "settings.broker", **dict.fromkeys(_BROKER_FILES, "settings.broker_file"),
     "node": "settings.node_name", "today": "settings.day", "data": "settings.folder",
     "trust": "settings.existing_folder",
 }  # fmt: skip

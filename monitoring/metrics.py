@@ -20,6 +20,7 @@ from monitoring.registry import (
     METRICS,
     UNKNOWN,
     BreakerState,
+    BrokerLink,
     ClockJump,
     FaultBook,
     Hop,
@@ -159,6 +160,18 @@ class Metrics:
         """Tickets announced, claimed or lost."""
         self._count("truc_tickets_total", times, event=event)
 
+    def show_broker_link(self, link: str, *, is_up: bool) -> None:
+        """One of this process's connections to the broker works, or does not."""
+        self._set("truc_broker_link_up", float(is_up), link=link)
+
+    def show_broker_blocked(self, *, is_blocked: bool) -> None:
+        """The broker takes nothing, or takes again."""
+        self._set("truc_broker_blocked", float(is_blocked))
+
+    def count_broker_fault(self, link: str, reason: str) -> None:
+        """A connection to the broker met a fault; `reason` is its code (`broker.…`)."""
+        self._count("truc_broker_faults_total", 1, link=link, reason=reason)
+
     def count_sweep(self, found: SweepFind, times: int = 1) -> None:
         """What the sweep found."""
         self._count("truc_sweeps_total", times, found=found)
@@ -284,6 +297,7 @@ def _lists_of(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
         "hop": frozenset(Hop),
         "outcome": frozenset(HopOutcome),
         "event": frozenset(TicketEvent),
+        "link": frozenset(BrokerLink),
         "found": frozenset(SweepFind),
         "alert": frozenset(AlertCode),
         "book": frozenset(FaultBook),

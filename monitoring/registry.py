@@ -16,6 +16,7 @@ __all__ = [
     "NAME",
     "UNKNOWN",
     "BreakerState",
+    "BrokerLink",
     "ClockJump",
     "FaultBook",
     "Hop",
@@ -87,6 +88,13 @@ class FaultBook(StrEnum):
     CONFIGURATION = "configuration"  #: rows of channels, profiles or the directory that cannot be read
 
 
+class BrokerLink(StrEnum):
+    """The two connections that a process has to the broker."""
+
+    PUBLISH = "publish"  #: tickets and wake-ups out
+    LISTEN = "listen"  #: tickets and wake-ups in
+
+
 class BreakerState(StrEnum):
     """Whether a channel is used (bộ ngắt kênh)."""
 
@@ -149,6 +157,9 @@ METRICS: tuple[MetricSpec, ...] = (
     _histogram("truc_hop_seconds", "Time of one hop, per document (a group's time counts for each).", _FAST, "hop"),
     _counter("truc_hops_total", "Documents through each hop, by outcome.", "hop", "outcome"),
     _counter("truc_tickets_total", "Tickets announced, claimed and lost.", "event"),
+    _gauge("truc_broker_link_up", "1 while this process's connection to the broker works; absent: never used.", "link"),
+    _gauge("truc_broker_blocked", "1 while the broker takes nothing: its memory or disk alarm is raised."),
+    _counter("truc_broker_faults_total", "Faults of connections to the broker, survived.", "link", "reason"),
     _counter("truc_sweeps_total", "What the sweep found that nobody had told of.", "found"),
     _counter("truc_statuses_total", "Business statuses taken in, by code.", "code"),
     _counter("truc_inspections_total", "PDF attachments inspected, by verdict.", "verdict"),

@@ -42,6 +42,7 @@ ROOMS = {
     "account": ("account",),
     "backup": ("backup", "restore", "recover"),
     "settings": ("settings",),
+    "broker": ("broker",),
     "doctor": ("doctor",),
 }
 """Modules of commands, in the order in which `truc --help` lists them, and the first words that each adds."""

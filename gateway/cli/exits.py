@@ -12,6 +12,7 @@ from edxml.messages import Language
 from edxml.sign import SigningKeyInvalid
 from gateway.keys import KeysAway, KeysDamaged, KeysExposed, KeysMissing, KeysUnfit
 from gateway.model.errors import BadRequest, NotFound, SettingsError, StoreError, StoreForeign
+from gateway.transport.broker import BrokerError
 from routing.errors import DirectoryInvalid
 
 __all__ = ["AuthoritySilent", "ExitCode", "RemoteError", "RemoteRefused", "RemoteUnreachable", "exit_code_of"]
@@ -28,6 +29,7 @@ class ExitCode(IntEnum):
     STORE = 5  #: the store is busy, unsafe, outdated, damaged or out of room
     NOT_FOUND = 6  #: no such document, system, channel, agency or node
     REMOTE = 7  #: the node that was asked over the network refused, or cannot be reached
+    BROKER = 8  #: the broker cannot be reached, does not let us in, or is laid out otherwise
     DEFECT = 70  #: a defect of the program; its place was written down
     INTERRUPTED = 130  #: ended by Ctrl+C
 
@@ -74,6 +76,7 @@ _TABLE: tuple[tuple[type[TrucError] | tuple[type[TrucError], ...], ExitCode], ..
     ((SettingsError, AdapterError, DirectoryInvalid), ExitCode.SETTINGS),
     ((KeysMissing, KeysExposed, KeysDamaged, KeysUnfit, KeysAway, SigningKeyInvalid), ExitCode.SETTINGS),
     (RemoteError, ExitCode.REMOTE),
+    (BrokerError, ExitCode.BROKER),
 )
 
 

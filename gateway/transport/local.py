@@ -27,7 +27,7 @@ from gateway.transport.ear import Answer, Ear
 from gateway.transport.peers import Peers, answer_offers
 from gateway.transport.rendezvous import Address, Rendezvous
 from gateway.transport.slots import Slots
-from gateway.transport.wakes import WakeBoard
+from gateway.transport.wakes import Datagrams, WakeBoard
 from monitoring import log
 
 __all__ = ["LocalTransport", "MetricsHook", "TransportCount"]
@@ -73,7 +73,8 @@ class LocalTransport:
         self._rendezvous = Rendezvous(folder.absolute(), process_name)
         self._peers = Peers(self._rendezvous)
         self._ear = Ear(process_name)
-        self._board = WakeBoard(process_name, self._rendezvous, on_lost=self._count_lost_wakes)
+        self._datagrams = Datagrams(self._rendezvous)
+        self._board = WakeBoard(process_name, self._datagrams.carry, on_lost=self._count_lost_wakes)
         self._lock = threading.Lock()
         self._listeners: dict[str, tuple[Slots, ...]] = {}
         self._turns = {queue: itertools.count() for queue in QUEUES}
@@ -161,6 +162,7 @@ class LocalTransport:
         for subscription in subscriptions:
             subscription.close()
         self._board.close()
+        self._datagrams.close()
         self._ear.close()
         self._peers.close()
         self._rendezvous.close()

@@ -18,18 +18,27 @@ _log = log.get("gateway.transport")
 class Slots:
     """Runs `handler` on groups of up to `group` tickets, in `slots` threads.
 
-    At most `slots * group` tickets wait: what the slots can take up next. Whoever offers more keeps the
-    rest, so that another process gets it. A group is whatever waits when a slot falls free, from one
+    At most `room` tickets wait, by default `slots * group`: what the slots can take up next. Whoever offers more
+    keeps the rest, so that another process gets it. A group is whatever waits when a slot falls free, from one
     ticket on: nothing lingers to fill a group.
     """
 
-    def __init__(self, queue: str, slots: int, handler: Handler, group: int, *, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        queue: str,
+        slots: int,
+        handler: Handler,
+        group: int,
+        *,
+        on_failure: Callable[[], None],
+        room: int | None = None,
+    ) -> None:
         if slots < 1 or group < 1:
             raise ValueError(f"slots and group are at least 1, not {slots} and {group}")
         self.queue = queue
         self._handler = handler
         self._group = group
-        self._most = slots * group
+        self._most = slots * group if room is None else room
         self._on_failure = on_failure
         self._waiting: deque[Ticket] = deque()
         self._changed = threading.Condition()
@@ -55,6 +64,11 @@ class Slots:
     def depth(self) -> int:
         """Tickets waiting for a slot; those in a running handler are not counted."""
         return len(self._waiting)
+
+    def drop_waiting(self) -> None:
+        """Forget what waits: whoever gave it will give it again."""
+        with self._changed:
+            self._waiting.clear()
 
     def close(self, timeout: float = 5.0) -> bool:
         """Drop what waits, take nothing more, wait up to `timeout` seconds for running handlers.

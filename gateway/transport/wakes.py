@@ -13,7 +13,7 @@ from gateway.transport.ear import LARGEST_MESSAGE
 from gateway.transport.rendezvous import Address, Rendezvous
 from monitoring import log
 
-__all__ = ["EVERY_TOPIC", "WakeBoard"]
+__all__ = ["EVERY_TOPIC", "Carry", "Datagrams", "WakeBoard"]
 
 EVERY_TOPIC: Final = "*"
 
@@ -23,6 +23,10 @@ _FROZEN_FOR: Final = 5.0  # seconds in which a process that takes nothing is lef
 
 _log = log.get("gateway.transport")
 
+Carry = Callable[[tuple[bytes, ...], int], int]
+"""Takes messages with so many topics to the other processes; gives how many topics were lost. Runs in the board's
+thread: it may take a moment."""
+
 
 class WakeBoard:
     """Collects topics and calls them out in a thread of its own, so that waking never waits for anybody.
@@ -31,21 +35,19 @@ class WakeBoard:
     Whoever subscribed is called at least once after the last of them.
     """
 
-    def __init__(self, name: str, rendezvous: Rendezvous, *, on_lost: Callable[[int], None]) -> None:
+    def __init__(self, name: str, carry: Carry, *, on_lost: Callable[[int], None]) -> None:
         self._name = name
-        self._rendezvous = rendezvous
+        self._carry = carry
         self._on_lost = on_lost
         self._changed = threading.Condition()
         self._here: dict[str, None] = {}
+        self._named: dict[str, None] = {}
         self._elsewhere: dict[str, None] = {}
         self._callbacks: dict[int, tuple[frozenset[str], Callable[[str], None]]] = {}
         self._keys = itertools.count()
         self._running: int | None = None
-        self._frozen_until: dict[Address, float] = {}
         self._thread: threading.Thread | None = None
         self._is_closed = False
-        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._sender.settimeout(_SEND_LIMIT)
 
     def post(self, topic: str) -> None:
         """Call `topic` out, here and in the other processes."""
@@ -64,6 +66,14 @@ class WakeBoard:
         with self._changed:
             for topic in message.decode(errors="replace").split("\n"):
                 self._note_here(topic)
+            self._ring()
+
+    def call_named(self, topics: Sequence[str] = ()) -> None:
+        """Call those subscribers of this process that named one of `topics`, or that named any: something may have
+        been missed."""
+        with self._changed:
+            named = frozenset[str]().union(*(wanted for wanted, _ in self._callbacks.values())) - {EVERY_TOPIC}
+            self._named |= dict.fromkeys(named & frozenset(topics) if topics else named)
             self._ring()
 
     def subscribe(self, topics: Sequence[str], callback: Callable[[str], None]) -> int:
@@ -89,7 +99,6 @@ class WakeBoard:
             self._changed.notify_all()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
-        self._sender.close()
 
     def _note_here(self, topic: str) -> None:
         if any(topic in topics or EVERY_TOPIC in topics for topics, _ in self._callbacks.values()):
@@ -109,22 +118,25 @@ class WakeBoard:
     def _call_out(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._here or self._elsewhere or self._is_closed)
+                self._changed.wait_for(lambda: self._here or self._named or self._elsewhere or self._is_closed)
                 if self._is_closed:
                     return
                 here, self._here = self._here, {}
+                named, self._named = self._named, {}
                 elsewhere, self._elsewhere = self._elsewhere, {}
             for topic in here:
                 self._call_here(topic)
+            for topic in named:
+                self._call_here(topic, everybody=False)
             if elsewhere:
                 self._call_elsewhere(tuple(elsewhere))
 
-    def _call_here(self, topic: str) -> None:
+    def _call_here(self, topic: str, *, everybody: bool = True) -> None:
         with self._changed:
             wanted = [
                 (key, callback)
                 for key, (topics, callback) in self._callbacks.items()
-                if topic in topics or EVERY_TOPIC in topics
+                if topic in topics or (everybody and EVERY_TOPIC in topics)
             ]
         for key, callback in wanted:
             with self._changed:
@@ -141,12 +153,33 @@ class WakeBoard:
                     self._changed.notify_all()
 
     def _call_elsewhere(self, topics: tuple[str, ...]) -> None:
+        lost = self._carry(tuple(_pack(topics)), len(topics))
+        if lost:
+            self._on_lost(lost)
+
+
+class Datagrams:
+    """Carries wake-ups to the other processes of this machine, one datagram per message and process."""
+
+    def __init__(self, rendezvous: Rendezvous) -> None:
+        self._rendezvous = rendezvous
+        self._frozen_until: dict[Address, float] = {}
+        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sender.settimeout(_SEND_LIMIT)
+
+    def carry(self, messages: tuple[bytes, ...], count: int) -> int:
+        """Send all messages to every process that listens; `count` topics are lost per process that takes none."""
         now = time.monotonic()
         self._frozen_until = {peer: end for peer, end in self._frozen_until.items() if end > now}
-        messages = tuple(_pack(topics))
+        lost = 0
         for peer in self._rendezvous.others("wake"):
             if peer in self._frozen_until or not all(self._send(peer, each) for each in messages):
-                self._on_lost(len(topics))
+                lost += count
+        return lost
+
+    def close(self) -> None:
+        """Send nothing more. Safe to repeat."""
+        self._sender.close()
 
     def _send(self, peer: Address, message: bytes) -> bool:
         try:

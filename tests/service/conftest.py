@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.edge import RunningApi, running_api
 from tests.support.nodes import House, build_house
+from tests.support.rabbitmq import broker  # noqa: F401 - likewise
 from tests.support.terminal import truc  # noqa: F401 - a fixture for every module here
 
 

@@ -18,8 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from gateway.transport.broker import BrokerAccess
 from gateway.transport.contract import Ticket, Transport
 from gateway.transport.local import LocalTransport
+from gateway.transport.rabbitmq import RabbitTransport
+from monitoring import log
 
 __all__ = ["Child", "Heard", "open_transport"]
 
@@ -30,6 +33,9 @@ def open_transport(kind: str, where: str, name: str) -> Transport:
     """The transport of `kind` at `where` (a data folder, a broker's address) for a process called `name`."""
     if kind == "local":
         return LocalTransport(Path(where), name)
+    if kind == "rabbitmq":
+        ground = json.loads(where)
+        return RabbitTransport(BrokerAccess.parse(ground["url"], **ground["files"]), Path(ground["folder"]), name)
     raise ValueError(f"no transport of kind {kind}")
 
 
@@ -158,6 +164,7 @@ def _obey(transport: Transport, command: dict[str, Any]) -> None:
 def main() -> None:
     """Obey until the input ends."""
     kind, where, name = sys.argv[1:]
+    log.configure(level="error")
     transport = open_transport(kind, where, name)
     _say("ready")
     for line in sys.stdin:

@@ -1,0 +1,162 @@
+"""Broker (máy chủ hàng đợi): how it is reached, and everything that may be wrong with it, each a sentence of its own.
+
+Nothing here is fatal to a running node: tickets are hints, the transport tries again for ever, and polled channels do
+not need it.  Commands (`truc broker …`) end with these errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import unquote, urlsplit
+
+from gateway.model.errors import GatewayError
+
+__all__ = [
+    "Address",
+    "BrokerAccess",
+    "BrokerAway",
+    "BrokerBlocked",
+    "BrokerError",
+    "BrokerForbidden",
+    "BrokerFrozen",
+    "BrokerMislaid",
+    "BrokerOld",
+    "BrokerRefused",
+    "BrokerUnreadable",
+    "BrokerUntrusted",
+    "ConsumerTimedOut",
+    "QueueGone",
+]
+
+_PORTS: Final = {"amqp": 5672, "amqps": 5671}
+
+
+class BrokerError(GatewayError):
+    """The broker cannot be used as it should be. Parameters `address`, `why`."""
+
+    code = "broker.error"
+    retryable = True
+
+
+class BrokerAway(BrokerError):
+    """Nobody answers there, or the connection was cut. Parameters `address`, `why`."""
+
+    code = "broker.away"
+
+
+class BrokerFrozen(BrokerError):
+    """It is connected and says nothing any more. Parameter `address`."""
+
+    code = "broker.frozen"
+
+
+class BrokerRefused(BrokerError):
+    """User or password are wrong. Parameters `address`, `user`."""
+
+    code = "broker.refused"
+
+
+class BrokerForbidden(BrokerError):
+    """The user may not use the virtual host, or not do this in it. Parameters `address`, `vhost`, `why`."""
+
+    code = "broker.forbidden"
+
+
+class BrokerUntrusted(BrokerError):
+    """TLS was not agreed on: a certificate of either side is not trusted. Parameters `address`, `why`."""
+
+    code = "broker.untrusted"
+
+
+class BrokerOld(BrokerError):
+    """The broker is older than this program needs, or no RabbitMQ. Parameters `address`, `found`, `wanted`."""
+
+    code = "broker.old"
+
+
+class BrokerUnreadable(BrokerError):
+    """A file with a credential or certificate cannot be used. Parameters `path`, `why`."""
+
+    code = "broker.unreadable"
+
+
+class BrokerMislaid(BrokerError):
+    """Queues or exchanges are missing or laid out otherwise. Parameters `address`, `names`."""
+
+    code = "broker.mislaid"
+
+
+class BrokerBlocked(BrokerError):
+    """The broker takes nothing: its memory or disk alarm is raised. Parameters `address`, `why`."""
+
+    code = "broker.blocked"
+
+
+class QueueGone(BrokerError):
+    """A queue or exchange was deleted while it was used. Parameters `address`, `name`."""
+
+    code = "broker.queue_gone"
+
+
+class ConsumerTimedOut(BrokerError):
+    """Tickets were held longer than the broker allows. Parameters `address`, `why`."""
+
+    code = "broker.consumer_timeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """One node of the broker, and the virtual host there."""
+
+    host: str
+    port: int
+    vhost: str
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAccess:
+    """Where the broker is and the files by which it lets us in; they are read anew for every connection."""
+
+    addresses: tuple[Address, ...]
+    is_tls: bool
+    user_file: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+    @classmethod
+    def parse(cls, url: str, **files: str) -> Self:
+        """From `amqps://host[:port][/vhost]`, several divided by commas. Raises ValueError for anything else."""
+        addresses, schemes = [], set()
+        for each in url.split(","):
+            parts = urlsplit(each.strip())
+            if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
+                raise ValueError(f"not an address of a broker: {each!r}")
+            schemes.add(parts.scheme)
+            vhost = unquote(parts.path.removeprefix("/")) or "/"
+            addresses.append(Address(host=parts.hostname, port=parts.port or _PORTS[parts.scheme], vhost=vhost))
+        if len(schemes) > 1:
+            raise ValueError("all addresses are amqp, or all are amqps")
+        return cls(addresses=tuple(addresses), is_tls=schemes == {"amqps"}, **files)
+
+    def credentials(self) -> tuple[str, str]:
+        """User and password as the files say now; RabbitMQ's own guest where no file is named.
+
+        Raises BrokerUnreadable.
+        """
+        user = _read(self.user_file) if self.user_file else "guest"
+        return user, _read(self.password_file) if self.password_file else "guest"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as why:
+        raise BrokerUnreadable(path=path, why=getattr(why, "strerror", None) or str(why)) from why

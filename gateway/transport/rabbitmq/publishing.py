@@ -1,0 +1,207 @@
+"""Publishing: tickets with confirms in windows; wake-ups and events without.
+
+A ticket counts as confirmed when the broker said so for it: a quorum of its nodes has it on disk.  What came back
+(`mandatory`), was refused (a full queue), or was not answered in time, is not confirmed and announced again by the
+relay.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import pika
+from pika.channel import Channel
+
+from gateway.transport.broker import BrokerBlocked, QueueGone
+from gateway.transport.contract import Ticket
+from gateway.transport.rabbitmq.link import Connection, Link
+from gateway.transport.topology import EVENTS, TICKETS, WAKES, queue_name
+from monitoring import log
+
+__all__ = ["Batch", "Publisher", "read_ticket", "write_ticket"]
+
+_WINDOW: Final = 1024  # tickets without an answer; more are not sent
+_PATIENCE: Final = 20.0  # seconds for an answer, while the broker is not blocked
+
+_log = log.get("gateway.transport")
+_write = msgspec.json.Encoder()
+_read = msgspec.json.Decoder(tuple[str, int])
+
+
+def write_ticket(ticket: Ticket) -> bytes:
+    """The body of a ticket's message."""
+    return _write.encode((ticket.transfer_id, ticket.turn))
+
+
+def read_ticket(body: bytes, queue: str) -> Ticket:
+    """The ticket in a message. Raises msgspec.MsgspecError for what is none of ours."""
+    transfer_id, turn = _read.decode(body)
+    return Ticket(transfer_id, turn, queue)
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """One announcement: which of its tickets are confirmed so far, and a sign when all are answered."""
+
+    tickets: Sequence[Ticket]
+    confirmed: set[int] = field(default_factory=set)
+    open: int = 0
+    is_done: threading.Event = field(default_factory=threading.Event)
+
+    def answer(self, index: int, *, is_confirmed: bool) -> None:
+        """In the link's thread: one ticket's fate is known."""
+        if is_confirmed:
+            self.confirmed.add(index)
+        self.open -= 1
+        if self.open <= 0:
+            self.is_done.set()
+
+    def result(self) -> tuple[Ticket, ...]:
+        """Confirmed until now, in the order given; what is confirmed later is simply announced again."""
+        return tuple(self.tickets[index] for index in sorted(self.confirmed.copy()))
+
+
+@dataclass(slots=True)
+class _Sent:
+    batch: Batch
+    index: int
+    at: float
+    is_returned: bool = False
+
+
+class Publisher:
+    """The tenant of the link that publishes. `link` is given right after it was made."""
+
+    link: Link
+
+    def __init__(self, *, on_back: Callable[[], None], on_blocked: Callable[[bool], None]) -> None:
+        self._on_back = on_back
+        self._has_been = False  # connected before
+        self._on_blocked = on_blocked
+        self._tickets: Channel | None = None
+        self._hints: Channel | None = None
+        self._sent: dict[int, _Sent] = {}
+        self._number = 0
+        self.is_blocked = False
+
+    # --- in the link's thread ----------------------------------------------------------------------------------
+
+    def begin(self, connection: Connection, done: Callable[[], None]) -> None:
+        """A channel for tickets, one for hints."""
+        connection.add_on_connection_blocked_callback(self._blocked)
+        connection.add_on_connection_unblocked_callback(self._unblocked)
+
+        def on_hints(channel: Channel) -> None:
+            channel.add_on_close_callback(self.link.channel_closed)
+            self._hints = channel
+            connection.channel(on_open_callback=on_tickets)
+
+        def on_tickets(channel: Channel) -> None:
+            channel.add_on_close_callback(self.link.channel_closed)
+            channel.add_on_return_callback(self._returned)
+            channel.confirm_delivery(self._answered, callback=lambda _frame: on_confirming(channel))
+
+        def on_confirming(channel: Channel) -> None:
+            self._tickets, self._number = channel, 0
+            done()
+            if self._has_been:
+                self._on_back()
+            self._has_been = True
+
+        connection.channel(on_open_callback=on_hints)
+
+    def lost(self) -> None:
+        """Nobody will answer any more for what is open."""
+        self._tickets = self._hints = None
+        sent, self._sent = self._sent, {}
+        for each in sent.values():
+            each.batch.answer(each.index, is_confirmed=False)
+        if self.is_blocked:
+            self.is_blocked = False
+            self._on_blocked(False)
+
+    def tick(self) -> None:
+        """A broker that answers nothing though it is connected: a queue without its majority, or worse."""
+        oldest = next(iter(self._sent.values()), None)
+        if oldest is not None and not self.is_blocked and time.monotonic() - oldest.at > _PATIENCE:
+            self.link.give_up("confirm")
+
+    def send(self, batch: Batch) -> None:
+        """Publish a batch as far as the window has room."""
+        channel = self._tickets
+        room = 0 if channel is None or self.is_blocked else _WINDOW - len(self._sent)
+        now = time.monotonic()
+        for index, ticket in enumerate(batch.tickets):
+            if channel is None or index >= room:
+                batch.answer(index, is_confirmed=False)
+                continue
+            self._number += 1
+            self._sent[self._number] = _Sent(batch, index, now)
+            properties = pika.BasicProperties(message_id=str(self._number), delivery_mode=2)
+            channel.basic_publish(TICKETS, ticket.queue, write_ticket(ticket), properties, mandatory=True)
+
+    def hint(self, exchange: str, key: str, bodies: Sequence[bytes], sender: str) -> None:
+        """Publish what may be lost: wake-ups and events."""
+        if self._hints is None or self.is_blocked:
+            return
+        properties = pika.BasicProperties(app_id=sender)
+        for body in bodies:
+            self._hints.basic_publish(exchange, key, body, properties)
+
+    def _answered(self, frame: Any) -> None:
+        method = frame.method
+        is_ack = isinstance(method, pika.spec.Basic.Ack)
+        numbers = [method.delivery_tag]
+        if method.multiple:
+            numbers = [number for number in self._sent if number <= method.delivery_tag]
+        for number in numbers:
+            sent = self._sent.pop(number, None)
+            if sent is not None:
+                sent.batch.answer(sent.index, is_confirmed=is_ack and not sent.is_returned)
+
+    def _returned(self, _channel: Channel, method: Any, properties: Any, _body: bytes) -> None:
+        """No queue takes it: deleted under us. The confirm that follows says only that it came back."""
+        sent = self._sent.get(int(properties.message_id or 0))
+        if sent is not None:
+            sent.is_returned = True
+        self.link.fail(QueueGone(address=str(self.link.address), name=queue_name(method.routing_key)))
+
+    def _blocked(self, _connection: object, frame: Any) -> None:
+        self.is_blocked = True
+        self._on_blocked(True)
+        self.link.note(BrokerBlocked(address=str(self.link.address), why=frame.method.reason or ""))
+
+    def _unblocked(self, _connection: object, _frame: object) -> None:
+        self.is_blocked = False
+        self._on_blocked(False)
+        _log.info("transport.broker_unblocked", link="publish", address=str(self.link.address))
+        self._on_back()
+
+    # --- from any thread ---------------------------------------------------------------------------------------
+
+    def announce(self, tickets: Sequence[Ticket], timeout: float) -> tuple[Ticket, ...]:
+        """Send tickets and wait for answers; those confirmed within `timeout` seconds, in the order given."""
+        until = time.monotonic() + timeout
+        if not tickets or not self.link.settle(timeout) or self.is_blocked:
+            return ()
+        batch = Batch(tickets, open=len(tickets))
+        if not self.link.post(lambda: self.send(batch)):
+            return ()
+        batch.is_done.wait(max(0.0, until - time.monotonic()))
+        return batch.result()
+
+    def carry(self, messages: tuple[bytes, ...], count: int, sender: str) -> int:
+        """Take wake-ups to the other processes; how many topics are lost for certain."""
+        if not self.link.settle(1.0) or self.is_blocked:
+            return count
+        return 0 if self.link.post(lambda: self.hint(WAKES, "", messages, sender)) else count
+
+    def publish_event(self, topic: str, body: bytes, sender: str) -> None:
+        """Tell outsiders; nobody hears it while the broker is away."""
+        self.link.start()
+        self.link.post(lambda: self.hint(EVENTS, topic, (body,), sender))

@@ -1,0 +1,70 @@
+"""The RabbitMQ transport: the contract on a real broker, and what only it promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.transport.topology import LAYOUT
+from tests.service.transport_suite import OpenTransport, TransportSuite
+from tests.support.announcing import NORMAL, announce_all, tickets, until
+from tests.support.rabbitmq import Broker, cluster
+
+pytestmark = pytest.mark.xdist_group("rabbitmq")
+
+
+def ground(broker: Broker, folder: Path, vhost: str = "") -> str:
+    """What a process of tests.service.transport_child needs to know."""
+    url = broker.url(vhost or broker.new_vhost())
+    return json.dumps({"url": url, "files": broker.files, "folder": str(folder)})
+
+
+class TestRabbitTransport(TransportSuite):
+    kind = "rabbitmq"
+
+    @pytest.fixture
+    def where(self, broker: Broker, tmp_path: Path) -> str:
+        return ground(broker, tmp_path)
+
+    def most_confirmed(self, slots: int, group: int) -> int:
+        (normal,) = (queue for queue in LAYOUT if queue.carries == NORMAL)
+        most = normal.arguments["x-max-length"]
+        assert isinstance(most, int)
+        return slots * group * 3 + most
+
+
+@pytest.mark.long
+@pytest.mark.fault
+class TestRabbitCluster(TransportSuite):
+    """The same on three nodes; each test's processes are told of all three."""
+
+    kind = "rabbitmq"
+
+    @pytest.fixture(scope="class")
+    def nodes(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Broker]]:
+        with cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+            yield nodes
+
+    @pytest.fixture
+    def where(self, nodes: list[Broker], tmp_path: Path) -> str:
+        vhost = nodes[0].new_vhost()
+        urls = ",".join(node.url(vhost) for node in nodes)
+        return json.dumps({"url": urls, "files": nodes[0].files, "folder": str(tmp_path)})
+
+    most_confirmed = TestRabbitTransport.most_confirmed
+
+    def test_zz_one_of_three_nodes_lost_loses_no_ticket(self, nodes: list[Broker], open_one: OpenTransport) -> None:
+        """Killed while tickets wait: what was confirmed is handed out by the others. The last test of its class."""
+        sender, handled = open_one("relay"), set[str]()
+        wanted = tickets(500)
+        announce_all(sender, wanted)
+        nodes[0].kill()
+        more = tickets(200, prefix="after")
+        announce_all(sender, more, timeout=30)
+        worker = open_one("worker")
+        worker.listen(NORMAL, 2, lambda group: handled.update(ticket.transfer_id for ticket in group))
+        until(lambda: handled >= {ticket.transfer_id for ticket in wanted + more}, timeout=30)
+        nodes[0].start_again()
