@@ -308,4 +308,26 @@ _OTHERS = (
     ),
 )
 
-DEFECTS = _TRACES + _OTHERS
+_RESTORES = (
+    Defect(
+        name="after a restore nothing is in doubt",
+        row="§13 the lost window's attempts are unsure",
+        file="gateway/store/recoveries.py",
+        old="doubted = _doubt(connection, recovery, over_by)",
+        new="doubted = 0",
+        tests=("tests/service/test_recovering.py::test_what_waited_behind_and_went_out_as_well_is_found_too",),
+    ),
+    Defect(
+        name="a claim that was not answered ends the doubt of the lost time",
+        row="§13, §5",
+        file="gateway/store/recoveries.py",
+        old='"turn": row.turn - 1,',
+        new='"turn": row.turn,',
+        tests=(
+            "tests/service/test_recovering.py::"
+            "test_a_silent_recipient_keeps_the_node_recovering_until_an_operator_ends_it",
+        ),
+    ),
+)
+
+DEFECTS = _TRACES + _OTHERS + _RESTORES
