@@ -1,8 +1,8 @@
 """A copy of the database as it was at one moment, while others go on writing (sao lưu).
 
 The second place, beside `gateway.store.dialect`, that knows which database it talks to: SQLite copies itself page by
-page inside one read transaction, so the copy is one snapshot, writers are not kept waiting, and nothing is renumbered
-(VACUUM INTO would give rows new rowids, and the order of commits goes by them).
+page inside one read transaction, so the copy is one snapshot and writers are not kept waiting.  (VACUUM INTO would do,
+but writes every row and index anew, and says nothing until it is done.)
 """
 
 from __future__ import annotations

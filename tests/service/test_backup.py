@@ -6,13 +6,13 @@ import fcntl
 import hashlib
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gateway.account import Account, close_books
+from gateway.backup import is_unfinished
 from gateway.model.instants import wall_now
 from gateway.store import open_store
 from tests.support.nodes import House, build_house
@@ -292,16 +292,19 @@ def test_what_lies_there_damaged_is_copied_anew_when_it_is_read_again(
     assert hashlib.sha256(damaged.read_bytes()).hexdigest() == damaged.name
 
 
-def test_the_order_of_commits_survives(house: House, tmp_path: Path) -> None:
-    """Followers read events by the order of commits, which rows of SQLite carry: a copy must not number them anew."""
-    with house.node.store.write() as connection:
-        connection.exec_driver_sql("DROP TRIGGER events_no_delete")
-        connection.exec_driver_sql("DELETE FROM events WHERE rowid = 2")
-    wanted = house.rows("SELECT rowid AS place, id FROM events ORDER BY rowid")
-    made = back_up(house, tmp_path / "backup")
-    copy = sqlite3.connect(f"file:{made.folder}/truc.db?mode=ro&immutable=1", uri=True)
-    try:
-        found = copy.execute("SELECT rowid, id FROM events ORDER BY rowid").fetchall()
-    finally:
-        copy.close()
-    assert found == [(row["place"], row["id"]) for row in wanted]
+def test_rows_that_are_not_all_there_are_refused_and_the_right_backup_goes_on(
+    house: House, truc: Terminal, tmp_path: Path, places: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = truc.json("backup", places[0], "--keys", places[1])
+    truc("backup", places[0], "--keys", places[1])
+    folder = newest(Path(places[0]))
+    text = (folder / "manifest.json").read_text("utf-8")
+    (folder / "manifest.json").write_text(text.replace('"packets": 2', '"packets": 3'), "utf-8")
+    seal_again(folder)
+    data = restored(truc, tmp_path, monkeypatch, places[0], "--keys", places[1], code=5)
+    assert str(folder / "truc.db") in truc.err
+    assert is_unfinished(data)
+    truc("account", code=6)
+    assert "[restore.unfinished]" in truc.err
+    restored(truc, tmp_path, monkeypatch, places[0], "--keys", places[1], "--generation", right["generation"])
+    truc("account")
