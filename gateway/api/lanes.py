@@ -110,7 +110,7 @@ class _Mailbox:
     """What threads have for one loop, delivered in the order in which it came."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = ref(loop)  # not the loop itself: a mailbox must not keep the loop whose it is
+        self.loop = ref(loop)  # not the loop itself: a mailbox must not keep the loop whose it is
         self._letters: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._is_called = False
 
@@ -121,7 +121,7 @@ class _Mailbox:
         if self._is_called:
             return
         self._is_called = True
-        loop = self._loop()
+        loop = self.loop()
         try:
             if loop is not None:
                 loop.call_soon_threadsafe(self._deliver)
@@ -141,10 +141,16 @@ class _Mailbox:
 
 
 _mailboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox] = WeakKeyDictionary()
+_latest: _Mailbox | None = None
+"""The mailbox that was asked for last: a process has one loop, but for tests."""
 
 
 def _mailbox_of(loop: asyncio.AbstractEventLoop) -> _Mailbox:
-    found = _mailboxes.get(loop)
-    if found is None:
-        found = _mailboxes[loop] = _Mailbox(loop)
+    global _latest  # noqa: PLW0603 - see there
+    found = _latest
+    if found is None or found.loop() is not loop:
+        found = _mailboxes.get(loop)
+        if found is None:
+            found = _mailboxes[loop] = _Mailbox(loop)
+        _latest = found
     return found
