@@ -46,6 +46,8 @@ def build_node(
     store = open_store(
         settings.data,
         node=settings.node,
+        database=settings.database,
+        password_file=settings.database_password_file,
         clock=clock,
         reserve=settings.disk_reserve_mib << 20,
         wait_seconds=settings.database_wait,

@@ -28,6 +28,12 @@ class Settings(BaseSettings):
     node: str = Field("nut-lien-thong", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Name of this node")
     data: Path = Field(Path("var"), description="Folder of the database, the blobs, the keys and the run-time sockets")
     host: str = Field("127.0.0.1", description="Address that the API listens on")
+    database: str = Field(
+        "",
+        pattern=r"^$|^postgresql://[^\s:@/]+@[^\s@]+/[^\s/@?]+(\?\S*)?$",
+        description="PostgreSQL database, as postgresql://user@host/name; empty: SQLite in the data folder",
+    )
+    database_password_file: str = Field("", description="File with the password of the database's user")
     port: int = Field(8080, ge=0, le=65535, description="Port that the API listens on; 0 picks a free one")
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics of processes without an API; 0: none")
     log_format: Literal["human", "json"] = Field("human", description="Log lines for people or for programs")
@@ -35,7 +41,7 @@ class Settings(BaseSettings):
     language: Literal["vi", "en", "auto"] = Field("auto", description="Language of texts; auto follows the locale")
     packet_mib: int = Field(1024, ge=1, description="Largest packet")
     disk_reserve_mib: int = Field(256, ge=1, description="Free disk below which nothing more is accepted")
-    database_wait: float = Field(20, gt=0, description="How long to wait for the database's writer")
+    database_wait: float = Field(20, gt=0, description="How long to wait for the database's writer, or another's lock")
     slots: int = Field(4, ge=1, le=64, description="Groups of tickets that one delivering process works on at once")
     group: int = Field(32, ge=1, le=256, description="Most members of a group in one transaction")
     examiners: int = Field(1, ge=0, le=16, description="Most processes that an API starts to read packets under load")
@@ -97,6 +103,8 @@ def _wrong_together(settings: Settings) -> Iterator[str]:
         yield "today"
     if settings.data.exists() and not settings.data.is_dir():
         yield "data"
+    if settings.database_password_file and not os.access(settings.database_password_file, os.R_OK):
+        yield "database_password_file"
     if settings.trust and not Path(settings.trust).is_dir():
         yield "trust"
     yield from (name for name in _BROKER_FILES if (path := getattr(settings, name)) and not os.access(path, os.R_OK))
@@ -111,7 +119,8 @@ _CODES = {
 _FORMS = {
     "broker": "settings.broker", **dict.fromkeys(_BROKER_FILES, "settings.broker_file"),
     "node": "settings.node_name", "today": "settings.day", "data": "settings.folder",
-    "trust": "settings.existing_folder",
+    "trust": "settings.existing_folder", "database": "settings.database",
+    "database_password_file": "settings.database_file",
 }  # fmt: skip
 _LONGEST_SHOWN = 60
 

@@ -12,7 +12,7 @@ from gateway.compose import Today, build_node
 from gateway.model.errors import NotFound
 from gateway.node import Node
 from gateway.settings import Settings, read_settings
-from gateway.store import Store, open_store
+from gateway.store import Store, has_database, open_store
 
 __all__ = ["ACTOR", "Local", "check_not_lost", "has_node", "left_behind", "open_local", "open_node", "today"]
 
@@ -44,6 +44,8 @@ def open_local(*, may_make: bool = False) -> Iterator[Local]:
         store = open_store(
             settings.data,
             node=settings.node,
+            database=settings.database,
+            password_file=settings.database_password_file,
             reserve=settings.disk_reserve_mib << 20,
             wait_seconds=settings.database_wait,
         )
@@ -69,8 +71,13 @@ def open_node() -> Iterator[Node]:
 
 
 def has_node(settings: Settings) -> bool:
-    """Whether a node was ever opened in the data folder."""
-    return (settings.data / "truc.db").exists()
+    """Whether a node was ever opened in the data folder, or with its database. Raises StoreBusy."""
+    return has_database(
+        settings.data,
+        database=settings.database,
+        password_file=settings.database_password_file,
+        wait_seconds=settings.database_wait,
+    )
 
 
 def left_behind(settings: Settings) -> str:

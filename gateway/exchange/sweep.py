@@ -18,6 +18,7 @@ from gateway.model.step import Step
 from gateway.node import Node
 from gateway.store import due
 from gateway.store.chains import load_chains
+from gateway.store.dialect import writes_beside_others
 from monitoring.registry import SweepFind
 
 __all__ = ["expire_once", "reclaim_once", "settle_once", "sweep_once"]
@@ -71,13 +72,16 @@ def _move(node: Node, find: Callable[..., Sequence[tuple[str, str]]], decide: De
             now = node.store.now(connection)
             found = find(connection, now=now, after=after, most=_BATCH)
             chains = load_chains(connection, {chain_id for _, chain_id in found})
+            still = found
+            if writes_beside_others(connection):  # a lease may have been renewed before the rows were locked
+                still = [pair for pair in find(connection, now=now, after=after, most=_BATCH) if pair[1] in chains]
             planned = [
                 Planned(
                     chain_id=chain_id,
                     delivery_id=delivery_id,
                     step=decide(chains[chain_id], chains[chain_id].find(delivery_id), now),
                 )
-                for delivery_id, chain_id in found
+                for delivery_id, chain_id in still
             ]
             effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
         crash_point("sweep.committed")

@@ -6,6 +6,6 @@ never commit: the hop does, with `store.write()`.
 
 from sqlalchemy import Connection
 
-from gateway.store.handle import Clock, Store, WallClock, open_store
+from gateway.store.handle import Clock, Store, WallClock, has_database, open_store
 
-__all__ = ["Clock", "Connection", "Store", "WallClock", "open_store"]
+__all__ = ["Clock", "Connection", "Store", "WallClock", "has_database", "open_store"]

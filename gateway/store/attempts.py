@@ -26,9 +26,13 @@ class Begun:
 
 
 _INSERT_ATTEMPT = insert(attempts)
-_STILL_OURS = select(transfers.c.id, transfers.c.turn).where(
-    transfers.c.id.in_(bindparam("ids", expanding=True)),
-    transfers.c.state.in_([TransferState.CLAIMED, TransferState.FETCHED]),
+_STILL_OURS = (
+    select(transfers.c.id, transfers.c.turn)
+    .where(
+        transfers.c.id.in_(bindparam("ids", expanding=True)),
+        transfers.c.state.in_([TransferState.CLAIMED, TransferState.FETCHED]),
+    )
+    .order_by(transfers.c.id)
 )
 _HELD_MEMBERS = (DeliveryState.CLAIMED, DeliveryState.FETCHED)
 
@@ -133,14 +137,15 @@ _END_RESPONSE = (
     .where(attempts.c.id == bindparam("b_id"), attempts.c.outcome.is_(None))
     .values(outcome=AttemptEnd.UNKNOWN, ended_at=bindparam("now"), over_by=bindparam("now"))
 )
-_SHOW_AGAIN = (
-    update(deliveries)
+_SERVED = (
+    select(deliveries.c.id)
     .where(
         deliveries.c.id.in_(select(attempts.c.delivery_id).where(attempts.c.id.in_(bindparam("ids", expanding=True)))),
         deliveries.c.served_until > 0,
     )
-    .values(served_until=0)
+    .order_by(deliveries.c.id)
 )
+_SHOW_AGAIN = update(deliveries).where(deliveries.c.id.in_(_SERVED.order_by(None))).values(served_until=0)
 
 
 def begin_responses(connection: Connection, begun: Sequence[Response], *, worker: str, now: int) -> None:
@@ -162,11 +167,13 @@ def begin_responses(connection: Connection, begun: Sequence[Response], *, worker
             for r in begun
         ]
         execute_rows(connection, _INSERT_ATTEMPT, rows)
-        execute_rows(connection, _SERVE, [{"b_id": r.delivery_id, "until": r.over_by} for r in begun])
+        in_order = sorted(begun, key=lambda response: response.delivery_id)
+        execute_rows(connection, _SERVE, [{"b_id": r.delivery_id, "until": r.over_by} for r in in_order])
 
 
 def end_responses(connection: Connection, attempt_ids: Sequence[str], now: int) -> None:
     """They have ended without a confirmation yet: unknown, nothing more lands, and their items may be listed again."""
     if attempt_ids:
+        lock_rows(connection, _SERVED, {"ids": list(attempt_ids)})
         execute_rows(connection, _END_RESPONSE, [{"b_id": attempt_id, "now": now} for attempt_id in attempt_ids])
         connection.execute(_SHOW_AGAIN, {"ids": list(attempt_ids)})

@@ -20,6 +20,13 @@ _CHAIN_OF = select(chains.c.id, chains.c.root, chains.c.agency_id).where(
 )
 _INSERT_CHAIN = insert(chains)
 _LOCK = select(chains.c.id).where(chains.c.id.in_(bindparam("ids", expanding=True))).order_by(chains.c.id)
+_LOCK_TRANSFERS = (
+    select(transfers.c.id)
+    .where(transfers.c.id.in_(
+        select(deliveries.c.transfer_id).where(deliveries.c.chain_id.in_(bindparam("ids", expanding=True)))
+    ))
+    .order_by(transfers.c.id)
+)  # fmt: skip
 _LINKS = (
     select(
         deliveries.c.chain_id, deliveries.c.id, deliveries.c.transfer_id, deliveries.c.packet_id, deliveries.c.kind,
@@ -63,12 +70,17 @@ def insert_chains(connection: Connection, new: Sequence[tuple[str, str, str]]) -
 
 
 def load_chains(connection: Connection, ids: Iterable[str], *, lock: bool = True) -> dict[str, Chain]:
-    """The chains with these ids, their rows locked in sorted order (protocol §6), each link with its attempts."""
+    """The chains with these ids, their rows locked in sorted order (protocol §6), each link with its attempts.
+
+    Then the transfers of their links: a claim, a lease and an attempt are written by whoever holds the transfer, not
+    the chain, and none of them may come between what is decided by these links and its being written down.
+    """
     wanted = sorted(set(ids))
     if not wanted:
         return {}
     if lock:
         lock_rows(connection, _LOCK, {"ids": wanted})
+        lock_rows(connection, _LOCK_TRANSFERS, {"ids": wanted})
     rows = connection.execute(_LINKS, {"ids": wanted}).all()
     by_delivery: dict[str, list[Attempt]] = defaultdict(list)
     for made in connection.execute(_ATTEMPTS, {"ids": [row.id for row in rows]}):

@@ -18,8 +18,9 @@ from gateway.model.events import Event, EventKind, kind_of_state
 from gateway.model.moves import HOLDERS, check_move
 from gateway.model.states import Book, DeliveryState
 from gateway.store import events
-from gateway.store.dialect import execute_rows, upsert_counts
-from gateway.store.schema import channels, deliveries, rollups, transfers
+from gateway.store.dialect import execute_rows, lock_rows
+from gateway.store.rollups import count
+from gateway.store.schema import channels, deliveries, transfers
 from gateway.store.statuses import FURTHER
 from gateway.store.transfers import TransferChange, change_transfers
 
@@ -157,7 +158,8 @@ def _apply_once(connection: Connection, moves: Sequence[Move], now: int, at: int
     facts = {row.id: row for row in connection.execute(_FACTS, {"ids": [move.delivery_id for move in moves]})}
     for move in moves:
         check_move(move.before, move.after)
-    done = execute_rows(connection, _MOVE, [_move_row(move, facts[move.delivery_id], now) for move in moves])
+    in_order = sorted(moves, key=lambda move: move.delivery_id)
+    done = execute_rows(connection, _MOVE, [_move_row(move, facts[move.delivery_id], now) for move in in_order])
     if done != len(moves):
         raise StaleMove(f"{len(moves) - done} of {len(moves)} deliveries were moved by somebody else")
     heads = [m.delivery_id for m in moves if m.before is DeliveryState.WAITING or m.reason in _ANEW]
@@ -217,24 +219,6 @@ def _event(move: Move, row: Any, at: int, actor: str) -> Event:
     )
 
 
-# --- roll-ups ------------------------------------------------------------------------------------------------
-
-
-def count(connection: Connection, changes: Iterable[tuple[str, str, str, int]]) -> None:
-    """Add to the roll-ups, in the transaction that changes the states (protocol §2)."""
-    sums: dict[tuple[str, str, str], int] = defaultdict(int)
-    for agency_id, book, state, change in changes:
-        sums[agency_id, book, state] += change
-    rows = [
-        {"agency_id": agency_id, "book": book, "state": state, "count": change}
-        for (agency_id, book, state), change in sorted(sums.items())
-        if change
-    ]
-    if rows:
-        counting = upsert_counts(connection.dialect.name, rollups, ("agency_id", "book", "state"), "count")
-        execute_rows(connection, counting, rows)
-
-
 # --- beside the machine --------------------------------------------------------------------------------------
 
 _AGENCIES = select(deliveries.c.agency_id).where(deliveries.c.id.in_(bindparam("ids", expanding=True))).distinct()
@@ -251,6 +235,7 @@ _NOTE_STATUS = update(deliveries).where(deliveries.c.id == bindparam("b_id")).va
 
 def note_status(connection: Connection, delivery_id: str, code: str) -> None:
     """Keep the furthest business status beside the delivery; what comes late or again changes nothing."""
+    lock_rows(connection, _STATUS, {"b_id": delivery_id})
     old = connection.execute(_STATUS, {"b_id": delivery_id}).scalar()
     if old is not None and FURTHER.index(code) > FURTHER.index(old):
         connection.execute(_NOTE_STATUS, {"b_id": delivery_id, "code": code})

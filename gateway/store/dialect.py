@@ -1,17 +1,16 @@
-"""The one module that knows which database it talks to: connection set-up, safety checks, upserts, triggers.
+"""The one module that knows which database it talks to: safety checks, locks, the order of commits, upserts, triggers.
 
-SQLite runs in WAL mode with `synchronous=FULL`, so that a commit that was answered survives a crash of the machine;
-`check_durability` refuses to start on anything weaker.  Write transactions begin with `BEGIN IMMEDIATE`: the wait
-for the one writer happens at the beginning, where nothing is lost by giving up.
+`gateway.store.engines` beside it connects.  `check_durability` refuses to start on a database that would lose what it
+confirmed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cache
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -20,27 +19,28 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
-    Engine,
     Executable,
     Row,
     Select,
     Table,
     bindparam,
-    create_engine,
-    event,
-    literal_column,
+    func,
+    select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from gateway.model.errors import StoreUnsafe
+from gateway.store.schema import events
 
 __all__ = [
-    "APPEND_ONLY", "COMMIT_ORDER", "check_durability", "execute_rows", "insert_ignore", "insert_missing", "lock_rows",
-    "open_engine", "select_rows", "upsert_counts",
+    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "AloneAt", "check_durability", "continue_order", "count_after",
+    "execute_rows", "insert_ignore", "insert_missing", "is_writing", "lock_alone", "lock_rows", "select_rows",
+    "settled_until", "upsert_counts", "writes_beside_others",
 ]  # fmt: skip
 
-_BUSY_SECONDS = 20
+_LEAST_POSTGRES = 140_000
 _TOGETHER = (64, 16, 4, 1)  # rows of one statement: a few sizes, so that each is compiled once
 
 APPEND_ONLY = {
@@ -60,41 +60,77 @@ APPEND_ONLY = {
 """Statements that make the table of events refuse changes, by dialect name."""
 
 
-COMMIT_ORDER: ColumnElement[int] = literal_column("events.rowid", BigInteger)
-"""The order in which events were committed: one writer, and a table that only grows. Ids and clocks can be behind one
-another."""
+class _CommitOrder(ColumnElement[int]):
+    """Where an event stands in the order of commits."""
+
+    type = BigInteger()
+    inherit_cache = True
 
 
-def open_engine(path: Path, *, wait_seconds: float = _BUSY_SECONDS) -> Engine:
-    """An engine on the SQLite file `path` (made where missing). Waits up to `wait_seconds` for the writer's place."""
-    engine = create_engine(
-        f"sqlite:///{path}",
-        connect_args={"timeout": wait_seconds, "check_same_thread": False},
-        pool_size=16,
-        max_overflow=32,
-    )
+@compiles(_CommitOrder, "sqlite")
+def _by_rowid(_element: _CommitOrder, _compiler: Any, **_: Any) -> str:
+    return "events.rowid"  # one writer, and a table that only grows
 
-    @event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves
-        cursor = connection.cursor()
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "cache_size=-16000",
-            "temp_store=MEMORY",
-            "wal_autocheckpoint=2000",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("truc_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+@compiles(_CommitOrder, "postgresql")
+def _by_position(_element: _CommitOrder, _compiler: Any, **_: Any) -> str:
+    return "events.position"
 
-    return engine
+
+COMMIT_ORDER: ColumnElement[int] = _CommitOrder()
+"""The order in which events became certain. Ids and clocks can be behind one another.
+
+PostgreSQL commits side by side: an event's `position` is its transaction's number and its place therein, and what a
+transaction with a smaller number may still bring is waited for (`settled_until`).
+"""
+
+EVENTS_POSITION = (
+    "CREATE SEQUENCE events_ordinal AS bigint MINVALUE 0 MAXVALUE 1048575 START 0 CYCLE",
+    "CREATE FUNCTION events_base() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 0::bigint'",
+    "CREATE FUNCTION events_position() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT events_base() + "
+    "(pg_current_xact_id()::text::bigint << 20) + nextval(''events_ordinal'')'",
+    "ALTER TABLE events ADD COLUMN position bigint NOT NULL DEFAULT events_position()",
+    "CREATE INDEX events_position ON events (position)",
+)
+"""Statements that give events their place in the order of commits on PostgreSQL."""
+
+_SETTLED = "SELECT events_base() + (pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 20)"
+_NEWEST = (
+    "SELECT max(position), events_base() + (pg_snapshot_xmax(pg_current_snapshot())::text::bigint << 20) FROM events"
+)
+_REBASE = "CREATE OR REPLACE FUNCTION events_base() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT {}::bigint'"
+_EVER = (1 << 63) - 1
+
+
+def settled_until(connection: Connection) -> int:
+    """Every event before this place in the order of commits is visible to this transaction, and none will be added."""
+    if connection.dialect.name == "sqlite":
+        return _EVER
+    return int(connection.exec_driver_sql(_SETTLED).scalar_one())
+
+
+def continue_order(connection: Connection) -> None:
+    """Let new events come after those that are there.
+
+    A database that was read into another server (pg_restore) meets smaller transaction numbers there, and whoever
+    follows the events would pass over the new ones.  For an opening process, in a write transaction.
+    """
+    if connection.dialect.name != "sqlite":
+        newest, next_one = connection.exec_driver_sql(_NEWEST).one()
+        if newest is not None and newest >= next_one:
+            base = int(connection.exec_driver_sql("SELECT events_base()").scalar_one())
+            connection.exec_driver_sql(_REBASE.format(base + int(newest) + 1 - int(next_one)))
+
+
+_AFTER: dict[str, Select[int]] = {
+    "sqlite": select(func.max(COMMIT_ORDER) - bindparam("after")).select_from(events),
+    "postgresql": select(func.count()).where(bindparam("after") < COMMIT_ORDER).select_from(events),
+}
+
+
+def count_after(connection: Connection, position: int) -> int:
+    """How many events came after that place in the order of commits."""
+    return int(connection.execute(_AFTER[connection.dialect.name], {"after": position}).scalar() or 0)
 
 
 def check_durability(connection: Connection) -> None:
@@ -106,22 +142,53 @@ def check_durability(connection: Connection) -> None:
             if found not in values:
                 raise StoreUnsafe(setting=pragma, value=found, wanted=" / ".join(values))
     else:
+        version = int(str(connection.exec_driver_sql("SHOW server_version_num").scalar()))
+        if version < _LEAST_POSTGRES:
+            raise StoreUnsafe(
+                setting="server_version", value=str(version // 10_000), wanted=f"≥ {_LEAST_POSTGRES // 10_000}"
+            )
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             found = str(connection.exec_driver_sql(f"SHOW {setting}").scalar()).lower()
             if found == "off":
                 raise StoreUnsafe(setting=setting, value=found, wanted="on")
 
 
+def writes_beside_others(connection: Connection) -> bool:
+    """Whether other transactions may write while this one does: what it read before it took a lock may have changed."""
+    return connection.dialect.name != "sqlite" and is_writing(connection)
+
+
+def is_writing(connection: Connection) -> bool:
+    """Whether this is a connection of `Store.write`."""
+    return bool(connection.get_execution_options().get("truc_writes", False))
+
+
 def lock_rows(connection: Connection, rows: Select[Any], values: Mapping[str, Any]) -> bool:
     """Lock the rows that a select finds until the transaction ends; True where others may have changed them until now.
 
     PostgreSQL locks with FOR UPDATE, in the select's order.  SQLite has one writer, and BEGIN IMMEDIATE is its lock:
-    nothing is asked, and what was read before still stands.
+    nothing is asked, and what was read before still stands.  Reading transactions lock nothing.
     """
-    if connection.dialect.name == "sqlite":
+    if not writes_beside_others(connection):
         return False
     connection.execute(rows.with_for_update(), values).all()
     return True
+
+
+def lock_alone(connection: Connection, what: AloneAt) -> None:
+    """Be the only transaction on this database that does `what`, until it ends."""
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCKS}, {int(what)})")
+
+
+class AloneAt(IntEnum):
+    """What one transaction at a time does; the number is PostgreSQL's name of the lock."""
+
+    OPENING = 1
+    MIGRATING = 2
+
+
+_LOCKS = 0x54525543  # "TRUC"
 
 
 def execute_rows(connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]) -> int:
@@ -191,10 +258,15 @@ def _ignoring(name: str, table: Table, key: tuple[str, ...]) -> Executable:
     return statement
 
 
+def _in_order(rows: Sequence[dict[str, Any]], key: tuple[str, ...]) -> Sequence[dict[str, Any]]:
+    """Who writes the same keys side by side waits for the other; in one order, so that never both wait."""
+    return rows if len(rows) < 2 else sorted(rows, key=itemgetter(*key))
+
+
 def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str) -> None:
     """Insert rows whose unique `key` columns are not there yet; ask afterwards who holds a key."""
     if rows:
-        execute_rows(connection, _ignoring(connection.dialect.name, table, key), rows)
+        execute_rows(connection, _ignoring(connection.dialect.name, table, key), _in_order(rows, key))
 
 
 def insert_ignore(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str) -> frozenset[str]:
@@ -204,6 +276,7 @@ def insert_ignore(connection: Connection, table: Table, rows: Sequence[dict[str,
     """
     done: set[str] = set()
     start = 0
+    rows = _in_order(rows, key)
     while start < len(rows):
         count = next(size for size in _TOGETHER if size <= len(rows) - start)
         statement = _ignoring_many(connection.dialect.name, table, key, tuple(rows[0]), count)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from gateway.model.events import EventKind
 from gateway.model.inspection import INSPECTOR_VERSION
-from gateway.store.dialect import COMMIT_ORDER, insert_ignore
+from gateway.store.dialect import COMMIT_ORDER, count_after, insert_ignore, settled_until
 from gateway.store.schema import events
 from gateway.store.schema_judged import followers
 
@@ -32,7 +32,7 @@ class Follower(StrEnum):
 _POSITION = select(followers.c.position).where(followers.c.name == bindparam("name"))
 _NEXT = (
     select(COMMIT_ORDER.label("position"), events.c.kind, events.c.packet_id, events.c.recorded_at)
-    .where(bindparam("after") < COMMIT_ORDER)
+    .where(bindparam("after") < COMMIT_ORDER, bindparam("end") > COMMIT_ORDER)
     .order_by(COMMIT_ORDER)
     .limit(bindparam("most"))
 )
@@ -50,6 +50,7 @@ class Following:
     name: str
     before: int
     after: int
+    events: int  #: how many of any kind lie between
     since: int  #: when the first of the events was recorded; 0 where nothing happened
     packet_ids: tuple[str, ...]
 
@@ -62,10 +63,11 @@ class Following:
 def follow(connection: Connection, name: str, *, most: int = 1_000) -> Following:
     """What follower `name` has to look at next, out of the next `most` events of any kind."""
     before = connection.execute(_POSITION, {"name": name}).scalar() or 0
-    rows = connection.execute(_NEXT, {"after": before, "most": most}).all()
+    end = settled_until(connection)
+    rows = connection.execute(_NEXT, {"after": before, "end": end, "most": most}).all()
     accepted = tuple(row.packet_id for row in rows if row.kind == EventKind.PACKET_ACCEPTED)
     after, since = (rows[-1].position, rows[0].recorded_at) if rows else (before, 0)
-    return Following(name=name, before=before, after=after, since=since, packet_ids=accepted)
+    return Following(name=name, before=before, after=after, events=len(rows), since=since, packet_ids=accepted)
 
 
 def advance(connection: Connection, following: Following) -> bool:
@@ -75,7 +77,6 @@ def advance(connection: Connection, following: Following) -> bool:
     return connection.execute(_ADVANCE, values).rowcount == 1
 
 
-_NEWEST = select(func.max(COMMIT_ORDER)).select_from(events).scalar_subquery()
 _POSITIONS = select(followers.c.name, followers.c.position)
 _NEXT_ACCEPTED = (
     select(events.c.recorded_at)
@@ -96,11 +97,11 @@ class Behind:
 
 def behind(connection: Connection) -> dict[str, Behind]:
     """How far each follower is behind, one that never moved included; of older versions nobody is told."""
-    newest = connection.execute(select(_NEWEST)).scalar() or 0
     positions = {row.name: row.position for row in connection.execute(_POSITIONS)}
     found = {}
     for name in Follower:
         after = positions.get(name, 0)
-        since = connection.execute(_NEXT_ACCEPTED, {"after": after}).scalar() if after < newest else None
-        found[str(name)] = Behind(position=after, events=newest - after, since=since)
+        missed = count_after(connection, after)
+        since = connection.execute(_NEXT_ACCEPTED, {"after": after}).scalar() if missed else None
+        found[str(name)] = Behind(position=after, events=missed, since=since)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,20 +10,22 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, insert, select
-from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
-from gateway.model.errors import StoreBusy, StoreConflict, StoreDamaged, StoreForeign
+from gateway.model.errors import StoreBusy, StoreForeign
 from gateway.model.instants import Instant, wall_now
 from gateway.store import schema
 from gateway.store.blobs import BlobFolder
-from gateway.store.dialect import check_durability, open_engine
-from gateway.store.migrate import upgrade
+from gateway.store.dialect import AloneAt, check_durability, continue_order, lock_alone
+from gateway.store.engines import name_of, open_postgres, open_sqlite, translating
+from gateway.store.migrate import found_revision, upgrade
+from gateway.store.rollups import add_counts, counting
 
-__all__ = ["Clock", "Store", "WallClock", "open_store"]
+__all__ = ["Clock", "Store", "WallClock", "has_database", "open_store"]
 
 
 class Clock(Protocol):
-    """Where the store's time comes from on SQLite; on PostgreSQL the database tells. Replaceable as a whole."""
+    """Where the store's time comes from on SQLite; on PostgreSQL the database tells. Replaceable as a whole (tests)."""
 
     def now(self) -> Instant:
         """Microseconds since 1970 UTC."""
@@ -69,12 +70,16 @@ class _Writer:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """What a node remembers: rows through `read` and `write`, bytes through `blobs`, time through `now`."""
+    """What a node remembers: rows through `read` and `write`, bytes through `blobs`, time through `now`.
+
+    `clock` is this process's; what is due goes by `now`.
+    """
 
     engine: Engine
     blobs: BlobFolder
     clock: Clock
     wait_seconds: float = 20.0
+    goes_by_clock: bool = True  #: and not by the database's
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     _writer: _Writer = field(default_factory=_Writer, repr=False, compare=False)
 
@@ -82,14 +87,24 @@ class Store:
     def write(self) -> Iterator[Connection]:
         """One write transaction: commits at the end of the block, rolls back on any exception.
 
-        Raises StoreBusy where the writer's place could not be had in time, StoreConflict where a unique constraint
-        refused; nothing was changed then.  Threads of one process take turns before they ask the database: SQLite
-        lets waiters sleep and look again, which costs time and processor where some thread always waits.
+        Raises StoreBusy where the writer's place, or another's lock, could not be had in time, StoreConflict where a
+        unique constraint refused; nothing was changed then.  Where the connection to PostgreSQL broke during the very
+        commit it raises StoreBusy too, and the commit may have been done: what runs twice must come out the same.
+
+        SQLite: threads of one process take turns before they ask the database, which lets waiters sleep and look
+        again; that costs time and processor where some thread always waits.  PostgreSQL: any number write at once.
         """
+        if self.engine.dialect.name != "sqlite":
+            with translating(), self.engine.connect() as connection:
+                connection.execution_options(truc_writes=True, **counting())
+                with connection.begin():
+                    yield connection
+                    add_counts(connection)
+            return
         if not self._turn.acquire(timeout=self.wait_seconds):
             raise StoreBusy(why="another thread of this process is writing")
         try:
-            with _translating(), self._writer.of(self.engine) as connection:
+            with translating(), self._writer.of(self.engine) as connection:
                 yield connection
         finally:
             self._turn.release()
@@ -97,12 +112,19 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent view of the rows. Raises StoreBusy where the database is away."""
-        with _translating(), self.engine.connect() as connection, connection.begin():
+        with translating(), self._reader.connect() as connection, connection.begin():
             yield connection
+
+    @property
+    def _reader(self) -> Engine:
+        """The same connections, for one view of everything."""
+        if self.engine.dialect.name == "sqlite":
+            return self.engine
+        return self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def now(self, connection: Connection) -> Instant:
         """The one clock that scheduling compares with (protocol §13)."""
-        if connection.dialect.name == "sqlite":
+        if self.goes_by_clock:
             return self.clock.now()
         moment = connection.exec_driver_sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
         return Instant(moment.scalar_one())
@@ -118,67 +140,78 @@ class Store:
                 self._turn.release()
 
 
-_AWAY = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
-
-@contextmanager
-def _translating() -> Iterator[None]:
-    """The database library's errors as ours; what is our own defect stays as it is."""
-    try:
-        yield
-    except IntegrityError as why:
-        raise StoreConflict(why=str(why.orig)) from why
-    except DatabaseError as why:
-        code = getattr(why.orig, "sqlite_errorcode", 0) & 0xFF
-        if code in _AWAY:
-            raise StoreBusy(why=str(why.orig)) from why
-        if code in _DAMAGED:
-            raise StoreDamaged(why=str(why.orig)) from why
-        raise
-
-
 def open_store(
-    folder: Path, *, node: str, clock: Clock | None = None, reserve: int = 256 << 20, wait_seconds: float = 20.0
+    folder: Path,
+    *,
+    node: str,
+    database: str = "",
+    password_file: str = "",
+    clock: Clock | None = None,
+    reserve: int = 256 << 20,
+    wait_seconds: float = 20.0,
 ) -> Store:
     """Open the store in `folder`, making and migrating it where needed. Safe to repeat and to do from many processes.
 
-    Raises StoreForeign where the folder belongs to another node, StoreOutdated where a newer program wrote it,
-    StoreUnsafe where the database would not keep what it confirms, StoreDamaged where it is none, StoreBusy.
+    `database`: where the rows are (`engines.open_postgres`); "": in an SQLite file in the folder.  Raises StoreForeign
+    where the folder or the database belongs to another node, StoreOutdated where a newer program wrote it, StoreUnsafe
+    where the database would not keep what it confirms, StoreDamaged where it is none, StoreBusy.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # documents are for this node's user alone
     blobs = BlobFolder(folder / "blobs", reserve)
     blobs.prepare()
-    database = folder / "truc.db"
-    engine = open_engine(database, wait_seconds=wait_seconds)
-    with _translating():
-        upgrade(engine)
-    store = Store(engine, blobs, clock or WallClock(), wait_seconds)
-    with store.read() as connection:
-        check_durability(connection)
-        owner = connection.execute(select(schema.node.c.name)).scalar()
-    if owner is None:
-        owner = _claim_folder(store, node)
-    if owner != node:
+    engine = _open_engine(folder, node, database, password_file, wait_seconds)
+    goes_by_clock = clock is not None or engine.dialect.name == "sqlite"
+    store = Store(engine, blobs, clock or WallClock(), wait_seconds, goes_by_clock)
+    try:
+        with translating():
+            upgrade(engine)
+        with store.read() as connection:
+            check_durability(connection)
+            owner = connection.execute(_OWNER).scalar()
+        if owner is None:
+            owner = _claim(store, node)
+        if owner != node:
+            raise StoreForeign(folder=name_of(engine) if database else str(folder), owner=owner, node=node)
+        if database:
+            with store.write() as connection:
+                lock_alone(connection, AloneAt.OPENING)
+                continue_order(connection)
+    except BaseException:
         store.close()
-        raise StoreForeign(folder=str(folder), owner=owner, node=node)
+        raise
     return store
 
 
-def _claim_folder(store: Store, node: str) -> str:
+_OWNER = select(schema.node.c.name)
+
+
+def _open_engine(folder: Path, node: str, database: str, password_file: str, wait_seconds: float) -> Engine:
+    if database:
+        return open_postgres(database, node=node, password_file=password_file, wait_seconds=wait_seconds)
+    return open_sqlite(folder / "truc.db", wait_seconds=wait_seconds)
+
+
+def _claim(store: Store, node: str) -> str:
     with store.write() as connection:
-        owner = connection.execute(select(schema.node.c.name)).scalar()
+        lock_alone(connection, AloneAt.OPENING)
+        owner = connection.execute(_OWNER).scalar()
         if owner is not None:
             return str(owner)
         row = {"name": node, "created_at": store.now(connection), "directory_version": 0, "configuration_version": 0}
         connection.execute(insert(schema.node), row)
         return node
+
+
+def has_database(folder: Path, *, database: str = "", password_file: str = "", wait_seconds: float = 20.0) -> bool:
+    """Whether a node was ever opened with this folder or database. Makes nothing. Raises StoreBusy."""
+    if not database:
+        return (folder / "truc.db").exists()
+    engine = _open_engine(folder, "", database, password_file, wait_seconds)
+    try:
+        with translating():
+            if found_revision(engine) is None:
+                return False
+            with engine.connect() as connection:
+                return connection.execute(_OWNER).scalar() is not None
+    finally:
+        engine.dispose()

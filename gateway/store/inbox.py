@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, select, union_all, update
 
 from gateway.model.states import DeliveryState
-from gateway.store.dialect import execute_rows, select_rows
-from gateway.store.schema import channels, deliveries, is_state, packets, transfers
+from gateway.store.dialect import execute_rows, lock_rows, select_rows
+from gateway.store.schema import chains, channels, deliveries, is_state, packets, transfers
 
 __all__ = ["Item", "items", "rotate", "waiting"]
 
@@ -94,6 +94,13 @@ _WAITING = (
     .limit(bindparam("most"))
 )
 _ITEMS = select(*_COLUMNS).select_from(_FROM).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+_CHAINS = (
+    select(chains.c.id)
+    .where(chains.c.id.in_(
+        select(deliveries.c.chain_id).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+    ))
+    .order_by(chains.c.id)
+)  # fmt: skip
 _ROTATE = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(polled_at=bindparam("now"))
 
 
@@ -136,11 +143,13 @@ def waiting(connection: Connection, agency_id: str, *, now: int, limit: int) -> 
 
 
 def items(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Item]:
-    """Items by delivery."""
-    return {row.id: _item(row) for row in connection.execute(_ITEMS, {"ids": list(delivery_ids)})}
+    """Items by delivery; in a transaction that writes, with their chains locked (protocol §6)."""
+    ids = {"ids": sorted(delivery_ids)}
+    lock_rows(connection, _CHAINS, ids)
+    return {row.id: _item(row) for row in connection.execute(_ITEMS, ids)}
 
 
 def rotate(connection: Connection, delivery_ids: Sequence[str], now: int) -> None:
     """These were shown: the next list begins with others."""
     if delivery_ids:
-        execute_rows(connection, _ROTATE, [{"b_id": delivery_id, "now": now} for delivery_id in delivery_ids])
+        execute_rows(connection, _ROTATE, [{"b_id": delivery_id, "now": now} for delivery_id in sorted(delivery_ids)])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, inspect
 
 from gateway.model.errors import StoreOutdated
+from gateway.store.dialect import AloneAt, lock_alone
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -17,7 +20,7 @@ __all__ = ["HEAD", "alembic_config", "found_revision", "upgrade"]
 
 _HERE = Path(__file__).parent
 
-HEAD = "0005"
+HEAD = "0006"
 """The revision that this program speaks; a test holds it against the scripts."""
 
 
@@ -46,7 +49,7 @@ def upgrade(engine: Engine) -> None:
         return
     if found is not None and found > HEAD:
         raise StoreOutdated(found=found, wanted=HEAD)
-    with _OneAtATime(engine):
+    with _one_at_a_time(engine):
         if found_revision(engine) != HEAD:
             _run(engine)
 
@@ -60,15 +63,14 @@ def _run(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-class _OneAtATime:
-    """A lock file beside an SQLite database; PostgreSQL takes its own advisory lock."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._path = Path(str(engine.url.database) + ".migrating")
-
-    def __enter__(self) -> None:
-        self._file = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+@contextmanager
+def _one_at_a_time(engine: Engine) -> Iterator[None]:
+    """A lock file beside an SQLite database; an advisory lock in a PostgreSQL one."""
+    if engine.dialect.name == "sqlite":
+        with Path(str(engine.url.database) + ".migrating").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    else:
+        with engine.connect() as connection, connection.begin():
+            lock_alone(connection, AloneAt.MIGRATING)
+            yield

@@ -153,6 +153,9 @@ def hand_claims(connection: Connection, repeats: Mapping[str, str]) -> None:
 
 _DOCUMENTS = select(documents).where(documents.c.key.in_(bindparam("keys", expanding=True)))
 _BY_NOTATION = select(documents).where(documents.c.notation.in_(bindparam("keys", expanding=True)))
+_LOCK_DOCUMENTS = (
+    select(documents.c.key).where(documents.c.key.in_(bindparam("keys", expanding=True))).order_by(documents.c.key)
+)
 _SAVE = (
     update(documents)
     .where(documents.c.key == bindparam("b_key"))
@@ -164,7 +167,7 @@ _INSERT_DOCUMENT = insert(documents)
 def documents_by_key(connection: Connection, keys: Iterable[str]) -> dict[str, DocumentRow]:
     """Known documents, by key, their rows locked."""
     wanted = {"keys": sorted(set(keys))}
-    lock_rows(connection, _DOCUMENTS, wanted)
+    lock_rows(connection, _LOCK_DOCUMENTS, wanted)
     return {row.key: DocumentRow(**row._mapping) for row in connection.execute(_DOCUMENTS, wanted)}
 
 

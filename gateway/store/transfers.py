@@ -261,9 +261,7 @@ def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[tu
 
 # --- claims and leases ---------------------------------------------------------------------------------------
 
-_WANTED = (
-    select(transfers.c.id).where(transfers.c.id.in_(bindparam("ids", expanding=True))).order_by(transfers.c.id)
-)
+_WANTED = select(transfers.c.id).where(transfers.c.id.in_(bindparam("ids", expanding=True))).order_by(transfers.c.id)
 _CLAIM_DELIVERIES = (
     update(deliveries)
     .where(deliveries.c.transfer_id.in_(bindparam("ids", expanding=True)), deliveries.c.state == DeliveryState.READY)
@@ -278,8 +276,8 @@ def claim(
     """Claim by one conditional update: (transfers that are ours now, with the turn, (agency, book) of their members).
 
     No row for a ticket means that somebody else has it, that it is no longer due, or that the node is recovering from
-    a restore, when nothing is claimed at all (rule 13): forget the ticket.  So a row that is locked is waited for, never
-    skipped: whoever holds it may only be changing what comes after it.
+    a restore, when nothing is claimed at all (rule 13): forget the ticket.  So a row that is locked is waited for,
+    never skipped: whoever holds it may only be changing what comes after it.
     """
     if not tickets:
         return {}, []

@@ -81,7 +81,7 @@ def inspect_once(
         found = inspections.find_due(connection, following.packet_ids, INSPECTOR_VERSION)
         due = [packet for packet in found if any(_pdfs(packet))]
         lost = begun.lost(connection, [packet.id for packet in due])
-    is_new = following.after - following.before < _EVENTS and node.now() - following.since < _WRITTEN
+    is_new = following.events < _EVENTS and node.now() - following.since < _WRITTEN
     is_idle = following.is_done or (not due and is_new)  # too little passed to write that down
     if is_idle or not may_do(node, "inspect", _LEASE):
         return False

@@ -17,7 +17,8 @@ import pytest
 
 from gateway.cli.exits import ExitCode
 from gateway.model.errors import StoreUnsafe
-from gateway.store.dialect import check_durability, open_engine
+from gateway.store.dialect import check_durability
+from gateway.store.engines import open_sqlite
 from tests.fault.hops_child import BODY
 from tests.support.clients import FAST, Home, letter, make_home
 from tests.support.processes import NodeProcesses
@@ -247,7 +248,7 @@ def test_a_node_on_a_database_that_forgets_does_not_start(tmp_path: Path, pragma
 
 @pytest.mark.parametrize("weak", ["synchronous=NORMAL", "synchronous=OFF"])
 def test_a_weaker_connection_is_unsafe(tmp_path: Path, weak: str) -> None:
-    engine = open_engine(tmp_path / "truc.db")
+    engine = open_sqlite(tmp_path / "truc.db")
     with engine.connect() as connection:
         check_durability(connection)
         connection.rollback()

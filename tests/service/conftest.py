@@ -7,16 +7,28 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.both_databases import on_both
 from tests.support.edge import RunningApi, running_api
-from tests.support.nodes import House, build_house
+from tests.support.nodes import Database, House, build_house
 from tests.support.rabbitmq import broker  # noqa: F401 - likewise
 from tests.support.terminal import truc  # noqa: F401 - a fixture for every module here
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Rules of the protocol hold on both databases."""
+    on_both(metafunc)
+
+
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def database() -> Database:
+    """What the rows are kept in; modules of `tests.support.both_databases` run on both."""
+    return Database.SQLITE
+
+
+@pytest.fixture
+def house(tmp_path: Path, database: Database) -> Iterator[House]:
     """A whole node in a temporary folder; its clock stands until the test turns it."""
-    built = build_house(tmp_path)
+    built = build_house(tmp_path, database=database)
     yield built
     built.close()
 

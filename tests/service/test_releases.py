@@ -49,9 +49,9 @@ def test_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    from gateway.store.dialect import open_engine
+    from gateway.store.engines import open_sqlite
 
-    engine = open_engine(tmp_path / "fresh.db")
+    engine = open_sqlite(tmp_path / "fresh.db")
     upgrade(engine)
     with engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)

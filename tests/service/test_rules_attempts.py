@@ -9,6 +9,7 @@ from gateway.model.states import DeliveryState
 from gateway.transport.contract import Ticket
 from tests.support.nodes import Does, House, WorkerDied
 from tests.support.recipients import Landed
+from tests.support.stores import tell
 
 
 def die(house: House, tickets: list[Ticket] | None = None) -> None:
@@ -215,7 +216,7 @@ def test_rule_5_a_no_of_find_counts_only_when_no_attempt_is_open(house: House) -
     recipient.next(Does.DIE_BEFORE)
     die(house)
     with house.node.store.write() as connection:  # the bytes take a quarter of an hour
-        connection.exec_driver_sql("UPDATE attempts SET over_by = over_by + ?", (15 * MINUTE,))
+        tell(connection, "UPDATE attempts SET over_by = over_by + ?", 15 * MINUTE)
     house.pass_time(2 * MINUTE)
     house.sweep()
     house.work(house.ready())

@@ -14,7 +14,7 @@ from gateway.store import begun
 from gateway.workers.intake import intake_once
 from gateway.workers.periodic import ClockWatch, periodic_once
 from tests.support.nodes import Does, House, WorkerDied, build_house
-from tests.support.stores import HandClock
+from tests.support.stores import HandClock, tell
 
 
 def refusal(act: str, call: object) -> str:
@@ -54,7 +54,7 @@ def test_rule_7_expiry_spares_claims(house: House) -> None:
 
     def outlive(_item: object) -> None:
         with house.node.store.write() as connection:  # somebody keeps renewing the lease
-            connection.exec_driver_sql("UPDATE transfers SET lease_until = lease_until + ?", (40 * DAY,))
+            tell(connection, "UPDATE transfers SET lease_until = lease_until + ?", 40 * DAY)
         house.pass_time(31 * DAY)
         house.sweep()
         states.append(house.state(sent, "check"))

@@ -14,7 +14,6 @@ from gateway.exchange.examine import prepare
 from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict
 from gateway.model.instants import MINUTE, SECOND
-from gateway.store import open_store
 from gateway.store.chains import load_chains
 from tests.support.nodes import Does, House, WorkerDied
 
@@ -201,10 +200,10 @@ def test_rule_6_document_and_recall_accepted_at_once_end_in_order(house: House) 
 
 
 def test_rule_6_what_a_hop_has_read_no_other_process_changes_before_it_writes(house: House) -> None:
-    """The row lock: on SQLite a write transaction holds the one writer's place from its beginning."""
+    """The row lock; on SQLite a write transaction holds the one writer's place from its beginning."""
     sent = house.send(["check"])
     ticket = house.ticket(sent, "check")
-    other = open_store(house.node.store.blobs.root.parent, node="thu", clock=house.clock)  # as another process has it
+    other = house.another_store()
     claims = threading.Thread(target=claim_group, args=(replace(house.node, store=other), [ticket]))
     with house.node.store.write() as connection:
         load_chains(connection, [house.row(sent, "check")["chain_id"]])

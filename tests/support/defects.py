@@ -43,7 +43,7 @@ _TRACES = (
         file="gateway/model/chain.py",
         old="return not self.state.is_final and not held and not self.is_in_doubt()",
         new="return not self.state.is_final and not held",
-        tests=(_ORDER + "6_recall_waits_for_an_open_or_unsure_attempt[check]", _PLAY),
+        tests=(_ORDER + "6_recall_waits_for_an_open_or_unsure_attempt[sqlite-check]", _PLAY),
     ),
     Defect(
         name="an attempt without a claim",
@@ -99,10 +99,18 @@ _TRACES = (
     Defect(
         name="no row lock",
         row="§6 the row lock: accepted together, each sees nothing",
-        file="gateway/store/dialect.py",
+        file="gateway/store/engines.py",
         old='"BEGIN IMMEDIATE" if writes else "BEGIN"',
         new='"BEGIN"',
         tests=(_ORDER + "6_what_a_hop_has_read_no_other_process_changes_before_it_writes",),
+    ),
+    Defect(
+        name="rows are read without a lock beside other writers",
+        row="§6 the row lock, on PostgreSQL",
+        file="gateway/store/dialect.py",
+        old="connection.execute(rows.with_for_update(), values).all()",
+        new="connection.execute(rows, values).all()",
+        tests=(_ORDER + "6_what_a_hop_has_read_no_other_process_changes_before_it_writes[postgresql]",),
     ),
     Defect(
         name="completion looks for no successor",
@@ -229,7 +237,7 @@ _OTHERS = (
     Defect(
         name="a database that forgets",
         row="promise 1: accepted means on disk",
-        file="gateway/store/dialect.py",
+        file="gateway/store/engines.py",
         old='"synchronous=FULL",',
         new='"synchronous=OFF",',
         tests=(_WORK + "2_roll_ups_change_with_the_states",),
@@ -264,7 +272,7 @@ _OTHERS = (
         file="gateway/model/machine.py",
         old="end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id, is_report=False)",
         new="end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id)",
-        tests=(_ATTEMPTS + "8_a_packet_that_kills_its_worker_is_parked_after_three[check]",),
+        tests=(_ATTEMPTS + "8_a_packet_that_kills_its_worker_is_parked_after_three[sqlite-check]",),
     ),
     Defect(
         name="a permit lasts for ever",

@@ -45,15 +45,19 @@ from gateway.model.instants import DAY, SECOND
 from gateway.model.states import DeliveryState
 from gateway.node import Node
 from gateway.settings import read_settings
-from gateway.store import picking
+from gateway.store import Store, open_store, picking
 from gateway.transport.contract import Ticket
 from routing.plan import RecipientsMode
 from tests.support.house_rows import AGENCIES, TODAY, document_id, folder_rows, house_rows, organ
 from tests.support.packets import build_packet, build_status
+from tests.support.postgres import cluster
 from tests.support.recipients import Does, MemoryRecipient, WorkerDied, memory_kind
-from tests.support.stores import HandClock
+from tests.support.stores import Database, HandClock, tell
 
-__all__ = ["AGENCIES", "TODAY", "Does", "House", "WorkerDied", "build_house", "document_id", "organ"]
+__all__ = ["AGENCIES", "TODAY", "Database", "Does", "House", "WorkerDied", "build_house", "document_id", "organ"]
+
+
+_TEMPLATE = "khuon_nha"
 
 
 def _settings(folder: Path, **changes: Any) -> dict[str, str]:
@@ -62,16 +66,18 @@ def _settings(folder: Path, **changes: Any) -> dict[str, str]:
 
 
 @cache
-def _template() -> Path:
-    """One data folder per test process that the others are copied from: migrations and keys are made once."""
+def _template(database: Database) -> Path:
+    """A data folder, with its database, that this process's others are copied from: migrations are made once."""
     folder = Path(tempfile.mkdtemp(prefix="truc-template-"))
     recipients: dict[str, MemoryRecipient] = {}
     kinds = {**KINDS, "memory": memory_kind(recipients)}
-    node = build_node(read_settings(_settings(folder)), clock=HandClock(), kinds=kinds)
+    address = cluster().create(_TEMPLATE) if database is Database.POSTGRESQL else ""
+    node = build_node(read_settings(_settings(folder, database=address)), clock=HandClock(), kinds=kinds)
     apply(node.store, parse(house_rows()), actor="test", on=date.fromisoformat(TODAY), kinds=kinds)
     node.transport.close()
-    with node.store.read() as connection:
-        connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if not address:
+        with node.store.read() as connection:
+            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     node.store.close()
     return folder
 
@@ -82,11 +88,14 @@ def _ignore(folder: str, names: list[str]) -> list[str]:
 
 
 def build_house(
-    folder: Path, *, folders: bool = False, settle: float = 0, clock: HandClock | None = None, **settings: Any
-) -> House:
+    folder: Path, *, database: Database = Database.SQLITE, folders: bool = False, settle: float = 0,
+    clock: HandClock | None = None, **settings: Any,
+) -> House:  # fmt: skip
     """A node of its own in `folder`; `settings` are fields of gateway.settings.Settings. Close it, or let tests end."""
     data, root = folder / "data", folder / "channel"
-    shutil.copytree(_template(), data, ignore=_ignore)
+    shutil.copytree(_template(database), data, ignore=_ignore)
+    if database is Database.POSTGRESQL:
+        settings["database"] = cluster().create(template=_TEMPLATE)
     root.mkdir(exist_ok=True)
     recipients: dict[str, MemoryRecipient] = {}
     kinds = {**KINDS, "memory": memory_kind(recipients)}
@@ -96,7 +105,7 @@ def build_house(
         rows = parse(folder_rows(root, settle))
         apply(node.store, rows, actor="test", on=date.fromisoformat(TODAY), kinds=kinds)
         node.channels.refresh()
-    return House(node=node, clock=clock, recipients=recipients, root=root)
+    return House(node=node, clock=clock, recipients=recipients, root=root, database=settings.get("database", ""))
 
 
 @dataclass(slots=True)
@@ -107,12 +116,17 @@ class House:
     clock: HandClock
     recipients: dict[str, MemoryRecipient]
     root: Path
+    database: str = ""  #: where the rows are, as the setting says it
     served: dict[str, str] = field(default_factory=dict)  #: delivery → the response that runs
 
     def close(self) -> None:
         """Let go of sockets and connections."""
         self.node.transport.close()
         self.node.store.close()
+
+    def another_store(self) -> Store:
+        """The same rows as another process has them. Close it."""
+        return open_store(self.root.parent / "data", node="thu", database=self.database, clock=self.clock, reserve=1)
 
     def recipient(self, channel: str) -> MemoryRecipient:
         """The other side of a memory channel."""
@@ -308,7 +322,7 @@ class House:
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """What stands in the store (SQLite's dialect, `?` for values)."""
         with self.node.store.read() as connection:
-            return [dict(row._mapping) for row in connection.exec_driver_sql(sql, values)]
+            return [dict(row._mapping) for row in tell(connection, sql, *values)]
 
     def delivery(self, sent: Answer, agency: str) -> str:
         """The id of the delivery of one packet to one agency."""

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import CursorResult
 
 from gateway.channels import ChannelRow
 from gateway.model.chain import SinkSureness
 from gateway.model.instants import SECOND, Instant
-from gateway.store import Store, open_store
+from gateway.store import Connection, Store, open_store
 
-__all__ = ["HandClock", "fresh_store", "inbox_row", "kinds_of_events"]
+__all__ = ["Database", "HandClock", "fresh_store", "inbox_row", "kinds_of_events", "tell"]
+
+
+class Database(StrEnum):
+    """What a store's rows are kept in."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
 
 
 class HandClock:
@@ -44,5 +55,16 @@ def inbox_row(channel_id: str = "hop-thu", **changes: object) -> ChannelRow:
 def kinds_of_events(store: Store) -> list[tuple[str, str, str]]:
     """(kind, actor, reason) of every event, oldest first."""
     with store.read() as connection:
-        rows = connection.exec_driver_sql("SELECT kind, actor, reason FROM events ORDER BY rowid").all()
+        rows = tell(connection, "SELECT kind, actor, reason FROM events ORDER BY rowid").all()
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+def tell(connection: Connection, sql: str, *values: Any) -> CursorResult[Any]:
+    """Say a sentence of a test's own, written in SQLite's dialect with `?` for values, to either database.
+
+    `rowid` is the order in which rows came: of events that of their commits, elsewhere that of their ids.
+    """
+    if connection.dialect.name != "sqlite":
+        order = "position" if "FROM events" in sql else "id"
+        sql = sql.replace("%", "%%").replace("?", "%s").replace("rowid", order)
+    return connection.exec_driver_sql(sql, tuple(values))

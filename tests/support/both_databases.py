@@ -1,0 +1,39 @@
+"""Which tests run on SQLite and on PostgreSQL alike, and which of them cannot, each with its reason.
+
+A test of these modules that takes the fixture `database` (or `house`, which takes it) runs once on each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+
+from tests.support.stores import Database
+
+__all__ = ["MODULES", "SQLITE_ONLY", "on_both"]
+
+MODULES: Final = frozenset(
+    {
+        "test_rules_attempts",
+        "test_rules_chains",
+        "test_rules_limits",
+        "test_rules_order",
+        "test_rules_polled",
+        "test_rules_repeats",
+        "test_rules_statuses",
+        "test_rules_work",
+    }
+)
+
+SQLITE_ONLY: Final[Mapping[str, str]] = {}
+"""Tests of these modules that one database alone can pass: name → reason."""
+
+
+def on_both(metafunc: pytest.Metafunc) -> None:
+    """Run the test on each database that it is for; for `pytest_generate_tests`."""
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if "database" in metafunc.fixturenames and module in MODULES:
+        only = metafunc.function.__name__ in SQLITE_ONLY
+        metafunc.parametrize("database", [Database.SQLITE] if only else list(Database), ids=str)
