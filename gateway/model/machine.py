@@ -303,4 +303,4 @@ def asked(link: Link, has_arrived: bool | None, now: int, pace: Pace) -> Step:
     if has_arrived is None:
         parks = link.state is not S.PARKED and not link.permits
         return Step(move=move_of(link, S.PARKED, Reason.OUTCOME_UNKNOWN) if parks else None, is_report=False)
-    return Step(move=None, end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id, is_report=False)
+    return Step(move=None, end_key=link.transfer_id, end=AttemptEnd.SURELY_NOT, is_report=False)
