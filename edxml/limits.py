@@ -17,7 +17,7 @@ class Limits:
     packet: int = 1 << 30  #: the whole packet as received
     header: int = 4 << 20  #: all XML outside the text of attachments
     depth: int = 32  #: elements within each other
-    elements: int = 50_000
+    elements: int = 30_000  #: the most of everything else below: 2,000 recipients in full and changed, 200 files
     attributes: int = 20_000  #: of all elements together
     markup: int = 64 * 1024  #: one tag, comment or processing instruction
     text: int = 64 * 1024  #: one value of the header

@@ -99,11 +99,11 @@ FLOODS = {
     ),
     "depth_in_root": (soap_message([soap_part(b"<a>" * 5_000, "8bit")]), "edxml.too_deep"),
     "blocks": (
-        build_soap().replace(b"<SOAP-ENV:Header>", b"<SOAP-ENV:Header>" + b"<a/>" * 45_000), None,
+        build_soap().replace(b"<SOAP-ENV:Header>", b"<SOAP-ENV:Header>" + b"<a/>" * 28_000), None,
     ),
     "errors": (
         build_soap().replace(
-            b"<SOAP-ENV:Header>", b"<SOAP-ENV:Header><edXML:ErrorList>" + b"<a/>" * 45_000 + b"</edXML:ErrorList>"
+            b"<SOAP-ENV:Header>", b"<SOAP-ENV:Header><edXML:ErrorList>" + b"<a/>" * 28_000 + b"</edXML:ErrorList>"
         ),
         "edxml.soap_errors_listed",
     ),
