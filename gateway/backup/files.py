@@ -91,7 +91,7 @@ def check_sums(folder: Path) -> dict[str, str]:
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a destination for one backup. Raises Conflict `backup.busy` where another one is being written there."""
-    with (folder / "backup.lock").open("a") as file:
+    with (folder / "truc-backup.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as why:

@@ -125,7 +125,7 @@ class Destination:
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         marker = self.folder / _MARKER
-        strange = [path.name for path in self.folder.iterdir() if path.name not in ("lost+found", "backup.lock")]
+        strange = [path.name for path in self.folder.iterdir() if path.name not in ("lost+found", "truc-backup.lock")]
         if marker.is_file():
             try:
                 owner = json.loads(marker.read_bytes())["node"]

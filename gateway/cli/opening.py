@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
+from gateway.backup import is_unfinished
 from gateway.cli.lock import take_lock
 from gateway.compose import Today, build_node
 from gateway.model.errors import NotFound
@@ -93,10 +94,13 @@ def left_behind(settings: Settings) -> str:
 
 
 def check_not_lost(settings: Settings) -> None:
-    """Raises NotFound `cli.database_gone` where a node's keys or packets lie without their database.
+    """Raises NotFound `restore.unfinished` where a restore was begun and not ended, `cli.database_gone` where a node's
+    keys or packets lie without their database.
 
     A new database beside them would know of nothing that was accepted: the old one must be restored.
     """
+    if is_unfinished(settings.data):
+        raise NotFound("restore.unfinished", folder=str(settings.data.resolve()))
     left = left_behind(settings)
     if left:
         raise NotFound("cli.database_gone", folder=str(settings.data.resolve()), left=left)

@@ -254,7 +254,7 @@ def test_folders_that_are_no_place_for_a_backup(house: House, truc: Terminal, tm
     truc("backup", str(tmp_path / "sao-luu"), "--keys", str(tmp_path / "data" / "khoa"), code=2)
     truc("restore", str(strange), "--check", code=6)
     assert "[restore.no_backup]" in truc.err
-    with (strange / "backup.lock").open("a") as held:
+    with (strange / "truc-backup.lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         truc("backup", str(strange), code=1)
         assert "[backup.busy]" in truc.err
