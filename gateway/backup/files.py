@@ -13,10 +13,23 @@ from typing import Final
 from gateway.backup.faults import BackupDamaged
 from gateway.model.errors import Conflict
 
-__all__ = ["SUMS", "check_sums", "copy_file", "digest_of", "lock_folder", "sync_file", "write_file", "write_sums"]
+__all__ = [
+    "LOCK",
+    "SUMS",
+    "check_sums",
+    "copy_file",
+    "digest_of",
+    "lock_folder",
+    "sync_file",
+    "write_file",
+    "write_sums",
+]
 
 SUMS: Final = "SHA256SUMS"
 """Digests of all other files of a folder, in the form that `sha256sum --check` reads."""
+
+LOCK: Final = "truc-backup.lock"
+"""Held (flock) while a backup is written; the file stays and means nothing by itself."""
 
 _PIECE: Final = 1 << 20
 
@@ -91,7 +104,7 @@ def check_sums(folder: Path) -> dict[str, str]:
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a destination for one backup. Raises Conflict `backup.busy` where another one is being written there."""
-    with (folder / "truc-backup.lock").open("a") as file:
+    with (folder / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as why:

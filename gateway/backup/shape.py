@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.backup.faults import BackupDamaged
-from gateway.backup.files import write_file
+from gateway.backup.files import LOCK, write_file
 from gateway.model.errors import Conflict, NotFound
 from gateway.model.instants import as_datetime, local_iso, wall_now
 from gateway.store.blobs import BlobFolder, sync_folder
@@ -125,7 +125,7 @@ class Destination:
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         marker = self.folder / _MARKER
-        strange = [path.name for path in self.folder.iterdir() if path.name not in ("lost+found", "truc-backup.lock")]
+        strange = [path.name for path in self.folder.iterdir() if path.name not in ("lost+found", LOCK)]
         if marker.is_file():
             try:
                 owner = json.loads(marker.read_bytes())["node"]

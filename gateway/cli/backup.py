@@ -27,9 +27,9 @@ from gateway.cli.opening import ACTOR, open_local, open_node
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.release import release_name
 from gateway.exchange.recover import Asked, end_recovery, recover_once
-from gateway.model.errors import Conflict
+from gateway.model.errors import BadRequest, Conflict
 from gateway.model.instants import local_iso
-from gateway.settings import read_settings
+from gateway.settings import Settings, read_settings
 from gateway.store import recoveries
 
 __all__ = ["register"]
@@ -76,6 +76,7 @@ def backup(
     if shows:
         _list(voice, [read_manifest(path) for path in generations(folder)], as_json=as_json)
         return
+    _check_database(read_settings())
     with open_local() as local, _progress(voice) as tell:
         made = make_backup(
             local.store, local.settings.data, folder, node=local.settings.node, release=release_name(), tell=tell,
@@ -93,6 +94,12 @@ def backup(
         _tell_made(voice, made)
     if made.manifest.lacking:
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _check_database(settings: Settings) -> None:
+    """Raises BadRequest `backup.other_database` where the node's rows lie on a server that has tools of its own."""
+    if settings.database:
+        raise BadRequest("backup.other_database")
 
 
 def _tell_made(voice: Voice, made: Backup) -> None:
@@ -151,6 +158,7 @@ def restore_node(
         else:
             voice.tell("backup_told.whole", name=checked.manifest.generation, blobs=checked.manifest.blobs)
         return
+    _check_database(settings)
     check_empty(settings.data)
     with _progress(voice) as tell:
         checked = check_backup(folder, node=settings.node, tell=tell, generation=generation, keys=keys)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import typer
 
 from edxml.errors import TrucError
+from gateway.backup import is_unfinished
 from gateway.cli.checks import Check, Level, check_folder, check_node, check_settings
 from gateway.cli.exits import ExitCode
 from gateway.cli.opening import open_node
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.keys import load_ring
+from gateway.model.errors import NotFound
+from gateway.node import Node
 from gateway.settings import Settings
+from gateway.store import recoveries
 
 __all__ = ["examine", "register"]
 
@@ -50,13 +56,16 @@ def examine() -> tuple[Check, ...]:
     settings = _settings(checks)
     if settings is None:
         return tuple(checks)
+    if is_unfinished(settings.data):
+        unfinished = NotFound("restore.unfinished", folder=str(settings.data.resolve()))
+        return (*checks, Check.of_error(unfinished))
     checks += check_folder(settings)
     if any(check.level is Level.FAIL for check in checks):
         return tuple(checks)
     try:
         load_ring(settings.data / "keys")  # only read: opening a node would make keys that are not there
         with open_node() as node:
-            checks += check_node(node, settings)
+            checks += [*check_node(node, settings), *_recovery(node)]
     except TrucError as why:
         checks.append(Check.of_error(why))
     return tuple(checks)
@@ -70,3 +79,14 @@ def _settings(checks: list[Check]) -> Settings | None:
         return None
     checks.append(found)
     return settings
+
+
+def _recovery(node: Node) -> Iterator[Check]:
+    """Whether the node was restored and pushes nothing yet."""
+    with node.store.read() as connection:
+        found = recoveries.running(connection)
+        left = () if found is None else recoveries.channels_in_doubt(connection, found)
+    if found is not None:
+        waiting = ", ".join(f"{one.channel_id} ({one.count})" for one in left) or "0"
+        params = {"name": found.backup, "left": waiting}
+        yield Check(name="recovery", level=Level.WARN, code="doctor.recovering", params=params)

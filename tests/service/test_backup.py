@@ -83,6 +83,7 @@ def test_a_restored_node_has_the_same_account_and_the_same_bytes(
         assert mode(data / "keys" / name) == 0o600
     assert (mode(data / "keys"), mode(data / "truc.db")) == (0o700, 0o600)
     assert truc.json("recover", code=1)["is_recovering"]
+    assert "doctor.recovering" in {check["code"] for check in truc.json("doctor", code=1)}
     assert not truc.json("recover", "--done")["is_recovering"]
     assert not (data / "restoring").exists()
 
@@ -260,6 +261,16 @@ def test_folders_that_are_no_place_for_a_backup(house: House, truc: Terminal, tm
         assert "[backup.busy]" in truc.err
 
 
+def test_rows_on_a_server_are_backed_up_by_its_own_tools(
+    house: House, truc: Terminal, places: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUC_DATABASE", "postgresql://truc@127.0.0.1:1/truc")
+    for command in ("backup", "restore"):
+        truc(command, places[0], code=2)
+        assert "[backup.other_database]" in truc.err
+    assert not Path(places[0]).exists()
+
+
 def test_what_the_node_itself_has_lost_is_said_and_the_rest_is_backed_up(
     house: House, truc: Terminal, tmp_path: Path, places: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,5 +317,6 @@ def test_rows_that_are_not_all_there_are_refused_and_the_right_backup_goes_on(
     assert is_unfinished(data)
     truc("account", code=6)
     assert "[restore.unfinished]" in truc.err
+    assert truc.json("doctor", code=1)[-1]["code"] == "restore.unfinished"
     restored(truc, tmp_path, monkeypatch, places[0], "--keys", places[1], "--generation", right["generation"])
     truc("account")
