@@ -6,6 +6,7 @@ be renamed is a repair.  Files are decoded from their parts while the message co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -161,7 +162,7 @@ class Message:
                 self._repaired("encoding_misdeclared", self._head.line)
             _require_envelope(self._root, self.line_of(self._root))
             _drop_namespaces(self._root)
-            manifest = _find_manifest(_child(self._root, "Body"))
+            manifest = next(_find_manifests(_child(self._root, "Body")), None)
             quiet = Notes(self._limits)  # read aloud once the whole message is there
             self._joiner = Joiner.over(read_references(manifest, quiet))
 
@@ -258,7 +259,10 @@ def unwrap(root: Element, notes: Notes) -> Blocks:
         _rename_message(message, notes)
     for hop in () if trace is None else trace:
         _flatten_hop(hop, notes)
-    return Blocks(header if header is not None else root, message, trace, _find_manifest(body))
+    manifests = list(_find_manifests(body))
+    for other in manifests[1:2]:  # whoever reads another one than we joins the files to other names
+        notes.error("edxml.element_repeated", other, name="Manifest")
+    return Blocks(header if header is not None else root, message, trace, manifests[0] if manifests else None)
 
 
 def _drop_namespaces(root: Element) -> None:
@@ -275,13 +279,12 @@ def _must_be_understood(block: Element) -> bool:
     return any(block.get("{" + namespace + "}mustUnderstand") in ("1", "true") for namespace in SOAP)
 
 
-def _find_manifest(body: Element) -> Element:
-    """The manifest in the body, or in the call that stands in the body."""
+def _find_manifests(body: Element) -> Iterator[Element]:
+    """Every manifest in the body, or in a call that stands in the body: first those of the body itself."""
     for parent in (body, *(() if body is None else body)):
-        for name in ("Manifest", "edXMLManifest"):
-            if (found := _child(parent, name)) is not None:
-                return found
-    return None
+        for child in () if parent is None else parent:
+            if local_name(child) in ("Manifest", "edXMLManifest"):
+                yield child
 
 
 def _derive_document_id(message: Element, notes: Notes) -> None:

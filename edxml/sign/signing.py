@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from edxml._mime import is_multipart, take_opening
 from edxml._notes import NAMESPACE
 from edxml._xml import Refusal
 from edxml.errors import EdxmlError
@@ -123,6 +124,9 @@ def _readable(stream: BinaryIO, limits: Limits) -> Skeleton:
 def read_tidy(stream: BinaryIO, limits: Limits) -> Skeleton:
     """The packet to put something into. Raises SigningRefused where its bytes are not those that its XML means."""
     try:
+        stream.seek(0)
+        if is_multipart(take_opening(iter(lambda: stream.read(PIECE), b""))):
+            raise SigningRefused("soap_message")
         packet = read_skeleton(stream, limits)
     except Refusal as refusal:
         raise SigningRefused("packet_unreadable", detail=refusal.finding) from None

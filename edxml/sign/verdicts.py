@@ -14,6 +14,7 @@ from typing import Any
 
 from cryptography import x509
 
+from edxml.findings import Finding
 from edxml.messages import Language, text
 from edxml.sign.names import name_text
 
@@ -155,7 +156,8 @@ class Verification:
     """
 
     verdict: Verdict
-    detail: str = ""  #: names, URIs, dates: the same in every language
+    detail: str = ""  #: names, URIs, dates, codes: the same in every language
+    finding: Finding | None = None  #: why the packet could not be read, where that is the verdict's reason
     policy: str = ""  #: the name of the policy it was held against
     form: Form | None = None
     certificate: x509.Certificate | None = None
@@ -183,7 +185,8 @@ class Verification:
     def text(self, language: Language) -> str:
         """What the verdict means and what to do, in `language`."""
         code = text_code(self.verdict, covers_whole=self.covers_whole)
-        return text(code, language, {"detail": self.detail, "signer": self.signer})
+        detail = self.detail if self.finding is None else self.finding.text(language).rstrip(".")
+        return text(code, language, {"detail": detail, "signer": self.signer})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -196,6 +199,7 @@ class Verification:
             "is_valid": self.is_valid,
             "is_open": self.verdict.is_open,
             "detail": self.detail,
+            "finding": None if self.finding is None else self.finding.as_dict(),
             "policy": self.policy,
             "form": str(self.form) if self.form else None,
             "signer": self.signer,
@@ -221,7 +225,8 @@ class Verification:
 class CheckRefusal(Exception):
     """The check ends here with `verdict`. Never leaves this package."""
 
-    def __init__(self, verdict: Verdict, detail: str = "") -> None:
+    def __init__(self, verdict: Verdict, detail: str = "", finding: Finding | None = None) -> None:
         self.verdict = verdict
+        self.finding = finding
         self.detail = detail[:300]
         super().__init__(verdict)

@@ -20,7 +20,6 @@ from edxml._notes import Notes
 from edxml._soap import Message
 from edxml._xml import Element, Refusal
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
-from edxml.messages import Language
 from edxml.sign._references import (
     canonicalization_of,
     check_coverage,
@@ -78,7 +77,7 @@ def verify_packet(
         evidence |= {"wire_digest": packet.wire_digest, "size": packet.size}
         _check(packet, policy, at, evidence)
     except CheckRefusal as refusal:
-        return Verification(verdict=refusal.verdict, detail=refusal.detail, **evidence)
+        return Verification(verdict=refusal.verdict, detail=refusal.detail, finding=refusal.finding, **evidence)
     return Verification(verdict=Verdict.VALID, **evidence)
 
 
@@ -91,7 +90,7 @@ def _readable(stream: BinaryIO, limits: Limits) -> Skeleton:
     except Refusal as refusal:
         finding = refusal.finding
         verdict = Verdict.NOT_CHECKED if finding.code in _TOO_LARGE else Verdict.UNREADABLE
-        raise CheckRefusal(verdict, f"{finding.code}: {finding.text(Language.EN)}") from None
+        raise CheckRefusal(verdict, finding.code, finding) from None
 
 
 def _look_into_message(stream: BinaryIO, limits: Limits) -> tuple[Verdict, str]:

@@ -48,7 +48,7 @@ _OFTEN: Final = 1.0  # seconds between two rounds, and two commits of one: whoev
 _LEASE: Final = 30.0  # seconds; two at once harm nothing
 _SHARE: Final = 3  # rests that many times as long as it worked: at most a quarter of one processor
 _WORK: Final = "signature"
-_GIVEN_UP: Final = "checking it failed, or ended the process"
+_GIVEN_UP: Final = "process.lost"
 
 
 @dataclass(slots=True)

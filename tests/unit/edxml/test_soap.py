@@ -322,6 +322,13 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         re.sub(rb"<SOAP-ENV:Header>.*</SOAP-ENV:Header>", b"", GOOD, flags=re.DOTALL), "edxml.header_missing",
     ),
     "no_message_header": (GOOD.replace(b"MessageHeader>", b"Other>"), "edxml.header_missing"),
+    "second_manifest": (
+        GOOD.replace(b"</edXML:Manifest>", b"</edXML:Manifest><edXML:Manifest/>"), "edxml.element_repeated",
+    ),
+    "second_manifest_in_a_call": (
+        GOOD.replace(b"</edXML:Manifest>", b"</edXML:Manifest><send><edXML:edXMLManifest/></send>"),
+        "edxml.element_repeated",
+    ),
     "files": (soap_message([ROOT, *[FILE] * 201]), "edxml.too_many_attachments"),
     "secret": (GOOD.replace("V/v kết nối".encode(), "(MẬT) V/v kết nối".encode()), "edxml.secrecy_mark"),
     "secret_field_of_the_draft": (

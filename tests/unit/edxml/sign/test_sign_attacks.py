@@ -287,7 +287,10 @@ def test_a_document_type_is_never_read(doctype: bytes) -> None:
     at = SIGNED.index(b"<edXML")
     result = check(SIGNED[:at] + doctype + SIGNED[at:], ROOT)
     assert result.verdict is Verdict.UNREADABLE
-    assert "edxml.dtd_forbidden" in result.detail
+    assert result.detail == "edxml.dtd_forbidden"
+    assert result.finding is not None
+    for language in Language:
+        assert result.finding.text(language).rstrip(".") in result.text(language)
 
 
 @pytest.mark.parametrize("packet", [b"", b"x", b"<edXML", SIGNED[:1000], SIGNED[:-3], b"\xff\xfe<\x00"])

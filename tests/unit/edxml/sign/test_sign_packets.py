@@ -38,6 +38,7 @@ from edxml.sign import (
 from edxml.sign._skeleton import read_skeleton
 from tests.support.certificates import NOW, Authority, new_key
 from tests.support.packets import build_packet, build_status, make_packet, random_attachments
+from tests.support.soap import build_soap
 from tests.unit.edxml.sign.forge import C14N, DS, EXCLUSIVE, NS, canonical, check, forge, parse, signed
 
 ROOT = Authority()
@@ -186,6 +187,7 @@ def test_memory_does_not_grow_with_attachments() -> None:
         (b"<edXML", "packet_unreadable"),
         (b"<other/>", "no_header"),
         (b"1212" + build_packet(), "packet_untidy"),
+        (build_soap(), "soap_message"),
         (build_packet().replace(b"UTF-8", b"UTF-16"), "packet_untidy"),
         (build_packet().replace(b"edXMLHeader", b"edXMLKopf"), "no_header"),
         (build_packet().replace(b"</edXML:edXMLHeader>", b"</edXML:edXMLHeader><edXML:edXMLHeader/>"), "no_header"),
