@@ -20,12 +20,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import BinaryIO, ClassVar, Protocol
+from typing import BinaryIO, ClassVar, Protocol, runtime_checkable
 
 from edxml.errors import TrucError
 
 __all__ = [
     "AdapterError",
+    "Bounded",
     "Done",
     "HandOver",
     "Incoming",
@@ -103,9 +104,13 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Park:
-    """Surely not arrived, and trying again will not help: a person must look. `reason` is a message code."""
+    """Surely not arrived, and trying again will not help: a person must look. `reason` is a message code.
+
+    `said`: the other side's own words for that person, one short printable line; "" where it gave none.
+    """
 
     reason: str
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +132,15 @@ class Staged(Protocol):
 
     def discard(self) -> None:
         """Throw away what was staged, where no attempt was committed. Safe to repeat."""
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A staged packet with a limit of its own, never longer than its sink's: a small one must not be open for hours."""
+
+    @property
+    def sending_limit(self) -> timedelta:
+        """Longest time that its hand-over may write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

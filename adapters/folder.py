@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from adapters.contract import AdapterError, Probe
+from adapters.contract import Probe
 from adapters.folder_ignored import Ignored, find_ignored
 from adapters.folder_layout import FolderFault, FolderLayout
 from adapters.folder_sink import FolderSink
 from adapters.folder_source import FolderSource
 from adapters.folder_watch import FolderWatch, watch
+from adapters.settings import SettingsReader
 
 __all__ = ["SETTINGS", "FolderChannel", "FolderFault", "open_folder"]
 
@@ -69,9 +70,9 @@ class FolderChannel:
 def open_folder(settings: Mapping[str, object], channel_id: str) -> FolderChannel:
     """The channel as configured. Touches no disk: a folder that is not there shows in `probe` and in outcomes.
 
-    Raises AdapterError with parameters `channel`, `setting` and `why` on an unknown, missing or wrong setting.
+    Raises SettingWrong on an unknown, missing or wrong setting.
     """
-    reader = _Settings(settings, channel_id)
+    reader = _Settings(settings, SETTINGS, channel_id)
     layout = FolderLayout(root=reader.root(), channel_id=channel_id, file_mode=reader.mode("file_mode"))
     remember = timedelta(days=reader.number("remember_days", least=_LEAST_REMEMBERED, most=3650))
     return FolderChannel(
@@ -86,44 +87,21 @@ def open_folder(settings: Mapping[str, object], channel_id: str) -> FolderChanne
     )
 
 
-class _Settings:
-    """A channel row's settings, checked one by one."""
-
-    def __init__(self, settings: Mapping[str, object], channel_id: str) -> None:
-        self._channel = channel_id
-        for name in settings.keys() - SETTINGS.keys():
-            raise self._error(name, f"no such setting; there are {', '.join(SETTINGS)}")
-        self._values = {**SETTINGS, **settings}
-
-    def _error(self, setting: str, why: str) -> AdapterError:
-        return AdapterError(channel=self._channel, setting=setting, why=why)
+class _Settings(SettingsReader):
+    """The settings that only folders have."""
 
     def root(self) -> Path:
-        value = self._values["root"]
-        if not isinstance(value, str | Path) or not str(value):
-            raise self._error("root", "must be given: the absolute path of the agency's folder")
-        if "\x00" in str(value) or not Path(value).is_absolute():
-            raise self._error("root", f"must be an absolute path, not {str(value)!r}")
-        return Path(value)
-
-    def number(self, name: str, *, least: float, most: float) -> float:
-        value = self._values[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise self._error(name, f"must be a number from {least} to {most}, not {value!r}")
-        return float(value)
-
-    def flag(self, name: str) -> bool:
-        value = self._values[name]
-        if not isinstance(value, bool):
-            raise self._error(name, f"must be true or false, not {value!r}")
-        return value
+        found = self.path("root")
+        if found is None:
+            raise self.wrong("root", "setting.missing")
+        return found
 
     def mode(self, name: str) -> int:
-        value = self._values[name]
+        value = self.raw(name)
         try:
             mode = int(value, 8) if isinstance(value, str) else -1
         except ValueError:
             mode = -1
         if not 0o400 <= mode <= 0o777:
-            raise self._error(name, f'must be octal digits in quotes, such as "0660", not {value!r}')
+            raise self.wrong(name, "setting.mode", value, '"0400" … "0777"')
         return mode

@@ -27,8 +27,9 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
+from adapters.blobs import BlobUnread, read_checked
 from adapters.contract import Done, HandOver, Outcome, Park, Probe, Retry, Scope, SinkKind, Unknown
 from adapters.folder_layout import (
     SCHEMA,
@@ -52,7 +53,6 @@ declare("folder.companion_shown", "the companion is visible, the packet is not: 
 declare("folder.published", "the packet is visible, the directories are not synced: arrived")
 declare("folder.dir_synced", "the packet is visible for good, nobody was told: arrived")
 
-_CHUNK = 1 << 18
 _PARK = frozenset({"folder.too_large", "folder.bad_key"})  # faults of this packet, whatever the folder does
 _ORDINARY: Final = 1 << 20
 """Bytes of room with which a folder still takes ordinary packets: what is too big then is that packet's own trouble,
@@ -61,11 +61,6 @@ and with less the whole folder is full."""
 
 class _TooLittleRoom(Exception):
     """This packet does not fit, while ordinary ones do."""
-
-
-class _BlobUnread(Exception):
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +96,7 @@ class FolderSink:
                 return self._stage(item, files)
         except _TooLittleRoom:
             return Retry(reason="folder.too_little_room", scope=Scope.DOCUMENT)
-        except _BlobUnread as unread:
+        except BlobUnread as unread:
             return Park(reason=unread.reason)
         except FolderFault as fault:
             return _surely_not(fault.reason)
@@ -327,42 +322,19 @@ def _check_room(layout: FolderLayout, size: int) -> None:
 def _copy(item: HandOver, target: Path, mode: int) -> int:
     """Write the packet's bytes to `target` and sync them; gives the inode.
 
-    Raises _BlobUnread, OSError, and _TooLittleRoom where room or quota ended after what an ordinary packet needs.
+    Raises BlobUnread, OSError, and _TooLittleRoom where room or quota ended after what an ordinary packet needs.
     """
-    seen = hashlib.sha256()
-    size = 0
-    with _open_blob(item) as source, target.open("xb", buffering=0) as stream:
+    with target.open("xb", buffering=0) as stream:
         set_mode(stream.fileno(), mode)
-        while chunk := _read_blob(source):
-            seen.update(chunk)
-            size += len(chunk)
+        for chunk in read_checked(item):
             try:
                 _write_all(stream.fileno(), chunk)
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT) and stream.tell() >= _ORDINARY:
                     raise _TooLittleRoom from error
                 raise
-        if seen.hexdigest() != item.digest or size != item.size:
-            raise _BlobUnread("blob.damaged")
         os.fsync(stream.fileno())
         return os.fstat(stream.fileno()).st_ino
-
-
-def _open_blob(item: HandOver) -> BinaryIO:
-    """Our own store's faults must never be taken for the folder's."""
-    try:
-        return item.open()
-    except FileNotFoundError as error:
-        raise _BlobUnread("blob.missing") from error
-    except OSError as error:
-        raise _BlobUnread("blob.damaged") from error
-
-
-def _read_blob(source: BinaryIO) -> bytes:
-    try:
-        return source.read(_CHUNK)
-    except OSError as error:
-        raise _BlobUnread("blob.damaged") from error
 
 
 def _write_all(handle: int, chunk: bytes) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+from adapters.rest import rest_kind
 from edxml.codes import StatusCode
 from edxml.limits import DEFAULT_LIMITS
 from edxml.messages import PACKAGES, Language, catalogue
@@ -62,7 +63,11 @@ def build_node(
         store.close()
         raise
     built: list[Node] = []
-    wired = {**kinds, "echo": echo_kind(lambda echoed: echo_statuses(built[0], echoed))} if "echo" in kinds else kinds
+    ours: dict[str, Kind] = {
+        "echo": echo_kind(lambda echoed: echo_statuses(built[0], echoed)),
+        "rest": rest_kind(lambda: built[0].seal_key.signer),
+    }
+    wired = {**kinds, **{name: opener for name, opener in ours.items() if name in kinds}}
     node = Node(
         name=settings.node,
         worker=worker,

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from adapters.contract import Probe, Sink, Source
 from adapters.folder import open_folder
 from adapters.folder_ignored import Ignored
+from adapters.rest import rest_kind
 from edxml.errors import TrucError
 from gateway.channels.echo import echo_kind
 
@@ -56,5 +57,6 @@ KINDS: Mapping[str, Kind] = {
     "inbox": None,
     "folder": open_folder,
     "echo": echo_kind(),
+    "rest": rest_kind(),
 }
 """Channel kinds by the name that rows and files use."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from adapters.contract import AdapterError, Done, HandOver, Park, Retry, Scope, Staged, Unknown
+from adapters.contract import AdapterError, Bounded, Done, HandOver, Park, Retry, Scope, Staged, Unknown
 from adapters.contract import Outcome as SinkOutcome
 from edxml.crashpoints import crash_point, declare
 from gateway.channels import name_fault
@@ -193,9 +193,10 @@ def _begin(node: Node, works: Sequence[_Work]) -> None:
         begun = []
         for work in works:
             sink = node.channels.sink(work.claimed.channel_id)
-            work.limit = sink.sending_limit.total_seconds()
+            limit = work.staged.sending_limit if isinstance(work.staged, Bounded) else sink.sending_limit
+            work.limit = limit.total_seconds()
             work.until = started + work.limit
-            work.over_by = now + micros(sink.sending_limit) + micros(sink.settle_time)
+            work.over_by = now + micros(limit) + micros(sink.settle_time)
             begun.append(
                 attempts.Begun(transfer_id=work.claimed.transfer_id, turn=work.claimed.turn, over_by=work.over_by)
             )
@@ -286,11 +287,11 @@ def _report(work: _Work) -> Report:
         case Retry(reason=detail, after=after):
             wait = None if after is None else micros(after)
             return Report(arrived=False, turn=turn, reason=Reason.CHANNEL_FAULT, detail=detail, wait=wait)
-        case Park(reason=detail):
+        case Park(reason=detail, said=said):
             word = detail.replace("blob.", "blob_")  # a sink says the code, the machine the word
             known = word in Reason.__members__.values()
             reason = Reason(word) if known else Reason.SINK_PARKED
-            return Report(arrived=False, turn=turn, reason=reason, detail="" if known else detail, parks=True)
+            return Report(arrived=False, turn=turn, reason=reason, detail="" if known else said or detail, parks=True)
         case Unknown(reason=detail):
             return Report(arrived=None, turn=turn, reason=Reason.MAY_HAVE_ARRIVED, detail=detail)
         case _:

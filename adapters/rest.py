@@ -1,0 +1,132 @@
+"""The `rest` channel (kênh REST đẩy): the node posts packets to the agency's own server, signed with its seal key.
+
+    channel = rest_kind(lambda: keyring_signer)({"url": "https://qlvb.h99.vn/truc/den"}, "kenh-16")
+    channel.sink     POSTs packets, asks with GET what became of them
+
+It hands over only; what the agency sends comes by `/v1` as from everybody.  How it stays exactly once is said in
+`rest_sink`, what answers mean in `rest_answers`, the guide for the agency's programmer is docs/guides/channels/rest.md.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+from adapters.contract import SinkKind
+from adapters.rest_http import Endpoint, Network, RestFault
+from adapters.rest_sink import RestSink
+from adapters.settings import SettingsReader
+from edxml.sign.signer import Signer
+
+__all__ = ["SETTINGS", "RestChannel", "rest_kind"]
+
+SETTINGS: Final[Mapping[str, object]] = {
+    "url": "",
+    "sureness": "checkable",
+    "networks": [],
+    "plain_http": False,
+    "token_file": "",
+    "ca_file": "",
+    "cert_file": "",
+    "key_file": "",
+    "connect_wait": 5.0,
+    "idle_wait": 20.0,
+    "answer_wait": 30.0,
+    "least_rate": 64,
+    "sending_limit": 3600.0,
+    "settle_time": 30.0,
+}
+"""Every setting with its default. Times in seconds, `least_rate` in KiB a second; `url` must be given."""
+
+_PORTS: Final = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestChannel:
+    """An agency's server; it is only handed over to."""
+
+    sink: RestSink
+    source: None = None
+
+
+def _no_signer() -> NoReturn:
+    raise RestFault(url="", reason="rest.no_key")
+
+
+def rest_kind(signer: Callable[[], Signer] = _no_signer) -> Callable[[Mapping[str, object], str], RestChannel]:
+    """The opener of rest channels that sign with what `signer` gives at each request (the node's key of that moment).
+
+    Without one a channel can be checked and hands nothing over.  Opening touches no network and reads no secret; raises
+    SettingWrong for a setting that is unknown, missing or wrong.
+    """
+
+    def open_rest(settings: Mapping[str, object], channel_id: str) -> RestChannel:
+        reader = SettingsReader(settings, SETTINGS, channel_id)
+        return RestChannel(
+            sink=RestSink(
+                endpoint=_endpoint(reader),
+                signer=signer,
+                kind=SinkKind(reader.word("sureness", tuple(map(str, SinkKind)))),
+                answer_wait=reader.number("answer_wait", least=1, most=600),
+                least_rate=reader.number("least_rate", least=1, most=1_000_000) * 1024,
+                sending_limit=timedelta(seconds=reader.number("sending_limit", least=1, most=86_400)),
+                settle_time=timedelta(seconds=reader.number("settle_time", least=0, most=3600)),
+            )
+        )
+
+    return open_rest
+
+
+def _endpoint(reader: SettingsReader) -> Endpoint:
+    parts = _url(reader)
+    assert parts.hostname is not None
+    cert_file, key_file = reader.path("cert_file"), reader.path("key_file")
+    if (cert_file is None) != (key_file is None):
+        raise reader.wrong("key_file" if key_file is None else "cert_file", "setting.rest_pair")
+    port = parts.port or _PORTS[parts.scheme]
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    authority = host if port == _PORTS[parts.scheme] else f"{host}:{port}"
+    path = parts.path.rstrip("/")
+    return Endpoint(
+        url=f"{parts.scheme}://{authority}{path}",
+        host=parts.hostname,
+        port=port,
+        path=path,
+        is_tls=parts.scheme == "https",
+        networks=tuple(_network(reader, one) for one in reader.words("networks")),
+        token_file=reader.path("token_file"),
+        ca_file=reader.path("ca_file"),
+        cert_file=cert_file,
+        key_file=key_file,
+        connect_wait=reader.number("connect_wait", least=0.1, most=60),
+        idle_wait=reader.number("idle_wait", least=0.1, most=600),
+    )
+
+
+def _url(reader: SettingsReader) -> SplitResult:
+    """http(s), a host, a path; nothing hidden in it, and nothing that would have to be guessed."""
+    given = reader.raw("url")
+    if given == "":
+        raise reader.wrong("url", "setting.missing")
+    try:
+        parts = urlsplit(given if isinstance(given, str) else "")
+        is_right = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_right = False
+    plain = isinstance(given, str) and given.isascii() and given.isprintable() and " " not in given
+    if not is_right or not plain or "@" in parts.netloc or set("?#") & set(str(given)):
+        raise reader.wrong("url", "setting.rest_url", given)
+    if parts.scheme == "http" and not reader.flag("plain_http"):
+        raise reader.wrong("url", "setting.rest_plain", given)
+    return parts
+
+
+def _network(reader: SettingsReader, text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise reader.wrong("networks", "setting.rest_network", text) from None
