@@ -33,6 +33,9 @@ bench: $(STAMP) ## Speed, as ratios of limits measured in the same run
 soak: $(STAMP) ## The long run of random kills (MINUTES=10 SEED=1)
 	$(PY) -m pytest -m long tests/fault tests/property --timeout 7200 -x
 
+broker: $(STAMP) ## The long runs on RabbitMQ: three nodes, frozen for long, wiped with default times
+	$(PY) -m pytest -m long tests/service --timeout 600
+
 fuzz: $(STAMP) ## Coverage-guided fuzzing of the packet library (MINUTES=6 SEED=1)
 	$(PY) -m tests.fuzz
 
@@ -40,9 +43,10 @@ fuzz: $(STAMP) ## Coverage-guided fuzzing of the packet library (MINUTES=6 SEED=
 lock: $(STAMP) ## Pin the libraries anew
 	.venv/bin/pip install -q uv
 	.venv/bin/uv pip compile -q --universal --generate-hashes --no-header --upgrade --extra dev pyproject.toml -o requirements.lock
+	.venv/bin/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --constraint requirements.lock pyproject.toml -o requirements.run.lock
 
 format: $(STAMP) ## Let ruff lay out the code, and write the reference pages anew
 	.venv/bin/ruff check --fix --exit-zero . && .venv/bin/ruff format .
 	$(PY) scripts/make_reference
 
-.PHONY: help setup demo serve test check bench soak fuzz lock format
+.PHONY: help setup demo serve test check bench soak broker fuzz lock format
