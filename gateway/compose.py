@@ -32,7 +32,7 @@ from gateway.transport.local import LocalTransport
 from gateway.transport.rabbitmq import RabbitTransport
 from monitoring.metrics import Metrics, Vocabulary
 
-__all__ = ["Today", "broker_access", "build_node", "inspection_limits", "pace_of", "trust_folder"]
+__all__ = ["Today", "broker_access", "build_node", "inspection_limits", "pace_of", "trust_folder", "vocabulary"]
 
 
 def build_node(
@@ -57,7 +57,7 @@ def build_node(
         if not _has_sealed(store):
             make_keys(settings.data / "keys", settings.node)
         keyring = Keyring(settings.data / "keys")
-        metrics = Metrics(_vocabulary(kinds))
+        metrics = Metrics(vocabulary(kinds))
         transport = _open_transport(settings, role, metrics)
     except BaseException:
         store.close()
@@ -161,7 +161,8 @@ class Today:
         return self._fixed or datetime.now(VIETNAM).date()
 
 
-def _vocabulary(kinds: Mapping[str, Kind]) -> Vocabulary:
+def vocabulary(kinds: Mapping[str, Kind]) -> Vocabulary:
+    """The closed lists of labels: codes with a text, and what other rooms own."""
     codes = frozenset(code for package in PACKAGES for code in catalogue(package, Language.EN))
     return Vocabulary(
         reasons=codes,

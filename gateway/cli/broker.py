@@ -14,7 +14,7 @@ from gateway.transport.broker import BrokerAccess, BrokerBlocked, BrokerMislaid
 from gateway.transport.rabbitmq import BrokerReport, look_at_broker, make_layout
 from gateway.transport.topology import LEAST_RIGHTS
 
-__all__ = ["access", "register", "worst_of"]
+__all__ = ["is_plain", "register", "worst_of"]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="broker")
 
 
-def access() -> BrokerAccess:
+def _access() -> BrokerAccess:
     """How the settings say that the broker is reached. Raises NotFound `broker.not_used`, SettingsError."""
     found = broker_access(read_settings())
     if found is None:
@@ -46,7 +46,7 @@ def worst_of(report: BrokerReport) -> BrokerMislaid | BrokerBlocked | None:
 def check(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Connect and compare; changes nothing."""
     voice = voice_of(ctx)
-    report = look_at_broker(access())
+    report = look_at_broker(_access())
     if as_json:
         voice.json(_as_json(report))
     if (wrong := worst_of(report)) is not None:
@@ -62,12 +62,12 @@ def apply(
 ) -> None:
     """Make what is missing. A running node does so by itself when it connects; this is for doing it before."""
     voice = voice_of(ctx)
-    made = make_layout(access(), replace=replace)
+    made = make_layout(_access(), replace=replace)
     if made:
         voice.tell("broker_told.made", names=", ".join(made))
     else:
         voice.tell("broker_told.nothing_made")
-    left = look_at_broker(access())
+    left = look_at_broker(_access())
     if left.different:
         voice.hint("broker_told.left_different", names=", ".join(left.different))
     if (wrong := worst_of(left)) is not None:
@@ -89,7 +89,7 @@ def show(
         for word, pattern in LEAST_RIGHTS.items():
             voice.write(f"{word:10} {pattern}")
         return
-    report = look_at_broker(access())
+    report = look_at_broker(_access())
     if as_json:
         voice.json(_as_json(report))
         return
@@ -100,8 +100,13 @@ def show(
     _warn_plain(voice, report)
 
 
+def is_plain(report: BrokerReport) -> bool:
+    """Whether what is said to the broker can be read on the way."""
+    return not report.is_tls and report.address.host not in ("localhost", "127.0.0.1", "::1")
+
+
 def _warn_plain(voice: Voice, report: BrokerReport) -> None:
-    if not report.is_tls and report.address.host not in ("localhost", "127.0.0.1", "::1"):
+    if is_plain(report):
         voice.hint("broker_told.plain", address=report.address)
 
 

@@ -13,9 +13,10 @@ from typing import Any
 from edxml.errors import EdxmlError, TrucError
 from edxml.messages import Language, text
 from edxml.sign.policies import read_policies
+from gateway.cli.broker import is_plain, worst_of
 from gateway.cli.channel import ignored_in, probe_channel
 from gateway.cli.opening import has_node, left_behind
-from gateway.compose import trust_folder
+from gateway.compose import broker_access, trust_folder
 from gateway.keys import open_pair
 from gateway.model.instants import VIETNAM, as_datetime
 from gateway.node import Node
@@ -23,7 +24,10 @@ from gateway.settings import Settings, read_settings
 from gateway.store import followers
 from gateway.store.jobs import list_jobs
 from gateway.store.views import snapshot
+from gateway.transport.broker import BrokerError
+from gateway.transport.rabbitmq import look_at_broker
 from gateway.transport.rendezvous import Address, is_alive
+from gateway.transport.topology import DEAD
 from gateway.workers.figures import alerts_of
 from monitoring.alerts import CERTIFICATE_DAYS, AlertCode, AlertSeverity
 
@@ -110,6 +114,7 @@ def check_node(node: Node, settings: Settings) -> Iterator[Check]:
     yield from _keys(node)
     yield _trust(settings)
     yield from _processes(settings)
+    yield from _broker(settings)
     yield from _work(node)
     yield from _channels(node)
     yield from _jobs(node)
@@ -165,6 +170,28 @@ def _sockets(settings: Settings) -> Iterable[Address]:
     run = settings.data / "run"
     found = (Address.parse(path.name) for path in run.iterdir()) if run.is_dir() else ()
     return [address for address in found if address is not None]
+
+
+def _broker(settings: Settings) -> Iterator[Check]:
+    """The broker, where the node uses one: asked as a process would ask it."""
+    access = broker_access(settings)
+    if access is None:
+        return
+    try:
+        report = look_at_broker(access)
+    except BrokerError as why:
+        yield Check(name="broker", level=Level.FAIL, code=why.reason, error=why)
+        return
+    if (wrong := worst_of(report)) is not None:
+        yield Check(name="broker", level=Level.FAIL, code=wrong.reason, error=wrong)
+        return
+    told = {"version": report.version, "address": str(report.address)}
+    yield Check(name="broker", level=Level.OK, code="broker_told.right", params=told)
+    if is_plain(report):
+        yield Check(name="broker", level=Level.WARN, code="broker_told.plain", params=told)
+    dead = sum(each.messages for each in report.queues if each.name == DEAD)
+    if dead:
+        yield Check(name="broker", level=Level.WARN, code="broker_told.dead", params={"count": dead, "name": DEAD})
 
 
 _ALERT_LEVELS = {AlertSeverity.CRITICAL: Level.FAIL, AlertSeverity.WARNING: Level.WARN}

@@ -10,7 +10,7 @@ import pytest
 from tests.support.both_databases import on_both
 from tests.support.edge import RunningApi, running_api
 from tests.support.nodes import Database, House, build_house
-from tests.support.rabbitmq import broker  # noqa: F401 - likewise
+from tests.support.rabbitmq import broker, fragile, papers  # noqa: F401 - likewise
 from tests.support.terminal import truc  # noqa: F401 - a fixture for every module here
 
 

@@ -30,9 +30,10 @@ import httpx2
 import pytest
 
 from gateway.transport.broker import BrokerAccess
+from tests.support.broker_tls import Papers
 from tests.support.processes import need_program
 
-__all__ = ["USER", "Broker", "broker", "cluster", "free_ports"]
+__all__ = ["USER", "Broker", "broker", "cluster", "fragile", "free_ports", "papers"]
 
 USER: Final = "truc-test"
 _PASSWORD: Final = "mat-khau-thu"
@@ -105,9 +106,9 @@ class Broker:
         return broker
 
     @classmethod
-    def start(cls, folder: Path, **settings: str) -> Self:
+    def start(cls, folder: Path, *, tls: bool = False, **settings: str) -> Self:
         """A broker that answers."""
-        broker = cls.lay(folder, **settings)
+        broker = cls.lay(folder, tls=tls, **settings)
         broker.launch()
         broker.wait()
         return broker
@@ -128,6 +129,7 @@ class Broker:
             "vm_memory_high_watermark.absolute": "2GiB",
             "disk_free_limit.absolute": "50MB",
             "log.console": "false",
+            "collect_statistics_interval": "1000",
             "management.tcp.ip": "127.0.0.1",
             "management.tcp.port": str(self.ports["http"]),
             **self.settings,
@@ -254,6 +256,10 @@ class Broker:
         """A user without any rights; or another password for one that is there."""
         self.ask("PUT", f"users/{quote(user)}", {"password": password, "tags": ""})
 
+    def close_connections(self, user: str) -> None:
+        """Cut everything that a user has open, as an operator might."""
+        self.ask("DELETE", f"connections/username/{quote(user)}")
+
     def allow(self, user: str, vhost: str, **rights: str) -> None:
         """Give a user rights in a virtual host: everything, or what `rights` say."""
         wanted = rights or {"configure": ".*", "write": ".*", "read": ".*"}
@@ -312,7 +318,21 @@ def cluster(folder: Path, names: Iterable[str] = ("c1", "c2", "c3")) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker for all tests that leave it running; each takes a virtual host of its own."""
-    with Broker.start(tmp_path_factory.mktemp("rabbitmq")) as running:
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    """Certificates of the shared broker and of a node."""
+    return Papers.make(tmp_path_factory.mktemp("papers") / "that", "broker", "node")
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory, papers: Papers) -> Iterator[Broker]:
+    """One broker for all tests that leave it as it was; each takes a virtual host of its own."""
+    lines = papers.broker_settings("broker")
+    with Broker.start(tmp_path_factory.mktemp("rabbitmq"), tls=True, **lines) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker to be killed, frozen and wiped; each test leaves it running."""
+    with Broker.start(tmp_path_factory.mktemp("fragile")) as running:
         yield running

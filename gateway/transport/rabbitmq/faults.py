@@ -155,4 +155,7 @@ def _why(chain: tuple[BaseException, ...]) -> str:
     for each in reversed(chain):
         if isinstance(each, socket.gaierror | OSError):
             return each.strerror or str(each)
-    return str(chain[-1]) or type(chain[-1]).__name__ if chain else "closed"
+    if not chain:
+        return "closed"
+    named = _QUOTED.search(str(chain[-1]))  # pika puts the system's error into its own words
+    return named[1] if named else str(chain[-1]) or type(chain[-1]).__name__

@@ -29,7 +29,7 @@ __all__ = ["Connection", "Link", "Tenant", "Watch"]
 
 Connection: TypeAlias = SelectConnection
 
-_LONGEST_WAIT: Final = 5.0  # seconds between two tries
+_LONGEST_WAIT: Final = 3.0  # seconds between two tries
 _STEADY: Final = 5.0  # seconds after which a connection counts as one that worked
 _CLOSING: Final = 2.0  # seconds for the broker to answer a farewell
 _TICK: Final = 0.5  # seconds

@@ -1,0 +1,260 @@
+"""The broker fails in every way it knows while tickets travel; nothing hangs, nothing raises, everything goes on.
+
+Each fault is told: in `truc_broker_faults_total` by its code, in the log once; `truc_broker_link_up` says how it is.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from gateway.channels import KINDS
+from gateway.compose import vocabulary
+from gateway.transport.broker import BrokerAccess
+from gateway.transport.contract import Ticket
+from gateway.transport.rabbitmq import RabbitTransport
+from monitoring.metrics import Metrics
+from tests.support.announcing import NORMAL, announce_all, stuck_at, tickets, until
+from tests.support.rabbitmq import Broker
+
+pytestmark = [pytest.mark.xdist_group("rabbitmq"), pytest.mark.fault]
+
+
+@dataclass(slots=True)
+class Watched:
+    """A transport with a listener, and what became of it."""
+
+    transport: RabbitTransport
+    metrics: Metrics
+    handled: set[str] = field(default_factory=set)
+    woken: list[str] = field(default_factory=list)
+
+    def take(self, group: tuple[Ticket, ...]) -> None:
+        self.handled.update(ticket.transfer_id for ticket in group)
+
+    def faults(self, reason: str) -> float:
+        """How often a fault was told."""
+        found = re.findall(rf'truc_broker_faults_total{{link="\w+",reason="{re.escape(reason)}"}} (\S+)', self.text())
+        return sum(map(float, found))
+
+    def is_up(self) -> bool:
+        return all(f'truc_broker_link_up{{link="{link}"}} 1.0' in self.text() for link in ("publish", "listen"))
+
+    def text(self) -> str:
+        return self.metrics.render().decode()
+
+    def announce_quickly(self, prefix: str, count: int = 3) -> int:
+        """Announce once; how many were confirmed. Never takes longer than a second."""
+        before = time.monotonic()
+        confirmed = self.transport.announce(tickets(count, prefix=prefix))
+        assert time.monotonic() - before < 1.0
+        return len(confirmed)
+
+    def goes_on(self, prefix: str, timeout: float = 20.0) -> None:
+        """Tickets go through again."""
+        wanted = tickets(20, prefix=prefix)
+        announce_all(self.transport, wanted, timeout=timeout)
+        until(lambda: self.handled >= {ticket.transfer_id for ticket in wanted}, timeout=timeout)
+
+
+@contextmanager
+def watched(access: BrokerAccess, folder: Path, *, listens: bool = True) -> Iterator[Watched]:
+    metrics = Metrics(vocabulary(KINDS))
+    one = Watched(RabbitTransport(access, folder, "serve", metrics=metrics), metrics)
+    if listens:
+        one.transport.listen(NORMAL, 2, one.take)
+        one.transport.on_wake(["relay"], one.woken.append)
+    try:
+        yield one
+    finally:
+        one.transport.close()
+
+
+# --- of a broker that others use too ---------------------------------------------------------------------------------
+
+
+def test_a_queue_deleted_under_us_is_made_again(broker: Broker, tmp_path: Path) -> None:
+    vhost = broker.new_vhost()
+    with watched(broker.access(vhost), tmp_path) as one:
+        one.goes_on("before")
+        broker.delete_queue(vhost, "truc-deliver.normal")
+        one.goes_on("after")
+        assert one.faults("broker.queue_gone") >= 1
+
+
+def test_tickets_for_a_deleted_queue_come_back_and_are_not_confirmed(broker: Broker, tmp_path: Path) -> None:
+    """`mandatory`: without it the broker would confirm what it throws away."""
+    vhost = broker.new_vhost()
+    with watched(broker.access(vhost), tmp_path, listens=False) as one:
+        announce_all(one.transport, tickets(3))
+        broker.delete_queue(vhost, "truc-deliver.normal")
+        assert one.announce_quickly("lost") == 0
+        announce_all(one.transport, tickets(3, prefix="again"))
+        assert one.faults("broker.queue_gone") >= 1
+
+
+def test_an_exchange_deleted_under_us_is_made_again(broker: Broker, tmp_path: Path) -> None:
+    vhost = broker.new_vhost()
+    with watched(broker.access(vhost), tmp_path) as one:
+        one.goes_on("before")
+        broker.ask("DELETE", f"exchanges/{vhost}/truc-tickets")
+        one.goes_on("after")
+
+
+def test_a_changed_password_is_read_anew(broker: Broker, tmp_path: Path) -> None:
+    vhost, user = broker.new_vhost(), "doi-mat-khau"
+    broker.add_user(user, "cu")
+    broker.allow(user, vhost)
+    files = {}
+    for name, text in (("user", user), ("password", "cu")):
+        (tmp_path / name).write_text(text)
+        files[f"{name}_file"] = str(tmp_path / name)
+    with watched(broker.access(vhost, **files), tmp_path) as one:
+        one.goes_on("before")
+        broker.add_user(user, "moi")
+        until(lambda: _cut(broker, user, one), timeout=20)
+        assert one.announce_quickly("meanwhile") == 0
+        (tmp_path / "password").write_text("moi")
+        one.goes_on("after")
+
+
+def _cut(broker: Broker, user: str, one: Watched) -> bool:
+    """Cut the user's connections, which the management interface knows late; whether we were refused since."""
+    broker.close_connections(user)
+    time.sleep(0.3)
+    return one.faults("broker.refused") >= 1
+
+
+@pytest.mark.parametrize("alarm", ["memory", "disk"])
+def test_an_alarm_blocks_announcing_and_nothing_else(broker: Broker, tmp_path: Path, alarm: str) -> None:
+    """Tickets that are there are worked on and acknowledged: they come by another connection."""
+    raised, cleared = {
+        "memory": (["set_vm_memory_high_watermark", "absolute", "1MiB"],
+                   ["set_vm_memory_high_watermark", "absolute", "2GiB"]),
+        "disk": (["set_disk_free_limit", "9999GiB"], ["set_disk_free_limit", "50MB"]),
+    }[alarm]  # fmt: skip
+    vhost = broker.new_vhost()
+    with watched(broker.access(vhost), tmp_path, listens=False) as one:
+        announce_all(one.transport, tickets(50, prefix="there"))
+        try:
+            broker.ctl(*raised)
+            until(lambda: one.announce_quickly("blocked") == 0 and "truc_broker_blocked 1.0" in one.text(), timeout=15)
+            assert one.faults("broker.blocked") == 1
+            before = time.monotonic()
+            assert one.announce_quickly("blocked") == 0
+            assert time.monotonic() - before < 0.1, "it is known that nothing is taken"
+            one.transport.on_wake(["relay"], one.woken.append)
+            one.transport.listen(NORMAL, 2, one.take)
+            until(lambda: len([each for each in one.handled if each.startswith("there")]) == 50)
+            one.transport.wake("relay")
+            until(lambda: "relay" in one.woken)
+            one.woken.clear()
+        finally:
+            broker.ctl(*cleared)
+        until(lambda: "relay" in one.woken)
+        one.goes_on("after")
+        assert "truc_broker_blocked 0.0" in one.text()
+
+
+def test_tickets_held_for_too_long_are_taken_back_and_given_again(broker: Broker, tmp_path: Path) -> None:
+    """The consumer time-out: a process hangs with tickets that wait in it."""
+    _patience(broker, timeout=1000, looks=500)
+    gate, vhost = threading.Event(), broker.new_vhost()
+    try:
+        with watched(broker.access(vhost), tmp_path, listens=False) as one:
+            one.transport.listen(NORMAL, 1, stuck_at(gate), group=2)
+            announce_all(one.transport, tickets(10))
+            until(lambda: one.faults("broker.consumer_timeout") >= 1, timeout=20)
+            gate.set()
+            one.transport.listen(NORMAL, 1, one.take)
+            one.goes_on("after")
+    finally:
+        gate.set()
+        _patience(broker, timeout=1_800_000, looks=60_000)
+
+
+def _patience(broker: Broker, *, timeout: int, looks: int) -> None:
+    """How long a consumer may hold tickets, and how often that is looked at; milliseconds."""
+    for name, value in (("consumer_timeout", timeout), ("channel_tick_interval", looks)):
+        broker.ctl("eval", f"application:set_env(rabbit, {name}, {value}).")
+
+
+def test_a_message_of_a_stranger_goes_to_the_dead_and_harms_nobody(broker: Broker, tmp_path: Path) -> None:
+    vhost = broker.new_vhost()
+    with watched(broker.access(vhost), tmp_path) as one:
+        one.goes_on("before")
+        said = {"properties": {}, "routing_key": NORMAL, "payload": "khong phai phieu", "payload_encoding": "string"}
+        broker.ask("POST", f"exchanges/{vhost}/truc-tickets/publish", said)
+        one.goes_on("after")
+        dead = {"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        until(lambda: bool(broker.ask("POST", f"queues/{vhost}/truc-dead/get", dead)))
+
+
+# --- of a broker of their own ----------------------------------------------------------------------------------------
+
+
+def test_a_killed_broker_keeps_what_it_confirmed(fragile: Broker, tmp_path: Path) -> None:
+    vhost = fragile.new_vhost()
+    with watched(fragile.access(vhost), tmp_path, listens=False) as one:
+        one.transport.on_wake(["relay"], one.woken.append)
+        announce_all(one.transport, tickets(5, prefix="first"))
+        time.sleep(3)  # a queue made a moment ago may be lost with a single node: an upstream fault, see the runbook
+        announce_all(one.transport, tickets(300))
+        fragile.kill()
+        assert one.announce_quickly("away") == 0
+        until(lambda: one.faults("broker.away") >= 1)
+        assert not one.is_up()
+        before = time.monotonic()
+        assert one.announce_quickly("away") == 0
+        assert time.monotonic() - before < 0.1, "it is known that nobody is there"
+        one.transport.wake("relay")
+        until(lambda: "relay" in one.woken, timeout=1)
+        one.woken.clear()
+        fragile.start_again()
+        until(lambda: "relay" in one.woken, timeout=20)
+        one.transport.listen(NORMAL, 2, one.take)
+        until(lambda: one.handled >= {ticket.transfer_id for ticket in tickets(300)}, timeout=20)
+        until(one.is_up)
+
+
+def test_a_frozen_broker_blocks_nobody(fragile: Broker, tmp_path: Path) -> None:
+    vhost = fragile.new_vhost()
+    with watched(fragile.access(vhost), tmp_path) as one:
+        one.goes_on("before")
+        fragile.freeze()
+        try:
+            for number in range(4):
+                assert one.announce_quickly(f"frozen-{number}-") == 0
+                one.transport.wake("relay")
+            until(lambda: "relay" in one.woken, timeout=1)
+        finally:
+            fragile.thaw()
+        one.goes_on("after")
+
+
+@pytest.mark.long
+def test_a_broker_frozen_for_long_is_left_and_found_again(fragile: Broker, tmp_path: Path) -> None:
+    vhost = fragile.new_vhost()
+    with watched(fragile.access(vhost), tmp_path) as one:
+        one.goes_on("before")
+        fragile.freeze()
+        try:
+            until(lambda: one.faults("broker.frozen") >= 1, timeout=60)
+            assert not one.is_up()
+        finally:
+            fragile.thaw()
+        one.goes_on("after", timeout=40)
+
+
+def test_a_second_address_is_used_when_the_first_does_not_answer(broker: Broker, tmp_path: Path) -> None:
+    vhost = broker.new_vhost()
+    url = f"amqp://127.0.0.1:1/{vhost},{broker.url(vhost)}"
+    with watched(BrokerAccess.parse(url, **broker.files), tmp_path) as one:
+        one.goes_on("at the second")
