@@ -12,7 +12,7 @@ from typing import Final
 __all__ = ["Instruction", "Stage", "complaints", "read_stages"]
 
 _KNOWN: Final = frozenset(
-    "ARG FROM RUN COPY ENV WORKDIR USER EXPOSE STOPSIGNAL HEALTHCHECK ENTRYPOINT CMD".split()
+    ["ARG", "FROM", "RUN", "COPY", "ENV", "WORKDIR", "USER", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD"]
 )  # what the runner can carry out: anything else would be skipped unseen
 
 
