@@ -73,8 +73,10 @@ def is_unfinished(data: Path) -> bool:
 # --- what is there -----------------------------------------------------------------------------------------------
 
 
-def check_backup(source: Path, *, node: str, tell: Tell, generation: str = "", keys: Path | None = None) -> Checked:
-    """Read a backup whole, the newest or the one named, and its keys. Changes nothing.
+def check_backup(
+    source: Path, *, node: str, tell: Tell, generation: str = "", keys: Path | None = None, needs_keys: bool = True
+) -> Checked:
+    """Read a backup whole, the newest or the one named, and its keys where they are named or needed. Changes nothing.
 
     Raises NotFound (no backup, no such generation, keys that are not there), BackupDamaged naming the first file that
     is missing or not what was written, Conflict where it is another node's or a newer program's.
@@ -89,7 +91,7 @@ def check_backup(source: Path, *, node: str, tell: Tell, generation: str = "", k
         raise Conflict("restore.other_node", owner=manifest.node, node=node)
     if manifest.schema > HEAD:
         raise Conflict("restore.newer_schema", found=manifest.schema, wanted=HEAD, release=manifest.release)
-    found = _find_keys(keys, manifest) if manifest.keys else None
+    found = _find_keys(keys, manifest) if manifest.keys and (needs_keys or keys is not None) else None
     blobs = BlobFolder(source / "blobs", reserve=0)
     lacking = frozenset(manifest.lacking)
     for number, (digest, _) in enumerate(read_blobs(folder), 1):

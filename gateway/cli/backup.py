@@ -152,7 +152,9 @@ def restore_node(
     settings = read_settings()
     if checks:
         with _progress(voice) as tell:
-            checked = check_backup(folder, node=settings.node, tell=tell, generation=generation, keys=keys)
+            checked = check_backup(
+                folder, node=settings.node, tell=tell, generation=generation, keys=keys, needs_keys=False
+            )
         if as_json:
             voice.json({**_as_dict(checked.manifest), "is_whole": True})
         else:

@@ -115,6 +115,7 @@ def test_a_second_backup_copies_only_what_is_new(house: House, truc: Terminal, p
     assert inodes.items() <= kept.items()
     listed = truc.json("backup", places[0], "--list")
     assert [line["generation"] for line in listed] == [first["generation"], second["generation"]]
+    assert truc.json("restore", places[0], "--check")["generation"] == second["generation"], "where no keys lie"
     truc("restore", places[0], "--check", "--keys", "/proc/nowhere", "--generation", first["generation"], code=6)
 
 
