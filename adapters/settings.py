@@ -22,7 +22,9 @@ class SettingWrong(AdapterError):
 
     def __init__(self, *, channel: str, setting: str, what: str, given: object = "", allowed: str = "") -> None:
         why = f"{text(what, Language.EN, {})} {given!r} {allowed}".rstrip()
-        super().__init__(channel=channel, setting=setting, what=Term(what), given=repr(given), allowed=allowed or "–", why=why)
+        super().__init__(
+            channel=channel, setting=setting, what=Term(what), given=repr(given), allowed=allowed or "–", why=why
+        )
 
 
 class SettingsReader:

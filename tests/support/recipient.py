@@ -5,6 +5,7 @@ request a connection:
 
     data port      PUT <key> <size> <sha256>\\n<bytes>  →  OK <number> | AGAIN <number> | ERR <why>
                    FIND <key>\\n                        →  YES <number> | NO
+                   POST /… and GET /…/<key> of HTTP     the same words as `adapters.rest_answers` reads them
     control port   FAULT <json>\\n | CLEAR\\n           →  OK
 
 What lands is a line in `ledger.jsonl`, synced before the answer: key, digest, size, and whether it was a new copy
@@ -22,17 +23,18 @@ import socket
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from io import BufferedRWPair
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar, Protocol
 
 from adapters.contract import SinkKind
 
-__all__ = ["Arrival", "Fault", "read_ledger"]
+__all__ = ["Arrival", "Fault", "read_headers", "read_ledger"]
 
-ACTS = ("delay", "die", "error", "hang", "drop", "twice", "refuse")
+ACTS = ("delay", "die", "error", "hang", "drop", "twice", "refuse", "crawl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,8 @@ class Fault:
     """How the recipient misbehaves on its next `times` packets (-1: until cleared), of `key` only where given.
 
     `delay` answers after `seconds`; `die` kills the process; `error` answers ERR; `hang` never answers; `drop`
-    closes without an answer; `twice` answers twice; `refuse` closes the port until cleared.  `lands` says whether
+    closes without an answer; `twice` answers twice; `refuse` closes the port until cleared; `crawl` answers a byte each
+    `seconds`.  `lands` says whether
     the packet is recorded; with `delay` and `twice` it is, at once or with `late` only after `seconds`, even when
     the sender is dead by then.
     """
@@ -156,8 +159,10 @@ class _Recipient:
         _say(stream, "OK")
 
     def _answer_data(self, stream: BufferedRWPair) -> None:
-        words = stream.readline().decode().split()
-        if len(words) == 2 and words[0] == "FIND":
+        words = stream.readline().decode("latin-1").split()
+        if len(words) == 3 and words[2].startswith("HTTP/"):
+            self._answer_http(stream, words[0], words[1].rpartition("/")[2])
+        elif len(words) == 2 and words[0] == "FIND":
             arrival = self._ledger.find(words[1]) if self._kind is SinkKind.CHECKABLE else None
             _say(stream, f"YES {arrival.number}" if arrival else "NO")
         elif len(words) == 4 and words[0] == "PUT":
@@ -165,7 +170,20 @@ class _Recipient:
             if hashlib.sha256(content).hexdigest() == words[3]:  # else the sender died half way: nothing landed
                 self._take(stream, words[1], content)
 
-    def _take(self, stream: BufferedRWPair, key: str, content: bytes) -> None:
+    def _answer_http(self, stream: BufferedRWPair, method: str, name: str) -> None:
+        headers = read_headers(stream)
+        key = headers.get("truc-key", "")
+        spoken = _HttpWords(stream, key)
+        if method == "GET":
+            arrival = self._ledger.find(name) if self._kind is SinkKind.CHECKABLE else None
+            _say(spoken, f"YES {arrival.number}" if arrival else "NO")
+            return
+        content = stream.read(int(headers["content-length"]))
+        digest = f"sha-256=:{b64encode(hashlib.sha256(content).digest()).decode()}:"
+        if headers["content-digest"] == digest:
+            self._take(spoken, key, content)
+
+    def _take(self, stream: _Answered, key: str, content: bytes) -> None:
         fault = self._next_fault(key)
         if fault is None:
             _say(stream, self._land(key, content))
@@ -184,6 +202,10 @@ class _Recipient:
                 answer = "ERR told so"
             case "delay" if not fault.late:
                 time.sleep(fault.seconds)
+            case "crawl":
+                stream = (
+                    stream.slowly(fault.seconds) if isinstance(stream, _HttpWords) else _Crawling(stream, fault.seconds)
+                )
         _say(stream, answer, times=2 if fault.act == "twice" else 1)
 
     def _land(self, key: str, content: bytes) -> str:
@@ -202,6 +224,65 @@ class _Recipient:
         return None
 
 
+class _Answered(Protocol):
+    """Where the words of an answer go."""
+
+    def write(self, content: bytes, /) -> object: ...
+    def flush(self) -> None: ...
+
+
+class _HttpWords:
+    """Says the words of the line protocol in HTTP: each line is an answer that repeats the key."""
+
+    STATUS: ClassVar = {
+        "OK": "201 Created", "AGAIN": "409 Conflict", "ERR": "503 Service Unavailable", "YES": "200 OK",
+        "NO": "404 Not Found",
+    }  # fmt: skip
+
+    def __init__(self, stream: _Answered, key: str) -> None:
+        self._stream = stream
+        self._key = key
+
+    def slowly(self, seconds: float) -> _HttpWords:
+        """The same a byte at a time."""
+        return _HttpWords(_Crawling(self._stream, seconds), self._key)
+
+    def write(self, content: bytes) -> None:
+        for line in content.decode().splitlines():
+            status = self.STATUS[line.partition(" ")[0]]
+            head = f"HTTP/1.1 {status}\r\nTruc-Key: {self._key}\r\nContent-Length: {len(line)}\r\n\r\n{line}"
+            self._stream.write(head.encode())
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+class _Crawling:
+    """Lets one byte through at a time."""
+
+    def __init__(self, stream: _Answered, seconds: float) -> None:
+        self._stream = stream
+        self._seconds = seconds
+
+    def write(self, content: bytes) -> None:
+        for byte in content:
+            self._stream.write(bytes((byte,)))
+            self._stream.flush()
+            time.sleep(self._seconds)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def read_headers(stream: BinaryIO | BufferedRWPair) -> dict[str, str]:
+    """The header fields of an HTTP request, by lower-case name."""
+    found = {}
+    while line := stream.readline().decode("latin-1").strip():
+        name, _, value = line.partition(":")
+        found[name.lower()] = value.strip()
+    return found
+
+
 def _listen(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -214,7 +295,7 @@ def _spawn(target: Callable[..., None], *args: Any) -> None:
     threading.Thread(target=target, args=args, daemon=True).start()
 
 
-def _say(stream: BufferedRWPair, answer: str, times: int = 1) -> None:
+def _say(stream: _Answered, answer: str, times: int = 1) -> None:
     stream.write(f"{answer}\n".encode() * times)
     stream.flush()
 

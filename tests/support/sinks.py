@@ -102,6 +102,13 @@ class SinkProcess:
         """A channel's settings for `open_stand_in`."""
         return {"port": self.ports[0], "kind": str(self.kind)}
 
+    def rest_settings(self) -> dict[str, object]:
+        """The settings of a `rest` channel to this process: it speaks HTTP on its data port too."""
+        return {
+            "url": f"http://127.0.0.1:{self.ports[0]}/den", "plain_http": True, "sureness": str(self.kind),
+            "connect_wait": 1, "idle_wait": 1, "answer_wait": 1, "sending_limit": 2, "settle_time": 0,
+        }  # fmt: skip
+
     def sink(self, **settings: object) -> StandInSink:
         """A sink that talks to this process."""
         return open_stand_in({**self.settings(), **settings}, "stand-in").sink
