@@ -104,16 +104,15 @@ _NOT_CLOSED = transfers.c.state != literal_column("'closed'")  # spelt out, so t
 _LEAVE_TURNS_OUT = update(transfers).where(_NOT_CLOSED).values(turn=transfers.c.turn + TURN_STEP, announced_at=None)
 _SHOW_ALL = update(deliveries).where(deliveries.c.served_until > 0).values(served_until=0)
 _OPEN = (
-    select(
-        deliveries.c.id, deliveries.c.state, transfers.c.id.label("transfer_id"), transfers.c.turn,
-        transfers.c.channel_id,
-    )
-    .select_from(transfers.join(deliveries, deliveries.c.transfer_id == transfers.c.id))
-    .where(_NOT_CLOSED, deliveries.c.id > bindparam("after"))
-    .where(deliveries.c.state.not_in([state for state in DeliveryState if state.is_final]))
-    .order_by(deliveries.c.id)
+    select(transfers.c.id, transfers.c.turn, transfers.c.channel_id)
+    .where(_NOT_CLOSED, transfers.c.id > bindparam("after"))
+    .order_by(transfers.c.id)
     .limit(_PAGE)
-)  # fmt: skip
+)
+_MEMBERS = select(deliveries.c.id, deliveries.c.transfer_id).where(
+    deliveries.c.transfer_id.in_(bindparam("ids", expanding=True)),
+    deliveries.c.state.not_in([state for state in DeliveryState if state.is_final]),
+)
 _ATTEMPT = insert(attempts)
 
 
@@ -123,17 +122,20 @@ def _doubt(connection: Connection, recovery: Recovery, over_by: Callable[[str], 
     Its turn is one that no claim has: what becomes of the next claim says nothing about it.
     """
     after, count = "", 0
-    while rows := connection.execute(_OPEN, {"after": after}).all():
+    while page := connection.execute(_OPEN, {"after": after}).all():
+        carriers = {row.id: row for row in page}
         made = [
             {
-                "id": new_id(), "delivery_id": row.id, "transfer_id": row.transfer_id, "turn": row.turn - 1,
+                "id": new_id(), "delivery_id": member.id, "transfer_id": row.id, "turn": row.turn - 1,
                 "worker": _DOUBTED_BY, "began_at": recovery.backup_at, "over_by": over_by(row.channel_id),
                 "outcome": None, "ended_at": None, "detail": recovery.backup,
             }
-            for row in rows
+            for member in connection.execute(_MEMBERS, {"ids": list(carriers)})
+            for row in (carriers[member.transfer_id],)
         ]  # fmt: skip
-        execute_rows(connection, _ATTEMPT, made)
-        after, count = rows[-1].id, count + len(rows)
+        if made:
+            execute_rows(connection, _ATTEMPT, made)
+        after, count = page[-1].id, count + len(made)
     return count
 
 
