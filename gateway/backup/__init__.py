@@ -11,12 +11,13 @@
 A generation is whole once it has its name: everything in it, and every blob that it lists, is on disk by then.
 """
 
+from gateway.backup.doubting import Begun, begin_recovery
 from gateway.backup.faults import BackupDamaged
 from gateway.backup.making import Backup, make_backup
 from gateway.backup.restoring import Checked, Restored, check_backup, check_empty, is_unfinished, restore
 from gateway.backup.shape import Manifest, Tell, generations, read_manifest
 
 __all__ = [
-    "Backup", "BackupDamaged", "Checked", "Manifest", "Restored", "Tell", "check_backup", "check_empty", "generations",
-    "is_unfinished", "make_backup", "read_manifest", "restore",
+    "Backup", "BackupDamaged", "Begun", "Checked", "Manifest", "Restored", "Tell", "begin_recovery", "check_backup",
+    "check_empty", "generations", "is_unfinished", "make_backup", "read_manifest", "restore",
 ]  # fmt: skip

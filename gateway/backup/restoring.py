@@ -15,16 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from adapters.contract import AdapterError
 from edxml.crashpoints import crash_point, declare
 from gateway.backup.blobs import copy_blobs
+from gateway.backup.doubting import begin_recovery
 from gateway.backup.faults import BackupDamaged
 from gateway.backup.files import SUMS, check_sums, copy_file, digest_of, sync_file
 from gateway.backup.shape import DATABASE, PART, Manifest, Tell, generations, read_blobs, read_manifest
-from gateway.channels import KINDS, Channels, Kind
+from gateway.channels import KINDS, Kind
 from gateway.model.errors import Conflict, NotFound, StoreBusy
-from gateway.model.instants import MINUTE, micros, new_id
-from gateway.store import Clock, open_store, recoveries
+from gateway.store import Clock, open_store
 from gateway.store.blobs import BlobFolder, sync_folder
 from gateway.store.copying import count_rows
 from gateway.store.migrate import HEAD
@@ -40,9 +39,6 @@ declare("restore.done", "the data folder is whole")
 _UNFINISHED: Final = "restoring"
 _NAMED: Final = ("keys", "trust", "blobs")
 _INNOCENT: Final = frozenset({"node.lock", "lost+found"})
-
-_LONGEST_LANDING: Final = 2 * MINUTE
-"""After which nothing that a lost process sent can land, on channels that do not say it themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,32 +217,13 @@ def _prepare(checked: Checked, work: Path, kinds: Mapping[str, Kind], actor: str
         with store.read() as connection:
             if count_rows(connection) != checked.manifest.rows:
                 raise BackupDamaged(file=str(checked.folder / DATABASE))
-        landing = _landing(Channels(store, kinds))
-        with store.write() as connection:
-            now = store.now(connection)
-            recovery = recoveries.Recovery(
-                id=new_id(), backup=checked.manifest.generation, backup_at=checked.manifest.at, restored_at=now
-            )
-            spans = {channel: now + span for channel, span in landing.items()}
-            last = now + _LONGEST_LANDING
-            doubted = recoveries.begin(
-                connection, recovery, over_by=lambda channel: spans.get(channel, last), actor=actor
-            )
+        found = checked.manifest
+        begun = begin_recovery(
+            store, backup=found.generation, backup_at=found.at, actor=actor, kinds=kinds, may_repeat=True
+        )
     finally:
         store.close()
     if (work / f"{DATABASE}-wal").exists():  # the last to leave writes it into the database, unless it could not
         raise StoreBusy(why=f"{DATABASE}-wal")
     sync_file(work / DATABASE)
-    return Restored(manifest=checked.manifest, at=now, doubted=doubted)
-
-
-def _landing(channels: Channels) -> dict[str, int]:
-    """How long after its attempt a hand-over may still land, by channel, where the channel can be opened (rule 4)."""
-    found = {}
-    for channel_id in channels.snapshot().by_id:
-        try:
-            sink = channels.sink(channel_id)
-        except (AdapterError, NotFound):
-            continue
-        found[channel_id] = micros(sink.sending_limit) + micros(sink.settle_time)
-    return found
+    return Restored(manifest=checked.manifest, at=begun.at, doubted=begun.doubted)

@@ -14,6 +14,7 @@ from gateway.backup import (
     Backup,
     Manifest,
     Tell,
+    begin_recovery,
     check_backup,
     check_empty,
     generations,
@@ -23,6 +24,7 @@ from gateway.backup import (
 )
 from gateway.cli.exits import ExitCode
 from gateway.cli.lock import take_lock
+from gateway.cli.moments import parse_moment
 from gateway.cli.opening import ACTOR, open_local, open_node
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.release import release_name
@@ -189,11 +191,14 @@ def recover(
     ctx: typer.Context,
     asks: Annotated[bool, typer.Option("--ask", help="help.recover_ask")] = False,
     ends: Annotated[bool, typer.Option("--done", help="help.recover_done")] = False,
+    begins: Annotated[str, typer.Option("--begin", help="help.recover_begin", show_default=False)] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a restored node came with asking its recipients; ask now, or end it. Exit code 1 while it lasts."""
+    """Show how far a restored node came with asking its recipients; begin, ask, or end it. Exit code 1 meanwhile."""
     voice = voice_of(ctx)
     with open_node() as node:
+        if begins:
+            begin_recovery(node.store, backup="", backup_at=parse_moment(begins), actor=ACTOR)
         asked = recover_once(node) if asks else None
         with node.store.read() as connection:
             last = recoveries.last(connection)
@@ -235,4 +240,4 @@ def _show_recovery(
     if left:
         voice.table(("channel", "sink", "#transfers"), [(one.channel_id, one.sink, one.count) for one in left])
     code = "backup_told.recovering" if is_recovering else "backup_told.recovered"
-    voice.tell(code, name=last.backup, at=voice.moment(last.backup_at))
+    voice.tell(code, name=last.backup or "–", at=voice.moment(last.backup_at))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import hashlib
+import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -321,3 +324,27 @@ def test_rows_that_are_not_all_there_are_refused_and_the_right_backup_goes_on(
     assert truc.json("doctor", code=1)[-1]["code"] == "restore.unfinished"
     restored(truc, tmp_path, monkeypatch, places[0], "--keys", places[1], "--generation", right["generation"])
     truc("account")
+
+
+def test_a_backup_of_an_earlier_release_is_migrated(
+    house: House, truc: Terminal, tmp_path: Path, places: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truc("backup", places[0], "--keys", places[1])
+    folder = newest(Path(places[0]))
+    (folder / "truc.db").unlink()
+    dump = Path(__file__).parent.parent / "support" / "releases" / "0.1.0.sql.gz"
+    rows = sqlite3.connect(folder / "truc.db")
+    rows.executescript(gzip.decompress(dump.read_bytes()).decode())
+    counts = {table: rows.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _COUNTED}
+    rows.close()
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest |= {"rows": counts, "schema": "0001", "release": "0.1.0", "blobs": 0, "blob_bytes": 0}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "blobs.txt").write_text("")
+    seal_again(folder)
+    data = restored(truc, tmp_path, monkeypatch, places[0], "--keys", places[1])
+    assert account_of(data).closes
+    assert truc.json("recover", code=1)["is_recovering"]
+
+
+_COUNTED = ("packets", "deliveries", "transfers", "events")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.backup import begin_recovery
 from gateway.exchange.recover import end_recovery, recover_once
 from gateway.exchange.submission import Answer
+from gateway.model.errors import Conflict
 from gateway.model.instants import MINUTE
 from gateway.model.states import DeliveryState
 from gateway.store import recoveries
@@ -224,3 +226,23 @@ def test_a_backup_of_a_recovering_node_recovers_from_itself_alone(house: House, 
     done = recover_once(twice.node)
     assert done is not None
     assert done.has_ended
+
+
+def test_a_database_put_back_by_its_own_tools_recovers_by_command(house: House) -> None:
+    """A failover that lost commits: the rows are those of a moment ago, and workers hold claims of then."""
+    sent = house.send(["check"])
+    house.recipient("check").next(Does.REFUSE)
+    house.work()
+    begun = begin_recovery(house.node.store, backup="", backup_at=house.now(), actor="operator")
+    assert begun.doubted == 1
+    assert house.work(house.ready()) == 1
+    assert house.state(sent, "check") == "ready", "nothing is claimed"
+    with pytest.raises(Conflict) as refused:
+        begin_recovery(house.node.store, backup="", backup_at=house.now(), actor="operator")
+    assert refused.value.reason == "restore.recovering"
+    house.pass_time(3 * MINUTE)
+    done = recover_once(house.node)
+    assert done is not None
+    assert (done.absent, done.has_ended) == (1, True)
+    house.run()
+    assert (house.state(sent, "check"), seen(house, "check", sent)) == ("delivered", 1)
