@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gateway.exchange.outsiders import tell_outsiders
 from gateway.model.chain import Chain, Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.machine import settle
@@ -131,10 +132,11 @@ def _effects(connection: Connection, moves: Sequence[Move]) -> Effects:
 
 
 def give_wakes(node: Node, effects: Effects) -> None:
-    """After the commit: wake long polls and the relay, count the moves."""
+    """After the commit: wake long polls and the relay, count the moves, tell software outside that subscribes."""
     for topic in effects.topics:
         node.transport.wake(topic)
     for move in effects.moves:
         node.metrics.count_move(move.before, move.after)
         if move.after is DeliveryState.PARKED:
             node.metrics.count_parked(f"delivery.{move.reason}")
+    tell_outsiders(node, effects.moves)

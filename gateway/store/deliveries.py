@@ -20,11 +20,13 @@ from gateway.model.states import Book, DeliveryState
 from gateway.store import events
 from gateway.store.dialect import execute_rows, lock_rows
 from gateway.store.rollups import count
-from gateway.store.schema import channels, deliveries, transfers
+from gateway.store.schema import channels, deliveries, packets, transfers
 from gateway.store.statuses import FURTHER
 from gateway.store.transfers import TransferChange, change_transfers
 
-__all__ = ["NewDelivery", "StaleMove", "agencies_of", "apply", "count", "insert_new", "note_status"]
+__all__ = [
+    "NewDelivery", "Party", "StaleMove", "agencies_of", "apply", "count", "insert_new", "note_status", "parties_of",
+]  # fmt: skip
 
 
 class StaleMove(Exception):
@@ -227,6 +229,35 @@ _AGENCIES = select(deliveries.c.agency_id).where(deliveries.c.id.in_(bindparam("
 def agencies_of(connection: Connection, delivery_ids: Iterable[str]) -> list[str]:
     """The recipients of these deliveries."""
     return [row.agency_id for row in connection.execute(_AGENCIES, {"ids": list(delivery_ids)})]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """Whom a delivery concerns: agencies by id."""
+
+    delivery_id: str
+    packet_id: str
+    document_id: str
+    sender_id: str
+    agency_id: str
+
+
+_PARTIES = (
+    select(deliveries.c.id, deliveries.c.packet_id, packets.c.document_id, packets.c.sender_id, deliveries.c.agency_id)
+    .join_from(deliveries, packets, packets.c.id == deliveries.c.packet_id)
+    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+)
+
+
+def parties_of(connection: Connection, delivery_ids: Iterable[str]) -> list[Party]:
+    """Sender and recipient of each of these deliveries."""
+    return [
+        Party(
+            delivery_id=row.id, packet_id=row.packet_id, document_id=row.document_id,
+            sender_id=row.sender_id, agency_id=row.agency_id,
+        )
+        for row in connection.execute(_PARTIES, {"ids": list(delivery_ids)})
+    ]  # fmt: skip
 
 
 _STATUS = select(deliveries.c.status_code).where(deliveries.c.id == bindparam("b_id"))

@@ -66,6 +66,10 @@ class Transport(Protocol):
     def on_wake(self, topics: Sequence[str], callback: Callable[[str], None]) -> Subscription:
         """Call `callback(topic)` soon after a `wake` of one of `topics` ("*": every topic). Callbacks must be quick."""
 
+    @property
+    def has_outsiders(self) -> bool:
+        """Whether anybody outside the node could hear an event."""
+
     def publish_event(self, topic: str, body: bytes) -> None:
         """Tell subscribers outside (agencies' broker users) that something changed. The local transport has none."""
 

@@ -139,6 +139,11 @@ class LocalTransport:
             self._subscriptions.append(subscription)
         return subscription
 
+    @property
+    def has_outsiders(self) -> bool:
+        """Sockets of the data folder are for the node's own processes."""
+        return False
+
     def publish_event(self, topic: str, body: bytes) -> None:
         """Nobody outside listens to a local transport: nothing happens."""
 

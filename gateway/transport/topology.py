@@ -27,6 +27,7 @@ __all__ = [
     "LAYOUT",
     "LEAST_RIGHTS",
     "OLDEST_BROKER",
+    "SUBSCRIBER_RIGHTS",
     "TICKETS",
     "WAKES",
     "WAKE_ARGUMENTS",
@@ -134,3 +135,12 @@ LAYOUT: Final[tuple[Queue, ...]] = (
 _OURS: Final = r"^truc-.*$"
 LEAST_RIGHTS: Final[Mapping[str, str]] = {"configure": _OURS, "write": _OURS, "read": _OURS}
 """Permissions of the node's own user in its virtual host: everything of ours, nothing of anybody else's."""
+
+SUBSCRIBER_RIGHTS: Final[Mapping[str, str]] = {
+    "configure": r"^agency\.{agency}\..*$",
+    "write": r"^agency\.{agency}\..*$",
+    "read": r"^(agency\.{agency}\..*|truc-events)$",
+    "topic": r"^agency\.{agency}\..*$",
+}
+"""Permissions of an agency's own user: queues under its own name, bound to its own events. `topic` is the pattern that
+binding keys on `truc-events` must match; the broker asks it of topic exchanges only."""

@@ -36,17 +36,19 @@ class TestRabbitTransport(TransportSuite):
         return slots * group * 3 + most
 
 
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Broker]]:
+    """Three nodes that are one broker."""
+    with cluster(tmp_path_factory.mktemp("cluster")) as started:
+        yield started
+
+
 @pytest.mark.long
 @pytest.mark.fault
 class TestRabbitCluster(TransportSuite):
     """The same on three nodes; each test's processes are told of all three."""
 
     kind = "rabbitmq"
-
-    @pytest.fixture(scope="class")
-    def nodes(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Broker]]:
-        with cluster(tmp_path_factory.mktemp("cluster")) as nodes:
-            yield nodes
 
     @pytest.fixture
     def where(self, nodes: list[Broker], tmp_path: Path) -> str:

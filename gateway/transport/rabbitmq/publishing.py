@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -26,6 +27,7 @@ from monitoring import log
 __all__ = ["Batch", "Publisher", "read_ticket", "write_ticket"]
 
 _WINDOW: Final = 1024  # tickets without an answer; more are not sent
+_MOST_EVENTS: Final = 10_000  # for outsiders, kept while the broker is away
 _PATIENCE: Final = 20.0  # seconds for an answer, while the broker is not blocked
 
 _log = log.get("gateway.transport")
@@ -86,6 +88,7 @@ class Publisher:
         self._tickets: Channel | None = None
         self._hints: Channel | None = None
         self._sent: dict[int, _Sent] = {}
+        self._events: deque[tuple[str, bytes]] = deque(maxlen=_MOST_EVENTS)
         self._number = 0
         self.is_blocked = False
 
@@ -109,6 +112,7 @@ class Publisher:
         def on_confirming(channel: Channel) -> None:
             self._tickets, self._number = channel, 0
             done()
+            self._flush()
             if self._has_been:
                 self._on_back()
             self._has_been = True
@@ -145,13 +149,18 @@ class Publisher:
             properties = pika.BasicProperties(message_id=str(self._number), delivery_mode=2)
             channel.basic_publish(TICKETS, ticket.queue, write_ticket(ticket), properties, mandatory=True)
 
-    def hint(self, exchange: str, key: str, bodies: Sequence[bytes], sender: str) -> None:
+    def hint(self, exchange: str, key: str, bodies: Sequence[bytes], sender: str = "") -> None:
         """Publish what may be lost: wake-ups and events."""
         if self._hints is None or self.is_blocked:
             return
         properties = pika.BasicProperties(app_id=sender)
         for body in bodies:
             self._hints.basic_publish(exchange, key, body, properties)
+
+    def _flush(self) -> None:
+        while self._events and self._hints is not None and not self.is_blocked:
+            topic, body = self._events.popleft()
+            self.hint(EVENTS, topic, (body,))
 
     def _answered(self, frame: Any) -> None:
         method = frame.method
@@ -180,6 +189,7 @@ class Publisher:
         self.is_blocked = False
         self._on_blocked(False)
         _log.info("transport.broker_unblocked", link="publish", address=str(self.link.address))
+        self._flush()
         self._on_back()
 
     # --- from any thread ---------------------------------------------------------------------------------------
@@ -201,7 +211,17 @@ class Publisher:
             return count
         return 0 if self.link.post(lambda: self.hint(WAKES, "", messages, sender)) else count
 
-    def publish_event(self, topic: str, body: bytes, sender: str) -> None:
-        """Tell outsiders; nobody hears it while the broker is away."""
+    def publish_event(self, topic: str, body: bytes) -> None:
+        """Tell outsiders, now or when the broker takes messages again; of very many the oldest are forgotten."""
+        self._events.append((topic, body))
         self.link.start()
-        self.link.post(lambda: self.hint(EVENTS, topic, (body,), sender))
+        self.link.post(self._flush)
+
+    def drain(self, timeout: float) -> None:
+        """Before the end: events that wait still go out, where the broker takes them within `timeout` seconds."""
+        if not self._events or not self.link.settle(timeout):
+            return
+        sent = threading.Event()
+        self.link.post(self._flush)
+        if self.link.post(sent.set):
+            sent.wait(timeout)

@@ -30,6 +30,7 @@ __all__ = ["RabbitTransport"]
 
 _ANNOUNCE_LIMIT: Final = 0.8  # seconds, of the second that the contract allows
 _DEPTHS_LIMIT: Final = 0.5  # seconds
+_LAST_WORDS: Final = 1.0  # seconds for events that still wait
 _BACK: Final = "relay"  # the topic that is called here when the broker takes tickets again
 
 
@@ -100,10 +101,15 @@ class RabbitTransport:
         self._listener.hear_wakes()
         return subscription
 
+    @property
+    def has_outsiders(self) -> bool:
+        """Agencies' software may bind queues to `truc-events`."""
+        return True
+
     def publish_event(self, topic: str, body: bytes) -> None:
-        """Tell subscribers outside by `truc-events`; nobody hears it while the broker is away."""
+        """Tell subscribers outside by `truc-events`; while the broker is away the last 10,000 are kept in memory."""
         if not self._is_closed:
-            self._publisher.publish_event(topic, body, self._token)
+            self._publisher.publish_event(topic, body)
 
     def depths(self) -> Mapping[str, int]:
         """Tickets waiting per queue: in the broker, as far as it answers in half a second, and in this process."""
@@ -120,6 +126,7 @@ class RabbitTransport:
         for subscription in subscriptions:
             subscription.close()
         self._board.close()
+        self._publisher.drain(_LAST_WORDS)
         self._publishing.close()
         self._listening.close()
         if self._presence is not None:
