@@ -143,4 +143,5 @@ class Destination:
             made.rename(marker)
         self.generations.mkdir(mode=0o700, exist_ok=True)
         self.blobs.prepare()
+        self.blobs.root.chmod(0o700)  # documents are for this node's user alone, whoever made the folder
         sync_folder(self.folder)

@@ -92,7 +92,9 @@ def test_a_restored_node_has_the_same_account_and_the_same_bytes(
 
 
 def test_keys_lie_apart_and_closed(house: House, truc: Terminal, places: tuple[str, str], tmp_path: Path) -> None:
+    Path(places[0]).mkdir(mode=0o755)
     made = truc.json("backup", places[0], "--keys", places[1])
+    assert {mode(Path(places[0]) / name) for name in ("blobs", "generations")} == {0o700}
     folder = Path(made["keys_folder"])
     assert folder.parent == Path(places[1])
     assert mode(folder) == 0o700
