@@ -52,6 +52,7 @@ class _Work:
     found: bool = False
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0  #: how long the sink itself took
+    was_sent: bool = False  #: not only looked for, or refused before the first byte
     is_put_off: bool = False  #: the one before it in the group used up its time: nobody's fault
 
 
@@ -118,11 +119,14 @@ def _look(node: Node, work: _Work) -> None:
     if Act.PARK in acts:
         work.outcome = Park(reason=str(Reason.OUTCOME_UNKNOWN))
     elif Act.LOOK in acts:
+        started = time.monotonic()
         try:
             found = node.channels.sink(work.claimed.channel_id).find(work.claimed.transfer_id)
         except (AdapterError, OSError) as why:
             work.outcome = Retry(reason=name_fault(why))
             return
+        finally:
+            work.seconds = time.monotonic() - started
         if found is not None:
             work.outcome, work.found = found, True
         else:
@@ -213,13 +217,14 @@ def _hand_over(work: _Work) -> SinkOutcome:
     if work.until - _boot_now() < work.limit / 2:
         work.is_put_off = True
         return Retry(reason=str(Reason.DRAINED), after=timedelta(0))
+    work.was_sent = True
     started = time.monotonic()
     try:
         return work.staged.hand_over(work.until)
     except (AdapterError, OSError) as why:
         return Unknown(reason=name_fault(why))
     finally:
-        work.seconds = time.monotonic() - started
+        work.seconds += time.monotonic() - started
 
 
 _END_LABELS = {
@@ -304,7 +309,7 @@ def _note_channels(connection: Connection, works: Sequence[_Work], now: int) -> 
         if not work.is_put_off:
             channels.note_hand_over(
                 connection, work.claimed.channel_id, now=now, seconds=work.seconds,
-                has_arrived=isinstance(work.outcome, Done), fault=_channel_fault(work.outcome),
+                has_arrived=isinstance(work.outcome, Done), fault=_channel_fault(work.outcome), was_sent=work.was_sent,
             )  # fmt: skip
 
 

@@ -203,17 +203,25 @@ def list_health(connection: Connection) -> dict[str, ChannelHealth]:
 
 
 def note_hand_over(
-    connection: Connection, channel_id: str, *, now: int, seconds: float, has_arrived: bool, fault: str | None = None
+    connection: Connection,
+    channel_id: str,
+    *,
+    now: int,
+    seconds: float,
+    has_arrived: bool,
+    fault: str | None = None,
+    was_sent: bool = True,
 ) -> bool:
     """What one hand-over says of its channel; True where it opened or closed the breaker (its one event is written).
 
     One that arrived closes the breaker; `fault`, a message code, feeds it where the channel itself failed; a document's
     own failure is neither.  Faults while it is open change nothing.  From 2 s on the channel counts as slow, under
     0.5 s as quick again: slow channels share a quarter of the slots, so that they delay nobody else (design §5).
+    Where nothing was sent (`was_sent`), only looked, it may turn out slow but never quick.
     On a healthy channel whose pace stays this is one read of one row and no write.
     """
     row = connection.execute(_HEALTH_OF, {"b_id": channel_id}).one()
-    _note_pace(connection, row, seconds)
+    _note_pace(connection, row, seconds, was_sent=was_sent)
     if _after(row, now, has_arrived, fault) == _breaker(row):
         return False
     if lock_rows(connection, _HEALTH_OF, {"b_id": channel_id}):
@@ -236,8 +244,9 @@ def _after(row: Any, now: int, has_arrived: bool, fault: str | None) -> Breaker:
     return known if fault is None else after_fault(known, now)
 
 
-def _note_pace(connection: Connection, row: Any, seconds: float) -> None:
-    is_slow = bool(row.is_slow) if _QUICK_UNDER <= seconds < _SLOW_FROM else seconds >= _SLOW_FROM
+def _note_pace(connection: Connection, row: Any, seconds: float, *, was_sent: bool) -> None:
+    tells = seconds >= _SLOW_FROM or (was_sent and seconds < _QUICK_UNDER)
+    is_slow = seconds >= _SLOW_FROM if tells else bool(row.is_slow)
     if is_slow != row.is_slow:
         connection.execute(_SET_SLOW, {"b_id": row.id, "slow": is_slow})
 

@@ -128,7 +128,7 @@ class RestServer:
                 said = self._say(self._read(stream))
                 for piece in self._pieces(said or b""):
                     channel.sendall(piece)
-            except OSError:  # the sender is gone
+            except (OSError, ValueError):  # the sender is gone, or speaks something else
                 return
 
     def _pieces(self, said: bytes) -> list[bytes] | Paced:
