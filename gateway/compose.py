@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -43,7 +44,8 @@ def build_node(
     Opening is safe to repeat and from many processes; the data folder belongs to the node named in the settings.
     Raises KeysMissing where packets were sealed with a key that is gone: restore it from the backup.
     """
-    worker = f"{settings.node}/{role}/{os.getpid()}"
+    # In a container every process is number 1: the number alone would make one worker of two.
+    worker = f"{settings.node}/{role}/{os.getpid()}.{secrets.token_hex(3)}"
     store = open_store(
         settings.data,
         node=settings.node,

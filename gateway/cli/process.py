@@ -219,7 +219,9 @@ def _clear_spool(node: Node, lock: NodeLock) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """Our own number is none of a living writer's: we have written nothing yet. In a container it is always 1, and so
+    was that of whoever died before us."""
+    return pid != os.getpid() and Path(f"/proc/{pid}").exists()
 
 
 def _note_start(node: Node, role: Role) -> None:
