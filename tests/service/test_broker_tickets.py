@@ -1,0 +1,97 @@
+"""What only the RabbitMQ transport promises of tickets: when they come back, what a full queue does, no leavings."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.transport.contract import Ticket
+from gateway.transport.rabbitmq import RabbitTransport, look_at_broker
+from gateway.transport.topology import LAYOUT
+from tests.service.test_transport_rabbitmq import ground
+from tests.service.transport_child import Child
+from tests.support.announcing import NORMAL, announce_all, stuck_at, tickets, until
+from tests.support.rabbitmq import Broker
+
+pytestmark = pytest.mark.xdist_group("rabbitmq")
+
+
+@pytest.mark.fault
+def test_a_worker_killed_before_its_claim_gives_its_tickets_back_at_once(broker: Broker, tmp_path: Path) -> None:
+    """And one killed later, in the middle of a hand-over, does not: the claim stands, its lease decides."""
+    vhost, handled = broker.new_vhost(), set[str]()
+    where = ground(broker, tmp_path, vhost)
+    transport = RabbitTransport(broker.access(vhost), tmp_path, "relay")
+    with Child("rabbitmq", where, "first") as early, Child("rabbitmq", where, "second") as late:
+        early.tell("listen", queue=NORMAL, slots=1, group=8, seconds=60)
+        announce_all(transport, tickets(1, prefix="early"))
+        until(lambda: early.handled == ["early0"])
+        early.kill()
+        late.tell("listen", queue=NORMAL, slots=1, group=8, seconds=60)
+        until(lambda: late.handled == ["early0"], timeout=3)
+        time.sleep(2)
+        late.kill()
+    transport.listen(NORMAL, 1, lambda group: handled.update(ticket.transfer_id for ticket in group))
+    announce_all(transport, tickets(1, prefix="after"))
+    until(lambda: "after0" in handled)
+    assert handled == {"after0"}
+    transport.close()
+
+
+def test_closing_gives_back_what_waits(broker: Broker, tmp_path: Path) -> None:
+    vhost, gate, started, handled = broker.new_vhost(), threading.Event(), threading.Event(), set[str]()
+
+    def handle(_group: tuple[Ticket, ...]) -> None:
+        started.set()
+        gate.wait(20)
+
+    one, other = (RabbitTransport(broker.access(vhost), tmp_path, name) for name in ("one", "other"))
+    closing = one.listen(NORMAL, 1, handle, group=1)
+    announce_all(other, tickets(10))
+    assert started.wait(5)
+    other.listen(NORMAL, 1, lambda group: handled.update(ticket.transfer_id for ticket in group))
+    closing.close(timeout=0.1)
+    until(lambda: len(handled) >= 9, timeout=3)
+    gate.set()
+    one.close()
+    other.close()
+
+
+def test_a_full_queue_refuses_and_a_queue_of_other_words_is_used_all_the_same(broker: Broker, tmp_path: Path) -> None:
+    vhost = broker.new_vhost()
+    name = next(queue.name for queue in LAYOUT if queue.carries == NORMAL)
+    small = {"x-queue-type": "quorum", "x-max-length": 10, "x-overflow": "reject-publish"}
+    broker.ask("PUT", f"queues/{vhost}/{name}", {"durable": True, "arguments": small})
+    transport = RabbitTransport(broker.access(vhost), tmp_path, "relay")
+    confirmed = sum(len(transport.announce(tickets(50, prefix=f"{number}-"))) for number in range(4))
+    assert 10 <= confirmed < 100
+    assert transport.depths()[NORMAL] >= 10
+    assert look_at_broker(broker.access(vhost)).different == (name,)
+    transport.close()
+
+
+def test_closing_leaves_no_thread_and_no_descriptor(broker: Broker, tmp_path: Path) -> None:
+    access = broker.access(broker.new_vhost())
+    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    transport, gate = RabbitTransport(access, tmp_path, "one"), threading.Event()
+    gate.set()
+    transport.listen(NORMAL, 4, stuck_at(gate))
+    transport.on_wake(["*"], lambda _topic: None)
+    announce_all(transport, tickets(4))
+    transport.wake("relay")
+    transport.publish_event("agency.1.inbox", b"{}")
+    transport.close()
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_transport_that_is_not_used_connects_to_nobody(tmp_path: Path, broker: Broker) -> None:
+    threads = threading.active_count()
+    transport = RabbitTransport(broker.access("khong-co"), tmp_path, "cli")
+    assert threading.active_count() == threads
+    transport.close()
