@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from edxml.messages import Language, text
-from edxml.profiles import REPAIR_KINDS
+from edxml.profiles import source_of
 
 __all__ = ["Letter", "LetterItem", "write_letter"]
 
@@ -43,7 +43,7 @@ class Letter:
 
 
 def write_letter(letter: Letter, language: Language) -> str:
-    """The letter as plain text, the commonest repair first. Raises KeyError for a repair that does not exist."""
+    """The letter as plain text, the commonest repair first; one that this program does not know is told by its name."""
 
     def say(key: str, **params: object) -> str:
         return text(f"letter.{key}", language, params)
@@ -54,7 +54,7 @@ def write_letter(letter: Letter, language: Language) -> str:
     for number, item in enumerate(sorted(letter.items, key=lambda each: (-each.packets, each.name)), 1):
         lines = [
             say("item", number=number, name=item.name, packets=item.packets, first=item.first, last=item.last),
-            say("deviation", what=text(f"repair.{item.name}", language, {}), breaks=REPAIR_KINDS[item.name].source),
+            say("deviation", what=text(f"repair.{item.name}", language, {}), breaks=source_of(item.name)),
             say("remedy", remedy=text(f"remedy.{item.name}", language, {})),
             *([say("example", document=item.example)] if item.example else []),
             _tolerance(item, letter.day, language),

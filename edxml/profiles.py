@@ -107,7 +107,7 @@ class Profile:
         params = {
             "repair": repair.name,
             "remedy": Term(f"remedy.{repair.name}"),
-            "breaks": REPAIR_KINDS[repair.name].source,
+            "breaks": source_of(repair.name),
             "profile": self.name,
         }
         if last is None:
@@ -182,6 +182,22 @@ REPAIR_KINDS: Mapping[str, RepairKind] = _repairs()
 """Every repair that reading may make, by name; each has a text `repair.<name>` in both languages."""
 
 REPAIRS = frozenset(REPAIR_KINDS)
+
+
+_STRANGE = "?"
+
+
+def source_of(name: str) -> str:
+    """`RepairKind.source` of a repair; "?" for one that another release made and that this one does not know."""
+    kind = REPAIR_KINDS.get(name)
+    return _STRANGE if kind is None else kind.source
+
+
+def breaks_of(name: str) -> str:
+    """`RepairKind.breaks` of a repair; "?" as `source_of`."""
+    kind = REPAIR_KINDS.get(name)
+    return _STRANGE if kind is None else kind.breaks
+
 
 STRICT = load_profile(_text(), "strict")
 LENIENT = load_profile(_text(), "lenient")

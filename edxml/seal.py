@@ -40,6 +40,7 @@ from edxml.sign.signer import Signer, SigningKeyInvalid, load_pem_signer
 from edxml.sign.verdicts import CheckRefusal, Verdict
 
 __all__ = [
+    "LARGEST_SEAL",
     "OpenedSeal",
     "SealKey",
     "SealStatement",
@@ -53,7 +54,8 @@ __all__ = [
 
 _ALGORITHM = SignatureAlgorithm.ECDSA_SHA256
 _VERSION = "1"
-_LARGEST = 1 << 20  # a seal of 2,000 recipients and 200 attachments stays far below
+LARGEST_SEAL = 1 << 20
+"""Bytes of a seal; none larger is opened.  One of 2,000 recipients and 200 attachments stays far below."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +219,7 @@ def open_seal(seal: bytes, *, trusted: Sequence[x509.Certificate]) -> OpenedSeal
 
 
 def _match(seal: bytes) -> re.Match[str]:
-    if len(seal) > _LARGEST:
+    if len(seal) > LARGEST_SEAL:
         raise SealInvalid("form")
     try:
         found = FORM.match(seal.decode("utf-8"))

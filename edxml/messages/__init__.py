@@ -80,7 +80,9 @@ def text(code: str, language: Language, params: Mapping[str, Any]) -> str:
 def _said(value: Any, language: Language) -> Any:
     if isinstance(value, Term):
         return text(value, language, {})
-    return say_day(value, language) if type(value) is date else value
+    if type(value) is date:
+        return say_day(value, language)
+    return _Count(value) if type(value) is int else value
 
 
 def say_day(day: date, language: Language) -> str:
@@ -88,6 +90,21 @@ def say_day(day: date, language: Language) -> str:
     return f"{day:%d/%m/%Y}" if language is Language.VI else day.isoformat()
 
 
+class _Count(int):
+    """A number that knows its noun: `{count:packet|packets}`. Vietnamese has one form and says `{count}`."""
+
+    def __format__(self, forms: str) -> str:
+        one, bar, many = forms.partition("|")
+        return f"{int(self)} {one if self == 1 else many}" if bar else format(int(self), forms)
+
+
+class _Gap(str):
+    """A parameter that nobody gave, whatever form it was to have."""
+
+    def __format__(self, forms: str) -> str:
+        return str(self)
+
+
 class _Gaps(dict[str, Any]):
     def __missing__(self, key: str) -> str:
-        return "{" + key + "}"
+        return _Gap("{" + key + "}")

@@ -15,7 +15,7 @@ from gateway.identity import Caller
 from gateway.model.errors import BadRequest, TooLarge
 from gateway.model.instants import new_id
 
-__all__ = ["Asked", "ClientGone", "Headers", "Message", "Receive", "Send", "request_id_of", "uuid_of"]
+__all__ = ["Asked", "ClientGone", "Headers", "Message", "Receive", "Send", "request_id_of"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -45,13 +45,6 @@ def request_id_of(headers: Headers) -> str:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value.decode()
     return f"{_PROCESS}-{next(_NUMBERS)}"
-
-
-def uuid_of(text: str) -> str:
-    """An id out of a path. Raises BadRequest `api.bad_id` where it cannot be one of ours."""
-    if _UUID.fullmatch(text) is None:
-        raise BadRequest("api.bad_id")
-    return text
 
 
 class Asked:

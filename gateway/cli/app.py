@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen not in ("", "vi", "en"):
             voice.fault(voice.say("cli.language_unknown", language=chosen), "cli.language_unknown")
             return ExitCode.USAGE
+        if _has_empty(rest):
+            voice.fault(voice.say("cli.empty_argument"), "cli.empty_argument")
+            return ExitCode.USAGE
         return int(tree.main(args=rest, prog_name="truc", obj=voice, standalone_mode=False) or ExitCode.OK)
     except TrucError as why:
         _tell_error(voice, why)
@@ -87,8 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         voice.hint("cli.interrupted")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the reader of the pipe has left; nothing more to say
-        return ExitCode.OK
+        return _leave_pipe()
+    except SystemExit as why:
+        if isinstance(why.__context__, BrokenPipeError):  # what draws tables ends the process itself
+            return _leave_pipe()
+        raise
     except OSError as why:
         if why.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
             voice.fault(voice.say("cli.address", why=voice.why(why)), "cli.address")
@@ -99,6 +106,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as why:  # noqa: BLE001 - the last line of defence: a person gets one sentence
         voice.fault(voice.say("cli.defect", error=type(why).__name__, place=str(_keep(why))), "cli.defect")
         return ExitCode.DEFECT
+
+
+def _has_empty(arguments: Sequence[str]) -> bool:
+    """Whether an argument is empty, as an unset variable in quotes is; an option's value may be."""
+    before = ("", *arguments)
+    return any(not one and not last.startswith("-") for last, one in zip(before, arguments, strict=False))
+
+
+def _leave_pipe() -> int:
+    """The reader of the pipe has left, as `head` does: nothing more to say, and nothing went wrong."""
+    with suppress(OSError, ValueError):  # of a test's own stream: it has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    return ExitCode.OK
 
 
 def _tell_error(voice: Voice, why: TrucError) -> None:

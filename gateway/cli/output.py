@@ -14,8 +14,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from rich import box
@@ -28,7 +29,7 @@ from edxml.messages import Language, text
 from gateway.cli.moments import INSTANTS
 from gateway.model.instants import as_instant, as_local, local_iso
 
-__all__ = ["AsJson", "Voice", "in_vietnam", "make_voice", "voice_of"]
+__all__ = ["AsJson", "Voice", "in_vietnam", "make_voice", "on_one_line", "voice_of"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="help.json")]
 """The option that every listing has."""
@@ -37,6 +38,16 @@ _PIPED_WIDTH = 240
 _MOMENT = "%d/%m/%Y %H:%M:%S"
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that move a terminal's cursor, colour it or turn text round: senders must not have such power."""
+
+
+_LINE_END = re.compile("[\n\x0b\x0c\r\x85\u2028\u2029]")
+
+
+def on_one_line(value: Any) -> Any:
+    """A text or a path without line ends: whoever names a file must not write a line of their own into an answer."""
+    if isinstance(value, (str, os.PathLike)):
+        return _LINE_END.sub("\N{REPLACEMENT CHARACTER}", str(value))
+    return value
 
 
 def _plain_text(text: str, style: str = "") -> Text:
@@ -52,8 +63,8 @@ class Voice:
     err: Console
 
     def say(self, code: str, /, **params: Any) -> str:
-        """The text of a code; the code itself where it has none."""
-        return text(code, self.language, params)
+        """The text of a code; the code itself where it has none. A line end in a file's name breaks no line."""
+        return text(code, self.language, {name: on_one_line(value) for name, value in params.items()})
 
     def label(self, table: str, value: str) -> str:
         """What people call a value of a closed list (`state`, "ready"); the value itself where it has no word."""
@@ -87,7 +98,8 @@ class Voice:
 
     def fault(self, sentence: str, code: str) -> None:
         """What went wrong and what to do, with the code to look it up by."""
-        line = Text.assemble((self.say("cli.fault"), "bold red"), " ", _plain_text(sentence), " ", (f"[{code}]", "dim"))
+        told = _plain_text(on_one_line(sentence))
+        line = Text.assemble((self.say("cli.fault"), "bold red"), " ", told, " ", (f"[{code}]", "dim"))
         self.err.print(line, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
@@ -165,13 +177,39 @@ def make_voice(language: Language) -> Voice:
 
     A letter that a stream cannot carry is written as its number; a stream that is closed swallows what is said.
     """
-    sys.stdout, sys.stderr = _able(sys.stdout), _able(sys.stderr)
+    sys.stdout, sys.stderr = _able(sys.stdout), _Beside.of(_able(sys.stderr))
     width = None if sys.stdout.isatty() else _PIPED_WIDTH
     return Voice(
         language=language,
         out=Console(width=width, highlight=False, markup=False),
         err=Console(stderr=True, highlight=False, markup=False),
     )
+
+
+class _Beside:
+    """Standard error: what cannot be said there, because the disk is full or its reader has left, changes no answer."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @classmethod
+    def of(cls, stream: TextIO) -> TextIO:
+        """The same stream, once."""
+        return stream if isinstance(stream, cls) else cast(TextIO, cls(stream))
+
+    def write(self, words: str) -> int:
+        """Said, or not."""
+        with suppress(OSError):
+            self._stream.write(words)
+        return len(words)
+
+    def flush(self) -> None:
+        """Said, or not."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _able(stream: TextIO | None) -> TextIO:

@@ -25,7 +25,7 @@ from edxml.sign.names import name_text
 from gateway.cli.certificates import read_certificates
 from gateway.cli.exits import ExitCode
 from gateway.cli.moments import parse_moment
-from gateway.cli.output import AsJson, Voice, in_vietnam, voice_of
+from gateway.cli.output import AsJson, Voice, in_vietnam, on_one_line, voice_of
 from gateway.cli.packet_source import complain, open_packet, packets_in, write_new
 from gateway.cli.packet_stamp import http_authority
 from gateway.model.instants import as_datetime
@@ -134,7 +134,7 @@ def _name(certificate: x509.Certificate) -> str:
 
 def _show(voice: Voice, path: Path, found: Verification) -> None:
     mark, style = ("✓", "green") if found.is_valid else ("?", "yellow") if found.verdict.is_open else ("✗", "red")
-    voice.write(f"{mark} {path}: {found.text(voice.language)} [{found.verdict}]", style)
+    voice.write(f"{mark} {on_one_line(path)}: {found.text(voice.language)} [{found.verdict}]", style)
     rows: list[tuple[str, Any]] = [("signer", found.signer)]
     rows += [("signing_time", in_vietnam(moment)) for moment in (found.signing_time,) if moment]
     rows += [("stamped_at", in_vietnam(moment)) for moment in (found.stamped_at,) if moment]

@@ -10,18 +10,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from edxml.errors import SealInvalid
-from edxml.seal import OpenedSeal, open_seal
+from edxml.seal import LARGEST_SEAL, OpenedSeal, open_seal
 from edxml.sealed import SealDifference, find_differences
 from edxml.sign.names import name_text
 from gateway.cli.certificates import read_certificates
 from gateway.cli.exits import ExitCode
-from gateway.cli.output import AsJson, Voice, voice_of
+from gateway.cli.output import AsJson, Voice, on_one_line, voice_of
 from gateway.cli.packet_source import open_packet
 from gateway.model.instants import as_instant
 
 __all__ = ["register"]
 
-_LARGEST = 1 << 20  # bytes of a seal; edxml.seal takes no larger one
 _KINDS = (".pem", ".crt", ".cer")
 
 
@@ -55,14 +54,14 @@ def verify(
     voice = voice_of(ctx)
     trusted = _trusted(voice, certificates or [], trust)
     with seal.open("rb") as file:
-        text = file.read(_LARGEST + 1)
+        text = file.read(LARGEST_SEAL + 1)
     try:
         opened = open_seal(text, trusted=trusted)
     except SealInvalid as why:
         if as_json:
             voice.json({"is_right": False, "code": why.reason, "detail": why.text(voice.language)})
         else:
-            voice.write(f"✗ {seal}: {why.text(voice.language)} [{why.reason}]", "red")
+            voice.write(f"✗ {on_one_line(seal)}: {why.text(voice.language)} [{why.reason}]", "red")
         raise typer.Exit(ExitCode.FINDINGS) from None
     with open_packet(packet) as stream:
         differences = find_differences(opened.statement, stream)

@@ -34,11 +34,6 @@ class Caller:
         if not self.speaks_for(agency_id):
             raise Forbidden("identity.foreign_agency")
 
-    def require_operator(self) -> None:
-        """Raises Forbidden for a caller that is no operator (quản trị viên)."""
-        if not self.is_operator:
-            raise Forbidden("identity.not_operator")
-
 
 class Callers:
     """Finds out who calls. One per process; may be used from any thread.

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Connection, event, update
 
 from edxml import REPAIRS, Language
+from edxml.letters import Letter, LetterItem, write_letter
 from edxml.messages import text
 from gateway.configuration import apply, parse
 from gateway.exchange.repaired import tell_repairs
@@ -276,6 +277,25 @@ def test_a_vendor_sees_its_own_over_http(tmp_path: Path) -> None:
         assert told["items"][0]["remedy_vi"] == text("remedy.bom", Language.VI, {})
         assert api.foreign.get("/v1/repairs").json()["items"] == []
         assert api.sender.get("/v1/repairs", params={"from": "x"}).status_code == 400
+        reversed_days = api.sender.get("/v1/repairs", params={"from": "2026-11-02", "to": "2026-11-01"})
+        assert (reversed_days.status_code, reversed_days.json()["code"]) == (400, "api.days_reversed")
+        later = api.sender.get("/v1/repairs", params={"from": "2999-01-01"})
+        assert later.json()["code"] == "api.days_reversed", "without an end it is today"
+
+
+def test_a_repair_of_another_release_is_told_by_its_name(tmp_path: Path) -> None:
+    with running_api(tmp_path) as api:
+        send_over_http(api)
+        count_all(api.node.store)
+        with api.node.store.write() as connection:
+            connection.exec_driver_sql("UPDATE repair_days SET name = 'of_tomorrow'")
+        (told,) = api.sender.get("/v1/repairs").json()["items"]
+        assert (told["name"], told["breaks"]) == ("of_tomorrow", "?")
+    letter = Letter(
+        system="s", since=date(2026, 1, 1), until=date(2026, 2, 1), day=date(2026, 2, 1), packets=1, repaired=1,
+        items=(LetterItem(name="of_tomorrow", packets=1, first=date(2026, 1, 1), last=date(2026, 1, 1)),),
+    )  # fmt: skip
+    assert "of_tomorrow" in write_letter(letter, Language.VI)
 
 
 def send_over_http(api: RunningApi) -> None:

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from edxml.messages import Language, text
-from edxml.profiles import REPAIR_KINDS
+from edxml.profiles import breaks_of
 from gateway.api.edge import Edge
 from gateway.api.v1.doors import Calling, TheEdge
 from gateway.api.v1.examples import answer, refusals
 from gateway.api.v1.shapes_repairs import RepairsShape
 from gateway.exchange.repaired import ToldRepair, tell_repairs
 from gateway.identity import Caller
+from gateway.model.errors import BadRequest
 from gateway.model.instants import local_iso
 
 __all__ = ["router"]
@@ -43,6 +44,8 @@ def _list(edge: Edge, caller: Caller, since: date | None, until: date | None) ->
     snapshot, today = node.channels.snapshot(), node.today()
     last = until or today
     first = since or last - _MONTH
+    if first > last:
+        raise BadRequest("api.days_reversed", since=first, until=last)
     with node.store.read() as connection:
         told = tell_repairs(connection, snapshot, caller.system_id, since=first, until=last, today=today)
     return {
@@ -72,6 +75,6 @@ def _words(told: ToldRepair) -> dict[str, Any]:
         "document_id": line.document_id,
         "is_tolerated": told.until is not None,
         "tolerated_until": None if told.until in (None, date.max) else told.until.isoformat(),
-        "breaks": REPAIR_KINDS[line.key].breaks,
+        "breaks": breaks_of(line.key),
         **texts,
     }

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from edxml import Packet, read
+from edxml import Language, Packet, read
+from edxml.messages import text
 from gateway.cli.app import main
 from tests.support.packets import build_packet, build_status
 
@@ -36,9 +37,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def outside(*arguments: str, redirect: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
+def outside(
+    *arguments: str, redirect: str = "", shell: str = "exec ", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
     """A process of its own, its streams redirected by a shell."""
-    line = f"exec {sys.executable} -m gateway packet {' '.join(arguments)} {redirect}"
+    line = f"{shell}{sys.executable} -m gateway packet {' '.join(arguments)} {redirect}"
     house = str(Path(__file__).parents[4])
     surroundings = {**os.environ, "PYTHONPATH": house, "TRUC_LANGUAGE": "vi", **environment}
     return subprocess.run(["bash", "-c", line], capture_output=True, env=surroundings, timeout=60, check=False)
@@ -168,6 +171,47 @@ def test_closed_streams_end_no_command_with_a_traceback(redirect: str, code: int
     assert done.returncode == code
     assert b"Traceback" not in done.stderr
     assert b"cli.defect" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("show", "a.edxml"), ("check", "a.edxml", "--json"), ("--help",)])
+def test_a_reader_that_leaves_the_pipe_is_no_fault(folder: Path, arguments: tuple[str, ...]) -> None:
+    (folder / "a.edxml").write_bytes(build_packet())
+    done = outside(*arguments, redirect="| true; exit ${PIPESTATUS[0]}", shell="")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_standard_error_that_takes_nothing_changes_no_answer(folder: Path) -> None:
+    assert outside("check", "khong-co", redirect="2>/dev/full").returncode == 2
+    assert (
+        outside("check", "khong-co", redirect="2>&1 >/dev/null | true; exit ${PIPESTATUS[0]}", shell="").returncode == 2
+    )
+
+
+def test_a_line_end_in_a_name_breaks_no_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a\nb.edxml: OK").write_bytes(build_packet())
+    for command in ("check", "verify"):
+        _, out, err = run(command, "a\nb.edxml: OK", capture=capsys)
+        assert not any(line.startswith("b.edxml") for line in (out + err).splitlines())
+    _, out, err = run("check", "khong\nco", capture=capsys)
+    assert len(err.splitlines()) == 1
+
+
+def test_an_empty_name_is_not_this_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.edxml").write_bytes(build_packet())
+    code, out, err = run("check", "", capture=capsys)
+    assert (code, out) == (2, "")
+    assert "cli.empty_argument" in err
+    assert run("check", ".", capture=capsys)[0] == 0
+
+
+def test_one_is_not_many_in_english(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.edxml").write_bytes(b"\xef\xbb\xbf" + build_packet())
+    _, out, _ = run("check", "a.edxml", capture=capsys, language="en")
+    assert "(0 warnings, 1 repair)" in out
+    assert text("edxml.refused", Language.EN, {"count": 1}).startswith(
+        "The packet is refused for 1 error. The first: {"
+    )
+    assert "{count}" in text("edxml.refused", Language.EN, {})
 
 
 def test_a_pipe_is_read_as_a_file_is(folder: Path) -> None:
