@@ -36,6 +36,9 @@ soak: $(STAMP) ## The long run of random kills (MINUTES=10 SEED=1)
 broker: $(STAMP) ## The long runs on RabbitMQ: three nodes, frozen for long, wiped with default times
 	$(PY) -m pytest -m long tests/service --timeout 600
 
+image: $(STAMP) ## The Dockerfile's steps and its processes in Debian roots, without Docker (minutes, as root)
+	$(PY) -m pytest -n 0 -m long tests/deploy --timeout 1800
+
 fuzz: $(STAMP) ## Coverage-guided fuzzing of the packet library (MINUTES=6 SEED=1)
 	$(PY) -m tests.fuzz
 

@@ -6,8 +6,10 @@ What this is not: Docker. See tests/support/image_root.py for what is the same a
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import httpx2
 import pytest
 
 from tests.support.image_root import Container, Image, build_image
-from tests.support.rabbitmq import free_ports
+from tests.support.rabbitmq import Broker, free_ports
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -138,6 +140,31 @@ def test_a_container_that_hangs_is_not_well(image: Image, volume: Path) -> None:
         os.kill(container.pid, signal.SIGCONT)
         assert health.returncode == 1
         assert time.monotonic() - began < 5, "before the engine's own patience ends, so that the reason is written down"
+
+
+def test_a_broker_that_is_given_our_definitions_knows_the_node(image: Image, volume: Path, tmp_path: Path) -> None:
+    """What docker/make_secrets made and docker/rabbitmq/rabbitmq.conf says, on one real broker, not three."""
+    secrets = tmp_path / "secrets"
+    subprocess.run([sys.executable, str(HOUSE / "docker/make_secrets"), str(secrets)], check=True, capture_output=True)
+    told = (HOUSE / "docker/rabbitmq/rabbitmq.conf").read_text("utf-8")
+    lines = dict(re.findall(r"^(\S+) = (.+)$", told, re.MULTILINE))
+    lines = {name: value for name, value in lines.items() if not name.startswith(("cluster_", "log."))}
+    lines["definitions.local.path"] = str(secrets / "broker-definitions.json")
+    with Broker.start(tmp_path / "mq", **lines) as broker:
+        environment = settings(
+            broker=f"amqp://127.0.0.1:{broker.ports['amqp']}/truc",
+            broker_user_file="/var/lib/truc/user", broker_password_file="/var/lib/truc/password",
+        )  # fmt: skip
+        for name in ("user", "password"):
+            (volume / name).write_text((secrets / f"broker-{name}").read_text("utf-8"))
+            os.chown(volume / name, 10001, 10001)
+        for words in (["init"], ["broker", "apply"], ["broker", "check"]):
+            with Container.start(image, words, volume=volume, environment=environment) as container:
+                out, errors = container.process.communicate(timeout=120)
+                assert container.process.returncode == 0, (words, out, errors)
+        with Container.start(image, ["relay"], volume=volume, environment=environment) as container:
+            ready(container)
+            assert container.stop(GRACE)[0] == 0
 
 
 def test_a_volume_of_somebody_else_is_a_sentence(image: Image, tmp_path: Path) -> None:
