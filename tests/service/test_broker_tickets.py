@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from gateway.transport.broker import BrokerAccess
 from gateway.transport.contract import Ticket
 from gateway.transport.rabbitmq import RabbitTransport, look_at_broker
 from gateway.transport.topology import LAYOUT
 from tests.service.test_transport_rabbitmq import ground
 from tests.service.transport_child import Child
 from tests.support.announcing import NORMAL, announce_all, stuck_at, tickets, until
-from tests.support.rabbitmq import Broker
+from tests.support.rabbitmq import Broker, free_ports
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -95,3 +96,16 @@ def test_a_transport_that_is_not_used_connects_to_nobody(tmp_path: Path, broker:
     transport = RabbitTransport(broker.access("khong-co"), tmp_path, "cli")
     assert threading.active_count() == threads
     transport.close()
+
+
+def test_processes_of_one_machine_wake_each_other_without_the_broker(tmp_path: Path) -> None:
+    """A long poll at one API hears of what another one accepted."""
+    access = BrokerAccess.parse(f"amqp://127.0.0.1:{free_ports(1)[0]}/truc")
+    one, other = (RabbitTransport(access, tmp_path, name) for name in ("one", "other"))
+    woken = set[str]()
+    one.on_wake(["*"], woken.add)
+    other.wake("inbox:1")
+    until(lambda: woken == {"inbox:1"}, timeout=3)
+    one.close()
+    other.close()
+    assert not list((tmp_path / "run").iterdir())

@@ -2,7 +2,8 @@
 
     announce ── link "publish" ── truc-tickets ── truc-deliver.* ── link "listen" ── slots of any process anywhere
     wake ────── the wake board ─┬─ callbacks of this process, broker or no broker
-                                └─ link "publish" ── truc-wakes ── link "listen" of every process ── its board
+                                ├─ link "publish" ── truc-wakes ── link "listen" of every process ── its board
+                                └─ where that does not work: a datagram to every process of this machine
 
 Two connections, since the broker stops reading those that publish when its memory or disk run short: acknowledgements
 must still get through.  While it is away nothing is confirmed, nothing raises, nothing piles up.
@@ -19,11 +20,13 @@ from typing import Final
 
 from gateway.transport.broker import BrokerAccess, BrokerError
 from gateway.transport.contract import QUEUES, Handler, Subscription, Ticket
+from gateway.transport.ear import Ear
 from gateway.transport.rabbitmq.consuming import Consumer, Listener
 from gateway.transport.rabbitmq.link import Link
 from gateway.transport.rabbitmq.publishing import Publisher
 from gateway.transport.rendezvous import Rendezvous
-from gateway.transport.wakes import WakeBoard
+from gateway.transport.wakes import Datagrams, WakeBoard
+from monitoring import log
 from monitoring.metrics import Metrics
 
 __all__ = ["RabbitTransport"]
@@ -32,6 +35,8 @@ _ANNOUNCE_LIMIT: Final = 0.8  # seconds, of the second that the contract allows
 _DEPTHS_LIMIT: Final = 0.5  # seconds
 _LAST_WORDS: Final = 1.0  # seconds for events that still wait
 _BACK: Final = "relay"  # the topic that is called here when the broker takes tickets again
+
+_log = log.get("gateway.transport")
 
 
 class RabbitTransport:
@@ -47,6 +52,8 @@ class RabbitTransport:
         self._token = secrets.token_hex(8)
         self._rendezvous = Rendezvous(folder.absolute(), process_name)
         self._presence = self._show_presence()
+        self._datagrams = Datagrams(self._rendezvous)
+        self._ear = Ear(process_name)
         self._board = WakeBoard(process_name, self._carry, on_lost=lambda _count: None)
         self._publisher = Publisher(on_back=self._on_back, on_blocked=self._on_blocked)
         self._listener = Listener(hear=self._hear, on_back=self._board.call_named)
@@ -55,6 +62,7 @@ class RabbitTransport:
         self._publisher.link, self._listener.link = self._publishing, self._listening
         self._lock = threading.Lock()
         self._subscriptions: list[Subscription] = []
+        self._hears_neighbours = False
         self._is_closed = False
 
     # --- the contract ------------------------------------------------------------------------------------------
@@ -98,6 +106,9 @@ class RabbitTransport:
         subscription = _Waking(self, self._board, self._board.subscribe(topics, callback))
         with self._lock:
             self._subscriptions.append(subscription)
+            if not self._hears_neighbours:
+                self._hears_neighbours = True
+                self._hear_neighbours()
         self._listener.hear_wakes()
         return subscription
 
@@ -129,6 +140,8 @@ class RabbitTransport:
         self._publisher.drain(_LAST_WORDS)
         self._publishing.close()
         self._listening.close()
+        self._datagrams.close()
+        self._ear.close()
         if self._presence is not None:
             self._presence.close()
         self._rendezvous.close()
@@ -161,7 +174,17 @@ class RabbitTransport:
             self._metrics.show_broker_blocked(is_blocked=is_blocked)
 
     def _carry(self, messages: tuple[bytes, ...], count: int) -> int:
-        return self._publisher.carry(messages, count, self._token)
+        if self._publisher.carry(messages, count, self._token):
+            return self._datagrams.carry(messages, count)
+        return 0
+
+    def _hear_neighbours(self) -> None:
+        try:
+            opened, _ = self._rendezvous.bind("wake", socket.SOCK_DGRAM)
+        except OSError:  # a file system that carries no sockets: these processes hear each other by the broker alone
+            _log.warning("transport.alone", queue="wake")
+            return
+        self._ear.attend(opened, self._board.hear)
 
     def _hear(self, message: bytes, sender: str) -> None:
         if sender != self._token:  # our own were called out when they were posted
