@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -108,6 +108,10 @@ class Store:
                 yield connection
         finally:
             self._turn.release()
+
+    def lock_or_read(self) -> AbstractContextManager[Connection]:
+        """A transaction that can hold rows where others write at the same time; else one that reads: it is enough."""
+        return self.read() if self.engine.dialect.name == "sqlite" else self.write()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

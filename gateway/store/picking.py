@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
+from gateway.store.dialect import execute_rows, writes_beside_others
 from gateway.store.schema import channels, is_state, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
+from gateway.store.transfers import mark_announced
 
-__all__ = ["Due", "in_flight", "pick_due"]
+__all__ = ["Due", "in_flight", "pick_due", "put_back"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,9 @@ _DUE_OF = (
     .limit(bindparam("room"))
 )
 
+_CHANNELS_ALONE = _CHANNELS.with_for_update(of=channels, skip_locked=True)
+_DUE_OF_ALONE = _DUE_OF.with_for_update(skip_locked=True)
+
 
 def in_flight(connection: Connection, *, since: int) -> dict[str, int]:
     """Transfers per channel that are claimed, or announced after `since` and not claimed yet."""
@@ -76,19 +83,44 @@ def in_flight(connection: Connection, *, since: int) -> dict[str, int]:
 def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list[Due]:
     """What may be announced now, urgent first, then by due time; a channel never over its `in_flight` (rule 3).
 
+    Where other relays pick at the same time (PostgreSQL, in a transaction that writes), channels and transfers that
+    another one has under its hands are left to it, and what is picked counts as announced from the commit on: so the
+    cap is exact.  Give back what nobody took (`put_back`).
+
     A channel whose breaker has just closed again gets one transfer, then two, four … (`ramp`).  Nothing is picked while
     the node recovers from a restore (rule 13).  Costs what may be
     picked, not what waits.
     """
-    running = in_flight(connection, since=since)
+    is_shared = writes_beside_others(connection)
+    channels_open = connection.execute(_CHANNELS_ALONE if is_shared else _CHANNELS, {"now": now}).all()
+    running = in_flight(connection, since=since)  # read with the channels in hand
+    due_of = _DUE_OF_ALONE if is_shared else _DUE_OF
     found: list[tuple[tuple[bool, int, str], Due]] = []
-    for channel in connection.execute(_CHANNELS, {"now": now}).all():
+    for channel in channels_open:
         room = _allowed(channel) - running.get(channel.id, 0)
         if room > 0:
             values = {"channel": channel.id, "now": now, "since": since, "room": room}
-            found += [_due(channel, row) for row in connection.execute(_DUE_OF, values)]
+            found += [_due(channel, row) for row in connection.execute(due_of, values)]
     found.sort(key=lambda pair: pair[0])
-    return [due for _, due in found[:most]]
+    picked = [due for _, due in found[:most]]
+    if is_shared:
+        mark_announced(connection, [(due.transfer_id, due.turn) for due in picked], now)
+    return picked
+
+
+_PUT_BACK = (
+    update(transfers)
+    .where(transfers.c.id == bindparam("b_id"), transfers.c.turn == bindparam("b_turn"),
+           transfers.c.announced_at == bindparam("b_at"))
+    .values(announced_at=None)
+)  # fmt: skip
+
+
+def put_back(connection: Connection, due: Iterable[Due], at: int) -> None:
+    """Nobody took these, which were picked at `at`: the next round picks them again."""
+    rows = [{"b_id": one.transfer_id, "b_turn": one.turn, "b_at": at} for one in due]
+    if rows and writes_beside_others(connection):
+        execute_rows(connection, _PUT_BACK, sorted(rows, key=itemgetter("b_id")))
 
 
 def _allowed(channel: Any) -> int:

@@ -30,15 +30,18 @@ def relay_once(node: Node) -> int:
     Crash points: relay.announced, relay.noted.
     """
     began = time.monotonic()
-    with node.store.read() as connection:
-        now = node.store.now(connection)
-        picked = picking.pick_due(connection, now=now, since=now - node.pace.announce_again, most=_MOST)
+    with node.store.lock_or_read() as connection:
+        picked_at = node.store.now(connection)
+        since = picked_at - node.pace.announce_again
+        picked = picking.pick_due(connection, now=picked_at, since=since, most=_MOST)
     if not picked:
         return 0
     confirmed = node.transport.announce([_ticket(due) for due in picked])
     crash_point("relay.announced")
+    taken = {ticket.transfer_id for ticket in confirmed}
     with node.store.write() as connection:
         now = node.store.now(connection)
+        picking.put_back(connection, [due for due in picked if due.transfer_id not in taken], picked_at)
         transfers.mark_announced(connection, [(t.transfer_id, t.turn) for t in confirmed], now)
     crash_point("relay.noted")
     node.metrics.count_tickets(TicketEvent.ANNOUNCED, len(confirmed))

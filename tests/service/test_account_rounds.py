@@ -13,7 +13,7 @@ from gateway.model.instants import HOUR, MINUTE
 from gateway.store import books
 from gateway.workers.figures import figures_once
 from gateway.workers.rounds import start_round
-from tests.support.nodes import House, build_house
+from tests.support.nodes import Database, House, build_house
 from tests.support.terminal import Terminal
 
 
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.usefixtures("settled")
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    made = build_house(tmp_path)
+def house(tmp_path: Path, database: Database) -> Iterator[House]:
+    made = build_house(tmp_path, database=database)
     yield made
     made.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,13 +22,16 @@ from gateway.store.blobs import BlobFolder
 from gateway.workers.leases import may_do
 from gateway.workers.periodic import ClockWatch, periodic_once
 from gateway.workers.reporting import reporting_once
-from tests.support.nodes import TODAY, House, build_house, organ
+from tests.support.nodes import TODAY, Database, House, build_house, organ
 from tests.support.packets import PROMULGATED
+from tests.support.stores import tell
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return build_house(tmp_path, folders=True)
+def house(tmp_path: Path, database: Database) -> Iterator[House]:
+    built = build_house(tmp_path, database=database, folders=True)
+    yield built
+    built.close()
 
 
 def status_for_sender(house: House) -> StatusPacket:
@@ -63,7 +67,7 @@ def test_a_status_that_was_sent_and_not_noted_is_not_sent_again(house: House) ->
     house.work()
     report_once(house.node)
     with house.node.store.write() as connection:
-        connection.exec_driver_sql("UPDATE deliveries SET owes = '01' WHERE packet_id = ?", (sent.packet_id,))
+        tell(connection, "UPDATE deliveries SET owes = '01' WHERE packet_id = ?", sent.packet_id)
     report_once(house.node)
     assert len(house.shown("sender")) == 1
     assert house.rows("SELECT count(*) AS n FROM statuses")[0]["n"] == 1
@@ -108,7 +112,10 @@ def test_who_reports_is_one_process_at_a_time(house: House) -> None:
 
 def settings_of(house: House) -> dict[str, str]:
     folder = house.node.store.blobs.root.parent
-    return {"TRUC_DATA": str(folder), "TRUC_NODE": "thu", "TRUC_TODAY": TODAY, "TRUC_DISK_RESERVE_MIB": "1"}
+    return {
+        "TRUC_DATA": str(folder), "TRUC_NODE": "thu", "TRUC_TODAY": TODAY, "TRUC_DISK_RESERVE_MIB": "1",
+        "TRUC_DATABASE": house.database,
+    }  # fmt: skip
 
 
 def test_a_lost_key_is_never_made_anew_once_packets_were_sealed(house: House) -> None:

@@ -26,6 +26,7 @@ class Defect:
 
 _WORK = "tests/service/test_rules_work.py::test_rule_"
 _ATTEMPTS = "tests/service/test_rules_attempts.py::test_rule_"
+_WRITERS = "tests/service/test_postgres_writers.py::test_"
 _ORDER = "tests/service/test_rules_order.py::test_rule_"
 _LIMITS = "tests/service/test_rules_limits.py::test_rule_"
 _POLLED = "tests/service/test_rules_polled.py::test_rule_"
@@ -111,6 +112,22 @@ _TRACES = (
         old="connection.execute(rows.with_for_update(), values).all()",
         new="connection.execute(rows, values).all()",
         tests=(_ORDER + "6_what_a_hop_has_read_no_other_process_changes_before_it_writes[postgresql]",),
+    ),
+    Defect(
+        name="a follower reads what is not certain yet",
+        row="§13 nothing reads by a serial cursor: transactions commit out of order",
+        file="gateway/store/dialect.py",
+        old="return int(connection.exec_driver_sql(_SETTLED).scalar_one())",
+        new="return _EVER",
+        tests=(_WRITERS + "a_follower_waits_for_what_began_earlier_and_passes_nothing_over",),
+    ),
+    Defect(
+        name="a relay picks for channels in another's hands",
+        row="§3 the cap is exact where the channel row is locked while picking",
+        file="gateway/store/picking.py",
+        old="_CHANNELS_ALONE if is_shared else _CHANNELS",
+        new="_CHANNELS",
+        tests=(_WRITERS + "relays_side_by_side_keep_a_channels_cap",),
     ),
     Defect(
         name="completion looks for no successor",

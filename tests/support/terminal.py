@@ -39,11 +39,18 @@ class Terminal:
 
 
 @pytest.fixture
-def truc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
-    """A terminal in Vietnamese, in front of the data folder that `build_house(tmp_path)` makes."""
+def truc(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> Terminal:
+    """A terminal in Vietnamese, in front of the data folder that `build_house(tmp_path)` makes, or the test's house."""
     for name in [name for name in os.environ if name.startswith("TRUC_")]:
         monkeypatch.delenv(name)
     settings = {"DATA": str(tmp_path / "data"), "NODE": "thu", "TODAY": TODAY, "DISK_RESERVE_MIB": "1"}
     for name, value in (settings | {"LANGUAGE": "vi"}).items():
         monkeypatch.setenv(f"TRUC_{name}", value)
+    if "house" in request.fixturenames:
+        monkeypatch.setenv("TRUC_DATABASE", request.getfixturevalue("house").database)
     return Terminal(capsys)
