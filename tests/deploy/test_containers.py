@@ -50,7 +50,7 @@ def secrets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def province(secrets_folder: Path) -> dict[str, Any]:
-    return composed("province.yaml", TRUC_NODE="tinh-thu", TRUC_SECRETS=str(secrets_folder))
+    return composed("province.yaml", TRUC_NODE="tinh-thu", SECRETS_FOLDER=str(secrets_folder))
 
 
 def test_the_dockerfile_breaks_no_rule() -> None:
@@ -195,9 +195,9 @@ def test_brokers_find_each_other_by_the_names_that_they_have(province: dict[str,
 
 
 def test_images_can_come_from_a_mirror_of_the_centre(secrets_folder: Path) -> None:
-    names = ("TRUC", "TRUC_RABBITMQ", "TRUC_POSTGRES", "TRUC_HAPROXY", "TRUC_PROMETHEUS", "TRUC_GRAFANA")
-    mirrors = {f"{name}_IMAGE": f"kho.example/{name.lower()}:1" for name in names}
-    found = composed("province.yaml", TRUC_NODE="tinh", TRUC_SECRETS=str(secrets_folder), **mirrors)
+    names = ("TRUC", "RABBITMQ", "POSTGRES", "HAPROXY", "PROMETHEUS", "GRAFANA")
+    mirrors = {f"IMAGE_{name}": f"kho.example/{name.lower()}:1" for name in names}
+    found = composed("province.yaml", TRUC_NODE="tinh", SECRETS_FOLDER=str(secrets_folder), **mirrors)
     assert {one["image"] for one in found["services"].values()} == set(mirrors.values())
 
 

@@ -11,13 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.support.image_root import Container, Image, build_image
+from tests.support.image_root import Container, Image
 from tests.support.rabbitmq import Broker, free_ports
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
@@ -25,26 +24,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 HOUSE = Path(__file__).parents[2]
 GRACE = 45.0  #: stop_grace_period of the compose files
 PARTS = ("api", "relay", "deliver", "periodic", "intake", "inspect")
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    folder = tmp_path_factory.mktemp("image")
-    folder.chmod(0o755)
-    yield build_image(folder, HOUSE / "docker/Dockerfile", HOUSE)
-    subprocess.run(["rm", "-rf", "--one-file-system", str(folder)], check=True)
-
-
-@pytest.fixture
-def volume(tmp_path: Path, image: Image) -> Path:
-    """An empty volume, as the engine makes it from the image's folder: of its owner and rights."""
-    folder = tmp_path / "volume"
-    folder.mkdir()
-    found = (image.root / "var/lib/truc").stat()
-    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (10001, 10001, 0o700)
-    os.chown(folder, found.st_uid, found.st_gid)
-    folder.chmod(0o700)
-    return folder
 
 
 def settings(**more: str) -> dict[str, str]:
