@@ -6,7 +6,7 @@ The checks are those of `verify_packet`, so that one policy means the same where
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -16,10 +16,10 @@ from cryptography import x509
 from edxml.sign.certificates import check_key, check_use, find_path, load_certificates
 from edxml.sign.names import name_text
 from edxml.sign.policy import Policy, RevocationMode
-from edxml.sign.time_stamps import check_time_stamp
+from edxml.sign.time_stamps import check_time_stamp, lost_to_others
 from edxml.sign.verdicts import CheckRefusal, Revocation, Standing, Verdict
 
-__all__ = ["Judgement", "check_certificate", "judge_certificate", "judge_time_stamp"]
+__all__ = ["Judgement", "check_certificate", "judge_certificate", "judge_stamp_authority", "judge_time_stamp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,22 @@ def judge_time_stamp(token: bytes, text: bytes, policy: Policy, at: datetime | N
     except CheckRefusal as refusal:
         return Judgement(verdict=refusal.verdict, detail=refusal.detail)
     return Judgement(verdict=Verdict.VALID, stamped_at=moment)
+
+
+def judge_stamp_authority(
+    der: bytes, others: Sequence[bytes], policy: Policy, moment: datetime, at: datetime
+) -> Judgement:
+    """What a time-stamp authority's certificate (DER) is worth for a stamp that states `moment`, as known by `at`.
+
+    As `judge_certificate` for the moment; CERTIFICATE_REVOKED also where the authority is known to be revoked later,
+    for a reason by which others may have its key: they could state any moment.
+    """
+    judged = judge_certificate(der, others, policy, min(moment, at))
+    if judged.verdict is Verdict.VALID and policy.asked is not None:
+        lost = lost_to_others(judged.chain, moment, policy.asked, at)
+        if lost is not None:
+            return replace(judged, verdict=Verdict.CERTIFICATE_REVOKED, detail=name_text(lost.subject))
+    return judged
 
 
 def check_certificate(

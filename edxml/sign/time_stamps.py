@@ -84,14 +84,23 @@ def check_time_stamp(
         chain = find_path(certificate, others, anchors, moment)
     except CheckRefusal as refusal:
         raise _invalid(f"{refusal.verdict}: {refusal.detail}") from None
-    for one, issuer in pairwise(chain) if revocations is not None else ():
-        assert revocations is not None
-        known = revocations.look_up(one, issuer, at or datetime.now(UTC))
+    if revocations is not None and (lost := lost_to_others(chain, moment, revocations, at or datetime.now(UTC))):
+        raise _invalid(f"{Verdict.CERTIFICATE_REVOKED}: {name_text(lost.subject)}")
+    return moment
+
+
+def lost_to_others(
+    chain: Sequence[x509.Certificate], moment: datetime, revocations: RevocationSource, at: datetime
+) -> x509.Certificate | None:
+    """The certificate of a time-stamp authority's chain whose revocation, known by `at`, takes all worth from a stamp
+    that states `moment`; None where there is none: the rule of `check_time_stamp`."""
+    for one, issuer in pairwise(chain):
+        known = revocations.look_up(one, issuer, at)
         if known.standing is Standing.REVOKED and not (
             known.reason in _HARMLESS and known.since is not None and moment < known.since
         ):
-            raise _invalid(f"{Verdict.CERTIFICATE_REVOKED}: {name_text(one.subject)}")
-    return moment
+            return one
+    return None
 
 
 def read_time_stamp(token: bytes, text: bytes) -> datetime:

@@ -18,7 +18,7 @@ from pyhanko.sign.validation.errors import NoDSSFoundError
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 
 from edxml.sign.policy import Policy
-from gateway.inspector.revisions import look_at_revisions
+from gateway.inspector.revisions import look_at_revisions, removed_signature
 from gateway.inspector.signers import Embedded, judge_signature, judge_stamp
 from gateway.model.inspection import FileInspection, PdfSignature, PdfVerdict, worst
 
@@ -55,8 +55,12 @@ def _inspect(reader: PdfFileReader, policy: Policy, came_at: int) -> FileInspect
     found = sorted(found, key=lambda one: _revision(reader, one[1]))
     embedded = _embedded(reader) if found else Embedded()
     signatures = tuple(_signature(reader, one, policy, embedded, came_at) for one in found[:_MOST])
-    gravest = worst([one.verdict for one in signatures] + [PdfVerdict.TOO_MANY] * (len(found) > _MOST))
+    removed = removed_signature(reader, [value for _, value, _ in found])
+    more = [PdfVerdict.TOO_MANY] * (len(found) > _MOST) + [PdfVerdict.REMOVED] * (removed is not None)
+    gravest = worst([one.verdict for one in signatures] + more)
     detail = next((one.detail for one in signatures if one.verdict is gravest), "")
+    if gravest is PdfVerdict.REMOVED:
+        detail = str(removed)[:_WORDS]
     return FileInspection(verdict=gravest, detail=detail, signatures=signatures, policy=policy.name)
 
 
@@ -90,7 +94,7 @@ def _signature(
     except (PdfDecodeLimitError, MemoryError):
         raise
     except Exception as why:  # noqa: BLE001 - as above; the file's other signatures are still looked at
-        return PdfSignature(field=title, verdict=PdfVerdict.NOT_COMPUTED, detail=type(why).__name__)
+        return PdfSignature(field=title, verdict=PdfVerdict.GARBLED, detail=type(why).__name__)
 
 
 def _embedded(reader: PdfFileReader) -> Embedded:

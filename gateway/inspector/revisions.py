@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from os import SEEK_END
 from typing import Any, Final
 
+from pyhanko.pdf_utils.misc import PdfError
+from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.diff_analysis import DiffResult, ModificationLevel
+from pyhanko.sign.fields import enumerate_sig_fields
 from pyhanko.sign.validation.status import SignatureCoverageLevel
 
 from gateway.model.inspection import Changes, SignatureCoverage
 
-__all__ = ["Seen", "look_at_revisions"]
+__all__ = ["Seen", "look_at_revisions", "removed_signature"]
+
+_REVISIONS: Final = 20  # of a file, looked through for what is gone
 
 _CHANGES: Final = {
     ModificationLevel.NONE: Changes.NONE,
@@ -27,6 +34,7 @@ _COVERAGE: Final = {
 }
 
 
+_MOST: Final = 50  # signatures of one revision
 _BLANK: Final = b"\0\t\n\f\r "
 _TAIL: Final = 2048
 _ENDS_RIGHT: Final = re.compile(rb"startxref\s+\d+\s+%%EOF[\0\s]*\Z")
@@ -39,6 +47,26 @@ class Seen:
     coverage: SignatureCoverage
     changes: Changes
     is_allowed: bool  #: every change is one that the signature, or the first of all, allows
+
+
+def removed_signature(reader: PdfFileReader, there: Sequence[Any]) -> str | None:
+    """The field of a signature that an earlier revision of the file bore and the file as it is does not; None: none.
+
+    A revision that cannot be read bears nothing that anybody could show.
+    """
+    kept = {one.reference for one in there if getattr(one, "reference", None) is not None}
+    for revision in range(min(reader.xrefs.total_revisions - 1, _REVISIONS)):
+        try:
+            before = list(
+                islice(enumerate_sig_fields(reader.get_historical_resolver(revision), filled_status=True), _MOST)
+            )
+        except (PdfError, ValueError, TypeError, AttributeError, KeyError, IndexError):
+            continue
+        for name, value, _ in before:
+            reference = getattr(value, "reference", None)
+            if (reference is not None and reference not in kept) or (reference is None and not there):
+                return str(name)
+    return None
 
 
 def look_at_revisions(found: Any) -> Seen:

@@ -16,7 +16,7 @@ from pyhanko.sign.validation.generic_cms import validate_sig_integrity
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 
 from edxml.sign.certificates import der_of
-from edxml.sign.judging import Judgement, judge_certificate, judge_time_stamp
+from edxml.sign.judging import Judgement, judge_certificate, judge_stamp_authority, judge_time_stamp
 from edxml.sign.names import name_text
 from edxml.sign.policy import Policy, RevocationMode
 from edxml.sign.revocation import CachedRevocations
@@ -97,7 +97,9 @@ def judge_stamp(
         uses=frozenset({ExtendedKeyUsageOID.TIME_STAMPING}),
         revocation=RevocationMode.SOFT,  # as for time stamps within signatures: what is not known is not held against
     )
-    judged = _judge(found, _with(trusting, embedded), min(at, as_datetime(came_at)))
+    others = [one.dump() for one in found.other_embedded_certs]
+    known = _with(trusting, embedded)
+    judged = judge_stamp_authority(found.signer_cert.dump(), others, known, at, as_datetime(came_at))
     made = _made(found, seen, judged, is_right, trusting, field)
     is_good = made.verdict is PdfVerdict.VALID
     state = StampState.GOOD if is_good else StampState.UNCHECKED if made.verdict is PdfVerdict.UNCHECKED else None

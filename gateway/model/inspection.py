@@ -15,7 +15,7 @@ __all__ = [
     "PdfVerdict", "SignatureCoverage", "StampState", "worst",
 ]  # fmt: skip
 
-INSPECTOR_VERSION = 1
+INSPECTOR_VERSION = 2
 """Raised when the same file may get another verdict: every stored PDF is then inspected once more, behind the hops."""
 
 
@@ -30,6 +30,7 @@ class PdfVerdict(StrEnum):
     NOT_YET_VALID = "not_yet_valid"  #: right, by a certificate that had not begun
     WRONG_USE = "wrong_use"  #: right, by a certificate for other things than signing
     WEAK = "weak"  #: right, but SHA-1, MD5 or a key that is too short
+    REMOVED = "removed"  #: an earlier revision of the file bore a signature, which a later one took out
     CRASHED = "crashed"  #: the inspector ended while it read the file
     MEMORY = "memory"  #: the file wants more memory than the inspector may have
     TIME = "time"  #: the file wants more time than the inspector may have
@@ -38,6 +39,7 @@ class PdfVerdict(StrEnum):
     ENCRYPTED = "encrypted"  #: a PDF that opens with a password only
     TOO_LARGE = "too_large"  #: larger than is inspected
     TOO_MANY = "too_many"  #: beyond the files of one packet, or the signatures of one file, that are inspected
+    GARBLED = "garbled"  #: a form of signature that is known, but what stands in it cannot be read
     NOT_COMPUTED = "not_computed"  #: a form of signature that is not computed here
     UNCHECKED = "unchecked"  #: right and unaltered, but the certificate could not be checked
     VALID = "valid"  #: right, unaltered, by a certificate that was good

@@ -96,6 +96,10 @@ def check_once(
         lost = begun.lost(connection, [one.packet_id for one in candidates])
     if following.is_done or not may_do(node, "signatures", _LEASE):
         return False
+    if not candidates:
+        with node.store.write() as connection:
+            followers.advance(connection, following)
+        return True
     hands = _Hands(node=node, trust=trust, begun=begun, lost=lost, stopping=stopping)
     if not all(_check_group(hands, group) for group in _groups(candidates, lost)):
         return False
@@ -154,6 +158,7 @@ def _check_group(hands: _Hands, group: Sequence[Candidate]) -> bool:
         if _may_bear(hands.node, one):
             bearing.append(one)
     if not bearing:
+        crash_point("signatures.checked")
         return True
     policies = hands.trust.policies()
     with hands.node.store.write() as connection:

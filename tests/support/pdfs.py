@@ -28,8 +28,18 @@ from edxml.sign.certificates import der_of
 from tests.support.certificates import Authority, Issued
 
 __all__ = [
-    "add_page", "bomb_pdf", "crowded_pdf", "deep_pdf", "encrypt_pdf", "forge_pdf", "plain_pdf", "sign_pdf", "slow_pdf",
-    "stamp_pdf", "stamping",
+    "add_page",
+    "bomb_pdf",
+    "crowded_pdf",
+    "deep_pdf",
+    "encrypt_pdf",
+    "forge_pdf",
+    "plain_pdf",
+    "sign_pdf",
+    "slow_pdf",
+    "stamp_pdf",
+    "stamping",
+    "take_out",
 ]  # fmt: skip
 
 
@@ -105,6 +115,18 @@ def add_page(pdf: bytes, text: str = "Phu luc chen them") -> bytes:
     """Somebody appends a page, which no signature allows."""
     writer = IncrementalPdfFileWriter(io.BytesIO(pdf))
     _add_page(writer, text)
+    out = io.BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+def take_out(pdf: bytes) -> bytes:
+    """Somebody appends a revision in which no form field is signed any more."""
+    writer = IncrementalPdfFileWriter(io.BytesIO(pdf))
+    form = writer.root["/AcroForm"]
+    for field in form["/Fields"]:
+        del field.get_object()["/V"]
+        writer.mark_update(field)
     out = io.BytesIO()
     writer.write(out)
     return out.getvalue()

@@ -20,7 +20,7 @@ from gateway.inspector.pdf import inspect_pdf
 from gateway.model.inspection import PdfVerdict, StampState
 from gateway.model.instants import as_instant
 from tests.support.certificates import NOW, Authority
-from tests.support.pdfs import plain_pdf, sign_pdf, stamping
+from tests.support.pdfs import plain_pdf, sign_pdf, stamp_pdf, stamping
 
 DAY = timedelta(days=1)
 ROOT, TSA = Authority("CA"), Authority("CA thời gian")
@@ -71,5 +71,8 @@ def test_a_stamp_by_a_revoked_authority(since: datetime, reason: x509.ReasonFlag
     (one,) = inspect_pdf(io.BytesIO(pdf), policy, as_instant(NOW)).signatures
     expected = (PdfVerdict.VALID, StampState.GOOD) if is_good else (PdfVerdict.EXPIRED, StampState.INVALID)
     assert (one.verdict, one.stamp) == expected
+    _, whole = inspect_pdf(io.BytesIO(stamp_pdf(pdf, STAMPER)), policy, as_instant(NOW)).signatures
+    assert whole.is_stamp
+    assert (whole.stamp is StampState.GOOD, whole.stamped_at is not None) == (is_good, is_good), "over the file as well"
     unasked = replace(policy, revocation=RevocationMode.OFF)
     assert inspect_pdf(io.BytesIO(pdf), unasked, as_instant(NOW)).signatures[0].stamp is StampState.GOOD
