@@ -204,3 +204,20 @@ def exported(tree: ast.Module) -> set[str]:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
             return set(ast.literal_eval(node.value))
     return set()
+
+
+_BUILT = {
+    "docs/guides/pdf-signatures.md": ("signatures of PDFs", "chữ ký trong tệp PDF"),
+    "docs/guides/packet-signatures.md": ("signing", "ký gói tin"),
+    "docs/guides/seal.md": ("seals", "niêm phong"),
+}
+"""What each guide is about, as a paper would say that it is missing."""
+
+
+@pytest.mark.parametrize(("name", "begins"), [("README.md", "Not built yet:"), ("README.vi.md", "Chưa có:")])
+def test_nothing_that_has_a_guide_is_said_to_be_missing(name: str, begins: str) -> None:
+    missing = " ".join((HOUSE / name).read_text("utf-8").partition(begins)[2].partition(". ")[0].split())
+    assert missing
+    for guide, words in _BUILT.items():
+        assert (HOUSE / guide).exists()
+        assert not [word for word in words if word in missing], f"{guide} is there"
