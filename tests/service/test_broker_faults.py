@@ -5,6 +5,7 @@ Each fault is told: in `truc_broker_faults_total` by its code, in the log once; 
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -230,7 +231,7 @@ def test_a_frozen_broker_blocks_nobody(fragile: Broker, tmp_path: Path) -> None:
         one.goes_on("before")
         fragile.freeze()
         try:
-            for number in range(4):
+            for number in range(2):
                 assert one.announce_quickly(f"frozen-{number}-") == 0
                 one.transport.wake("relay")
             until(lambda: "relay" in one.woken, timeout=1)
@@ -258,3 +259,35 @@ def test_a_second_address_is_used_when_the_first_does_not_answer(broker: Broker,
     url = f"amqp://127.0.0.1:1/{vhost},{broker.url(vhost)}"
     with watched(BrokerAccess.parse(url, **broker.files), tmp_path) as one:
         one.goes_on("at the second")
+
+
+def test_closing_ends_though_the_broker_is_frozen(fragile: Broker, tmp_path: Path) -> None:
+    vhost, before = fragile.new_vhost(), len(os.listdir("/proc/self/fd"))
+    with watched(fragile.access(vhost), tmp_path) as one:
+        one.goes_on("before")
+        fragile.freeze()
+        try:
+            began = time.monotonic()
+            one.transport.close()
+            assert time.monotonic() - began < 6
+            assert len(os.listdir("/proc/self/fd")) == before
+        finally:
+            fragile.thaw()
+
+
+def test_a_defect_of_ours_does_not_end_the_link(broker: Broker, tmp_path: Path) -> None:
+    class Clumsy(BrokerAccess):
+        def credentials(self) -> tuple[str, str]:
+            tries.append(1)
+            if len(tries) < 3:
+                raise ZeroDivisionError
+            return BrokerAccess.credentials(self)
+
+    tries: list[int] = []
+    right = broker.access(broker.new_vhost())
+    clumsy = Clumsy(
+        addresses=right.addresses, is_tls=False, user_file=right.user_file, password_file=right.password_file
+    )
+    with watched(clumsy, tmp_path) as one:
+        one.goes_on("after")
+    assert len(tries) >= 3

@@ -31,7 +31,8 @@ Connection: TypeAlias = SelectConnection
 
 _LONGEST_WAIT: Final = 3.0  # seconds between two tries
 _STEADY: Final = 5.0  # seconds after which a connection counts as one that worked
-_CLOSING: Final = 2.0  # seconds for the broker to answer a farewell
+_CLOSING: Final = 1.0  # seconds for the broker to answer a farewell
+_LAST: Final = 0.2  # seconds for the socket to be closed
 _TICK: Final = 0.5  # seconds
 
 _log = log.get("gateway.transport")
@@ -117,7 +118,7 @@ class Link:
             return
         if not connection.is_closing:
             connection.close(320, "fault")
-        loop.call_later(_CLOSING, loop.stop)
+        loop.call_later(_CLOSING, self._cut)
 
     def explain(self, reason: BaseException) -> BrokerError:
         """Our error for pika's, at the address that is connected."""
@@ -159,6 +160,9 @@ class Link:
             self._connect_and_serve()
         except BrokerError as why:
             self._error = why
+        except Exception as why:  # noqa: BLE001 - a defect, or a machine without descriptors: the link outlives it
+            _log.exception("transport.link_failed", link=self._name)
+            self._error = BrokerAway(address=str(self.address), why=type(why).__name__)
         finally:
             began = self._go_down()
             self._tenant.lost()
@@ -181,9 +185,8 @@ class Link:
         return self._error or BrokerAway(address=str(self.address), why="closed")
 
     def _connect_and_serve(self) -> None:
-        address, loop = self.address, IOLoop()
-        name = f"truc {self._process} {self._name}"
-        parameters = parameters_of(self._access, address, name=name)
+        parameters = parameters_of(self._access, self.address, name=f"truc {self._process} {self._name}")
+        loop = IOLoop()
         with self._lock:
             self._loop = loop
         try:
@@ -238,9 +241,16 @@ class Link:
             return
         if connection is not None and connection.is_open:
             connection.close()
-            loop.call_later(_CLOSING, loop.stop)
+            loop.call_later(_CLOSING, self._cut)
         else:
             loop.stop()
+
+    def _cut(self) -> None:
+        """The broker does not answer a farewell: let go of the socket all the same."""
+        if self._connection is not None and not self._connection.is_closed:
+            self._connection._terminate_stream(pika.exceptions.StreamLostError("no answer to a farewell"))
+        if self._loop is not None:
+            self._loop.call_later(_LAST, self._loop.stop)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Whatever work raises on a connection that just broke, or by our own defect: a new connection mends it."""

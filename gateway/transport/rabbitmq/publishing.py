@@ -91,6 +91,7 @@ class Publisher:
         self._events: deque[tuple[str, bytes]] = deque(maxlen=_MOST_EVENTS)
         self._number = 0
         self.is_blocked = False
+        self._unblocked_at = 0.0
 
     # --- in the link's thread ----------------------------------------------------------------------------------
 
@@ -132,7 +133,8 @@ class Publisher:
     def tick(self) -> None:
         """A broker that answers nothing though it is connected: a queue without its majority, or worse."""
         oldest = next(iter(self._sent.values()), None)
-        if oldest is not None and not self.is_blocked and time.monotonic() - oldest.at > _PATIENCE:
+        waits = 0.0 if oldest is None else time.monotonic() - max(oldest.at, self._unblocked_at)
+        if waits > _PATIENCE and not self.is_blocked:
             self.link.give_up("confirm")
 
     def send(self, batch: Batch) -> None:
@@ -187,6 +189,7 @@ class Publisher:
 
     def _unblocked(self, _connection: object, _frame: object) -> None:
         self.is_blocked = False
+        self._unblocked_at = time.monotonic()
         self._on_blocked(False)
         _log.info("transport.broker_unblocked", link="publish", address=str(self.link.address))
         self._flush()
