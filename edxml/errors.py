@@ -17,6 +17,8 @@
     │   └── DirectoryInvalid       (routing.errors) the directory's data contradicts itself
     ├── AdapterError               (adapters.contract) a channel cannot be opened as it is configured
     │   ├── ChannelUnreadable, ChannelKindUnknown (gateway.channels) what is stored of it says nothing that we know
+    │   ├── SettingWrong           (adapters.settings) one setting of a channel is wrong
+    │   ├── RestFault              (adapters.rest_http) an agency's server cannot be asked, or says nothing
     │   └── FolderFault            (adapters.folder_layout) the exchange folder cannot be used now
     ├── RemoteError                (gateway.cli.exits) another node, asked over the network, gave no good answer
     │   └── RemoteUnreachable, RemoteRefused, AuthoritySilent

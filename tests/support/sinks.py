@@ -106,7 +106,8 @@ class SinkProcess:
         """The settings of a `rest` channel to this process: it speaks HTTP on its data port too."""
         return {
             "url": f"http://127.0.0.1:{self.ports[0]}/den", "plain_http": True, "sureness": str(self.kind),
-            "connect_wait": 1, "idle_wait": 1, "answer_wait": 1, "sending_limit": 2, "settle_time": 0,
+            "connect_wait": 1, "idle_wait": 1, "answer_wait": 1, "least_rate": 100_000,
+            "settle_time": 0,
         }  # fmt: skip
 
     def sink(self, **settings: object) -> StandInSink:
