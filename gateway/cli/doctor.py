@@ -88,5 +88,5 @@ def _recovery(node: Node) -> Iterator[Check]:
         left = () if found is None else recoveries.channels_in_doubt(connection, found)
     if found is not None:
         waiting = ", ".join(f"{one.channel_id} ({one.count})" for one in left) or "0"
-        params = {"name": found.backup, "left": waiting}
-        yield Check(name="recovery", level=Level.WARN, code="doctor.recovering", params=params)
+        word, params = "recovering", {"name": found.backup or "–", "left": waiting}
+        yield Check(name="recovery", level=Level.WARN, code=f"doctor.{word}", params=params)

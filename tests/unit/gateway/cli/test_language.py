@@ -77,7 +77,10 @@ def test_localized_help_holds_no_codes(language: Language) -> None:
 def test_every_code_that_the_command_line_says_has_a_text_and_every_text_is_said() -> None:
     """Codes are found in the source; those built from closed lists are held against those lists elsewhere."""
     source = "\n".join(path.read_text("utf-8") for path in Path(gateway.cli.__path__[0]).glob("*.py"))
-    nouns = ("system", "channel", "directory", "parked", "document", "account", "settings", "packet", "send", "inbox")
+    nouns = (
+        "system", "channel", "directory", "parked", "document", "account", "settings", "packet", "send", "inbox",
+        "backup",
+    )  # fmt: skip
     own = ("cli", "process", "init", "apply", "export", "remote", "span", "help", *(f"{noun}_told" for noun in nouns))
     said = set(re.findall(rf'["\']((?:{"|".join(own)})\.[a-z_]+)["\']', source))
     texts = catalogue("gateway", Language.VI)
@@ -88,6 +91,7 @@ def test_every_code_that_the_command_line_says_has_a_text_and_every_text_is_said
         *(f"span.{unit}" for unit in ("hours", "minutes", "days")),
         *(f"help.{role}" for role in ("api", "relay", "deliver", "periodic", "intake", "inspect")),
         *(f"channel_told.{word}" for word in ("open", "paused", "already_open", "already_paused")),
+        *(f"backup_told.step_{step}" for step in ("rows", "packets", "checks")),
         *(f"settings_told.{word}" for word in ("token_set", "token_unset")),
         "help.help", "help.install_completion", "help.show_completion", "help.panel_commands", "remote.refused",
     }  # fmt: skip
