@@ -94,12 +94,13 @@ def test_one_that_answers_a_byte_a_second_costs_the_others_nothing(tmp_path: Pat
             with httpx2.Client(base_url=node.url, headers=headers, timeout=30) as client:
                 post(client, letter_to_may(1))
                 wait_slow(home)
-                for number in range(2, 6):
+                for number in range(2, 8):
                     post(client, letter_to_may(number))
-                began = sent_to(home)
-                waits = [arrival(client, home, number) for number in range(20, 26)]
-                assert sent_to(home) > began, "the crawling one was not being sent to: this test shows nothing"
-    assert max(waits) < 1.5, waits
+                began, waits = sent_to(home), list[float]()
+                while len(waits) < 6 or sent_to(home) == began:  # until the crawling one was sent to meanwhile
+                    waits.append(arrival(client, home, 20 + len(waits)))
+                    assert len(waits) < 60, "the crawling one is not being sent to: this shows nothing"
+    assert max(waits) < 2, waits
 
 
 def post(client: httpx2.Client, body: bytes) -> None:
