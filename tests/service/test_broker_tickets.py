@@ -55,9 +55,12 @@ def test_closing_gives_back_what_waits(broker: Broker, tmp_path: Path) -> None:
     announce_all(other, tickets(10))
     assert started.wait(5)
     other.listen(NORMAL, 1, lambda group: handled.update(ticket.transfer_id for ticket in group))
-    closing.close(timeout=0.1)
-    until(lambda: len(handled) >= 9, timeout=3)
+    ending = threading.Thread(target=closing.close, args=(15.0,))
+    ending.start()
+    until(lambda: len(handled) >= 9, timeout=8)
+    assert ending.is_alive(), "what waits is given back while what runs is waited for"
     gate.set()
+    ending.join()
     one.close()
     other.close()
 
