@@ -19,6 +19,7 @@
     │   ├── ChannelUnreadable, ChannelKindUnknown (gateway.channels) what is stored of it says nothing that we know
     │   ├── SettingWrong           (adapters.settings) one setting of a channel is wrong
     │   ├── RestFault              (adapters.rest_http) an agency's server cannot be asked, or says nothing
+    │   │   └── NotSent, NoAnswer  how far the request got: not one byte went out, or may have arrived
     │   └── FolderFault            (adapters.folder_layout) the exchange folder cannot be used now
     ├── RemoteError                (gateway.cli.exits) another node, asked over the network, gave no good answer
     │   └── RemoteUnreachable, RemoteRefused, AuthoritySilent
