@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -123,6 +124,7 @@ _FORMS = {
     "database_password_file": "settings.database_file",
 }  # fmt: skip
 _LONGEST_SHOWN = 60
+_PASSWORD = re.compile(r":[^:/@]*@")  # within an address: it is said to nobody
 
 
 def _wrong(name: str, value: object) -> SettingFault:
@@ -133,7 +135,8 @@ def _wrong(name: str, value: object) -> SettingFault:
         next((getattr(limit, word) for limit in field.metadata if hasattr(limit, word)), None)
         for word in ("ge", "le", "gt")
     )
-    shown = "".join(each if each.isprintable() else "\ufffd" for each in str(value))[:_LONGEST_SHOWN]
+    said = _PASSWORD.sub(":…@", str(value)) if name == "database" else str(value)
+    shown = "".join(each if each.isprintable() else "\ufffd" for each in said)[:_LONGEST_SHOWN]
     params: dict[str, object] = {"name": f"TRUC_{name.upper()}", "value": shown, "default": str(field.default)}
     if kind in (int, float):
         span = "above" if above is not None else "from" if most is None else "between"

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.clients import FAST, Users, make_home
 from tests.support.kill import BadLuck
+from tests.support.postgres import cluster
 from tests.support.processes import ROLES, NodeProcesses
 
 pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("kills")]
@@ -26,11 +27,13 @@ def seed() -> int:
     return int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
 
 
-def live_through(folder: Path, roles: tuple[str, ...], *, kills: int, seconds: float, number: int) -> Counter[str]:
+def live_through(
+    folder: Path, roles: tuple[str, ...], *, kills: int, seconds: float, number: int, database: str = ""
+) -> Counter[str]:
     """One node's life under blows, from empty to closed books; what was struck how often."""
     print(f"SEED={number} roles={','.join(roles)} kills={kills}")
-    home = make_home(folder)
-    with NodeProcesses(home.data, FAST) as node, Users(home) as users:
+    home = make_home(folder, database)
+    with NodeProcesses(home.data, FAST | {"database": database}) as node, Users(home) as users:
         for role in roles:
             node.launch(role)
         for role in roles:
@@ -62,6 +65,11 @@ def test_parts_killed_at_random(tmp_path: Path) -> None:
 @pytest.mark.timeout(180)
 def test_the_whole_node_killed_at_random(tmp_path: Path) -> None:
     live_through(tmp_path, ("serve",), kills=6, seconds=70, number=seed())
+
+
+@pytest.mark.timeout(180)
+def test_the_whole_node_killed_at_random_on_postgresql(tmp_path: Path) -> None:
+    live_through(tmp_path, ("serve",), kills=3, seconds=60, number=seed(), database=cluster().create())
 
 
 @pytest.mark.long

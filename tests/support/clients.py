@@ -44,6 +44,7 @@ from gateway.trial.ledger import Arrival, Ledger, Sent, digest
 from gateway.trial.letters import Letter, compose_letter, recall_of
 from gateway.trial.province import Place
 from tests.support.packets import build_status
+from tests.support.stores import tell
 
 __all__ = ["FAST", "NAMES", "NODE", "TODAY", "Home", "Users", "letter", "make_home"]
 
@@ -73,10 +74,11 @@ class Home:
     data: Path
     places: dict[str, Place]
     tokens: dict[str, str]
+    database: str = ""
 
     def open(self) -> Store:
         """The store, beside whatever runs. Close it."""
-        return open_store(self.data, node=NODE, reserve=1)
+        return open_store(self.data, node=NODE, database=self.database, reserve=1)
 
 
 @cache
@@ -92,8 +94,8 @@ def _template() -> Path:
     return folder
 
 
-def make_home(folder: Path) -> Home:
-    """A node with its agencies, systems and channels in `folder`; nothing runs."""
+def make_home(folder: Path, database: str = "") -> Home:
+    """A node with its agencies, systems and channels in `folder`, or in an empty `database`; nothing runs."""
     data = folder / "data"
     shutil.copytree(_template(), data, ignore=lambda _folder, names: [n for n in names if n in ("blobs", "run")])
     places = {}
@@ -102,11 +104,11 @@ def make_home(folder: Path) -> Home:
         if root is not None:
             root.mkdir()
         places[agency] = Place(id=agency, organ=organ(agency), name=name, system=f"s-{agency}", folder=root)
-    store = open_store(data, node=NODE, reserve=1)
+    store = open_store(data, node=NODE, database=database, reserve=1)
     apply(store, parse(_configuration(places)), actor="test", on=TODAY)
     tokens = {agency: rotate_token(store, f"s-{agency}", actor="test").token for agency in places}
     store.close()
-    return Home(data=data, places=places, tokens=tokens)
+    return Home(data=data, places=places, tokens=tokens, database=database)
 
 
 def _configuration(places: dict[str, Place]) -> str:
@@ -301,8 +303,8 @@ class Users:
         store = self.home.open()
         try:
             with store.read() as connection:
-                refused = connection.exec_driver_sql(
-                    "SELECT count(*) FROM deliveries WHERE state = 'refused' AND agency_id LIKE 'tm-%'"
+                refused = tell(
+                    connection, "SELECT count(*) FROM deliveries WHERE state = 'refused' AND agency_id LIKE 'tm-%'"
                 ).scalar_one()
         finally:
             store.close()
