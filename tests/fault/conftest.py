@@ -7,16 +7,6 @@ import pytest
 from tests.support.processes import need_program
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The long run is for `make soak` (`-m long`) only: elsewhere it is deselected, and counted as such."""
-    if "long" in str(config.option.markexpr):
-        return
-    long = [item for item in items if item.get_closest_marker("long") is not None]
-    if long:
-        items[:] = [item for item in items if item not in long]
-        config.hook.pytest_deselected(items=long)
-
-
 @pytest.fixture(scope="session")
 def strace() -> str:
     """The path of strace, installed where it was missing (Debian package `strace`)."""
