@@ -30,7 +30,6 @@ from gateway.store.followers import Follower
 from gateway.transport.broker import BrokerAccess
 from gateway.transport.contract import Transport
 from gateway.transport.local import LocalTransport
-from gateway.transport.rabbitmq import RabbitTransport
 from monitoring.metrics import Metrics, Vocabulary
 
 __all__ = ["Today", "broker_access", "build_node", "inspection_limits", "pace_of", "trust_folder", "vocabulary"]
@@ -95,6 +94,8 @@ def _open_transport(settings: Settings, role: str, metrics: Metrics) -> Transpor
     access = broker_access(settings)
     if access is None:
         return LocalTransport(settings.data, role)
+    from gateway.transport.rabbitmq import RabbitTransport  # loaded where there is a broker: memory of a small node
+
     return RabbitTransport(access, settings.data, role, metrics=metrics)
 
 

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -163,14 +162,20 @@ def _say(why: BaseException | None) -> str:
     return str(why).strip().split("\n", 1)[0]
 
 
+def _is_servers(why: BaseException | None) -> bool:
+    """Whether PostgreSQL's driver raised it, or one of its kinds; the driver is loaded only where it is used."""
+    return any(kind.__module__.partition(".")[0] == "psycopg" for kind in type(why).__mro__)
+
+
 def _is_away(why: BaseException | None) -> bool:
-    if isinstance(why, psycopg.Error):
-        state = why.sqlstate
-        return isinstance(why, psycopg.OperationalError) if state is None else state[:2] in _AWAY_CLASSES
+    if _is_servers(why):
+        state = getattr(why, "sqlstate", None)
+        is_lost = any(kind.__name__ == "OperationalError" for kind in type(why).__mro__)
+        return is_lost if state is None else state[:2] in _AWAY_CLASSES
     return getattr(why, "sqlite_errorcode", 0) & 0xFF in _AWAY
 
 
 def _is_damaged(why: BaseException | None) -> bool:
-    if isinstance(why, psycopg.Error):
-        return why.sqlstate in _DAMAGED_STATES
+    if _is_servers(why):
+        return getattr(why, "sqlstate", None) in _DAMAGED_STATES
     return getattr(why, "sqlite_errorcode", 0) & 0xFF in _DAMAGED

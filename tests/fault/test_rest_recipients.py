@@ -66,7 +66,10 @@ def hop(home: Home, name: str, crash_at: str = "") -> int:
     return subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], timeout=90).returncode
 
 
-@pytest.mark.parametrize("point", ["rest.half_sent", "rest.answered"])
+AT_POST = ("rest.half_sent", "rest.answered")
+
+
+@pytest.mark.parametrize("point", AT_POST)
 def test_a_worker_killed_while_it_posts_leaves_one_copy(tmp_path: Path, point: str) -> None:
     with SinkProcess(tmp_path / "recipient", SinkKind.CHECKABLE) as recipient:
         home = rest_home(tmp_path, recipient.rest_settings())

@@ -276,4 +276,4 @@ def test_our_own_store_is_never_the_recipients_fault() -> None:
         assert replace(staged, item=spoilt).hand_over(boot_now() + 5) == Unknown(
             reason="blob.damaged", scope=Scope.DOCUMENT
         )
-    assert server.asked == [], "never completed"
+    assert all(one.size < ITEM.size for one in server.asked), "never completed"

@@ -281,7 +281,7 @@ _OTHERS = (
         file="gateway/store/transfers.py",
         old="unreported=transfers.c.unreported + 1",
         new="unreported=transfers.c.unreported",
-        tests=(_ATTEMPTS + "8_a_packet_that_kills_its_worker_is_parked_after_three[idem]",),
+        tests=(_ATTEMPTS + "8_a_packet_that_kills_its_worker_is_parked_after_three[sqlite-idem]",),
     ),
     Defect(
         name="looking gives the count of dead workers back",

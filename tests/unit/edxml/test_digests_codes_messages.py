@@ -129,7 +129,7 @@ def test_target_of_recall_update_and_others() -> None:
 
 
 def holes(text: str) -> set[str]:
-    return set(re.findall(r"{(\w+)}", text))
+    return set(re.findall(r"{(\w+)(?::[^}]*)?}", text))
 
 
 def test_both_languages_have_the_same_texts_with_the_same_parameters() -> None:

@@ -233,7 +233,7 @@ system = "Không có"
         ("agency_unknown", "[[channel]] 2 k1"),
         ("kind_unknown", "[[channel]] 2 k1"),
         ("channel_without_system", "[[channel]] 3 k2"),
-        ("adapters.misconfigured", "[[channel]] 4 k3"),
+        ("adapters.setting_wrong", "[[channel]] 4 k3"),
         ("system_unknown", "[[channel]] 5 k4"),
     ]
 
