@@ -167,6 +167,7 @@ class Examining:
         try:
             answers = examiner.ask([submission for submission, _ in group])
         except BaseException:
+            examiner.kill()  # before its packets are examined here: two must not write the same files
             for submission, settle in group:
                 self._examine_here(submission, settle)
             raise
@@ -207,14 +208,14 @@ class _Examiner:
             raise
         finally:
             theirs.close()
-        _limit(ours, _STARTING)
         self._connection = Connection(ours.detach())
+        _limit(self._connection, _STARTING)
         try:
             self._connection.recv()
         except BaseException:
             self.close()
             raise
-        _limit_descriptor(self._connection.fileno(), answer)
+        _limit(self._connection, answer)
         _log.info("examiner.ready", pid=self._process.pid)
 
     def ask(self, group: Sequence[Submission]) -> Sequence[Prepared | None]:
@@ -232,17 +233,17 @@ class _Examiner:
         try:
             self._process.wait(2.0)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once: nothing that it was at goes on. Safe to repeat."""
+        self._process.kill()
+        self._process.wait()
 
 
-def _limit(end: socket.socket, seconds: float) -> None:
-    """The longest that one read or write of this socket may take."""
+def _limit(connection: Connection, seconds: float) -> None:
+    """The longest that one read or write of this connection may take."""
     span = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, span)
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
-
-
-def _limit_descriptor(descriptor: int, seconds: float) -> None:
-    with socket.socket(fileno=os.dup(descriptor)) as end:
-        _limit(end, seconds)
+    with socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, span)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
