@@ -17,7 +17,6 @@ import pytest
 from adapters.contract import SinkKind
 from edxml.crashpoints import ENVIRONMENT
 from gateway.channels import KINDS
-from gateway.configuration import apply, parse
 from gateway.exchange.release import release
 from gateway.model.instants import DAY, HOUR, MINUTE
 from gateway.store import views
@@ -26,9 +25,10 @@ from gateway.workers.figures import figures_once
 from gateway.workers.periodic import ClockWatch, periodic_once
 from monitoring.alerts import AlertCode
 from tests.fault.hops_child import BODY
-from tests.support.clients import FAST, NODE, TODAY, Home, letter, make_home
+from tests.support.clients import FAST, NODE, Home, letter
 from tests.support.nodes import House, build_house, organ
 from tests.support.processes import SmallDisk
+from tests.support.rest_homes import home_of_may
 from tests.support.sinks import Fault, SinkProcess, open_stand_in
 
 pytestmark = [pytest.mark.fault]
@@ -206,23 +206,8 @@ def test_after_a_jump_of_the_clock_nothing_expires_before_it_is_looked_at_again(
 
 def stand_in_home(folder: Path, recipient: SinkProcess) -> Home:
     """A node with one more agency `may`, reached by a stand-in process; a document for it is accepted."""
-    home = make_home(folder)
-    settings = ", ".join(f"{k} = {v!r}" for k, v in (recipient.settings() | {"sending_limit": 1.0}).items())
-    configuration = f"""
-[[agency]]
-id = "may"
-name = "Máy Nhận"
-codes = ["{organ("nowhere")}"]
-
-[[channel]]
-id = "k-may"
-kind = "stand_in"
-serves = ["may"]
-settings = {{{settings}}}
-"""
-    store = home.open()
-    apply(store, parse(configuration), actor="test", on=TODAY, kinds={**KINDS, "stand_in": open_stand_in})
-    store.close()
+    settings = recipient.settings() | {"sending_limit": 1.0}
+    home = home_of_may(folder, "stand_in", settings, {**KINDS, "stand_in": open_stand_in})
     body = letter(1, ("hop-1",)).body.replace(b"000.00.02.H99", organ("nowhere").encode())
     (folder / BODY).write_bytes(body)
     assert hop(home, "accept") == 0

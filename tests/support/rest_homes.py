@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.channels import KINDS, Kind
 from gateway.compose import build_node
 from gateway.configuration import apply, parse
 from gateway.node import Node
@@ -13,11 +14,16 @@ from gateway.settings import read_settings
 from tests.support.clients import FAST, NODE, TODAY, Home, letter, make_home
 from tests.support.nodes import organ
 
-__all__ = ["deliveries", "letter_to_may", "node_of", "rest_home"]
+__all__ = ["deliveries", "home_of_may", "letter_to_may", "node_of", "rest_home"]
 
 
 def rest_home(folder: Path, settings: Mapping[str, object]) -> Home:
     """A node with one more agency `may`, whose rest channel has these settings."""
+    return home_of_may(folder, "rest", settings)
+
+
+def home_of_may(folder: Path, kind: str, settings: Mapping[str, object], kinds: Mapping[str, Kind] = KINDS) -> Home:
+    """A node with one more agency `may`, behind a channel of this kind with these settings."""
     home = make_home(folder)
     lines = [
         f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for name, value in settings.items()
@@ -30,12 +36,12 @@ codes = ["{organ("nowhere")}"]
 
 [[channel]]
 id = "k-may"
-kind = "rest"
+kind = "{kind}"
 serves = ["may"]
 settings = {{{", ".join(lines)}}}
 """
     store = home.open()
-    apply(store, parse(configuration), actor="test", on=TODAY)
+    apply(store, parse(configuration), actor="test", on=TODAY, kinds=kinds)
     store.close()
     return home
 
