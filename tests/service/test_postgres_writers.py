@@ -23,6 +23,7 @@ from gateway.store import Connection, Store, events, followers
 from gateway.store.attempts import Begun, begin_attempts
 from gateway.store.chains import load_chains
 from gateway.store.dialect import continue_order
+from gateway.store.picking import pick_due
 from gateway.transport.contract import Ticket
 from gateway.workers.relay import relay_once
 from tests.support.nodes import Database, House, build_house
@@ -187,6 +188,20 @@ def test_relays_side_by_side_keep_a_channels_cap(house: House) -> None:
     assert len(said) == len(set(said)) == 8
     for _, store in others:
         store.close()
+
+
+def test_a_channel_in_another_relays_hands_is_left_to_it(house: House) -> None:
+    """Without the channel's lock the second would pick four more: what the first has picked is not committed yet."""
+    for number in range(12):
+        house.send(["check", "idem"], str(number))
+    other, store = beside(house, "r1")
+    late = _Voice()
+    with house.node.store.write() as connection:
+        picked = pick_due(connection, now=house.now(), since=0, most=100)
+        assert len(picked) == 8
+        assert relay_once(replace(other, transport=late)) == 0  # type: ignore[arg-type]
+    assert relay_once(replace(other, transport=late)) == 0  # type: ignore[arg-type]
+    store.close()
 
 
 def test_what_no_listener_took_is_picked_again_at_once(house: House) -> None:

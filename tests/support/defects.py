@@ -127,7 +127,7 @@ _TRACES = (
         file="gateway/store/picking.py",
         old="_CHANNELS_ALONE if is_shared else _CHANNELS",
         new="_CHANNELS",
-        tests=(_WRITERS + "relays_side_by_side_keep_a_channels_cap",),
+        tests=(_WRITERS + "a_channel_in_another_relays_hands_is_left_to_it",),
     ),
     Defect(
         name="completion looks for no successor",
