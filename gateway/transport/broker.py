@@ -19,14 +19,19 @@ __all__ = [
     "BrokerAway",
     "BrokerBlocked",
     "BrokerError",
+    "BrokerExpired",
     "BrokerForbidden",
     "BrokerFrozen",
     "BrokerMislaid",
+    "BrokerMisnamed",
+    "BrokerNotTls",
     "BrokerOld",
     "BrokerRefused",
+    "BrokerUnknown",
     "BrokerUnreadable",
     "BrokerUntrusted",
     "ConsumerTimedOut",
+    "NodeUntrusted",
     "QueueGone",
 ]
 
@@ -65,9 +70,39 @@ class BrokerForbidden(BrokerError):
 
 
 class BrokerUntrusted(BrokerError):
-    """TLS was not agreed on: a certificate of either side is not trusted. Parameters `address`, `why`."""
+    """TLS was not agreed on. Parameters `address`, `why`: OpenSSL's word."""
 
     code = "broker.untrusted"
+
+
+class BrokerNotTls(BrokerUntrusted):
+    """Whoever answers there does not speak TLS 1.3."""
+
+    code = "broker.not_tls"
+
+
+class BrokerUnknown(BrokerUntrusted):
+    """The broker's certificate is of no authority that we trust."""
+
+    code = "broker.certificate_unknown"
+
+
+class BrokerMisnamed(BrokerUntrusted):
+    """The broker's certificate is for another name. Parameter `host`: the name that we called."""
+
+    code = "broker.certificate_name"
+
+
+class BrokerExpired(BrokerUntrusted):
+    """The broker's certificate is out of date, or not valid yet: then one of the clocks may be wrong."""
+
+    code = "broker.certificate_over"
+
+
+class NodeUntrusted(BrokerUntrusted):
+    """The broker does not take our certificate, or wants one and we show none."""
+
+    code = "broker.certificate_ours"
 
 
 class BrokerOld(BrokerError):

@@ -181,14 +181,13 @@ def test_a_stranger_on_either_side_is_not_trusted(
 ) -> None:
     vhost, strangers = broker.new_vhost(), Papers.make(tmp_path / "strangers", "node")
     told(broker.url(vhost, tls=True), **broker.files, **papers.files("node"))
-    for wrong in (
-        {"ca_file": strangers.files("node")["ca_file"]},
-        {name: path for name, path in strangers.files("node").items() if name != "ca_file"},
-    ):
-        told(broker.url(vhost, tls=True), **{**papers.files("node"), **wrong})
-        _says(truc, "broker.untrusted", "TRUC_BROKER_CA_FILE", "TRUC_BROKER_CERT_FILE")
-    told(broker.url(vhost, tls=True), ca_file=papers.files("node")["ca_file"], cert_file="", key_file="")
-    _says(truc, "broker.untrusted")
+    told(broker.url(vhost, tls=True), ca_file=strangers.files("node")["ca_file"])
+    _says(truc, "broker.certificate_unknown", "TRUC_BROKER_CA_FILE")
+    ours = {name: path for name, path in strangers.files("node").items() if name != "ca_file"}
+    told(broker.url(vhost, tls=True), ca_file=papers.files("node")["ca_file"], **ours)
+    _says(truc, "broker.certificate_ours", "TRUC_BROKER_CERT_FILE")
+    told(broker.url(vhost, tls=True), cert_file="", key_file="")
+    _says(truc, "broker.certificate_ours", "TRUC_BROKER_CERT_FILE")
 
 
 def test_a_certificate_that_is_none_is_named(truc: Terminal, told: Setting, broker: Broker, tmp_path: Path) -> None:

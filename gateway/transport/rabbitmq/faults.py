@@ -22,10 +22,11 @@ from gateway.transport.broker import (
     BrokerOld,
     BrokerRefused,
     BrokerUnreadable,
-    BrokerUntrusted,
     ConsumerTimedOut,
+    NodeUntrusted,
     QueueGone,
 )
+from gateway.transport.rabbitmq.trust import explain_tls, tls_context
 from gateway.transport.topology import OLDEST_BROKER
 
 __all__ = ["HEARTBEAT", "classify", "parameters_of", "refuse_old"]
@@ -36,6 +37,7 @@ HEARTBEAT: Final = 10
 _CONNECT: Final = 5.0  # seconds for the socket
 _HANDSHAKE: Final = 8.0  # seconds until the connection is open
 _QUOTED: Final = re.compile(r"'([^']+)'")
+_TOLD_BY_TLS: Final = re.compile(r"\[SSL: (\w+)\]")
 
 
 def parameters_of(access: BrokerAccess, address: Address, *, name: str) -> pika.ConnectionParameters:
@@ -49,23 +51,9 @@ def parameters_of(access: BrokerAccess, address: Address, *, name: str) -> pika.
         heartbeat=HEARTBEAT,
         socket_timeout=_CONNECT,
         stack_timeout=_HANDSHAKE,
-        ssl_options=pika.SSLOptions(_tls(access), address.host) if access.is_tls else None,
+        ssl_options=pika.SSLOptions(tls_context(access), address.host) if access.is_tls else None,
         client_properties={"connection_name": name},
     )
-
-
-def _tls(access: BrokerAccess) -> ssl.SSLContext:
-    """TLS 1.3; the broker's certificate must be of the authority named (else of one that the machine trusts)."""
-    path = access.ca_file
-    try:
-        context = ssl.create_default_context(cafile=path or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        if access.cert_file:
-            path = access.cert_file
-            context.load_cert_chain(access.cert_file, access.key_file or None)
-    except (OSError, ssl.SSLError) as why:
-        raise BrokerUnreadable(path=path, why=getattr(why, "strerror", None) or str(why)) from why
-    return context
 
 
 def refuse_old(properties: object, address: Address) -> BrokerError | None:
@@ -96,12 +84,13 @@ def classify(error: BaseException | None, access: BrokerAccess, address: Address
         if isinstance(each, exceptions.ProbableAccessDeniedError):
             return BrokerForbidden(address=at, vhost=address.vhost, why=_reply(each))
         if isinstance(each, ssl.SSLError):
-            return BrokerUntrusted(address=at, why=each.reason or str(each))
+            return explain_tls(each, address)
         if isinstance(each, exceptions.AMQPHeartbeatTimeout):
             return BrokerFrozen(address=at)
         if isinstance(each, exceptions.IncompatibleProtocolError) and access.is_tls:
             # With TLS 1.3 our certificate is judged after we think that the handshake is done.
-            return BrokerUntrusted(address=at, why="TLS")
+            alert = _TOLD_BY_TLS.search(str(each))
+            return NodeUntrusted(address=at, why=alert[1] if alert else "TLS")
     return BrokerAway(address=at, why=_why(chain))
 
 
