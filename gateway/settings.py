@@ -104,11 +104,16 @@ def _wrong_together(settings: Settings) -> Iterator[str]:
         yield "today"
     if settings.data.exists() and not settings.data.is_dir():
         yield "data"
-    if settings.database_password_file and not os.access(settings.database_password_file, os.R_OK):
+    if settings.database_password_file and not _is_readable(settings.database_password_file):
         yield "database_password_file"
     if settings.trust and not Path(settings.trust).is_dir():
         yield "trust"
-    yield from (name for name in _BROKER_FILES if (path := getattr(settings, name)) and not os.access(path, os.R_OK))
+    yield from (name for name in _BROKER_FILES if (path := getattr(settings, name)) and not _is_readable(path))
+
+
+def _is_readable(path: str) -> bool:
+    """Whether it is a file, a pipe or a device that we may read; not a folder."""
+    return os.access(path, os.R_OK) and not os.path.isdir(path)
 
 
 _BROKER_FILES = tuple(name for name in Settings.model_fields if name.startswith("broker_"))

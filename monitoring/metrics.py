@@ -157,7 +157,7 @@ class Metrics:
             self._observe("truc_hop_seconds", seconds, hop=hop)
 
     def count_tickets(self, event: TicketEvent, times: int = 1) -> None:
-        """Tickets announced, claimed or lost."""
+        """Tickets announced, not confirmed, claimed or lost."""
         self._count("truc_tickets_total", times, event=event)
 
     def show_broker_link(self, link: str, *, is_up: bool) -> None:

@@ -61,6 +61,7 @@ class TicketEvent(StrEnum):
     """What became of a ticket (phiếu chuyển)."""
 
     ANNOUNCED = "announced"
+    UNCONFIRMED = "unconfirmed"  #: sent, and nobody took them in time; they are sent again
     CLAIMED = "claimed"
     LOST = "lost"  #: announced and not claimed in time; or claimed by somebody else
 
@@ -156,7 +157,7 @@ METRICS: tuple[MetricSpec, ...] = (
     _histogram("truc_handover_seconds", "Time of one hand-over to a sink.", _SLOW, "channel_kind"),
     _histogram("truc_hop_seconds", "Time of one hop, per document (a group's time counts for each).", _FAST, "hop"),
     _counter("truc_hops_total", "Documents through each hop, by outcome.", "hop", "outcome"),
-    _counter("truc_tickets_total", "Tickets announced, claimed and lost.", "event"),
+    _counter("truc_tickets_total", "Tickets announced, not confirmed, claimed and lost.", "event"),
     _gauge("truc_broker_link_up", "1 while this process's connection to the broker works; absent: never used.", "link"),
     _gauge("truc_broker_blocked", "1 while the broker takes nothing: its memory or disk alarm is raised."),
     _counter("truc_broker_faults_total", "Faults of connections to the broker, survived.", "link", "reason"),

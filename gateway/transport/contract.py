@@ -44,6 +44,13 @@ class Subscription(Protocol):
 class Transport(Protocol):
     """Tickets and wake-ups. All methods may be called from any thread."""
 
+    @property
+    def takes_tickets(self) -> bool:
+        """Whether announcing can succeed now. Where not, topic `relay` is called once it can again.
+
+        Never blocks for longer than a second.
+        """
+
     def announce(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
         """Hand tickets over; returns those that were confirmed, in order.
 

@@ -82,6 +82,11 @@ class LocalTransport:
         self._hears_wakes = False
         self._is_closed = False
 
+    @property
+    def takes_tickets(self) -> bool:
+        """Whether a listener has room is seen by announcing alone: always."""
+        return True
+
     def announce(self, tickets: Sequence[Ticket]) -> tuple[Ticket, ...]:
         """Hand tickets over; gives those that a listener has in its memory, in the order given.
 

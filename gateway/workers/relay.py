@@ -45,6 +45,7 @@ def relay_once(node: Node) -> int:
         transfers.mark_announced(connection, [(t.transfer_id, t.turn) for t in confirmed], now)
     crash_point("relay.noted")
     node.metrics.count_tickets(TicketEvent.ANNOUNCED, len(confirmed))
+    node.metrics.count_tickets(TicketEvent.UNCONFIRMED, len(picked) - len(confirmed))
     seconds = time.monotonic() - began
     node.metrics.count_hop(Hop.RELAY, HopOutcome.DONE, seconds, len(confirmed))
     _log.info("tickets.announced", hop=Hop.RELAY, outcome=HopOutcome.DONE, count=len(confirmed), ms=seconds * 1000)
@@ -63,7 +64,12 @@ def _ticket(due: Due) -> Ticket:
 
 
 def _relay_pause(node: Node) -> float:
-    """Announce all that can be; seconds until something is due by itself."""
+    """Announce all that can be; seconds until something is due by itself.
+
+    While nobody takes tickets nothing is picked or written, whoever wakes us; `relay` is called when it is over.
+    """
+    if not node.transport.takes_tickets:
+        return _IDLE
     if relay_once(node):
         return 0.0
     with node.store.read() as connection:

@@ -197,10 +197,14 @@ class Publisher:
 
     # --- from any thread ---------------------------------------------------------------------------------------
 
+    def is_taking(self, timeout: float) -> bool:
+        """Whether what is sent now gets to the broker; waits up to `timeout` seconds for the very first connection."""
+        return self.link.settle(timeout) and not self.is_blocked
+
     def announce(self, tickets: Sequence[Ticket], timeout: float) -> tuple[Ticket, ...]:
         """Send tickets and wait for answers; those confirmed within `timeout` seconds, in the order given."""
         until = time.monotonic() + timeout
-        if not tickets or not self.link.settle(timeout) or self.is_blocked:
+        if not tickets or not self.is_taking(timeout):
             return ()
         batch = Batch(tickets, open=len(tickets))
         if not self.link.post(lambda: self.send(batch)):
@@ -210,7 +214,7 @@ class Publisher:
 
     def carry(self, messages: tuple[bytes, ...], count: int, sender: str) -> int:
         """Take wake-ups to the other processes; how many topics are lost for certain."""
-        if not self.link.settle(1.0) or self.is_blocked:
+        if not self.is_taking(1.0):
             return count
         return 0 if self.link.post(lambda: self.hint(WAKES, "", messages, sender)) else count
 

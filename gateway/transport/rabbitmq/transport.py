@@ -67,6 +67,14 @@ class RabbitTransport:
 
     # --- the contract ------------------------------------------------------------------------------------------
 
+    @property
+    def takes_tickets(self) -> bool:
+        """Whether the broker is connected and not blocked by its alarms; waits a moment for the very first connection.
+
+        A queue that is full or lost its majority is seen by announcing alone.
+        """
+        return not self._is_closed and self._publisher.is_taking(_ANNOUNCE_LIMIT)
+
     def announce(self, tickets: Sequence[Ticket]) -> tuple[Ticket, ...]:
         """Hand tickets over; gives those that a quorum of the broker has written down, in the order given.
 
