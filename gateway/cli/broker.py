@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -12,9 +13,12 @@ from gateway.model.errors import NotFound
 from gateway.settings import read_settings
 from gateway.transport.broker import BrokerAccess, BrokerBlocked, BrokerMislaid
 from gateway.transport.rabbitmq import BrokerReport, look_at_broker, make_layout
-from gateway.transport.topology import LEAST_RIGHTS
+from gateway.transport.topology import DEAD, LAYOUT, LEAST_RIGHTS
 
-__all__ = ["is_plain", "register", "worst_of"]
+__all__ = ["register", "worries_of", "worst_of"]
+
+_LONG: Final = 10_000  # tickets in one queue: a tenth of what it may hold
+_CARRIES: Final = frozenset(queue.name for queue in LAYOUT if queue.carries)
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +57,7 @@ def check(ctx: typer.Context, as_json: AsJson = False) -> None:
         raise wrong
     if not as_json:
         voice.tell("broker_told.right", version=report.version, address=report.address)
-        _warn_plain(voice, report)
+        _warn(voice, report)
 
 
 def apply(
@@ -97,17 +101,26 @@ def show(
         ("queue", "#waiting", "#listeners"),
         [(each.name, each.messages, each.consumers) for each in report.queues],
     )
-    _warn_plain(voice, report)
+    _warn(voice, report)
 
 
-def is_plain(report: BrokerReport) -> bool:
-    """Whether what is said to the broker can be read on the way."""
-    return not report.is_tls and report.address.host not in ("localhost", "127.0.0.1", "::1")
+def worries_of(report: BrokerReport) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What works and deserves a look, as codes of sentences with their parameters."""
+    if not report.is_tls and report.address.host not in ("localhost", "127.0.0.1", "::1"):
+        yield "broker_told.plain", {"address": report.address}
+    for each in report.queues:
+        told = {"name": each.name, "count": each.messages}
+        if each.name == DEAD and each.messages:
+            yield "broker_told.dead", told
+        elif each.name in _CARRIES and each.messages and not each.consumers:
+            yield "broker_told.unheard", told
+        elif each.name in _CARRIES and each.messages > _LONG:
+            yield "broker_told.long", told
 
 
-def _warn_plain(voice: Voice, report: BrokerReport) -> None:
-    if is_plain(report):
-        voice.hint("broker_told.plain", address=report.address)
+def _warn(voice: Voice, report: BrokerReport) -> None:
+    for code, params in worries_of(report):
+        voice.hint(code, **params)
 
 
 def _as_json(report: BrokerReport) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from edxml.errors import EdxmlError, TrucError
 from edxml.messages import Language, text
 from edxml.sign.policies import read_policies
-from gateway.cli.broker import is_plain, worst_of
+from gateway.cli.broker import worries_of, worst_of
 from gateway.cli.channel import ignored_in, probe_channel
 from gateway.cli.opening import has_node, left_behind
 from gateway.compose import broker_access, trust_folder
@@ -27,7 +27,6 @@ from gateway.store.views import snapshot
 from gateway.transport.broker import BrokerError
 from gateway.transport.rabbitmq import look_at_broker
 from gateway.transport.rendezvous import Address, is_alive
-from gateway.transport.topology import DEAD
 from gateway.workers.figures import alerts_of
 from monitoring.alerts import CERTIFICATE_DAYS, AlertCode, AlertSeverity
 
@@ -187,11 +186,8 @@ def _broker(settings: Settings) -> Iterator[Check]:
         return
     told = {"version": report.version, "address": str(report.address)}
     yield Check(name="broker", level=Level.OK, code="broker_told.right", params=told)
-    if is_plain(report):
-        yield Check(name="broker", level=Level.WARN, code="broker_told.plain", params=told)
-    dead = sum(each.messages for each in report.queues if each.name == DEAD)
-    if dead:
-        yield Check(name="broker", level=Level.WARN, code="broker_told.dead", params={"count": dead, "name": DEAD})
+    for code, params in worries_of(report):
+        yield Check(name="broker", level=Level.WARN, code=code, params=params)
 
 
 _ALERT_LEVELS = {AlertSeverity.CRITICAL: Level.FAIL, AlertSeverity.WARNING: Level.WARN}
