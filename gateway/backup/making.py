@@ -15,20 +15,24 @@ from gateway.backup.files import check_sums, copy_file, digest_of, lock_folder, 
 from gateway.backup.shape import (
     BLOBS,
     DATABASE,
+    DUMP,
     FORMAT,
     MANIFEST,
     PART,
+    SERVER,
     Destination,
     Manifest,
     Tell,
     read_blobs,
     start_name,
+    write_blobs,
 )
 from gateway.model.errors import BadRequest
 from gateway.model.instants import local_iso
-from gateway.store import Store
+from gateway.store import Store, backups
 from gateway.store.blobs import sync_folder
 from gateway.store.copying import blobs_by_digest, copy_database, count_rows
+from gateway.store.dumping import DatabaseAccess, dump_database
 from gateway.store.migrate import HEAD
 
 __all__ = ["Backup", "make_backup"]
@@ -37,6 +41,7 @@ declare("backup.database_copied", "the snapshot lies in a folder that says it is
 declare("backup.blobs_copied", "every packet is there; the folder still says it is unfinished")
 declare("backup.keys_named", "the keys have their name; the backup they belong to has not")
 declare("backup.named", "the backup is whole and has its name; older ones are still there")
+declare("backup.noted", "the node knows of the backup; older ones are still there")
 declare("backup.outdated_unnamed", "an older backup has lost its name; its files are still there")
 
 KEYS_WARNING: Final = "DOC-TRUOC.txt"
@@ -68,7 +73,9 @@ def make_backup(
     *,
     node: str,
     release: str,
+    actor: str,
     tell: Tell,
+    access: DatabaseAccess | None = None,
     keys: Path | None = None,
     keys_beside: bool = False,
     keep: int = 0,
@@ -76,21 +83,23 @@ def make_backup(
 ) -> Backup:
     """Back the node up into `folder`, as a new generation; may run while the node works and takes packets in.
 
-    `keys`: where the seal keys are copied to; `keys_beside`: that may be beside the data.  `keep`: how many
-    generations are left there, 0: all.  `rereads`: packets that lie there are read again, too.
+    `access`: the node's database where it is on a server; None: SQLite.  `keys`: where the seal keys are copied to;
+    `keys_beside`: that may be beside the data.  `keep`: how many generations are left there, 0: all.  `rereads`:
+    packets that lie there are read again, too.  `actor`: who is noted in the event that says so, once it is whole.
     Raises Conflict (another backup runs there, or something else lies there), BadRequest (a folder inside another),
-    StoreDamaged, BackupDamaged where the disk does not keep what it is given, OSError.  Killed at any moment it leaves
-    nothing that is taken for a backup, and may be run again: packets that were copied stay.
+    StoreDamaged, StoreProgram, BackupDamaged where the disk does not keep what it is given, OSError; StoreBusy where
+    the database goes away, be it after the backup is whole and before the node notes it.  Killed at any moment it
+    leaves nothing that is taken for a backup, and may be run again: packets that were copied stay.
     Crash points: backup.database_copied, backup.blobs_copied, backup.keys_named, backup.named,
-    backup.outdated_unnamed.
+    backup.noted, backup.outdated_unnamed.
     """  # fmt: skip
-    _check_places(data, folder, keys, keys_beside=keys_beside)
+    _check_places((data, store.blobs.root), folder, keys, keys_beside=keys_beside)
     target = Destination(folder=folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with lock_folder(folder):
         target.prepare(node)
         _clear(target)
-        manifest, part = _copy_rows(store, data, target, node, release, tell)
+        manifest, part = _copy_rows(store, data, access, target, node, release, tell)
         copied = copy_blobs(
             store.blobs,
             target.blobs,
@@ -104,6 +113,8 @@ def make_backup(
         kept = None if keys is None else _copy_keys(data, keys, manifest)
         whole = _finish(target, part, manifest, copied, tell)
         crash_point("backup.named")
+        backups.note(store, name=whole.generation, at=whole.at, actor=actor)
+        crash_point("backup.noted")
         removed = _let_go(target, keep) if keep else ()
     return Backup(
         manifest=whole, folder=target.generations / whole.generation, new_blobs=copied.new, new_bytes=copied.new_bytes,
@@ -111,16 +122,17 @@ def make_backup(
     )  # fmt: skip
 
 
-def _check_places(data: Path, folder: Path, keys: Path | None, *, keys_beside: bool) -> None:
+def _check_places(places: tuple[Path, ...], folder: Path, keys: Path | None, *, keys_beside: bool) -> None:
     """Raises BadRequest: a backup inside what it backs up, keys beside what they sealed."""
-    inside, outside = folder.resolve(), data.resolve()
-    if inside == outside or outside in inside.parents or inside in outside.parents:
-        raise BadRequest("backup.inside_data", folder=str(folder))
-    if keys is not None:
-        place = keys.resolve()
-        if place == outside or outside in place.parents:
+    inside = folder.resolve()
+    for outside in (place.resolve() for place in places):
+        if inside == outside or outside in inside.parents or inside in outside.parents:
+            raise BadRequest("backup.inside_data", folder=str(folder))
+        if keys is not None and (keys.resolve() == outside or outside in keys.resolve().parents):
             raise BadRequest("backup.inside_data", folder=str(keys))
-        if not keys_beside and (place == inside or inside in place.parents or place in inside.parents):
+    if keys is not None and not keys_beside:
+        place = keys.resolve()
+        if place == inside or inside in place.parents or place in inside.parents:
             raise BadRequest("backup.keys_beside", folder=str(keys))
 
 
@@ -135,7 +147,7 @@ def _clear(target: Destination) -> None:
 
 
 def _copy_rows(
-    store: Store, data: Path, target: Destination, node: str, release: str, tell: Tell
+    store: Store, data: Path, access: DatabaseAccess | None, target: Destination, node: str, release: str, tell: Tell
 ) -> tuple[Manifest, Path]:
     """The rows as they are at one moment, the list of the packets they speak of, and what is small and beside them."""
     with store.read() as connection:
@@ -144,13 +156,14 @@ def _copy_rows(
         name = start_name(target.folder, at)
         part = target.generations / f"{name}{PART}"
         part.mkdir(mode=0o700)
-        copy_database(connection, part / DATABASE, lambda done, total: tell("rows", done, total))
-        count = size = 0
-        with (part / BLOBS).open("x", encoding="ascii") as file:
-            for digest, length in blobs_by_digest(connection):
-                file.write(f"{digest} {length}\n")
-                count, size = count + 1, size + length
-    for file_name in (DATABASE, BLOBS):
+        if access is None:
+            copy_database(connection, part / DATABASE, lambda done, total: tell("rows", done, total))
+        else:
+            tell("rows", 0, 1)
+            dump_database(connection, access, part / DUMP)
+            tell("rows", 1, 1)
+        count, size = write_blobs(part, blobs_by_digest(connection))
+    for file_name in (DATABASE if access is None else DUMP, BLOBS):
         (part / file_name).chmod(0o600)
         sync_file(part / file_name)
     crash_point("backup.database_copied")
@@ -160,6 +173,7 @@ def _copy_rows(
     manifest = Manifest(
         format=FORMAT, generation=name, node=node, release=release, schema=HEAD, at=at, at_local=local_iso(at),
         rows=rows, blobs=count, blob_bytes=size, lacking=(), keys=_key_digests(data / "keys"),
+        database="sqlite" if access is None else SERVER,
     )  # fmt: skip
     return manifest, part
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -16,12 +16,14 @@ from gateway.store.blobs import BlobFolder, sync_folder
 from gateway.store.copying import BlobSize
 
 __all__ = [
-    "BLOBS", "DATABASE", "FORMAT", "MANIFEST", "PART", "Destination", "Manifest", "Tell", "generations", "read_blobs",
-    "read_manifest", "start_name",
+    "BLOBS", "DATABASE", "DUMP", "FORMAT", "MANIFEST", "PART", "SERVER", "Destination", "Manifest", "Tell",
+    "generations", "read_blobs", "read_manifest", "start_name", "write_blobs",
 ]  # fmt: skip
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 DATABASE: Final = "truc.db"
+DUMP: Final = "truc.dump"
+SERVER: Final = "postgresql"
 MANIFEST: Final = "manifest.json"
 BLOBS: Final = "blobs.txt"
 PART: Final = ".part"
@@ -47,6 +49,12 @@ class Manifest:
     blob_bytes: int
     lacking: tuple[str, ...]  #: digests of packets that the node itself had lost, or found damaged
     keys: Mapping[str, str]  #: files of the seal keys, and their SHA-256: the files themselves lie elsewhere
+    database: str = "sqlite"  #: what the rows were kept in; form 1 knew no other
+
+    @property
+    def rows_file(self) -> str:
+        """The file of the generation that holds the rows: an SQLite database, or a dump of pg_dump's."""
+        return DUMP if self.database == SERVER else DATABASE
 
     def as_bytes(self) -> bytes:
         """The file."""
@@ -62,6 +70,16 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest(**{**found, "lacking": tuple(found["lacking"])})
     except (FileNotFoundError, ValueError, KeyError, TypeError) as why:
         raise BackupDamaged(file=str(folder / MANIFEST)) from why
+
+
+def write_blobs(folder: Path, blobs: Iterable[BlobSize]) -> tuple[int, int]:
+    """Write down which blobs are needed; how many they are, and their bytes. The file is not synced."""
+    count = size = 0
+    with (folder / BLOBS).open("w", encoding="ascii") as file:
+        for digest, length in blobs:
+            file.write(f"{digest} {length}\n")
+            count, size = count + 1, size + length
+    return count, size
 
 
 def read_blobs(folder: Path) -> Iterator[BlobSize]:

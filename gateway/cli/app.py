@@ -28,6 +28,7 @@ __all__ = ["ROOMS", "command_tree", "main"]
 ROOMS = {
     "node": ("init", "serve", "api", "relay", "deliver", "periodic", "intake", "inspect", "version"),
     "demo": ("demo",),
+    "prove": ("prove",),
     "configuration": ("apply", "export"),
     "system": ("system",),
     "channel": ("channel",),
@@ -42,6 +43,7 @@ ROOMS = {
     "key": ("key",),
     "account": ("account",),
     "backup": ("backup", "restore", "recover"),
+    "store": ("store",),
     "settings": ("settings",),
     "broker": ("broker",),
     "doctor": ("doctor",),

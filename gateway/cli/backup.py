@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import TaskID
 
 from gateway.backup import (
     Backup,
+    Beside,
     Manifest,
-    Tell,
     begin_recovery,
     check_backup,
     check_empty,
@@ -21,6 +20,7 @@ from gateway.backup import (
     make_backup,
     read_manifest,
     restore,
+    restore_beside,
 )
 from gateway.cli.exits import ExitCode
 from gateway.cli.lock import take_lock
@@ -28,11 +28,13 @@ from gateway.cli.moments import parse_moment
 from gateway.cli.opening import ACTOR, open_local, open_node
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.release import release_name
+from gateway.cli.steps import show_steps
 from gateway.exchange.recover import Asked, end_recovery, recover_once
 from gateway.model.errors import BadRequest, Conflict
 from gateway.model.instants import local_iso
 from gateway.settings import Settings, read_settings
 from gateway.store import recoveries
+from gateway.store.dumping import DatabaseAccess
 
 __all__ = ["register"]
 
@@ -44,20 +46,6 @@ def register(app: typer.Typer) -> None:
     app.command("backup", help="help.backup")(backup)
     app.command("restore", help="help.restore")(restore_node)
     app.command("recover", help="help.recover")(recover)
-
-
-@contextmanager
-def _progress(voice: Voice) -> Iterator[Tell]:
-    """A bar per step; silent where nobody looks at it."""
-    with voice.progress() as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bar.add_task(voice.say(f"backup_told.step_{step}"), total=total)
-            bar.update(tasks[step], completed=done, total=total)
-
-        yield tell
 
 
 # --- backup ------------------------------------------------------------------------------------------------------
@@ -78,11 +66,11 @@ def backup(
     if shows:
         _list(voice, [read_manifest(path) for path in generations(folder)], as_json=as_json)
         return
-    _check_database(read_settings())
-    with open_local() as local, _progress(voice) as tell:
+    with open_local() as local, show_steps(voice, "backup_told") as tell:
         made = make_backup(
-            local.store, local.settings.data, folder, node=local.settings.node, release=release_name(), tell=tell,
-            keys=keys, keys_beside=keys_beside, keep=keep, rereads=rereads,
+            local.store, local.settings.data, folder, node=local.settings.node, release=release_name(),
+            actor=ACTOR, tell=tell, access=_access(local.settings), keys=keys,
+            keys_beside=keys_beside, keep=keep, rereads=rereads,
         )  # fmt: skip
     if as_json:
         voice.json(
@@ -98,10 +86,14 @@ def backup(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _check_database(settings: Settings) -> None:
-    """Raises BadRequest `backup.other_database` where the node's rows lie on a server that has tools of its own."""
-    if settings.database:
-        raise BadRequest("backup.other_database")
+def _access(settings: Settings) -> DatabaseAccess | None:
+    """The node's database on a server; None where it is a file."""
+    if not settings.database:
+        return None
+    return DatabaseAccess(
+        address=settings.database, node=settings.node, password_file=settings.database_password_file,
+        wait_seconds=settings.database_wait,
+    )  # fmt: skip
 
 
 def _tell_made(voice: Voice, made: Backup) -> None:
@@ -147,13 +139,17 @@ def restore_node(
     keys: _Keys = None,
     generation: Annotated[str, typer.Option("--generation", help="help.restore_generation", show_default=False)] = "",
     checks: Annotated[bool, typer.Option("--check", help="help.restore_check")] = False,
+    is_beside: Annotated[bool, typer.Option("--beside", help="help.restore_beside")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put a node back into an empty data folder; with --check only read the backup whole."""
+    """Put a node back into an empty data folder; with --check only read the backup whole.
+
+    Exit code 1 where --beside finds packets in no backup.
+    """
     voice = voice_of(ctx)
     settings = read_settings()
     if checks:
-        with _progress(voice) as tell:
+        with show_steps(voice, "backup_told") as tell:
             checked = check_backup(
                 folder, node=settings.node, tell=tell, generation=generation, keys=keys, needs_keys=False
             )
@@ -162,26 +158,57 @@ def restore_node(
         else:
             voice.tell("backup_told.whole", name=checked.manifest.generation, blobs=checked.manifest.blobs)
         return
-    _check_database(settings)
+    access = _access(settings)
+    if is_beside and access is None:
+        raise BadRequest("restore.beside_what")
     check_empty(settings.data)
-    with _progress(voice) as tell:
+    with show_steps(voice, "backup_told") as tell:
         checked = check_backup(folder, node=settings.node, tell=tell, generation=generation, keys=keys)
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = take_lock(settings.data, settings.node)
-        try:
-            if not lock.is_alone:
-                raise Conflict("restore.in_use", folder=str(settings.data.resolve()))
-            done = restore(checked, settings.data, actor=ACTOR, tell=tell)
-        finally:
-            lock.close()
+        shared = Path(settings.blobs) if settings.blobs else None
+        with _alone(settings):
+            if is_beside and access is not None:
+                beside = restore_beside(checked, settings.data, access, actor=ACTOR, tell=tell, shared=shared)
+            else:
+                done = restore(checked, settings.data, actor=ACTOR, tell=tell, access=access, shared=shared)
+    if is_beside:
+        _tell_beside(voice, settings, beside, as_json=as_json)
+        return
     if as_json:
         voice.json({**_as_dict(done.manifest), "restored_at": local_iso(done.at), "in_doubt": done.doubted})
         return
+    _tell_restored(voice, settings, done.manifest.at, done.doubted)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """The data folder for ourselves. Raises Conflict `restore.in_use`."""
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = take_lock(settings.data, settings.node)
+    try:
+        if not lock.is_alone:
+            raise Conflict("restore.in_use", folder=str(settings.data.resolve()))
+        yield
+    finally:
+        lock.close()
+
+
+def _tell_restored(voice: Voice, settings: Settings, at: int, doubted: int) -> None:
     voice.tell(
-        "backup_told.restored", node=done.manifest.node, folder=str(settings.data.resolve()),
-        at=voice.moment(done.manifest.at), count=done.doubted,
+        "backup_told.restored", node=settings.node, folder=str(settings.data.resolve()), at=voice.moment(at),
+        count=doubted,
     )  # fmt: skip
-    voice.hint("backup_told.after", at=voice.moment(done.manifest.at))
+    voice.hint("backup_told.after", at=voice.moment(at))
+
+
+def _tell_beside(voice: Voice, settings: Settings, done: Beside, *, as_json: bool) -> None:
+    """Ends with 1 where packets are lacking."""
+    if as_json:
+        voice.json({"at": local_iso(done.at), "in_doubt": done.doubted, "lacking": list(done.lacking)})
+    else:
+        _tell_restored(voice, settings, done.at, done.doubted)
+    if done.lacking:
+        voice.fault(voice.say("restore.lacking", count=len(done.lacking), first=done.lacking[0]), "restore.lacking")
+        raise typer.Exit(ExitCode.FINDINGS)
 
 
 # --- recover -----------------------------------------------------------------------------------------------------

@@ -3,11 +3,19 @@
 GatewayError
 ├── StoreError
 │   ├── StoreBusy            the database is locked or away: try again (retryable)
+│   │   ├── StoreUndone      PostgreSQL undid the transaction for another's sake: run it again
+│   │   ├── StoreUnreachable, StoreCrowded               nobody answers there, no connection is free: it goes by itself
+│   │   └── StoreRefused, StoreAbsent, StoreUntrusted    user or password, name, certificate: a person's turn
 │   ├── StoreConflict        a unique constraint refused it: somebody else was faster
 │   ├── StoreUnsafe          the database would not keep what it confirms: refuse to start
 │   ├── StoreDamaged         the database is damaged: restore it
 │   ├── StoreForeign         the data folder belongs to another node
+│   │   ├── BlobsElsewhere   the folder of packets is not the one that the database speaks of
+│   │   └── DataShared       two machines on one data folder
 │   ├── StoreOutdated        the schema is not this program's: migrate, or run the newer program
+│   ├── StoreMoved           the rows were moved into another database: that one is the node's now
+│   ├── StoreProgram         a program of the database's makers is missing, or says no
+│   ├── StoreUnfinished      a move or a restore into this database did not end: run it again
 │   ├── BlobMissing          a stored packet's bytes are gone
 │   │   └── ItemMissing      (api.problems) its recipient is told so
 │   ├── BlobDamaged          a stored packet's bytes do not match their digest
@@ -23,6 +31,7 @@ GatewayError
 │   ├── SettingsWrong        variables are wrong or unknown, with every fault
 │   └── ConfigurationInvalid (configuration.faults) a configuration file is wrong, with every fault
 ├── KeysMissing, KeysExposed, KeysDamaged, KeysUnfit     (keys) the seal key cannot be used
+│   └── KeysElsewhere        another machine of the node has other keys
 ├── ProfileUnreadable        (channels) the stored profile of a system cannot be read (retryable)
 ├── KeysAway                 (keys) the token with the seal key does not sign now (retryable)
 ├── BrokerError              (transport.broker) the broker cannot be used as it should be; nothing is lost (retryable)
@@ -47,7 +56,9 @@ __all__ = [
     "BadRequest",
     "BlobDamaged",
     "BlobMissing",
+    "BlobsElsewhere",
     "Conflict",
+    "DataShared",
     "DiskReserve",
     "Forbidden",
     "GatewayError",
@@ -57,13 +68,22 @@ __all__ = [
     "SettingFault",
     "SettingsError",
     "SettingsWrong",
+    "StoreAbsent",
     "StoreBusy",
     "StoreConflict",
+    "StoreCrowded",
     "StoreDamaged",
     "StoreError",
     "StoreForeign",
+    "StoreMoved",
     "StoreOutdated",
+    "StoreProgram",
+    "StoreRefused",
+    "StoreUndone",
+    "StoreUnfinished",
+    "StoreUnreachable",
     "StoreUnsafe",
+    "StoreUntrusted",
     "TooLarge",
     "Unauthenticated",
 ]
@@ -86,6 +106,43 @@ class StoreBusy(StoreError):
 
     code = "store.busy"
     retryable = True
+
+
+class StoreUndone(StoreBusy):
+    """The database undid this transaction for another's sake, or lost its connection before the commit was sent."""
+
+
+class StoreUnreachable(StoreBusy):
+    """Nobody answers at the database's address. Parameter `why`."""
+
+    code = "store.unreachable"
+
+
+class StoreCrowded(StoreBusy):
+    """The database server gives no more connections. Parameter `why`."""
+
+    code = "store.crowded"
+
+
+class StoreRefused(StoreBusy):
+    """The database server does not let us in: user, password, or its rules. Parameter `why`.
+
+    Retryable as all of its kind: no document is to blame, and the node goes on once a person has mended it.
+    """
+
+    code = "store.refused"
+
+
+class StoreAbsent(StoreBusy):
+    """The server has no database of this name. Parameter `why`."""
+
+    code = "store.absent"
+
+
+class StoreUntrusted(StoreBusy):
+    """No encrypted connection to the server: its certificate or ours is not accepted. Parameter `why`."""
+
+    code = "store.untrusted"
 
 
 class StoreConflict(StoreError):
@@ -113,10 +170,40 @@ class StoreForeign(StoreError):
     code = "store.foreign"
 
 
+class BlobsElsewhere(StoreForeign):
+    """The folder of packets is not the node's. Parameters `folder`, `found` and `wanted`, the line in its mark."""
+
+    code = "store.blobs_elsewhere"
+
+
+class DataShared(StoreForeign):
+    """Another machine works on this data folder: each has its own. Parameters `folder`, `host`."""
+
+    code = "store.data_shared"
+
+
 class StoreOutdated(StoreError):
     """The schema is not the one of this program. Parameters `found`, `wanted`."""
 
     code = "store.outdated"
+
+
+class StoreMoved(StoreError):
+    """The rows of this database were moved into another one. Parameter `where`: that one, without its password."""
+
+    code = "store.moved"
+
+
+class StoreProgram(StoreError):
+    """A program of the database's makers is missing or failed. Parameters `program`, `why`: its first line."""
+
+    code = "store.program"
+
+
+class StoreUnfinished(StoreError):
+    """Rows are being put into this database, and not all of them are there. Parameters `other`, `command`."""
+
+    code = "store.unfinished"
 
 
 class BlobMissing(StoreError):

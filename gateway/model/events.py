@@ -37,6 +37,7 @@ class EventKind(StrEnum):
     DELIVERY_PARKED = "delivery.parked"
     DELIVERY_RELEASED = "delivery.released"
     DELIVERY_RESENT = "delivery.resent"
+    DELIVERY_MOVED = "delivery.moved"
     DELIVERY_LATE_RECEIPT = "delivery.late_receipt"
     STATUS_RECORDED = "status.recorded"
     SIGNATURE_CHECKED = "signature.checked"
@@ -44,6 +45,10 @@ class EventKind(StrEnum):
     CALLER_REFUSED = "caller.refused"
     CHANNEL_PAUSED = "channel.paused"
     CHANNEL_RESUMED = "channel.resumed"
+    CHANNEL_SCHEDULED = "channel.scheduled"
+    CHANNEL_DRAINING = "channel.draining"
+    CHANNEL_DRAINED = "channel.drained"
+    CHANNEL_EMPTIED = "channel.emptied"
     CHANNEL_BROKEN = "channel.broken"
     CHANNEL_RECOVERED = "channel.recovered"
     SYSTEM_ADDED = "system.added"
@@ -51,10 +56,15 @@ class EventKind(StrEnum):
     CONFIGURATION_APPLIED = "configuration.applied"
     NODE_STARTED = "node.started"
     CLOCK_JUMPED = "node.clock_jumped"
+    NODE_BACKED_UP = "node.backed_up"
     NODE_RESTORED = "node.restored"
     NODE_RECOVERED = "node.recovered"
     FAULT_FOUND = "fault.found"
     FAULT_MENDED = "fault.mended"
+    HOLD_ADDED = "hold.added"
+    HOLD_ENDED = "hold.ended"
+    PERIOD_ARCHIVED = "period.archived"
+    PERIOD_DROPPED = "period.dropped"
 
 
 _STATE_KINDS = {
@@ -76,6 +86,7 @@ _REASON_KINDS = {
     "recall_doubtful": EventKind.DELIVERY_PROMOTED,
     "released": EventKind.DELIVERY_RELEASED,
     "resent": EventKind.DELIVERY_RESENT,
+    "moved": EventKind.DELIVERY_MOVED,
     "late_receipt": EventKind.DELIVERY_LATE_RECEIPT,
 }
 

@@ -7,6 +7,7 @@ but writes every row and index anew, and says nothing until it is done.)
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -15,10 +16,11 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, bindparam, func, select
 
-from gateway.model.errors import StoreDamaged
+from gateway.model.errors import BlobDamaged, BlobMissing, StoreDamaged
+from gateway.store.blobs import BlobFolder
 from gateway.store.schema import deliveries, events, packets, transfers
 
-__all__ = ["BlobSize", "blobs_by_digest", "copy_database", "count_rows"]
+__all__ = ["BlobSize", "blobs_by_digest", "copy_database", "count_rows", "find_lacking"]
 
 _STEP_PAGES: Final = 1024
 _PAGE: Final = 5000
@@ -71,3 +73,17 @@ def blobs_by_digest(connection: Connection) -> Iterator[BlobSize]:
 def count_rows(connection: Connection) -> dict[str, int]:
     """How many rows the large tables have: what a restored database is held against."""
     return {table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in _COUNTED}
+
+
+def find_lacking(connection: Connection, blobs: BlobFolder) -> list[str]:
+    """Digests of the blobs that packets need and the folder does not have, or has of another size; none is read."""
+    lacking = []
+    for digest, size in blobs_by_digest(connection):
+        try:
+            with blobs.open(digest) as found:
+                is_there = os.fstat(found.fileno()).st_size == size
+        except (BlobMissing, BlobDamaged):
+            is_there = False
+        if not is_there:
+            lacking.append(digest)
+    return lacking

@@ -235,7 +235,7 @@ def test_another_nodes_and_a_later_releases_backups_are_refused(
     text = (folder / "manifest.json").read_text("utf-8")
     for old, new, code in (
         ('"schema": "', '"schema": "9', "restore.newer_schema"),
-        ('"format": 1', '"format": 2', "restore.newer_form"),
+        ('"format": 2', '"format": 3', "restore.newer_form"),
     ):
         (folder / "manifest.json").write_text(text.replace(old, new), "utf-8")
         seal_again(folder)
@@ -265,16 +265,6 @@ def test_folders_that_are_no_place_for_a_backup(house: House, truc: Terminal, tm
         fcntl.flock(held, fcntl.LOCK_EX)
         truc("backup", str(strange), code=1)
         assert "[backup.busy]" in truc.err
-
-
-def test_rows_on_a_server_are_backed_up_by_its_own_tools(
-    house: House, truc: Terminal, places: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TRUC_DATABASE", "postgresql://truc@127.0.0.1:1/truc")
-    for command in ("backup", "restore"):
-        truc(command, places[0], code=2)
-        assert "[backup.other_database]" in truc.err
-    assert not Path(places[0]).exists()
 
 
 def test_what_the_node_itself_has_lost_is_said_and_the_rest_is_backed_up(

@@ -24,7 +24,7 @@ def silent(_step: str, _done: int, _total: int) -> None:
 def back_up(house: House, folder: Path) -> Backup:
     """A backup of the house in `folder`, its keys in `folder`.keys."""
     return make_backup(
-        house.node.store, data_of(house), folder, node=NODE, release="0", tell=silent, keys=keys_of(folder)
+        house.node.store, data_of(house), folder, node=NODE, release="0", actor="test", tell=silent, keys=keys_of(folder)
     )
 
 
