@@ -23,6 +23,9 @@
     │   └── FolderFault            (adapters.folder_layout) the exchange folder cannot be used now
     ├── RemoteError                (gateway.cli.exits) another node, asked over the network, gave no good answer
     │   └── RemoteUnreachable, RemoteRefused, AuthoritySilent
+    ├── ProofError                 (gateway.prove.marks) a proof of an installation cannot be made
+    │   ├── NotMarked              a system or an agency that is no test agency: refused before anything is sent
+    │   └── ProofFailed            (gateway.prove.run) somebody who takes part gave up
     └── GatewayError               (gateway.model.errors) everything that a running node refuses
 
 An error knows its stable `code`, whether the same call may succeed later (`retryable`), and the parameters

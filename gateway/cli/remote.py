@@ -20,7 +20,7 @@ from gateway.model.inspection import PdfSignature
 from gateway.model.instants import as_instant
 from gateway.store.views import DocumentView, PacketLine, RecipientLine, StatusLine, TimelineLine, VerdictLine
 
-__all__ = ["Remote", "open_remote"]
+__all__ = ["Remote", "address_and_token", "open_remote"]
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _PIECE = 1 << 18
@@ -34,10 +34,7 @@ def open_remote(voice: Voice, url: str = "") -> Iterator[Remote]:
 
     Raises SettingsError without a token, RemoteUnreachable and RemoteRefused from within.
     """
-    token = os.environ.get("TRUC_TOKEN", "")
-    base = (url or os.environ.get("TRUC_URL") or DEFAULT_URL).rstrip("/")
-    if not token:
-        raise SettingsError(where="TRUC_TOKEN", why=voice.say("remote.no_token"))
+    base, token = address_and_token(voice, url)
     headers = {"authorization": f"Bearer {token}", "accept-language": str(voice.language)}
     timeout = httpx2.Timeout(_ANSWER_WAIT, connect=10.0)
     with httpx2.Client(base_url=base, headers=headers, timeout=timeout, trust_env=False) as client:
@@ -45,6 +42,17 @@ def open_remote(voice: Voice, url: str = "") -> Iterator[Remote]:
             yield Remote(client)
         except (httpx2.HTTPError, httpx2.InvalidURL) as why:
             raise RemoteUnreachable(url=base, why=str(why) or type(why).__name__) from why
+
+
+def address_and_token(voice: Voice, url: str = "") -> tuple[str, str]:
+    """The node at `url`, else TRUC_URL, else this machine's, and the token of TRUC_TOKEN.
+
+    Raises SettingsError without a token.
+    """
+    token = os.environ.get("TRUC_TOKEN", "")
+    if not token:
+        raise SettingsError(where="TRUC_TOKEN", why=voice.say("remote.no_token"))
+    return (url or os.environ.get("TRUC_URL") or DEFAULT_URL).rstrip("/"), token
 
 
 class Remote:

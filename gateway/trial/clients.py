@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from gateway.trial.ledger import Arrival, Ledger, Sent, digest
 from gateway.trial.letters import Letter
 from gateway.trial.province import Place
 
-__all__ = ["FolderSoftware", "Polling", "Sending"]
+__all__ = ["FolderSoftware", "Polling", "Sending", "ask", "ask_patiently"]
 
 _PATIENCE = 60.0
+_NOT_YET = (408, 429, 500, 502, 503, 504, 507)
+"""Answers after which the same request may be taken later."""
 
 
 class Sending:
@@ -56,19 +59,38 @@ class Sending:
 
 def ask(client: httpx2.Client, ledger: Ledger, method: str, path: str, **request: Any) -> httpx2.Response:
     """One request, repeated while the node is away or busy. Raises TimeoutError after a minute."""
-    deadline = time.monotonic() + _PATIENCE
+    return ask_patiently(client.request, method, path, patience=_PATIENCE, on_retry=ledger.note_retry, **request)
+
+
+def ask_patiently(
+    request_once: Callable[..., httpx2.Response],
+    method: str,
+    path: str,
+    *,
+    patience: float,
+    on_retry: Callable[[], None],
+    **request: Any,
+) -> httpx2.Response:
+    """One request, repeated until the node decides: not while it is away, busy, full or too slow to take it.
+
+    Waits as long as the node asks for (`Retry-After`), at most 5 s.  Raises TimeoutError after `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
     pause = 0.05
     while True:
+        wait = pause
         try:
-            response = client.request(method, path, **request)
-            if response.status_code not in (500, 502, 503):
+            response = request_once(method, path, **request)
+            if response.status_code not in _NOT_YET:
                 return response
+            said = response.headers.get("retry-after", "")
+            wait = max(pause, min(float(said), 5.0) if said.isdecimal() else 0.0)
         except httpx2.TransportError:
             pass  # the process was killed: ask again, as any client must
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{method} {path} had no answer within {_PATIENCE:.0f} s")
-        ledger.note_retry()
-        time.sleep(pause)
+            raise TimeoutError(f"{method} {path} had no answer within {patience:.0f} s")
+        on_retry()
+        time.sleep(wait)
         pause = min(pause * 1.6, 1.0)
 
 

@@ -16,7 +16,7 @@ from edxml.packet import Organization, Packet, Reference, StaffInfo, TraceHeader
 from edxml.write import plan_attachment, write
 from gateway.model.instants import VIETNAM
 
-__all__ = ["Letter", "compose_letter", "damaged_letters", "recall_of"]
+__all__ = ["Letter", "compose_letter", "damaged_letters", "recall_of", "update_of"]
 
 _SUBJECTS = (
     "V/v triển khai nhiệm vụ trọng tâm quý IV",
@@ -117,19 +117,32 @@ def recall_of(
 ) -> Letter:
     """The recall (thu hồi) of the letter with the same sender, number and day."""
     packet, _ = _packet(sender_organ, sender_name, recipients, number, day, Priority.NORMAL, 0, number)
-    recall = replace(
+    return _about("recall", sender, packet, BusinessKind.RECALL, "Thu hồi do sai nội dung")
+
+
+def update_of(
+    *, sender: str, sender_organ: str, sender_name: str, recipients: tuple[tuple[str, str], ...], number: int, day: date
+) -> Letter:
+    """The update (cập nhật) of the data of the letter with the same sender, number and day."""
+    packet, _ = _packet(sender_organ, sender_name, recipients, number, day, Priority.NORMAL, 0, number)
+    changed = replace(packet, document_changed=True, content="Văn bản thử, nội dung đã cập nhật")
+    return _about("update", sender, changed, BusinessKind.UPDATE, "Cập nhật thông tin văn bản")
+
+
+def _about(name: str, sender: str, packet: Packet, kind: BusinessKind, reason: str) -> Letter:
+    acting = replace(
         packet,
-        business_kind=BusinessKind.RECALL,
-        business_reason="Thu hồi do sai nội dung",
+        business_kind=kind,
+        business_reason=reason,
         business_document_id=packet.document_id,
         attachments=(),
         references=(),
     )
     return Letter(
-        name="recall",
-        body=_bytes(recall, b""),
+        name=name,
+        body=_bytes(acting, b""),
         sender=sender,
-        recipients=tuple(organ for organ, _ in recipients),
+        recipients=tuple(one.raw_organ_id for one in packet.recipients),
         document_id=packet.document_id.text,
     )
 

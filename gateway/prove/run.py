@@ -1,0 +1,183 @@
+"""A proof from beginning to end: who takes part, for how long, and what the installation says of it afterwards.
+
+It is a client and nothing more: everything goes by `/v1` with one system's token, and everything it knows stands in its
+folder (`proof.json`, `told.jsonl`, `seen.jsonl`), so that a proof that was killed can be judged, or gone on with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+from gateway.prove.actors import Asking, Recipient, Sender
+from gateway.prove.check import Account, Copy, Judgement, judge
+from gateway.prove.ledger import Ledger, Record, read_record
+from gateway.prove.marks import ECHO, ProofError, TestAgency, cast_of
+from gateway.prove.plan import plan
+
+__all__ = [
+    "Installation", "Proof", "ProofFailed", "ask_account", "find_cast", "judge_folder", "read_proof", "running",
+    "settle",
+]  # fmt: skip
+
+_READERS = 4
+_BRISK, _SLUGGISH = 0.05, 4.0
+"""Seconds between two looks: every third recipient is sluggish, so that recalls come before their documents went."""
+
+
+class ProofFailed(ProofError):
+    """Somebody who takes part gave up: the installation was away for too long, or said what it must not. `why`."""
+
+    code = "prove.failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """How an installation is reached: its APIs, a token, and how many seconds it may be away."""
+
+    urls: tuple[str, ...]
+    token: str
+    patience: float = 60.0
+
+    def asking(self, ledger: Ledger) -> Asking:
+        """A connection of its own for one thread."""
+        return Asking(self.urls, self.token, ledger, patience=self.patience)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What makes a proof the same again: its seed; `run` tells its documents from those of another run."""
+
+    seed: int
+    run: int
+    day: str
+    agencies: tuple[TestAgency, ...]
+    unwatched: tuple[str, ...] = (ECHO,)
+
+    def write(self, folder: Path) -> None:
+        """Into `proof.json`, before the first document."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "proof.json").open("w", encoding="utf-8") as file:
+            json.dump(asdict(self), file, ensure_ascii=False, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_proof(folder: Path) -> Proof:
+    """As it was written. Raises OSError, ValueError where the folder holds none."""
+    words = json.loads((folder / "proof.json").read_text("utf-8"))
+    agencies = tuple(TestAgency(**one) for one in words.pop("agencies"))
+    return Proof(**words | {"agencies": agencies, "unwatched": tuple(words["unwatched"])})
+
+
+def find_cast(installation: Installation, ledger: Ledger, also: Sequence[str] = ()) -> tuple[TestAgency, ...]:
+    """Who takes part, read from the installation. Raises NotMarked, TimeoutError, ProofFailed where it says no."""
+    asking = installation.asking(ledger)
+    try:
+        answers = [asking.ask("GET", path) for path in ("/v1/me", *(f"/v1/agencies/{one}" for one in also))]
+    finally:
+        asking.close()
+    for answer in answers:
+        if answer.status_code != 200:
+            raise ProofFailed(why=str(answer.json().get("code", answer.status_code)))
+    return cast_of(answers[0].json(), [answer.json() for answer in answers[1:]])
+
+
+@contextmanager
+def running(
+    proof: Proof, installation: Installation, ledger: Ledger, folder: Path, *, rate: float
+) -> Iterator[threading.Event]:
+    """Senders and recipients at work, `rate` packets a second together; set the event to have the senders stop.
+
+    At the end of the block everybody has stopped. Raises ProofFailed where somebody gave up.
+    """
+    senders = [agency for agency in proof.agencies if agency.sends]
+    polled = [agency for agency in proof.agencies if agency.id not in proof.unwatched]
+    enough, done = threading.Event(), threading.Event()
+    record = read_record(folder)
+    actors: list[Sender | Recipient] = [
+        Recipient(
+            one.id, installation.asking(ledger), ledger, done, [s.key for s in record.seen if s.agency == one.id],
+            look=_SLUGGISH if number % 3 == 2 else _BRISK,
+        )
+        for number, one in enumerate(sorted(polled, key=lambda one: one.id))
+    ]  # fmt: skip
+    to = [agency for agency in proof.agencies if not agency.sends]
+    for one in senders:
+        steps = plan(proof.seed, proof.run, one, to, date.fromisoformat(proof.day))
+        pause = len(senders) / rate
+        actors.append(Sender(one.id, steps, installation.asking(ledger), ledger, enough, pause=pause))
+    for actor in actors:
+        actor.start()
+    try:
+        yield enough
+    finally:
+        enough.set()
+        done.set()
+        for actor in actors:
+            actor.join(installation.patience + 60)
+    failed = [f"{actor.name}: {actor.failure!r}" for actor in actors if actor.failure is not None or actor.is_alive()]
+    if failed:
+        raise ProofFailed(why="; ".join(failed))
+
+
+def ask_account(installation: Installation, ledger: Ledger, record: Record) -> Account:
+    """What the installation says of every packet that was accepted, recipient by recipient."""
+    wanted = sorted({told.packet_id for told in record.told if told.is_accepted})
+    return _ask_all(installation, ledger, wanted)
+
+
+def _ask_all(installation: Installation, ledger: Ledger, wanted: Sequence[str]) -> dict[str, dict[str, Copy]]:
+    local = threading.local()
+    opened: list[Asking] = []
+
+    def ask(packet_id: str) -> dict[str, Copy] | None:
+        if not hasattr(local, "asking"):
+            local.asking = installation.asking(ledger)
+            opened.append(local.asking)
+        answer = local.asking.ask("GET", f"/v1/packets/{packet_id}")
+        if answer.status_code == 404:
+            return None
+        answer.raise_for_status()
+        return {
+            line["agency_id"]: Copy(
+                state=line["state"], reason=line["reason"], may_have_arrived=line["may_have_arrived"], key=line["key"]
+            )
+            for line in answer.json()["recipients"]
+        }
+
+    try:
+        with ThreadPoolExecutor(_READERS, "account") as pool:
+            answers = pool.map(ask, wanted)
+            return {packet_id: said for packet_id, said in zip(wanted, answers, strict=True) if said is not None}
+    finally:
+        for asking in opened:
+            asking.close()
+
+
+def settle(installation: Installation, ledger: Ledger, folder: Path, seconds: float) -> int:
+    """Wait until no copy is under way any more, at most so long; how many still are. Those that ended are not asked
+    again: a state that changes afterwards is seen when the proof is judged."""
+    deadline = time.monotonic() + seconds
+    record = read_record(folder)
+    left = sorted({told.packet_id for told in record.told if told.is_accepted})
+    while True:
+        said = _ask_all(installation, ledger, left)
+        left = [one for one in left if any(copy.fate == "open" for copy in said.get(one, {}).values())]
+        if not left or time.monotonic() > deadline:
+            return len(left)
+        time.sleep(0.5)
+
+
+def judge_folder(installation: Installation, ledger: Ledger, folder: Path) -> Judgement:
+    """Judge a proof's folder against what the installation says now. Senders and recipients must have stopped."""
+    record = read_record(folder)
+    return judge(record, ask_account(installation, ledger, record), unwatched=read_proof(folder).unwatched)

@@ -1,0 +1,193 @@
+"""The checker of proofs: an honest world passes, and whatever lie is planted in it is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.prove.check import Copy, Judgement, WrongKind, judge
+from gateway.prove.ledger import Act, Seen, Told
+from gateway.prove.marks import ECHO
+from tests.support.proofs import World, honest
+
+SEEDS = st.integers(0, 1 << 20)
+Pick = Callable[[list[int]], int]
+
+
+def judged(world: World) -> Judgement:
+    return judge(world.record, world.account, unwatched=world.unwatched)
+
+
+def packet_of(world: World, seen: Seen) -> str:
+    name = next(meant.name for meant in world.meant if meant.digest == seen.digest)
+    return next(told.packet_id for told in world.told if told.name == name and told.is_accepted)
+
+
+# --- the lies: each changes an honest world, and says where -------------------------------------------------------
+
+
+def a_delivered_copy_was_never_seen(world: World, place: int) -> WrongKind:
+    copies = [(packet, agency) for packet, said in world.account.items() for agency in said if agency != ECHO]
+    packet, agency = copies[place % len(copies)]
+    world.account[packet][agency] = Copy(state="delivered", reason="confirmed")
+    name = next(told.name for told in world.told if told.packet_id == packet)
+    wanted = next(meant.digest for meant in world.meant if meant.name == name)
+    world.seen = [seen for seen in world.seen if (seen.agency, seen.digest) != (agency, wanted)]
+    return WrongKind.LOST
+
+
+def an_accepted_packet_is_not_known(world: World, place: int) -> WrongKind:
+    del world.account[list(world.account)[place % len(world.account)]]
+    return WrongKind.LOST
+
+
+def a_recipient_has_no_delivery(world: World, place: int) -> WrongKind:
+    said = list(world.account.values())[place % len(world.account)]
+    del said[next(iter(said))]
+    return WrongKind.LOST
+
+
+def a_copy_came_again_under_another_key(world: World, place: int) -> WrongKind:
+    seen = world.seen[place % len(world.seen)]
+    world.seen.append(replace(seen, key="again"))
+    return WrongKind.TWICE
+
+
+def a_byte_was_altered(world: World, place: int) -> WrongKind:
+    place %= len(world.seen)
+    world.seen[place] = replace(world.seen[place], digest="0" * 64)
+    return WrongKind.ALTERED
+
+
+def a_copy_came_to_somebody_else(world: World, place: int) -> WrongKind:
+    world.seen.append(replace(world.seen[place % len(world.seen)], agency="kiem-chung-ai-khac"))
+    return WrongKind.ALTERED
+
+
+def a_repeat_got_another_answer(world: World, place: int) -> WrongKind:
+    accepted = [told for told in world.told if told.is_accepted]
+    world.told.append(replace(accepted[place % len(accepted)], packet_id="other", is_repeat=True))
+    return WrongKind.BROKEN_WORD
+
+
+def a_repeat_was_taken_for_new(world: World, place: int) -> WrongKind:
+    accepted = [told for told in world.told if told.is_accepted]
+    world.told.append(replace(accepted[place % len(accepted)], is_repeat=False))
+    return WrongKind.BROKEN_WORD
+
+
+def a_good_packet_was_refused(world: World, place: int) -> WrongKind:
+    accepted = [told for told in world.told if told.is_accepted]
+    name = accepted[place % len(accepted)].name
+    world.told.append(Told(name=name, status=422, code="packet.refused"))
+    return WrongKind.BROKEN_WORD
+
+
+def a_contradiction_was_accepted(world: World, place: int) -> WrongKind:
+    meant = world.meant[place % len(world.meant)]
+    other = replace(meant, name=f"{meant.name}/lie", digest="1" * 64, conflicts=meant.name)
+    world.meant.append(other)
+    world.told.append(Told(name=other.name, status=202, packet_id="lie"))
+    world.account["lie"] = {agency: Copy(state="delivered") for agency in other.to}
+    return WrongKind.BROKEN_WORD
+
+
+def a_copy_expired_without_a_recall(world: World, place: int) -> WrongKind:
+    free = [seen for seen in world.seen if not _is_recalled(world, seen)]
+    seen = free[place % len(free)]
+    world.account[packet_of(world, seen)][seen.agency] = Copy(state="expired", may_have_arrived=True)
+    return WrongKind.UNEXPLAINED
+
+
+def a_copy_is_parked_for_a_fault_of_the_node(world: World, place: int) -> WrongKind:
+    seen = world.seen[place % len(world.seen)]
+    world.account[packet_of(world, seen)][seen.agency] = Copy(
+        state="parked", reason="blob_missing", may_have_arrived=True
+    )
+    return WrongKind.UNEXPLAINED
+
+
+def a_withdrawn_copy_was_seen(world: World, place: int) -> WrongKind:
+    seen = world.seen[place % len(world.seen)]
+    world.account[packet_of(world, seen)][seen.agency] = Copy(state="withdrawn", reason="recalled")
+    return WrongKind.OVERTAKEN
+
+
+def what_refers_came_first(world: World, place: int) -> WrongKind:
+    pairs = [(a, b) for a, b in _families(world) if a != b]
+    first, second = pairs[place % len(pairs)]
+    world.seen[first], world.seen[second] = world.seen[second], world.seen[first]
+    return WrongKind.OVERTAKEN
+
+
+def what_refers_came_alone(world: World, place: int) -> WrongKind:
+    pairs = _families(world)
+    first, _ = pairs[place % len(pairs)]
+    seen = world.seen.pop(first)
+    world.account[packet_of(world, seen)][seen.agency] = Copy(state="withdrawn", reason="recalled")
+    return WrongKind.OVERTAKEN
+
+
+def _is_recalled(world: World, seen: Seen) -> bool:
+    document = next(meant.document for meant in world.meant if meant.digest == seen.digest)
+    return any(meant.act is Act.RECALL for meant in world.meant if meant.document == document)
+
+
+def _families(world: World) -> list[tuple[int, int]]:
+    """Places of a document and of what refers to it, at one agency."""
+    meant = {one.digest: one for one in world.meant}
+    where = {(seen.agency, meant[seen.digest].name): place for place, seen in enumerate(world.seen)}
+    return [
+        (where[seen.agency, meant[seen.digest].about], place)
+        for place, seen in enumerate(world.seen)
+        if (seen.agency, meant[seen.digest].about) in where
+    ]
+
+
+LIES = (
+    a_delivered_copy_was_never_seen, an_accepted_packet_is_not_known, a_recipient_has_no_delivery,
+    a_copy_came_again_under_another_key, a_byte_was_altered, a_copy_came_to_somebody_else,
+    a_repeat_got_another_answer, a_repeat_was_taken_for_new, a_good_packet_was_refused,
+    a_contradiction_was_accepted, a_copy_expired_without_a_recall, a_copy_is_parked_for_a_fault_of_the_node,
+    a_withdrawn_copy_was_seen, what_refers_came_first, what_refers_came_alone,
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=SEEDS)
+def test_an_honest_world_is_a_proof(seed: int) -> None:
+    world = honest(seed, 25)
+    found = judged(world)
+    assert found.wrongs == ()
+    assert found.is_proof
+    assert found.accepted == sum(found.fates.values()) == sum(len(said) for said in world.account.values())
+
+
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, place=st.integers(0, 1 << 16))
+def test_a_planted_lie_is_named(lie: Callable[[World, int], WrongKind], seed: int, place: int) -> None:
+    world = honest(seed, 60)
+    kind = lie(world, place)
+    found = judged(world)
+    assert kind in {wrong.kind for wrong in found.wrongs}
+    assert not found.is_proof
+
+
+def test_what_is_under_way_is_no_proof() -> None:
+    world = honest(1)
+    said = next(iter(world.account.values()))
+    said[ECHO] = Copy(state="claimed")
+    found = judged(world)
+    assert found.fates["open"] == 1
+    assert not found.is_proof
+
+
+def test_a_repeat_of_a_known_key_is_no_second_copy() -> None:
+    world = honest(2)
+    world.seen += [replace(seen, is_copy=False) for seen in world.seen[:3]]
+    assert judged(world).is_proof

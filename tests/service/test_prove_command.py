@@ -1,0 +1,103 @@
+"""`truc prove` against a real node: a proof passes, a lie in its ledgers is named, real agencies are safe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from gateway.configuration import apply, parse
+from gateway.identity import rotate_token
+from gateway.prove.ledger import Ledger, Seen, read_record
+from gateway.prove.marks import SYSTEM, configuration
+from tests.support.clients import FAST, Home, make_home
+from tests.support.processes import NodeProcesses
+from tests.support.terminal import Terminal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proved:
+    """A running node with test agencies, and the folder of a proof that was made on it."""
+
+    home: Home
+    url: str
+    token: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def proved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proved]:
+    folder = tmp_path_factory.mktemp("prove")
+    home = make_home(folder)
+    store = home.open()
+    apply(store, parse(configuration("H99")), actor="test", on=date(2026, 11, 27))
+    token = rotate_token(store, SYSTEM, actor="test").token
+    store.close()
+    with NodeProcesses(home.data, FAST | {"today": ""}) as node:
+        node.start("serve")
+        yield Proved(home=home, url=node.url, token=token, folder=folder / "ledgers")
+
+
+def run(truc: Terminal, proved: Proved, *arguments: str, code: int = 0) -> str:
+    return truc("prove", *arguments, "--into", str(proved.folder), "--url", proved.url, code=code)
+
+
+@pytest.fixture(autouse=True)
+def token(proved: Proved, truc: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert truc is not None  # it clears what the tester has set
+    monkeypatch.setenv("TRUC_TOKEN", proved.token)
+
+
+def make_proof(truc: Terminal, proved: Proved) -> None:
+    """One for all tests of this module, by whichever comes first."""
+    if not proved.folder.exists():
+        run(truc, proved, "run", "--minutes", "0.05", "--rate", "20", "--seed", "3")
+        *_, vi, en = truc.out.splitlines()
+        assert "mất 0, thấy hai lần 0, không giải thích được 0" in vi
+        assert "lost 0, seen twice 0, unexplained 0" in en
+        assert en.endswith("seed 3")
+
+
+def test_a_node_that_keeps_its_word_is_proved(truc: Terminal, proved: Proved) -> None:
+    make_proof(truc, proved)
+    run(truc, proved, "run", code=2)
+    assert "prove.folder_used" in truc.err
+    told = json.loads(run(truc, proved, "check", "--json"))
+    record = read_record(proved.folder)
+    assert told["is_proof"]
+    assert told["judgement"]["packets"] == len({line.packet_id for line in record.told if line.is_accepted}) > 10
+
+
+def test_what_a_recipient_saw_twice_is_named(truc: Terminal, proved: Proved, tmp_path: Path) -> None:
+    make_proof(truc, proved)
+    for name in ("proof.json", "told.jsonl", "seen.jsonl"):
+        (tmp_path / name).write_bytes((proved.folder / name).read_bytes())
+    first = next(seen for seen in read_record(tmp_path).seen if not seen.is_status)
+    with Ledger(tmp_path) as ledger:
+        ledger.write(Seen(agency=first.agency, key="again", digest=first.digest, is_copy=True))
+    truc("prove", "check", "--into", str(tmp_path), "--url", proved.url, code=1)
+    assert f"thấy hai lần: {next(m.name for m in read_record(tmp_path).meant if m.digest == first.digest)}" in truc.out
+
+
+def test_a_real_agencys_token_is_refused(
+    truc: Terminal, proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUC_TOKEN", proved.home.tokens["don"])
+    truc("prove", "run", "--into", str(tmp_path / "so"), "--url", proved.url, code=1)
+    assert "prove.not_marked" in truc.err
+    assert not (tmp_path / "so" / "proof.json").exists()
+
+
+def test_a_wrong_token_and_a_folder_without_a_proof(
+    truc: Terminal, proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truc("prove", "check", "--into", str(tmp_path), "--url", proved.url, code=2)
+    monkeypatch.setenv("TRUC_TOKEN", "truc_sai")
+    truc("prove", "run", "--into", str(tmp_path / "so"), "--url", proved.url, code=1)
+    assert "identity.bad_token" in truc.err
+    monkeypatch.delenv("TRUC_TOKEN")
+    truc("prove", "run", "--into", str(tmp_path / "so"), "--url", proved.url, code=4)
