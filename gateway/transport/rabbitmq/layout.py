@@ -5,8 +5,9 @@ One connection of its own, one answer at a time, every wait bounded.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,13 +15,14 @@ import pika
 from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
-from gateway.transport.broker import Address, BrokerAccess, BrokerAway, BrokerError, QueueGone
+from gateway.transport.broker import Address, BrokerAccess, BrokerAway, BrokerError, BrokerFrozen, QueueGone
 from gateway.transport.rabbitmq.faults import classify, parameters_of, refuse_old
 from gateway.transport.topology import EXCHANGES, LAYOUT, WAKES, Exchange, Queue
 
 __all__ = ["BrokerReport", "QueueReport", "look_at_broker", "make_layout"]
 
-_TAKES: Final = 2.0  # seconds within which a broker that takes messages confirms one
+_FAREWELL: Final = 1.0  # seconds
+_ANSWER: Final = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,8 @@ def look_at_broker(access: BrokerAccess) -> BrokerReport:
         queues = tuple(found for each in LAYOUT if (found := looks.at_queue(each)) is not None)
         for exchange in EXCHANGES:
             looks.at_exchange(exchange)
-        blocked = "" if WAKES in looks.missing else _why_blocked(connection)
+        with _told(access, address):
+            blocked = "" if WAKES in looks.missing else _why_blocked(connection, address)
         return BrokerReport(
             address=address,
             version=version,
@@ -114,10 +117,18 @@ def _connected(access: BrokerAccess) -> Iterator[tuple[BlockingConnection, Addre
                 raise old
             yield connection, address, str((properties or {}).get("version", ""))
         finally:
-            if connection.is_open:
-                connection.close()
+            _let_go(connection)
         return
     raise error or BrokerAway(address="", why="")
+
+
+def _let_go(connection: BlockingConnection) -> None:
+    """Say farewell, for a moment: a broker with an alarm reads nothing of who has published, for hours if need be."""
+    if connection.is_open:
+        inner, lost = connection._impl, exceptions.StreamLostError("no answer to a farewell")
+        inner._adapter_call_later(_FAREWELL, lambda: inner._terminate_stream(lost))
+        with suppress(exceptions.AMQPError):
+            connection.close()
 
 
 @contextmanager
@@ -176,11 +187,20 @@ def _declare_queue(channel: BlockingChannel, queue: Queue) -> object:
     return channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
 
 
-def _why_blocked(connection: BlockingConnection) -> str:
-    """A broker with an alarm says so to whoever publishes. The message tried is an empty wake-up: nobody minds it."""
+def _why_blocked(connection: BlockingConnection, address: Address) -> str:
+    """A broker with an alarm says so to whoever publishes, and then reads no question of his any more.
+
+    The message tried is an empty wake-up: nobody minds it. Raises BrokerFrozen where neither comes.
+    """
     reasons: list[str] = []
+    answers: list[object] = []
     connection.add_on_connection_blocked_callback(lambda _connection, frame: reasons.append(frame.method.reason or "?"))
     channel = connection.channel()
     channel.basic_publish(WAKES, "", b"", pika.BasicProperties())
-    connection.process_data_events(time_limit=0.2)
+    channel._impl.exchange_declare(WAKES, passive=True, callback=answers.append)
+    until = time.monotonic() + _ANSWER
+    while not reasons and not answers:
+        if time.monotonic() > until:
+            raise BrokerFrozen(address=str(address))
+        connection.process_data_events(time_limit=0.1)
     return reasons[0] if reasons else ""
