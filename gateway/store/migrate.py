@@ -20,7 +20,7 @@ __all__ = ["HEAD", "alembic_config", "found_revision", "upgrade"]
 
 _HERE = Path(__file__).parent
 
-HEAD = "0006"
+HEAD = "0007"
 """The revision that this program speaks; a test holds it against the scripts."""
 
 

@@ -1,0 +1,303 @@
+"""Months that may go (thời hạn lưu giữ): what stands in their way, what they carry forward, and their going.
+
+Nothing goes that is open, parked, owed, unread or held, or whose document goes on in a later month.  What identifies a
+document and a submission (documents, submissions, idempotency, chains) never goes: a repeat is known for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Column, Connection, Table, bindparam, delete, func, insert, select, update
+
+from gateway.model.instants import id_floor
+from gateway.store import holds
+from gateway.store.dialect import COMMIT_ORDER, execute_rows, upsert_counts
+from gateway.store.holds import Hold
+from gateway.store.partitions import PARTITIONED, Month, is_partitioned, letting_go, month_of, partitions_of
+from gateway.store.rollups import count
+from gateway.store.schema import attempts, deliveries, events, is_state, notices, packets, statuses, transfers
+from gateway.store.schema_judged import followers, inspections, signature_verdicts
+from gateway.store.schema_periods import carried, periods
+from gateway.store.schema_walks import faults
+
+__all__ = [
+    "KEPT_TABLES", "Carried", "Obstacles", "Period", "add_carried", "carried_between", "count_deliveries",
+    "delete_packets", "delete_strays", "drop_partitions", "last_position", "mark_dropped", "months_there", "obstacles",
+    "own_partitions", "read_periods", "record", "rows_of", "uncount",
+]  # fmt: skip
+
+KEPT_TABLES: Final[Mapping[str, tuple[Table, Column[str]]]] = {
+    "packets": (packets, packets.c.id),
+    "deliveries": (deliveries, deliveries.c.packet_id),
+    "events": (events, events.c.packet_id),
+    "statuses": (statuses, statuses.c.packet_id),
+    "notices": (notices, notices.c.packet_id),
+    "signature_verdicts": (signature_verdicts, signature_verdicts.c.packet_id),
+    "inspections": (inspections, inspections.c.packet_id),
+    "attempts": (attempts, attempts.c.id),
+    "transfers": (transfers, transfers.c.id),
+}
+"""What an archive holds, each table with the column whose id says to which month its rows belong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A month that was archived; `dropped_at` None: its rows are still here."""
+
+    month: str
+    file: str
+    digest: str
+    packets: int
+    last_position: int
+    archived_at: int
+    archived_by: str
+    dropped_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacles:
+    """Why a month may not go; it may where every figure is 0 and no hold stands."""
+
+    open: int  #: deliveries that are not at their end
+    parked: int  #: of these, parked ones
+    going_on: int  #: deliveries of it in whose chain something later is open
+    owing: int  #: statuses that the node still owes
+    faults: int  #: what rounds found wrong in it
+    unread: int  #: followers that are not through with its events
+    earlier: int  #: packets of earlier months: they go first
+    holds: tuple[Hold, ...]
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing stands in the way."""
+        figures = (self.open, self.going_on, self.owing, self.faults, self.unread, self.earlier)
+        return not any(figures) and not self.holds
+
+
+Carried = tuple[int, str, str, str]
+"""What is carried forward is counted by (day, agency, book, fate)."""
+
+
+def _values(month: Month) -> dict[str, str]:
+    return {"low": month.low, "high": month.high}
+
+
+def _within(column: Column[str]) -> tuple[Any, Any]:
+    return column >= bindparam("low"), column < bindparam("high")
+
+
+# --- which months ------------------------------------------------------------------------------------------------
+
+_FIRST = select(func.min(packets.c.id)).where(packets.c.id >= bindparam("low"))
+
+
+def _made_at(packet_id: str) -> int:
+    return int(packet_id[:8] + packet_id[9:13], 16) * 1000
+
+
+def months_there(connection: Connection, until: int) -> list[Month]:
+    """The months that packets lie in and that ended by the instant `until`, oldest first."""
+    found: list[Month] = []
+    low = id_floor(1)
+    while (first := connection.execute(_FIRST, {"low": low}).scalar()) is not None and first < id_floor(until):
+        month = month_of(_made_at(first))
+        if month.end > until:
+            break
+        found.append(month)
+        low = month.high
+    return found
+
+
+# --- what stands in the way --------------------------------------------------------------------------------------
+
+_UNDONE = ("waiting", "ready", "available", "claimed", "fetched", "handed_over", "parked")
+_later = deliveries.alias("later")
+_OPEN = (
+    select(deliveries.c.state, func.count().label("n"))
+    .where(*_within(deliveries.c.packet_id), is_state(deliveries.c.state, *_UNDONE))
+    .group_by(deliveries.c.state)
+)
+_GOING_ON = (
+    select(func.count())
+    .select_from(_later.join(deliveries, deliveries.c.chain_id == _later.c.chain_id))
+    .where(
+        is_state(_later.c.state, *_UNDONE), _later.c.packet_id >= bindparam("high"), *_within(deliveries.c.packet_id)
+    )
+)
+_OWING = select(func.count()).where(deliveries.c.owes != "", *_within(deliveries.c.packet_id))
+_FAULTS = select(func.count()).where(*_within(faults.c.packet_id))
+_UNREAD = select(func.count()).where(followers.c.position < bindparam("last"))
+_EARLIER = select(func.count()).select_from(
+    select(packets.c.id).where(packets.c.id < bindparam("low")).limit(1).subquery()
+)
+_LAST = select(func.max(COMMIT_ORDER)).select_from(events).where(*_within(events.c.packet_id))
+
+
+def last_position(connection: Connection, month: Month) -> int:
+    """The place of the month's last event in the order of commits; 0 where it has none.
+
+    Whatever changes in the month leaves an event: the same place twice is an unchanged month.
+    """
+    return int(connection.execute(_LAST, _values(month)).scalar() or 0)
+
+
+def obstacles(connection: Connection, month: Month) -> Obstacles:
+    """Why this month may not go yet."""
+    values = _values(month)
+    undone = {row.state: int(row.n) for row in connection.execute(_OPEN, values)}
+
+    def many(statement: Any, **more: int) -> int:
+        return int(connection.execute(statement, {**values, **more}).scalar_one())
+
+    return Obstacles(
+        open=sum(undone.values()),
+        parked=undone.get("parked", 0),
+        going_on=many(_GOING_ON),
+        owing=many(_OWING),
+        faults=many(_FAULTS),
+        unread=many(_UNREAD, last=last_position(connection, month)),
+        earlier=many(_EARLIER),
+        holds=tuple(holds.holding(connection, month)),
+    )
+
+
+# --- what was archived -------------------------------------------------------------------------------------------
+
+_PERIODS = select(periods).order_by(periods.c.month)
+_FORGET = delete(periods).where(periods.c.month == bindparam("b_month"), periods.c.dropped_at.is_(None))
+_DROPPED = update(periods).where(periods.c.month == bindparam("b_month")).values(dropped_at=bindparam("now"))
+
+
+def read_periods(connection: Connection) -> dict[str, Period]:
+    """The months that were archived, by name."""
+    return {row.month: Period(**row._mapping) for row in connection.execute(_PERIODS)}
+
+
+def record(connection: Connection, period: Period) -> None:
+    """Write down that a month was archived, in place of an archive that it had before its rows changed."""
+    connection.execute(_FORGET, {"b_month": period.month})
+    connection.execute(insert(periods), {name: getattr(period, name) for name in Period.__dataclass_fields__})
+
+
+def mark_dropped(connection: Connection, month: Month, now: int) -> None:
+    """All rows of the month are gone."""
+    connection.execute(_DROPPED, {"b_month": month.name, "now": now})
+
+
+def rows_of(connection: Connection, table: str, month: Month) -> Iterator[dict[str, Any]]:
+    """The rows of a month as they stand, in the order of their ids, a thousand at a time."""
+    held, column = KEPT_TABLES[table]
+    order = [column, *(each for each in held.primary_key.columns if each is not column)]
+    found = select(held).where(*_within(column)).order_by(*order).execution_options(yield_per=1000)
+    for row in connection.execute(found, _values(month)):
+        yield dict(row._mapping)
+
+
+# --- carried forward ---------------------------------------------------------------------------------------------
+
+_CARRIED = (
+    select(carried.c.agency_id, carried.c.book, carried.c.fate, func.sum(carried.c.count).label("n"))
+    .where(carried.c.day >= bindparam("start"), carried.c.day < bindparam("end"))
+    .group_by(carried.c.agency_id, carried.c.book, carried.c.fate)
+)
+
+
+def add_carried(connection: Connection, month: Month, counts: Mapping[Carried, int]) -> None:
+    """Carry these forward, in the transaction in which their rows go."""
+    rows = [
+        {"month": month.name, "day": day, "agency_id": agency_id, "book": book, "fate": fate, "count": n}
+        for (day, agency_id, book, fate), n in sorted(counts.items())
+    ]
+    if rows:
+        keys = ("month", "day", "agency_id", "book", "fate")
+        execute_rows(connection, upsert_counts(connection.dialect.name, carried, keys, "count"), rows)
+
+
+def carried_between(connection: Connection, start: int, end: int) -> dict[tuple[str, str, str], int]:
+    """What was carried forward of days that begin in [start, end), by (agency, book, fate)."""
+    rows = connection.execute(_CARRIED, {"start": start, "end": end})
+    return {(row.agency_id, row.book, row.fate): int(row.n) for row in rows}
+
+
+# --- going -------------------------------------------------------------------------------------------------------
+
+_COUNTED = (
+    select(deliveries.c.agency_id, deliveries.c.book, deliveries.c.state, func.count())
+    .where(*_within(deliveries.c.packet_id))
+    .group_by(deliveries.c.agency_id, deliveries.c.book, deliveries.c.state)
+)
+
+
+def count_deliveries(connection: Connection, month: Month) -> list[tuple[str, str, str, int]]:
+    """How many deliveries of the month are of an agency, a book and a state."""
+    return [(agency, book, state, n) for agency, book, state, n in connection.execute(_COUNTED, _values(month))]
+
+
+def uncount(connection: Connection, counts: Iterable[tuple[str, str, str, int]]) -> None:
+    """Take deliveries that go off the roll-ups, in the transaction in which they go."""
+    count(connection, [(agency, book, state, -n) for agency, book, state, n in counts])
+
+
+_BY_PACKET = ("deliveries", "events", "packets")
+_STRAYS = ((transfers, transfers.c.id), (attempts, attempts.c.id), *(
+    (table, table.c.packet_id) for table in (statuses, notices, signature_verdicts, inspections)
+))  # fmt: skip
+_OF_DELIVERY = delete(attempts).where(
+    attempts.c.delivery_id.in_(
+        select(deliveries.c.id).where(deliveries.c.packet_id.in_(bindparam("ids", expanding=True)))
+    )
+)
+
+
+def delete_packets(connection: Connection, ids: Sequence[str]) -> None:
+    """Delete these packets with all that hangs on them, row by row; `delete_strays` takes the rest."""
+    values = {"ids": list(ids)}
+    connection.execute(_OF_DELIVERY, values)
+    with letting_go(connection):
+        for name in _BY_PACKET:
+            table, column = KEPT_TABLES[name]
+            connection.execute(delete(table).where(column.in_(bindparam("ids", expanding=True))), values)
+
+
+def delete_strays(connection: Connection, month: Month, most: int = 2000) -> bool:
+    """Delete up to `most` rows that were kept beside the packets of a month that is gone; False where none is left."""
+    gone = 0
+    for table, column in _STRAYS:
+        keys = list(table.primary_key.columns)
+        page = select(*keys).where(*_within(column)).limit(most)
+        found = connection.execute(page, _values(month)).all()
+        if found:
+            chosen = [{f"b_{key.name}": value for key, value in zip(keys, row, strict=True)} for row in found]
+            connection.execute(delete(table).where(*(key == bindparam(f"b_{key.name}") for key in keys)), chosen)
+            gone += len(found)
+    return gone > 0
+
+
+_LATE_DELIVERIES = delete(deliveries).where(*_within(deliveries.c.packet_id), deliveries.c.id >= bindparam("high"))
+
+
+def own_partitions(connection: Connection, month: Month) -> dict[str, str]:
+    """The partition of each table that holds exactly this month; {} where some table has none."""
+    if not is_partitioned(connection):
+        return {}
+    named = {
+        table: one.name
+        for table in PARTITIONED
+        for one in partitions_of(connection, table)
+        if (one.low, one.high) == (month.low, month.high)
+    }
+    return named if named.keys() == PARTITIONED.keys() else {}
+
+
+def drop_partitions(connection: Connection, month: Month, named: Mapping[str, str]) -> None:
+    """Drop the partitions of a month, which must be held (`partitions.locked_all`).
+
+    Deliveries of its packets that were made in a later month go too.
+    """
+    connection.execute(_LATE_DELIVERIES, _values(month))
+    for table, name in named.items():
+        connection.exec_driver_sql(f"ALTER TABLE {table} DETACH PARTITION {name}")
+        connection.exec_driver_sql(f"DROP TABLE {name}")
