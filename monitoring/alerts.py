@@ -39,6 +39,8 @@ class AlertCode(StrEnum):
     PROFILE_UNREADABLE = "alert.profile_unreadable"
     CHANNEL_UNREADABLE = "alert.channel_unreadable"
     DIRECTORY_UNREADABLE = "alert.directory_unreadable"
+    NODE_RECOVERING = "alert.node_recovering"
+    BACKUP_OLD = "alert.backup_old"
     FOLLOWER_STUCK = "alert.follower_stuck"
     BLOB_UNREAD = "alert.blob_unread"
 
@@ -59,6 +61,8 @@ class Snapshot:
     first_gap: str = ""  #: the oldest packet with one; "": they are of no packet
     unreadable_rows: tuple[tuple[str, str, str], ...] = ()  #: (profile, channel or directory; whose; why)
     still_followers: Mapping[str, float] = field(default_factory=dict)  #: seconds without a step though something waits
+    recovering_seconds: float | None = None  #: since the node was restored that pushes nothing yet
+    unsaved_seconds: float | None = None  #: since the last backup's moment, or since the node was made
     seal_days_left: int | None = None  #: whole days until no certificate to seal with is valid; negative: since then
 
 
@@ -72,6 +76,11 @@ class Thresholds:
     seal_warning_days: int = CERTIFICATE_DAYS
     seal_critical_days: int = 7
     follower_seconds: float = 1800.0
+    recovering_critical_seconds: float = 3600.0
+    backup_warning_seconds: float = 26 * 3600.0
+    backup_critical_seconds: float = 48 * 3600.0
+    """After which bytes that a day's backup would have copied may be gone for good: a blob that nothing needs any more
+    lies there for a day, and one more in the trash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +116,7 @@ def find_alerts(snapshot: Snapshot, thresholds: Thresholds | None = None) -> tup
         *_of_the_rows(snapshot),
         *_of_the_disk(snapshot, limits),
         *_of_the_seal(snapshot, limits),
+        *_of_the_backups(snapshot, limits),
         *_of_the_work(snapshot, limits),
     ]
     urgency = {severity: place for place, severity in enumerate(AlertSeverity)}
@@ -154,6 +164,16 @@ def _of_the_seal(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
     if left is not None and left < limits.seal_warning_days:
         tell = _critical if left < limits.seal_critical_days else _warning
         yield tell(AlertCode.SEAL_CERTIFICATE, days=left)
+
+
+def _of_the_backups(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
+    since, unsaved = snapshot.recovering_seconds, snapshot.unsaved_seconds
+    if since is not None:
+        tell = _critical if since >= limits.recovering_critical_seconds else _warning
+        yield tell(AlertCode.NODE_RECOVERING, minutes=int(since // 60))
+    if unsaved is not None and unsaved >= limits.backup_warning_seconds:
+        tell = _critical if unsaved >= limits.backup_critical_seconds else _warning
+        yield tell(AlertCode.BACKUP_OLD, hours=int(unsaved // 3600))
 
 
 def _of_the_work(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:

@@ -29,6 +29,7 @@ from monitoring.registry import (
     MetricSpec,
     SweepFind,
     TicketEvent,
+    WakeEvent,
 )
 
 __all__ = ["CONTENT_TYPE", "Label", "Metrics", "Vocabulary"]
@@ -172,6 +173,14 @@ class Metrics:
         """A connection to the broker met a fault; `reason` is its code (`broker.…`)."""
         self._count("truc_broker_faults_total", 1, link=link, reason=reason)
 
+    def show_wake_line(self, *, is_up: bool) -> None:
+        """Wake-ups come and go by the database, or do not."""
+        self._set("truc_wake_line_up", float(is_up))
+
+    def count_wakes(self, wake: WakeEvent, times: int = 1) -> None:
+        """Wake-ups sent, heard or lost by the database."""
+        self._count("truc_wakes_total", times, wake=wake)
+
     def count_sweep(self, found: SweepFind, times: int = 1) -> None:
         """What the sweep found."""
         self._count("truc_sweeps_total", times, found=found)
@@ -221,6 +230,11 @@ class Metrics:
     def show_seal_certificate(self, seconds: float) -> None:
         """Seconds until no certificate to seal with is valid."""
         self._set("truc_seal_certificate_seconds", seconds)
+
+    def show_backups(self, *, is_recovering: bool, age: float) -> None:
+        """Whether the node recovers from a restore, and the seconds since the last backup's moment."""
+        self._set("truc_recovering", float(is_recovering))
+        self._set("truc_backup_age_seconds", age)
 
     def show_faults(self, book: str, count: int) -> None:
         """What a round found wrong and not yet right again."""
@@ -298,6 +312,7 @@ def _lists_of(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
         "outcome": frozenset(HopOutcome),
         "event": frozenset(TicketEvent),
         "link": frozenset(BrokerLink),
+        "wake": frozenset(WakeEvent),
         "found": frozenset(SweepFind),
         "alert": frozenset(AlertCode),
         "book": frozenset(FaultBook),

@@ -25,6 +25,7 @@ __all__ = [
     "MetricSpec",
     "SweepFind",
     "TicketEvent",
+    "WakeEvent",
 ]
 
 UNKNOWN = "unknown"
@@ -96,6 +97,14 @@ class BrokerLink(StrEnum):
     LISTEN = "listen"  #: tickets and wake-ups in
 
 
+class WakeEvent(StrEnum):
+    """What became of a wake-up (gọi dậy) that goes by the database."""
+
+    SENT = "sent"
+    HEARD = "heard"
+    LOST = "lost"  #: the line was down; whoever was meant looks by himself
+
+
 class BreakerState(StrEnum):
     """Whether a channel is used (bộ ngắt kênh)."""
 
@@ -161,6 +170,8 @@ METRICS: tuple[MetricSpec, ...] = (
     _gauge("truc_broker_link_up", "1 while this process's connection to the broker works; absent: never used.", "link"),
     _gauge("truc_broker_blocked", "1 while the broker takes nothing: its memory or disk alarm is raised."),
     _counter("truc_broker_faults_total", "Faults of connections to the broker, survived.", "link", "reason"),
+    _gauge("truc_wake_line_up", "1 while wake-ups come and go by the database; absent: not used."),
+    _counter("truc_wakes_total", "Wake-ups between machines by the database.", "wake"),
     _counter("truc_sweeps_total", "What the sweep found that nobody had told of.", "found"),
     _counter("truc_statuses_total", "Business statuses taken in, by code.", "code"),
     _counter("truc_inspections_total", "PDF attachments inspected, by verdict.", "verdict"),
@@ -173,6 +184,8 @@ METRICS: tuple[MetricSpec, ...] = (
     _counter("truc_http_requests_total", "HTTP answers.", "route", "status"),
     _gauge("truc_disk_free_bytes", "Bytes free where the blobs lie."),
     _gauge("truc_seal_certificate_seconds", "Seconds until no certificate to seal with is valid; below 0: since then."),
+    _gauge("truc_recovering", "1 while the node was restored, asks what arrived, and pushes nothing."),
+    _gauge("truc_backup_age_seconds", "Seconds since the moment of the last whole backup; since the node was made."),
     _gauge("truc_backlog_deliveries", "Deliveries now in each open state.", "state"),
     _gauge("truc_backlog_age_seconds", "Age of the oldest delivery that is due and not claimed."),
     _gauge("truc_faults", "What the rounds over everything stored found wrong and not yet right again.", "book"),

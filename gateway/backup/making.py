@@ -113,7 +113,9 @@ def make_backup(
         kept = None if keys is None else _copy_keys(data, keys, manifest)
         whole = _finish(target, part, manifest, copied, tell)
         crash_point("backup.named")
-        backups.note(store, name=whole.generation, at=whole.at, actor=actor)
+        with store.write() as connection:
+            now = store.now(connection)
+            backups.note(connection, name=whole.generation, at=whole.at, now=now, actor=actor)
         crash_point("backup.noted")
         removed = _let_go(target, keep) if keep else ()
     return Backup(

@@ -7,7 +7,6 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from gateway.model.events import Event, EventKind
 from gateway.store import events, schema
 from gateway.store.dialect import insert_ignore
-from gateway.store.handle import Store
 from gateway.store.schema import jobs
 
 __all__ = ["last_backup", "newest_moment", "note", "unsaved_since"]
@@ -19,14 +18,12 @@ _NEWEST = select(func.max(schema.events.c.recorded_at))
 _NOTE = update(jobs).where(jobs.c.name == _JOB, jobs.c.done_at < bindparam("at")).values(done_at=bindparam("at"))
 
 
-def note(store: Store, *, name: str, at: int, actor: str) -> None:
-    """Write down that the backup `name` of the moment `at` is whole. Raises StoreBusy."""
-    with store.write() as connection:
-        now = store.now(connection)
-        insert_ignore(connection, jobs, [{"name": _JOB, "holder": "", "lease_until": 0, "done_at": 0}], "name")
-        connection.execute(_NOTE, {"at": at})
-        made = Event(kind=EventKind.NODE_BACKED_UP, at=now, actor=actor, reason=name)
-        events.append(connection, [made], now)
+def note(connection: Connection, *, name: str, at: int, now: int, actor: str) -> None:
+    """Write down that the backup `name` of the moment `at` is whole."""
+    insert_ignore(connection, jobs, [{"name": _JOB, "holder": "", "lease_until": 0, "done_at": 0}], "name")
+    connection.execute(_NOTE, {"at": at})
+    made = Event(kind=EventKind.NODE_BACKED_UP, at=now, actor=actor, reason=name)
+    events.append(connection, [made], now)
 
 
 def last_backup(connection: Connection) -> int | None:

@@ -60,6 +60,7 @@ def figures_once(node: Node, progress: Progress | None = None) -> None:
     for book in FaultBook:
         node.metrics.show_faults(book, sum(seen.faults.get(book, {}).values()))
     node.metrics.show_free_disk(node.store.blobs.free())
+    node.metrics.show_backups(is_recovering=seen.recovering is not None, age=(seen.unsaved or 0) / 1e6)
     node.metrics.show_seal_certificate(_seal_covered(node).total_seconds())
     node.metrics.show_alerts(alerts_of(node, seen, (progress or Progress()).still(behind, seen.now)))
 
@@ -87,6 +88,8 @@ def alerts_of(node: Node, seen: views.Snapshot, still: Mapping[str, float] | Non
             still_followers=still or {},
             account_gaps=sum(seen.faults.get(FaultBook.ACCOUNT, {}).values()),
             first_gap=seen.first_gap,
+            recovering_seconds=None if seen.recovering is None else seen.recovering / 1e6,
+            unsaved_seconds=None if seen.unsaved is None else seen.unsaved / 1e6,
             seal_days_left=_seal_covered(node).days,
         )
     )

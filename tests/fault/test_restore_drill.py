@@ -30,11 +30,14 @@ from tests.support.restores import back_up, keys_of, put_back, silent
 pytestmark = [pytest.mark.fault]
 
 AT_BACKUP = (
-    "backup.database_copied", "backup.blobs_copied", "backup.keys_named", "backup.named", "backup.outdated_unnamed",
+    "backup.database_copied", "backup.blobs_copied", "backup.keys_named", "backup.named", "backup.noted",
+    "backup.outdated_unnamed",
 )  # fmt: skip
 """Points of `truc backup`, beside a node that may run."""
 AT_RESTORE = ("restore.begun", "restore.copied", "restore.prepared", "restore.named", "restore.done")
 """Points of `truc restore`, which works alone."""
+AT_SERVER = ("restore.database_claimed", "restore.database_loaded")
+"""Points of a restore onto PostgreSQL besides; killed at in tests/service/test_backup_server.py."""
 AT_RECOVERY = ("recover.answers_kept", "recover.ended")
 """Points that a restored node passes when it asks its recipients."""
 

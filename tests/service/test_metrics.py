@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
 from gateway.workers.figures import figures_once
 from gateway.workers.periodic import ClockWatch, periodic_once
-from tests.support.nodes import House
+from tests.support.nodes import House, build_house
+from tests.support.restores import back_up, put_back
 
 
 def told(house: House, name: str, **labels: str) -> float:
@@ -73,3 +76,21 @@ def test_no_label_value_of_ours_is_unknown(house: House) -> None:
     house.send(["check", "blind", "inbox-a"])
     house.run()
     assert told(house, "truc_labels_unknown_total") == 0
+
+
+def test_backups_and_a_recovery_are_told_by_figures_and_alerts(tmp_path: Path) -> None:
+    house = build_house(tmp_path)
+    house.pass_time(27 * HOUR)
+    figures_once(house.node)
+    assert told(house, "truc_backup_age_seconds") >= 27 * 3600, "never made: since the node was"
+    assert told(house, "truc_alert_active", alert="alert.backup_old") == 1
+    back_up(house, tmp_path / "sao-luu")
+    assert house.rows("SELECT kind FROM events ORDER BY rowid DESC LIMIT 1")[0]["kind"] == "node.backed_up"
+    house.pass_time(MINUTE)
+    figures_once(house.node)
+    assert told(house, "truc_backup_age_seconds") == pytest.approx(60, abs=1)
+    assert told(house, "truc_alert_active") == told(house, "truc_recovering") == 0
+    again, _ = put_back(house, tmp_path / "sao-luu", tmp_path / "moi")
+    figures_once(again.node)
+    assert told(again, "truc_recovering") == told(again, "truc_alert_active", alert="alert.node_recovering") == 1
+    again.close()

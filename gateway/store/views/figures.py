@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, func, select
 
 from gateway.model.states import ChannelState, DeliveryState, TransferState
+from gateway.store import backups, recoveries
 from gateway.store.schema import channels, deliveries, rollups, transfers
 from gateway.store.views.lists import IS_OPEN
 from gateway.store.walks import count_faults, first_faults
@@ -59,6 +60,8 @@ class Snapshot:
     broken_channels: tuple[str, ...]  #: their breaker is open
     paused_channels: tuple[str, ...]
     faults: Mapping[str, Mapping[str, int]]  #: what the rounds found wrong and not yet right again: book → kind → count
+    recovering: int | None  #: how long ago the node was restored that still recovers
+    unsaved: int | None  #: how long nothing has been in a backup: since the last one, or since the node was made
     first_gap: str  #: the oldest packet with a fault of the account; "" where none is a packet's
 
 
@@ -125,6 +128,7 @@ def snapshot(connection: Connection, now: int) -> Snapshot:
     ready = connection.execute(_OLDEST_READY, {"now": now}).scalar()
     reached = connection.execute(_CHANNELS).all()
     gaps = first_faults(connection, FaultBook.ACCOUNT, 1)
+    restored, since = recoveries.running(connection), backups.unsaved_since(connection)
     return Snapshot(
         now=now,
         backlog=backlog(connection),
@@ -137,5 +141,7 @@ def snapshot(connection: Connection, now: int) -> Snapshot:
         broken_channels=tuple(row.id for row in reached if row.open_until > now),
         paused_channels=tuple(row.id for row in reached if row.state == ChannelState.PAUSED),
         faults=count_faults(connection),
+        recovering=None if restored is None else now - restored.restored_at,
+        unsaved=None if since is None else now - since,
         first_gap=gaps[0].packet_id if gaps else "",
     )

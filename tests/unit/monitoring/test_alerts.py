@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 
 import pytest
 
 from edxml.messages import Language, catalogue
+from gateway.store.blobs import BlobFolder
 from monitoring.alerts import Alert, AlertCode, AlertSeverity, Snapshot, Thresholds, find_alerts
 
 MIB = 1 << 20
@@ -74,6 +76,23 @@ def test_the_end_of_the_seal_certificate_is_told_days_before(days: int, severity
     assert found == ([] if severity is None else [severity])
 
 
+@pytest.mark.parametrize(
+    ("hours", "severity"),
+    [(25.9, None), (26, AlertSeverity.WARNING), (47.9, AlertSeverity.WARNING), (48, AlertSeverity.CRITICAL)],
+)
+def test_a_backup_grows_old_before_the_trash_is_emptied(hours: float, severity: AlertSeverity | None) -> None:
+    found = [alert.severity for alert in find_alerts(replace(QUIET, unsaved_seconds=hours * 3600))]
+    assert found == ([] if severity is None else [severity])
+    kept = 2 * inspect.signature(BlobFolder.sweep).parameters["wait"].default
+    assert Thresholds().backup_critical_seconds <= kept, "whoever backs up by then copies every blob before it goes"
+
+
+@pytest.mark.parametrize(("minutes", "severity"), [(0, AlertSeverity.WARNING), (60, AlertSeverity.CRITICAL)])
+def test_a_node_that_recovers_is_told(minutes: float, severity: AlertSeverity) -> None:
+    found = find_alerts(replace(QUIET, recovering_seconds=minutes * 60))
+    assert [(alert.code, alert.severity) for alert in found] == [(AlertCode.NODE_RECOVERING, severity)]
+
+
 def test_thresholds_can_be_set() -> None:
     assert find_alerts(QUIET, Thresholds(ready_warning_seconds=0.5))[0].code is AlertCode.BACKLOG_OLD
 
@@ -93,6 +112,8 @@ def test_every_alert_that_is_raised_fills_its_text(code: AlertCode) -> None:
         disk_free_bytes=1,
         disk_reserve_bytes=5 * MIB,
         damaged_blobs=1,
+        recovering_seconds=1,
+        unsaved_seconds=1e6,
         missing_blobs=1,
         unread_blobs=1,
         unreadable_rows=(("profile", "s", "?"), ("channel", "c", "?"), ("directory", "", "?")),
