@@ -18,14 +18,14 @@ from gateway.api.routes import ROUTES
 from gateway.channels import KINDS, Channels, Kind, echo_kind
 from gateway.exchange.report import echo_statuses
 from gateway.identity import Callers
-from gateway.keys import Keyring, make_keys
+from gateway.keys import Keyring, KeysElsewhere, make_keys
 from gateway.model.inspection import InspectionLimits, PdfVerdict
 from gateway.model.instants import DAY, VIETNAM, wall_now
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 from gateway.model.step import Pace
 from gateway.node import Node
 from gateway.settings import Settings
-from gateway.store import Clock, Store, open_store, packets
+from gateway.store import Clock, Store, homes, open_store, packets
 from gateway.store.followers import Follower
 from gateway.transport.broker import BrokerAccess
 from gateway.transport.contract import Transport
@@ -53,13 +53,12 @@ def build_node(
         clock=clock,
         reserve=settings.disk_reserve_mib << 20,
         wait_seconds=settings.database_wait,
+        blobs=Path(settings.blobs) if settings.blobs else None,
     )
     try:
-        if not _has_sealed(store):
-            make_keys(settings.data / "keys", settings.node)
-        keyring = Keyring(settings.data / "keys")
+        keyring = _open_keys(settings, store)
         metrics = Metrics(vocabulary(kinds))
-        transport = _open_transport(settings, role, metrics)
+        transport = _open_transport(settings, role, metrics, store)
     except BaseException:
         store.close()
         raise
@@ -84,14 +83,19 @@ def build_node(
         today=Today(settings),
         group=settings.group,
         slots=settings.slots,
+        months_ahead=settings.months_ahead,
     )
     built.append(node)
     return node
 
 
-def _open_transport(settings: Settings, role: str, metrics: Metrics) -> Transport:
-    """By the broker where one is named, else among the processes of this machine."""
+def _open_transport(settings: Settings, role: str, metrics: Metrics, store: Store) -> Transport:
+    """By the broker where one is named, else among the processes of this machine; PostgreSQL wakes those of others."""
     access = broker_access(settings)
+    if access is None and settings.database:
+        from gateway.store.wake_line import WakeLine  # its driver is loaded where there is a server
+
+        return LocalTransport(settings.data, role, line=WakeLine(store.engine, metrics=metrics))
     if access is None:
         return LocalTransport(settings.data, role)
     from gateway.transport.rabbitmq import RabbitTransport  # loaded where there is a broker: memory of a small node
@@ -113,10 +117,25 @@ def broker_access(settings: Settings) -> BrokerAccess | None:
     )
 
 
-def _has_sealed(store: Store) -> bool:
-    """Whether packets were sealed with this node's key: a lost one is then restored by a person, never made anew."""
+def _open_keys(settings: Settings, store: Store) -> Keyring:
+    """The node's keys, made for a new node. Raises KeysMissing and what reading them raises; KeysElsewhere where this
+    machine's are not those of the node's others."""
+    folder = settings.data / "keys"
     with store.read() as connection:
-        return packets.has_any(connection)
+        may_make = not packets.has_any(connection) and not homes.noted_seal(connection)
+    if may_make:
+        make_keys(folder, settings.node)
+    keyring = Keyring(folder)
+    if settings.database:
+        own = {pair.fingerprint for pair in keyring.ring().pairs}
+        with store.read() as connection:
+            noted = homes.noted_seal(connection)
+        if not noted:
+            with store.write() as connection:
+                noted = homes.claim_seal(connection, keyring.ring().pairs[0].fingerprint)
+        if noted not in own:
+            raise KeysElsewhere(folder=str(folder), fingerprint=noted)
+    return keyring
 
 
 def pace_of(settings: Settings) -> Pace:

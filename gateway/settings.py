@@ -28,6 +28,9 @@ class Settings(BaseSettings):
 
     node: str = Field("nut-lien-thong", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Name of this node")
     data: Path = Field(Path("var"), description="Folder of the database, the blobs, the keys and the run-time sockets")
+    blobs: str = Field(
+        "", description="Folder of the packets' bytes, which a node's machines share; empty: blobs/ in the data folder"
+    )
     host: str = Field("127.0.0.1", description="Address that the API listens on")
     database: str = Field(
         "",
@@ -76,8 +79,19 @@ class Settings(BaseSettings):
     broker_ca_file: str = Field("", description="Certificates that the broker's must be of; empty: the machine's own")
     broker_cert_file: str = Field("", description="Certificate that this node shows to the broker; empty: none")
     broker_key_file: str = Field("", description="Key of that certificate; empty: in the same file")
+    keep_documents: int = Field(
+        0, ge=0, le=1200, description="Months that documents are kept after the one they came in; 0: for ever"
+    )
+    keep_statuses: int = Field(0, ge=0, le=1200, description="The same for status packets")
+    keep_events: int = Field(0, ge=0, le=1200, description="The same for what the node remembers of their way")
+    months_ahead: int = Field(3, ge=1, le=24, description="Months of tables that are made ahead on PostgreSQL")
     long_poll: float = Field(30, ge=0, le=300, description="Longest wait of a long poll")
     today: str = Field("", pattern=r"^$|^\d{4}-\d{2}-\d{2}$", description="Day for validity of agencies; empty: today")
+
+    @property
+    def blob_folder(self) -> Path:
+        """Where the packets' bytes lie."""
+        return Path(self.blobs) if self.blobs else self.data / "blobs"
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -106,6 +120,8 @@ def _wrong_together(settings: Settings) -> Iterator[str]:
         yield "data"
     if settings.database_password_file and not _is_readable(settings.database_password_file):
         yield "database_password_file"
+    if settings.blobs and not Path(settings.blobs).is_dir():
+        yield "blobs"
     if settings.trust and not Path(settings.trust).is_dir():
         yield "trust"
     yield from (name for name in _BROKER_FILES if (path := getattr(settings, name)) and not _is_readable(path))
@@ -125,7 +141,7 @@ _CODES = {
 _FORMS = {
     "broker": "settings.broker", **dict.fromkeys(_BROKER_FILES, "settings.broker_file"),
     "node": "settings.node_name", "today": "settings.day", "data": "settings.folder",
-    "trust": "settings.existing_folder", "database": "settings.database",
+    "blobs": "settings.shared_folder", "trust": "settings.existing_folder", "database": "settings.database",
     "database_password_file": "settings.database_file",
 }  # fmt: skip
 _LONGEST_SHOWN = 60

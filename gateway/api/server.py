@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
@@ -53,6 +54,7 @@ class ApiServer(uvicorn.Server):
         self._front = front
         self._socket = _listen(settings.host, settings.port)
         self._on_listening = on_listening
+        self._was_told = False
 
     @property
     def port(self) -> int:
@@ -69,6 +71,13 @@ class ApiServer(uvicorn.Server):
     def stop(self) -> None:
         """Take no new connections, send long polls home, end. Safe to repeat."""
         self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal ends what was begun; the second ends the process at once, as the system does it."""
+        if self._was_told:
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        self._was_told = self.should_exit = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

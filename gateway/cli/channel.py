@@ -1,4 +1,4 @@
-"""`truc channel list|show|pause|resume|probe`: how agencies are reached (kênh kết nối), and an operator's word."""
+"""`truc channel …`: how agencies are reached (kênh kết nối), and an operator's word; rests are in `channel_rest`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from adapters.contract import Probe
 from adapters.folder_ignored import Ignored, IgnoredFile
 from edxml.errors import TrucError
 from gateway.channels.kinds import Lookable, Strewn
+from gateway.cli.channel_rest import drain, find_channel, move, window
 from gateway.cli.exits import ExitCode
 from gateway.cli.opening import ACTOR, open_local, open_node
 from gateway.cli.output import AsJson, Voice, voice_of
-from gateway.model.errors import NotFound
 from gateway.model.states import ChannelState
 from gateway.node import Node
+from gateway.store.backlog import under_way
 from gateway.store.channels import ChannelHealth, ChannelRow, list_channels, list_health, set_state
 
 __all__ = ["ignored_in", "probe_channel", "register"]
@@ -33,6 +34,9 @@ def register(app: typer.Typer) -> None:
     group.command("pause", help="help.channel_pause")(pause)
     group.command("resume", help="help.channel_resume")(resume)
     group.command("probe", help="help.channel_probe")(probe)
+    group.command("drain", help="help.channel_drain")(drain)
+    group.command("window", help="help.channel_window")(window)
+    group.command("move", help="help.channel_move")(move)
     app.add_typer(group, name="channel")
 
 
@@ -48,7 +52,7 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
             [
                 {
                     "id": row.id, "kind": row.kind, "sink": row.sink, "state": row.state, "serves": row.agency_ids,
-                    "in_flight": row.in_flight, "speaks_for_agency": row.speaks_for_agency,
+                    "in_flight": row.in_flight, "speaks_for_agency": row.speaks_for_agency, "windows": row.windows,
                     "slow": health[row.id].is_slow,
                     "broken": health[row.id].breaker.is_broken, "faults": health[row.id].breaker.faults,
                     "reason": health[row.id].reason,
@@ -93,7 +97,7 @@ def resume(ctx: typer.Context, channel_id: _Id) -> None:
 
 def _set(ctx: typer.Context, channel_id: str, state: ChannelState) -> None:
     with open_node() as node:
-        _find(node, channel_id)
+        find_channel(node, channel_id)
         with node.store.write() as connection:
             now = node.store.now(connection)
             is_changed = set_state(connection, channel_id, state, now=now, actor=ACTOR)
@@ -102,21 +106,15 @@ def _set(ctx: typer.Context, channel_id: str, state: ChannelState) -> None:
     voice_of(ctx).tell(f"channel_told.{word}", channel=channel_id)
 
 
-def _find(node: Node, channel_id: str) -> ChannelRow:
-    found = node.channels.refresh().by_id.get(channel_id)
-    if found is None:
-        raise NotFound("channel.unknown", channel=channel_id)
-    return found
-
-
 def show(ctx: typer.Context, channel_id: _Id, as_json: AsJson = False) -> None:
     """Show one channel, and what lies in its folder and is never taken."""
     voice = voice_of(ctx)
     with open_node() as node:
-        row = _find(node, channel_id)
+        row = find_channel(node, channel_id)
         with node.store.read() as connection:
             now = node.store.now(connection)
             health = list_health(connection)[channel_id]
+            busy = under_way(connection, channel_id, now)
         looked = probe_channel(node, row, only_looks=True)
         strewn = ignored_in(node, channel_id, _MOST_NAMED)
     if as_json:
@@ -124,6 +122,7 @@ def show(ctx: typer.Context, channel_id: _Id, as_json: AsJson = False) -> None:
             {
                 "id": row.id, "kind": row.kind, "sink": row.sink, "state": row.state, "serves": sorted(row.agency_ids),
                 "settings": row.settings, "broken": health.breaker.is_broken, "slow": health.is_slow,
+                "windows": row.windows, "held": busy.held, "open": busy.open, "waiting": busy.waiting,
                 "usable": looked.usable, "reason": looked.reason, "detail": looked.detail,
                 "ignored": None if strewn is None else {"count": strewn.count, "first": strewn.first},
             }
@@ -132,6 +131,8 @@ def show(ctx: typer.Context, channel_id: _Id, as_json: AsJson = False) -> None:
     facts = (
         ("channel", row.id), ("kind", row.kind), ("state", voice.label("channel_state", row.state)),
         ("condition", _condition(voice, health, now)), ("serves", ", ".join(sorted(row.agency_ids))),
+        ("windows", "; ".join(row.windows) or "–"),
+        ("under_way", voice.say("channel_told.counts", held=busy.held, open=busy.open, waiting=busy.waiting)),
         ("usable", voice.say("cli.yes") if looked.usable else voice.reason(looked.reason)),
     )  # fmt: skip
     for word, value in facts:
@@ -165,7 +166,7 @@ def probe(
     voice = voice_of(ctx)
     with open_node() as node:
         wanted = channel_ids or sorted(node.channels.refresh().by_id)
-        found = [(channel_id, probe_channel(node, _find(node, channel_id))) for channel_id in wanted]
+        found = [(channel_id, probe_channel(node, find_channel(node, channel_id))) for channel_id in wanted]
     if as_json:
         voice.json(
             [

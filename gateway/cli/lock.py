@@ -4,8 +4,9 @@
 first holds it alone for a moment, for what must be done while nobody else works here (migrating, clearing the spool).
 The lock goes with its process, however that dies; the file stays and means nothing by itself.
 
-An SQLite database in WAL mode must not be used from two machines (their shared memory is not the same), so a folder
-on a network file system is refused while processes of another machine hold it.
+The folder is one machine's: its sockets reach no further, and an SQLite database in WAL mode must not be used from two
+machines (their shared memory is not the same).  So a folder on a network file system is refused while processes of
+another machine hold it; machines of one node share the database and the folder of packets, and nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.model.errors import StoreBusy, StoreForeign, StoreUnsafe
+from gateway.model.errors import DataShared, StoreBusy, StoreForeign, StoreUnsafe
 
 __all__ = ["NodeLock", "take_lock"]
 
@@ -54,8 +55,9 @@ def take_lock(folder: Path, node: str, *, machine: str | None = None) -> NodeLoc
     """Take the lock of a data folder for node `node`, making the folder where it is missing.
 
     Alone where nobody else holds it: call `share` as soon as others may work too.  Raises StoreForeign where living
-    processes of another node, or of another machine, hold it; StoreBusy where the first process keeps it to itself
-    for a minute; StoreUnsafe where the file system knows no locks.  `machine`: what tells this boot of this machine.
+    processes of another node hold it, DataShared where those of another machine do; StoreBusy where the first process
+    keeps it to itself for a minute; StoreUnsafe where the file system knows no locks.  `machine`: what tells this boot
+    of this machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
     identity = {"node": node, "machine": machine or _boot_id(), "host": platform.node()}
@@ -99,8 +101,7 @@ def _refuse_foreign(owner: dict[str, Any], identity: dict[str, str], folder: Pat
     if owner.get("node") != identity["node"]:
         raise StoreForeign(folder=str(folder), owner=owner.get("node", "?"), node=identity["node"])
     if owner.get("machine") != identity["machine"]:
-        there = f"{owner.get('node')}@{owner.get('host', '?')}"
-        raise StoreForeign(folder=str(folder), owner=there, node=f"{identity['node']}@{identity['host']}")
+        raise DataShared(folder=str(folder), host=owner.get("host", "?"))
 
 
 def _read(descriptor: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 from gateway.backup import is_unfinished
 from gateway.cli.lock import take_lock
@@ -49,6 +50,7 @@ def open_local(*, may_make: bool = False) -> Iterator[Local]:
             password_file=settings.database_password_file,
             reserve=settings.disk_reserve_mib << 20,
             wait_seconds=settings.database_wait,
+            blobs=Path(settings.blobs) if settings.blobs else None,
         )
         lock.share()
         try:
@@ -88,7 +90,7 @@ def left_behind(settings: Settings) -> str:
         return ""
     found = {
         "keys/": list((settings.data / "keys").glob("seal.*")),
-        "blobs/": [path for path in (settings.data / "blobs").rglob("*") if path.is_file()],
+        "blobs/": [path for path in settings.blob_folder.rglob("*") if path.is_file()],
     }
     return ", ".join(f"{folder} ({len(files)})" for folder, files in found.items() if files)
 

@@ -32,8 +32,10 @@ from gateway.model.events import Event, EventKind
 from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import events
+from gateway.store.blob_probe import check_semantics
 from gateway.workers import (
     check_blobs,
+    give_back_jobs,
     start_counting,
     start_delivery,
     start_figures,
@@ -106,9 +108,15 @@ class _Stop:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.event.set()
-        signal.signal(number, signal.SIG_DFL)
+        self.end_at_once()
+
+    @staticmethod
+    def end_at_once() -> None:
+        """The next signal is the second one, whoever got the first."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int | None = None) -> None:
@@ -129,8 +137,11 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
         closing.callback(node.store.close)
         closing.callback(node.transport.close)
         closing.callback(lambda: node.callers.refusals.flush(everything=True))
+        closing.callback(give_back_jobs, node)
         if role is Role.SERVE and is_new:
             voice.hint("process.initialized", folder=str(settings.data), count=init_rows(node.store))
+        if settings.blobs:
+            check_semantics(node.store.blobs)
         _clear_spool(node, lock)
         _note_start(node, role)
         lock.share()
@@ -140,6 +151,7 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
                     closing.callback(loop.close)
         _settle_memory()
         _serve_until(stop, node, settings, role, _Ready(voice=voice, role=role, descriptor=ready_fd))
+        stop.end_at_once()
         _log.info("process.stopping", process=str(role), pid=os.getpid())
 
 

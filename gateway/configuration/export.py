@@ -99,5 +99,6 @@ def _channel(row: ChannelRow, names: Mapping[str, str]) -> dict[str, Any]:
         "paused": row.is_paused or None,
         "speaks_for_agency": row.speaks_for_agency or None,
         "in_flight": row.in_flight,
+        "windows": list(row.windows) or None,
         "settings": dict(row.settings) or None,
     }

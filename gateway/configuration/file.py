@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from edxml.findings import Finding
 from edxml.ids import OrganForm, OrganId, OrganIdMalformed
 from gateway.configuration.faults import ConfigurationInvalid, fault
+from gateway.model.windows import WindowMalformed, parse_window
 from routing.agency import Agency, AgencyKind, CodeScheme, DatedCode, DatedName, DatedParent, Share, Succession
 
 __all__ = ["ChannelEntry", "Configuration", "ProfileEntry", "SystemEntry", "parse"]
@@ -47,7 +48,7 @@ class SystemEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelEntry:
-    """A `[[channel]]`. `serves`: agencies by our id or an organ code; `is_paused` None: as the operator left it."""
+    """A `[[channel]]`. `serves`: agencies by our id or an organ code; `is_paused`, `windows` None: as they are."""
 
     where: str
     id: str
@@ -57,6 +58,7 @@ class ChannelEntry:
     is_paused: bool | None = None
     speaks_for_agency: bool = False
     in_flight: int = 4
+    windows: tuple[str, ...] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -237,6 +239,13 @@ def _plain(value: object) -> object:
     return value
 
 
+def _window(text: str) -> str:
+    try:
+        return parse_window(text).text
+    except WindowMalformed as why:
+        raise PydanticCustomError("window", "a window") from why
+
+
 class _Channel(_Table):
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
     kind: str
@@ -245,6 +254,7 @@ class _Channel(_Table):
     paused: bool | None = None
     speaks_for_agency: bool = False
     in_flight: int = Field(4, ge=1, le=_MOST_AT_ONCE)
+    windows: list[Annotated[str, AfterValidator(_window)]] | None = None
     settings: Annotated[dict[str, Any], BeforeValidator(_plain)] = {}
 
     def as_entry(self, where: str) -> ChannelEntry:
@@ -257,6 +267,7 @@ class _Channel(_Table):
             is_paused=self.paused,
             speaks_for_agency=self.speaks_for_agency,
             in_flight=self.in_flight,
+            windows=None if self.windows is None else tuple(self.windows),
             settings=self.settings,
         )
 
@@ -299,6 +310,7 @@ _REASONS = {
     "name_or_names": "name_or_names",
     "parent_or_parents": "parent_or_parents",
     "not_plain": "not_plain",
+    "window": "window",
 }
 _FIELDS = {
     "": tuple(_Document.model_fields),

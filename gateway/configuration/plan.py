@@ -171,7 +171,8 @@ def _channel(known: _Known, entry: ChannelEntry, systems: Mapping[str, SystemRow
     if sink is None or (entry.system is not None and entry.system not in systems):
         return None
     left = before.state if before else ChannelState.OPEN
-    wanted = {None: left, True: ChannelState.PAUSED, False: ChannelState.OPEN}[entry.is_paused]
+    held = left if left is not ChannelState.OPEN else ChannelState.PAUSED  # one that drains is being paused
+    wanted = {None: left, True: held, False: ChannelState.OPEN}[entry.is_paused]
     return ChannelRow(
         id=entry.id,
         kind=entry.kind,
@@ -180,6 +181,7 @@ def _channel(known: _Known, entry: ChannelEntry, systems: Mapping[str, SystemRow
         state=wanted,
         speaks_for_agency=entry.speaks_for_agency,
         in_flight=entry.in_flight,
+        windows=entry.windows if entry.windows is not None else before.windows if before else (),
         settings=entry.settings,
         system_id=systems[entry.system].id if entry.system is not None else None,
         agency_ids=agency_ids,
@@ -317,6 +319,7 @@ def _channel_fields(row: ChannelRow, systems: Mapping[str, str]) -> dict[str, st
         "paused": _flag(row.is_paused),
         "speaks_for_agency": _flag(row.speaks_for_agency),
         "in_flight": str(row.in_flight),
+        "windows": "; ".join(row.windows),
         "settings": json.dumps(dict(row.settings), ensure_ascii=False, sort_keys=True),
     }
 

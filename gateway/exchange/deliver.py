@@ -8,7 +8,7 @@ Nothing is sent without a committed attempt, and no transaction is open while a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -28,6 +28,7 @@ from gateway.model.step import Report, Step
 from gateway.node import Node
 from gateway.store import Connection, attempts, channels, transfers
 from gateway.store.chains import load_chains
+from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Ticket
 
 __all__ = ["deliver"]
@@ -53,12 +54,20 @@ class _Work:
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0  #: how long the sink itself took
     was_sent: bool = False  #: not only looked for, or refused before the first byte
-    is_put_off: bool = False  #: the one before it in the group used up its time: nobody's fault
+    is_put_off: bool = False  #: its time was used up by another, its worker ends, its channel rests: nobody's fault
+
+    def put_off(self) -> None:
+        """Back to the queue at once: what was not begun costs nobody anything."""
+        self.is_put_off = True
+        self.outcome = Retry(reason=str(Reason.DRAINED), after=timedelta(0))
 
 
-def deliver(node: Node, tickets: Sequence[Ticket]) -> tuple[SinkOutcome | None, ...]:
+def deliver(
+    node: Node, tickets: Sequence[Ticket], *, is_ending: Callable[[], bool] = lambda: False
+) -> tuple[SinkOutcome | None, ...]:
     """Hand over what these tickets hint at; an outcome per ticket, None where it was not (or no longer) ours.
 
+    Once `is_ending` says so nothing more is begun: what was claimed goes back at once, and one hand-over is ended.
     May run twice and at the same time on the same tickets: the claim is one conditional update, the attempt another.
     Crash points: deliver.claimed, deliver.staged, deliver.attempt_committed, deliver.handed_over, deliver.concluded.
     """
@@ -67,11 +76,14 @@ def deliver(node: Node, tickets: Sequence[Ticket]) -> tuple[SinkOutcome | None, 
         return (None,) * len(tickets)
     crash_point("deliver.claimed")
     lease = _Lease(node, works)
+    _put_off_held(node, works)
     for work in works:
         lease.keep()
+        _before(work, is_ending)
         _look(node, work)
     for work in works:
         lease.keep()
+        _before(work, is_ending)
         _stage(node, work, lease.ends)
     crash_point("deliver.staged")
     _begin(node, [work for work in works if work.staged is not None])
@@ -79,7 +91,8 @@ def deliver(node: Node, tickets: Sequence[Ticket]) -> tuple[SinkOutcome | None, 
     for work in works:
         if work.staged is not None and work.outcome is None:
             lease.keep()
-            work.outcome = _hand_over(work)
+            _before(work, is_ending)
+            _hand_over(work)
     crash_point("deliver.handed_over")
     _conclude(node, [work for work in works if work.outcome is not None])
     crash_point("deliver.concluded")
@@ -95,6 +108,7 @@ class _Lease:
         self._works = works
         self.ends = _boot_now() + node.pace.lease / 1e6
 
+    @repeated_where_undone
     def keep(self) -> None:
         """Renew once a third of the lease has passed."""
         if _boot_now() < self.ends - self._node.pace.lease / 1e6 * 2 / 3:
@@ -113,8 +127,28 @@ def _boot_now() -> float:
 # --- before anything is sent ------------------------------------------------------------------------------------
 
 
+def _before(work: _Work, is_ending: Callable[[], bool]) -> None:
+    """Before each step that talks to somebody outside: whether it is begun at all."""
+    if work.outcome is None and is_ending():
+        work.put_off()
+
+
+def _put_off_held(node: Node, works: Sequence[_Work]) -> None:
+    """What was announced before its channel's rest began goes back; the relay picks it when the rest is over."""
+    by_id = node.channels.snapshot().by_id
+    if any(row.windows for row in by_id.values()):
+        with node.store.read() as connection:
+            now = node.store.now(connection)
+        for work in works:
+            row = by_id.get(work.claimed.channel_id)
+            if row is not None and row.held_until(now) is not None:
+                work.put_off()
+
+
 def _look(node: Node, work: _Work) -> None:
     """Rule 5: park what is in doubt on a blind sink; ask a checkable one whether it arrived."""
+    if work.outcome is not None:
+        return
     acts = {next_act(link) for link in work.claimed.links}
     if Act.PARK in acts:
         work.outcome = Park(reason=str(Reason.OUTCOME_UNKNOWN))
@@ -133,6 +167,7 @@ def _look(node: Node, work: _Work) -> None:
             work.claimed = work.claimed.without(_note_absent(node, work))
 
 
+@repeated_where_undone
 def _note_absent(node: Node, work: _Work) -> list[str]:
     """`find` said no: the deliveries that went back instead of going on (an open attempt, or a recall waits)."""
     with node.store.write() as connection:
@@ -187,6 +222,7 @@ def _item(node: Node, claimed: Claimed, lease_ends: float) -> HandOver:
     )
 
 
+@repeated_where_undone
 def _begin(node: Node, works: Sequence[_Work]) -> None:
     """Commit an attempt for each staged transfer that is still ours; the boot-time clock is read before (rule 4)."""
     if not works:
@@ -211,18 +247,19 @@ def _begin(node: Node, works: Sequence[_Work]) -> None:
             work.staged = None
 
 
-def _hand_over(work: _Work) -> SinkOutcome:
+def _hand_over(work: _Work) -> None:
     """Let the sink send, if enough of the attempt's time is left; a slow neighbour in the group is not its fault."""
     assert work.staged is not None
-    if work.until - _boot_now() < work.limit / 2:
-        work.is_put_off = True
-        return Retry(reason=str(Reason.DRAINED), after=timedelta(0))
+    if work.outcome is None and work.until - _boot_now() < work.limit / 2:
+        work.put_off()
+    if work.outcome is not None:
+        return
     work.was_sent = True
     started = time.monotonic()
     try:
-        return work.staged.hand_over(work.until)
+        work.outcome = work.staged.hand_over(work.until)
     except (AdapterError, OSError) as why:
-        return Unknown(reason=name_fault(why))
+        work.outcome = Unknown(reason=name_fault(why))
     finally:
         work.seconds += time.monotonic() - started
 
@@ -238,6 +275,7 @@ _END_LABELS = {
 # --- writing it down --------------------------------------------------------------------------------------------
 
 
+@repeated_where_undone
 def _conclude(node: Node, works: Sequence[_Work]) -> None:
     """One transaction for the group: outcomes, what settles after them, breakers; then wakes and metrics."""
     if not works:

@@ -14,7 +14,7 @@ certificate whose key is gone is a former one, kept for verification; the pair t
 never made anew by itself, because seals made with the lost key would be orphaned.
 """
 
-from gateway.keys.faults import KeysAway, KeysDamaged, KeysExposed, KeysMissing, KeysUnfit
+from gateway.keys.faults import KeysAway, KeysDamaged, KeysElsewhere, KeysExposed, KeysMissing, KeysUnfit
 from gateway.keys.keyring import Keyring, open_pair
 from gateway.keys.making import make_keys, rotate_keys
 from gateway.keys.ring import KeyState, SealPair, SealRing, load_ring
@@ -24,6 +24,7 @@ __all__ = [
     "Keyring",
     "KeysAway",
     "KeysDamaged",
+    "KeysElsewhere",
     "KeysExposed",
     "KeysMissing",
     "KeysUnfit",

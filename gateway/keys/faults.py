@@ -6,13 +6,19 @@ from edxml.messages import Language, text
 from edxml.sign import SigningKeyInvalid
 from gateway.model.errors import GatewayError
 
-__all__ = ["KeysAway", "KeysDamaged", "KeysExposed", "KeysMissing", "KeysUnfit"]
+__all__ = ["KeysAway", "KeysDamaged", "KeysElsewhere", "KeysExposed", "KeysMissing", "KeysUnfit"]
 
 
 class KeysMissing(GatewayError):
     """There are no keys in the folder, or that of the pair that seals now is gone. Parameters `path`, `folder`."""
 
     code = "keys.missing"
+
+
+class KeysElsewhere(KeysMissing):
+    """The keys in the folder are not the node's: its other machines have them. Parameters `folder`, `fingerprint`."""
+
+    code = "keys.elsewhere"
 
 
 class KeysExposed(GatewayError):

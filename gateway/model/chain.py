@@ -63,6 +63,7 @@ class Reason(StrEnum):
     DRAINED = "drained"
     RELEASED = "released"
     RESENT = "resent"
+    MOVED = "moved"
     SINK_PARKED = "sink_parked"
     BLOB_MISSING = "blob_missing"
     BLOB_DAMAGED = "blob_damaged"
@@ -182,3 +183,4 @@ class Move:
     due_at: int | None = None
     detail: str = ""
     actor: str = ""  #: who did it, where a group has several; empty: whoever the group acts for
+    channel_id: str = ""  #: the channel on which it waits from now on; empty: as before

@@ -14,6 +14,7 @@ for the rule.  All of them run inside a transaction that holds the chain's row l
     expire     time limits                         rules 7, 10
     release    an operator lets it go on           rule 9
     resend     an operator sends it again          rule 9
+    move       an operator moves a backlog         rule 9
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from gateway.model.states import DeliveryState as S
 from gateway.model.step import Pace, Report, Step, backoff, first_state, move_of
 
 __all__ = [
-    "Act", "absent", "admit", "asked", "conclude", "expire", "next_act", "reclaim", "refuse", "release", "resend",
-    "settle",
+    "Act", "absent", "admit", "asked", "conclude", "expire", "move", "next_act", "reclaim", "refuse", "release",
+    "resend", "settle",
 ]  # fmt: skip
 
 
@@ -241,6 +242,25 @@ def resend(chain: Chain, link: Link, now: int) -> Step | Reason:
     if chain.links[-1].delivery_id != link.delivery_id:
         return Reason.BEHIND_EARLIER
     return Step(move=move_of(link, first_state(link), Reason.RESENT, due_at=now), tries=0, permits=_permit(link))
+
+
+def move(link: Link, channel_id: str, now: int, *, is_polled: bool) -> Step | Reason:
+    """Let it wait on another channel of its agency; a Reason says why it stays where it is (rule 9).
+
+    Delivery keys do not cross channels: never with an open attempt, and what is in doubt goes to a person.  Its state
+    stays, but for ready and available, which follow the channel; its time limit goes on.
+    """
+    held = link.state in (S.CLAIMED, S.FETCHED, S.HANDED_OVER)
+    if link.state.is_final or held or link.has_open_attempt(now):
+        return Reason.ATTEMPT_STILL_OPEN
+    if link.is_in_doubt():
+        if link.state is S.PARKED:
+            return Reason.MAY_HAVE_ARRIVED
+        return Step(move=move_of(link, S.PARKED, Reason.MAY_HAVE_ARRIVED), is_report=False)
+    stays = link.state in (S.WAITING, S.PARKED)
+    after = link.state if stays else S.AVAILABLE if is_polled else S.READY
+    moved = replace(move_of(link, after, Reason.MOVED, due_at=now), channel_id=channel_id)
+    return Step(move=moved, tries=None if link.state is S.PARKED else 0)
 
 
 def _permit(link: Link) -> int | None:

@@ -11,13 +11,14 @@ FIRST: frozenset[S] = frozenset({S.WAITING, S.READY, S.AVAILABLE, S.WITHDRAWN, S
 """States in which a delivery may begin."""
 
 MOVES: dict[S, frozenset[S]] = {
-    S.WAITING: frozenset({S.READY, S.AVAILABLE, S.WITHDRAWN, S.PARKED}),
-    S.READY: frozenset({S.CLAIMED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.DELIVERED, S.REFUSED}),
+    # From a state into itself: to another channel of the same agency (rule 9).
+    S.WAITING: frozenset({S.WAITING, S.READY, S.AVAILABLE, S.WITHDRAWN, S.PARKED}),
+    S.READY: frozenset({S.READY, S.AVAILABLE, S.CLAIMED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.DELIVERED, S.REFUSED}),
     S.CLAIMED: frozenset({S.READY, S.HANDED_OVER, S.DELIVERED, S.REFUSED, S.PARKED}),
     S.HANDED_OVER: frozenset({S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED, S.PARKED}),
-    S.AVAILABLE: frozenset({S.FETCHED, S.DELIVERED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.REFUSED}),
+    S.AVAILABLE: frozenset({S.AVAILABLE, S.READY, S.FETCHED, S.DELIVERED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.REFUSED}),
     S.FETCHED: frozenset({S.DELIVERED, S.REFUSED, S.EXPIRED, S.PARKED}),
-    S.PARKED: frozenset({S.READY, S.AVAILABLE, S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED}),
+    S.PARKED: frozenset({S.PARKED, S.READY, S.AVAILABLE, S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED}),
     # A receipt is a fact whenever it comes; an operator may resend what expired or what could not be routed.
     S.EXPIRED: frozenset({S.DELIVERED, S.REFUSED, S.READY, S.AVAILABLE}),
     S.WITHDRAWN: frozenset({S.DELIVERED}),

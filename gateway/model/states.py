@@ -98,3 +98,4 @@ class ChannelState(StrEnum):
 
     OPEN = "open"
     PAUSED = "paused"
+    DRAINING = "draining"  #: nothing new is begun; paused once what was under way has ended

@@ -5,6 +5,7 @@ that the sweep of unreferenced blobs leaves it alone.  Unreferenced for a day â†
 after one more day; a put of the same bytes restores it.
 
     <root>/spool/<random>     bodies while they come; never answered, so deleted at start
+    <root>/spool/<place>/â€¦    the same, of one of several machines that share the folder
     <root>/ab/<digest>        blobs
     <root>/trash/<digest>     on the way out
     <root>/damaged/<digest>   bytes that were found not to be what they were: kept to be looked into, never served
@@ -31,6 +32,8 @@ declare("blob.renamed", "the blob has its name; the folder is not synced yet")
 declare("blob.folder_synced", "the blob is durable; no row speaks of it yet")
 
 _PIECE = 1 << 20
+_STRAY = 86_400.0
+"""Seconds after which what another machine spooled is nobody's."""
 
 
 def sync_folder(path: Path) -> None:
@@ -70,16 +73,23 @@ def _write_and_sync(puts: Sequence[Put]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class BlobFolder:
-    """A folder of blobs. `reserve` is the number of bytes that must stay free."""
+    """A folder of blobs. `reserve`: bytes that must stay free. `place`: whose spool, where machines share it."""
 
     root: Path
     reserve: int = 256 << 20
+    place: str = ""
 
     def prepare(self) -> None:
         """Make the folders. Safe to repeat."""
         for name in ("spool", "trash", "damaged", *(f"{i:02x}" for i in range(256))):
             (self.root / name).mkdir(parents=True, exist_ok=True)
+        self.spool_folder.mkdir(exist_ok=True)
         sync_folder(self.root)
+
+    @property
+    def spool_folder(self) -> Path:
+        """Where this machine keeps what it has not answered for: on the blobs' file system, so that a rename is all."""
+        return self.root / "spool" / self.place
 
     def path(self, digest: str) -> Path:
         """Where the blob of `digest` (64 lower-case hex digits) lies or would lie."""
@@ -87,7 +97,7 @@ class BlobFolder:
 
     def spool(self) -> Path:
         """A new name for a body that is about to come, on the file system of the blobs."""
-        return self.root / "spool" / f"{os.getpid()}-{os.urandom(8).hex()}"
+        return self.spool_folder / f"{os.getpid()}-{os.urandom(8).hex()}"
 
     def check_reserve(self, coming: int = 0) -> None:
         """Raises DiskReserve where `coming` more bytes would eat into the reserve. Recovers by itself."""
@@ -161,14 +171,20 @@ class BlobFolder:
         self.path(digest).unlink(missing_ok=True)
 
     def clear_spool(self, *, older_than: float = 0.0, is_alive: Callable[[int], bool] = lambda _pid: False) -> int:
-        """Delete spooled bodies that no living process is writing: they were never answered (rule 13). How many."""
+        """Delete this machine's spooled bodies that no living process is writing: they were never answered (rule 13).
+
+        How many.  What other machines wrote stays for a day: theirs to delete, unless they never come back.
+        """
         gone = 0
-        for path in (self.root / "spool").iterdir():
+        for path in (self.root / "spool").rglob("*"):
+            is_own = path.parent == self.spool_folder
             owner = path.name.split("-", 1)[0]
-            mine = owner.isdigit() and is_alive(int(owner))
-            if not mine and path.stat().st_mtime <= time.time() - older_than:
-                path.unlink(missing_ok=True)
-                gone += 1
+            is_kept = is_own and owner.isdigit() and is_alive(int(owner))
+            with suppress(FileNotFoundError):  # its writer was faster
+                age = time.time() - path.stat().st_mtime
+                if not is_kept and not path.is_dir() and age >= (older_than if is_own else _STRAY):
+                    path.unlink()
+                    gone += 1
         return gone
 
     def names(self) -> Iterator[str]:

@@ -18,14 +18,16 @@ from gateway.model.breaker import Breaker, after_fault, after_success
 from gateway.model.chain import SinkSureness
 from gateway.model.events import Event, EventKind
 from gateway.model.states import ChannelState
+from gateway.model.windows import held_until, parse_windows
 from gateway.store import events
 from gateway.store.dialect import insert_ignore, lock_rows
 from gateway.store.schema import channel_agencies, channels
+from gateway.store.transfers import forget_announced
 from gateway.store.versions import raise_configuration
 
 __all__ = [
     "ChannelHealth", "ChannelRow", "channels_of", "list_channels", "list_health", "note_hand_over",
-    "put_channel", "release_agencies", "serve_agencies", "set_state",
+    "put_channel", "release_agencies", "serve_agencies", "set_state", "set_windows", "stored_windows",
 ]  # fmt: skip
 
 
@@ -40,6 +42,7 @@ class ChannelRow:
     state: ChannelState = ChannelState.OPEN
     speaks_for_agency: bool = False  #: the node reports status 01 itself
     in_flight: int = 4  #: most transfers under way at once
+    windows: tuple[str, ...] = ()  #: when nothing is handed over, as `gateway.model.windows` reads them
     settings: Mapping[str, Any] = field(default_factory=dict)
     system_id: str | None = None
     agency_ids: frozenset[str] = frozenset()
@@ -47,8 +50,12 @@ class ChannelRow:
 
     @property
     def is_paused(self) -> bool:
-        """An operator said that nothing is handed over for now."""
-        return self.state is ChannelState.PAUSED
+        """An operator said that nothing is handed over for now, or that nothing more is."""
+        return self.state is not ChannelState.OPEN
+
+    def held_until(self, now: int) -> int | None:
+        """Until when a maintenance window keeps anything from being handed over; None where none does."""
+        return held_until(parse_windows(self.windows), now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +77,7 @@ _CHANGE = (
     .values(
         kind=bindparam("kind"), sink=bindparam("sink"), is_polled=bindparam("is_polled"), state=bindparam("state"),
         speaks_for_agency=bindparam("speaks_for_agency"), in_flight=bindparam("in_flight"),
-        settings=bindparam("settings"), system_id=bindparam("system_id"),
+        windows=bindparam("windows"), settings=bindparam("settings"), system_id=bindparam("system_id"),
     )
 )  # fmt: skip
 
@@ -88,8 +95,10 @@ def list_channels(connection: Connection) -> tuple[ChannelRow, ...]:
 
 def _channel(row: Any, agency_ids: frozenset[str]) -> ChannelRow:
     fault, settings, sink, state = "", {}, SinkSureness.BLIND, ChannelState.PAUSED
+    windows: tuple[str, ...] = ()
     try:
         settings = dict(json.loads(row.settings))
+        windows = stored_windows(row.windows)
         sink, state = SinkSureness(row.sink), ChannelState(row.state)
     except (ValueError, TypeError) as why:
         fault = str(why)
@@ -101,11 +110,19 @@ def _channel(row: Any, agency_ids: frozenset[str]) -> ChannelRow:
         state=state,
         speaks_for_agency=row.speaks_for_agency,
         in_flight=row.in_flight,
+        windows=windows,
         settings=settings,
         system_id=row.system_id,
         agency_ids=agency_ids,
         fault=fault,
     )
+
+
+def stored_windows(stored: str) -> tuple[str, ...]:
+    """The windows that a row says. Raises ValueError where they cannot be read."""
+    windows = tuple(map(str, json.loads(stored)))
+    parse_windows(windows)
+    return windows
 
 
 def put_channel(connection: Connection, channel: ChannelRow) -> None:
@@ -117,6 +134,7 @@ def put_channel(connection: Connection, channel: ChannelRow) -> None:
         "state": channel.state,
         "speaks_for_agency": channel.speaks_for_agency,
         "in_flight": channel.in_flight,
+        "windows": json.dumps(channel.windows),
         "settings": json.dumps(dict(channel.settings), ensure_ascii=False, sort_keys=True),
         "system_id": channel.system_id,
     }
@@ -166,13 +184,33 @@ _SET_STATE = (
     .where(channels.c.id == bindparam("b_id"), channels.c.state != bindparam("after"))
     .values(state=bindparam("after"))
 )
-_STATE_EVENTS = {ChannelState.PAUSED: EventKind.CHANNEL_PAUSED, ChannelState.OPEN: EventKind.CHANNEL_RESUMED}
+_STATE_EVENTS = {
+    ChannelState.PAUSED: EventKind.CHANNEL_PAUSED,
+    ChannelState.OPEN: EventKind.CHANNEL_RESUMED,
+    ChannelState.DRAINING: EventKind.CHANNEL_DRAINING,
+}
+_SET_WINDOWS = update(channels).where(channels.c.id == bindparam("b_id")).values(windows=bindparam("windows_"))
+
+
+def set_windows(connection: Connection, channel_id: str, windows: tuple[str, ...], *, now: int, actor: str) -> None:
+    """Give a channel these maintenance windows and no others, with its event. Raises WindowMalformed."""
+    parse_windows(windows)
+    connection.execute(_SET_WINDOWS, {"b_id": channel_id, "windows_": json.dumps(windows)})
+    words = f"channel:{channel_id} windows x{len(windows)}"
+    events.append(connection, [Event(kind=EventKind.CHANNEL_SCHEDULED, at=now, actor=actor, reason=words)], now)
+    raise_configuration(connection)
 
 
 def set_state(connection: Connection, channel_id: str, state: ChannelState, *, now: int, actor: str) -> bool:
-    """Pause or resume a channel, with its event. False where it was so already, or is not there."""
+    """Pause, drain or resume a channel, with its event. False where it was so already, or is not there.
+
+    From the commit on nothing more is claimed on a channel that is not open.  What was announced meanwhile is
+    announced anew at once when it is open again.
+    """
     changed = connection.execute(_SET_STATE, {"b_id": channel_id, "after": state}).rowcount == 1
     if changed:
+        if state is ChannelState.OPEN:
+            forget_announced(connection, channel_id)
         happened = Event(kind=_STATE_EVENTS[state], at=now, actor=actor, reason=f"channel:{channel_id}")
         events.append(connection, [happened], now)
         raise_configuration(connection)

@@ -164,7 +164,7 @@ def _apply_once(connection: Connection, moves: Sequence[Move], now: int, at: int
     done = execute_rows(connection, _MOVE, [_move_row(move, facts[move.delivery_id], now) for move in in_order])
     if done != len(moves):
         raise StaleMove(f"{len(moves) - done} of {len(moves)} deliveries were moved by somebody else")
-    heads = [m.delivery_id for m in moves if m.before is DeliveryState.WAITING or m.reason in _ANEW]
+    heads = [m.delivery_id for m in moves if _becomes_head(m)]
     if heads:
         execute_rows(connection, _HEAD, [{"b_id": head, "now": now} for head in heads])
     change_transfers(connection, _transfer_changes(moves, facts), now)
@@ -174,6 +174,10 @@ def _apply_once(connection: Connection, moves: Sequence[Move], now: int, at: int
         row = facts[move.delivery_id]
         changes += [(row.agency_id, row.book, move.before, -1), (row.agency_id, row.book, move.after, 1)]
     count(connection, changes)
+
+
+def _becomes_head(move: Move) -> bool:
+    return (move.before is DeliveryState.WAITING and move.after is not DeliveryState.WAITING) or move.reason in _ANEW
 
 
 def _move_row(move: Move, row: Any, now: int) -> dict[str, Any]:

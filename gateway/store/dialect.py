@@ -35,9 +35,9 @@ from gateway.model.errors import StoreUnsafe
 from gateway.store.schema import events
 
 __all__ = [
-    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "AloneAt", "check_durability", "continue_order", "count_after",
-    "execute_rows", "insert_ignore", "insert_missing", "is_writing", "lock_alone", "lock_rows", "select_rows",
-    "settled_until", "upsert_counts", "writes_beside_others",
+    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "AloneAt", "begun_until", "check_durability", "continue_order",
+    "count_after", "execute_rows", "insert_ignore", "insert_missing", "is_writing", "lock_alone", "lock_rows",
+    "select_rows", "settled_until", "upsert_counts", "writes_beside_others",
 ]  # fmt: skip
 
 _LEAST_POSTGRES = 140_000
@@ -95,6 +95,7 @@ EVENTS_POSITION = (
 """Statements that give events their place in the order of commits on PostgreSQL."""
 
 _SETTLED = "SELECT events_base() + (pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 20)"
+_BEGUN = "SELECT events_base() + (pg_snapshot_xmax(pg_current_snapshot())::text::bigint << 20)"
 _NEWEST = (
     "SELECT max(position), events_base() + (pg_snapshot_xmax(pg_current_snapshot())::text::bigint << 20) FROM events"
 )
@@ -107,6 +108,13 @@ def settled_until(connection: Connection) -> int:
     if connection.dialect.name == "sqlite":
         return _EVER
     return int(connection.exec_driver_sql(_SETTLED).scalar_one())
+
+
+def begun_until(connection: Connection) -> int:
+    """A place in the order of commits: once `settled_until` gives it or more, all that runs now has ended."""
+    if connection.dialect.name == "sqlite":
+        return 0  # one writer, and this transaction began after it ended
+    return int(connection.exec_driver_sql(_BEGUN).scalar_one())
 
 
 def continue_order(connection: Connection) -> None:

@@ -14,10 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.model.errors import StoreBusy, StoreForeign
 from gateway.model.instants import Instant, wall_now
-from gateway.store import schema
+from gateway.store import fillings, schema
 from gateway.store.blobs import BlobFolder
 from gateway.store.dialect import AloneAt, check_durability, continue_order, lock_alone
-from gateway.store.engines import name_of, open_postgres, open_sqlite, translating
+from gateway.store.engines import name_of, open_postgres, open_sqlite
+from gateway.store.faults import Committing, translating
+from gateway.store.homes import claim_home, place_of
 from gateway.store.migrate import found_revision, upgrade
 from gateway.store.rollups import add_counts, counting
 
@@ -90,16 +92,20 @@ class Store:
         Raises StoreBusy where the writer's place, or another's lock, could not be had in time, StoreConflict where a
         unique constraint refused; nothing was changed then.  Where the connection to PostgreSQL broke during the very
         commit it raises StoreBusy too, and the commit may have been done: what runs twice must come out the same.
+        StoreUndone, a kind of it, says that PostgreSQL undid the transaction for another's sake (a deadlock, a broken
+        connection): `gateway.store.repeating` runs such a one again.
 
         SQLite: threads of one process take turns before they ask the database, which lets waiters sleep and look
         again; that costs time and processor where some thread always waits.  PostgreSQL: any number write at once.
         """
         if self.engine.dialect.name != "sqlite":
-            with translating(), self.engine.connect() as connection:
+            committing = Committing()
+            with translating(committing), self.engine.connect() as connection:
                 connection.execution_options(truc_writes=True, **counting())
                 with connection.begin():
                     yield connection
                     add_counts(connection)
+                    committing.began = True
             return
         if not self._turn.acquire(timeout=self.wait_seconds):
             raise StoreBusy(why="another thread of this process is writing")
@@ -153,21 +159,27 @@ def open_store(
     clock: Clock | None = None,
     reserve: int = 256 << 20,
     wait_seconds: float = 20.0,
+    may_be_marked: bool = False,
+    blobs: Path | None = None,
 ) -> Store:
     """Open the store in `folder`, making and migrating it where needed. Safe to repeat and to do from many processes.
 
+    `blobs`: where the packets' bytes lie, for several machines; None: in the folder.  Raises BlobsElsewhere where that
+    is not the folder that the database speaks of, as when a network file system is not mounted.
     `database`: where the rows are (`engines.open_postgres`); "": in an SQLite file in the folder.  Raises StoreForeign
     where the folder or the database belongs to another node, StoreOutdated where a newer program wrote it, StoreUnsafe
-    where the database would not keep what it confirms, StoreDamaged where it is none, StoreBusy.
+    where the database would not keep what it confirms, StoreDamaged where it is none, StoreBusy; StoreMoved and
+    StoreUnfinished, unless it `may_be_marked` so: for those who move and restore.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # documents are for this node's user alone
-    blobs = BlobFolder(folder / "blobs", reserve)
-    blobs.prepare()
+    kept = BlobFolder(folder / "blobs" if blobs is None else blobs, reserve, "" if blobs is None else place_of(folder))
     engine = _open_engine(folder, node, database, password_file, wait_seconds)
     goes_by_clock = clock is not None or engine.dialect.name == "sqlite"
-    store = Store(engine, blobs, clock or WallClock(), wait_seconds, goes_by_clock)
+    store = Store(engine, kept, clock or WallClock(), wait_seconds, goes_by_clock)
     try:
         with translating():
+            if not may_be_marked:
+                fillings.check_usable(engine)
             upgrade(engine)
         with store.read() as connection:
             check_durability(connection)
@@ -180,6 +192,9 @@ def open_store(
             with store.write() as connection:
                 lock_alone(connection, AloneAt.OPENING)
                 continue_order(connection)
+                if not may_be_marked:
+                    claim_home(connection, kept, node)
+        kept.prepare()
     except BaseException:
         store.close()
         raise
@@ -207,15 +222,19 @@ def _claim(store: Store, node: str) -> str:
 
 
 def has_database(folder: Path, *, database: str = "", password_file: str = "", wait_seconds: float = 20.0) -> bool:
-    """Whether a node was ever opened with this folder or database. Makes nothing. Raises StoreBusy."""
+    """Whether a node was ever opened with this folder or database, or its rows are being put there. Makes nothing.
+
+    Raises StoreBusy.
+    """
     if not database:
         return (folder / "truc.db").exists()
     engine = _open_engine(folder, "", database, password_file, wait_seconds)
     try:
         with translating():
-            if found_revision(engine) is None:
-                return False
+            has_schema = found_revision(engine) is not None
             with engine.connect() as connection:
-                return connection.execute(_OWNER).scalar() is not None
+                if fillings.find(connection) is not None:
+                    return True
+                return has_schema and connection.execute(_OWNER).scalar() is not None
     finally:
         engine.dispose()

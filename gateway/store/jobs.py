@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from gateway.store.dialect import insert_ignore
 from gateway.store.schema import jobs
 
-__all__ = ["JobRow", "list_jobs", "take"]
+__all__ = ["JobRow", "give_back", "list_jobs", "take"]
 
 _ALL = select(jobs).order_by(jobs.c.name)
 
@@ -39,6 +39,14 @@ def take(connection: Connection, name: str, worker: str, *, now: int, seconds: f
         "done": now if every else 0,
     }
     return connection.execute(_TAKE, values).rowcount == 1
+
+
+_GIVE_BACK = update(jobs).where(jobs.c.holder == bindparam("who")).values(holder="", lease_until=0)
+
+
+def give_back(connection: Connection, worker: str) -> None:
+    """This worker ends: whatever it held may be taken at once. What it did within `every` stays done."""
+    connection.execute(_GIVE_BACK, {"who": worker})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

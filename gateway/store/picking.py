@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
+from gateway.model.windows import held_until, parse_windows
+from gateway.store.channels import stored_windows
 from gateway.store.dialect import execute_rows, writes_beside_others
 from gateway.store.schema import channels, is_state, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
@@ -51,7 +53,9 @@ _next = (
 )
 _waiting = _waiting.union_all(select(_next).where(_waiting.c.id.is_not(None)))
 _CHANNELS = (
-    select(channels.c.id, channels.c.is_slow, channels.c.in_flight, channels.c.ramp, channels.c.faults)
+    select(
+        channels.c.id, channels.c.is_slow, channels.c.in_flight, channels.c.ramp, channels.c.faults, channels.c.windows
+    )
     .select_from(_waiting.join(channels, _waiting.c.id == channels.c.id))
     .where(channels.c.state == "open", channels.c.open_until <= bindparam("now"), NOT_RECOVERING)
 )
@@ -97,7 +101,7 @@ def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list
     due_of = _DUE_OF_ALONE if is_shared else _DUE_OF
     found: list[tuple[tuple[bool, int, str], Due]] = []
     for channel in channels_open:
-        room = _allowed(channel) - running.get(channel.id, 0)
+        room = 0 if _is_resting(channel.windows, now) else _allowed(channel) - running.get(channel.id, 0)
         if room > 0:
             values = {"channel": channel.id, "now": now, "since": since, "room": room}
             found += [_due(channel, row) for row in connection.execute(due_of, values)]
@@ -121,6 +125,16 @@ def put_back(connection: Connection, due: Iterable[Due], at: int) -> None:
     rows = [{"b_id": one.transfer_id, "b_turn": one.turn, "b_at": at} for one in due]
     if rows and writes_beside_others(connection):
         execute_rows(connection, _PUT_BACK, sorted(rows, key=itemgetter("b_id")))
+
+
+def _is_resting(windows: str, now: int) -> bool:
+    """Whether a maintenance window holds now; also where nobody can read when one does."""
+    if windows == "[]":
+        return False
+    try:
+        return held_until(parse_windows(stored_windows(windows)), now) is not None
+    except ValueError:  # stands as a fault of that channel alone (`Snapshot.faults`)
+        return True
 
 
 def _allowed(channel: Any) -> int:

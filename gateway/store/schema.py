@@ -43,6 +43,8 @@ node = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("directory_version", Integer, nullable=False, default=0),
     Column("configuration_version", Integer, nullable=False, default=0),
+    Column("blobs", Text, nullable=False, server_default=""),  # which folder of packets is its own (store.homes)
+    Column("seal", Text, nullable=False, server_default=""),  # fingerprint of its first seal certificate
 )
 
 # --- who: agencies, systems, channels ------------------------------------------------------------------------
@@ -93,6 +95,7 @@ channels = Table(
     Column("state", Text, nullable=False, default="open"),
     Column("speaks_for_agency", Boolean, nullable=False, default=False),  # the node reports 01 itself
     Column("in_flight", Integer, nullable=False, default=4),
+    Column("windows", Text, nullable=False, server_default="[]"),  # JSON: when nothing is handed over
     Column("settings", Text, nullable=False, default="{}"),
     Column("system_id", Text),  # whose packets its source takes in
     # breaker, rule 8: consecutive faults of the channel, when it may be tried again, how many at once after that
@@ -117,9 +120,7 @@ documents = Table(
     "documents",
     metadata,
     Column("key", Text, primary_key=True),  # issuer and DocumentId, folded
-    Column(
-        "root", Text, nullable=False
-    ),  # the document whose chains its packets join (a replacement joins the replaced)
+    Column("root", Text, nullable=False),  # whose chains its packets join (a replacement joins the replaced)
     Column("notation", Text, nullable=False),  # issuer, date, number/notation, folded: the second way to match statuses
     Column("issuer_id", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),  # of the newest packet that carries content
@@ -242,9 +243,8 @@ Index(
     sqlite_where=deliveries.c.state == "parked",
     postgresql_where=deliveries.c.state == "parked",
 )
-Index(
-    "deliveries_owing", deliveries.c.id, sqlite_where=deliveries.c.owes != "", postgresql_where=deliveries.c.owes != ""
-)
+_owing = deliveries.c.owes != ""
+Index("deliveries_owing", deliveries.c.id, sqlite_where=_owing, postgresql_where=_owing)
 
 transfers = Table(
     "transfers",

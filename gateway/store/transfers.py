@@ -7,19 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, select, tuple_, update
 
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.moves import TRANSFER_STATES
-from gateway.model.states import DeliveryState, TransferState
+from gateway.model.states import ChannelState, DeliveryState, TransferState
 from gateway.store.dialect import execute_rows, lock_rows
 from gateway.store.schema import channels, deliveries, is_state, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
 
 __all__ = [
     "Member", "NewTransfer", "TransferChange", "TransferRow", "change_transfers", "channel_facts", "claim",
-    "insert_new", "mark_announced", "members_of", "next_due", "renew_leases", "rows_of", "set_counts",
+    "forget_announced", "insert_new", "mark_announced", "members_of", "next_due", "renew_leases", "rows_of",
+    "set_counts",
 ]  # fmt: skip
 
 
@@ -142,7 +143,7 @@ def change_transfers(connection: Connection, changes: Sequence[TransferChange], 
         closed = [move for move in change.moves if move.after.is_final]
         reopened = [move for move in change.moves if move.before.is_final and not move.after.is_final]
         stays = [move for move in change.moves if not move.after.is_final and move not in reopened]
-        alike = len({move.after for move in stays}) == 1 and not any(m.reason is Reason.RESENT for m in stays)
+        alike = len({move.after for move in stays}) == 1 and not any(_gets_new_key(move) for move in stays)
         if not reopened and not stays and len([m for m in closed if not m.before.is_final]) == change.members:
             closes.append({"b_id": change.transfer_id})
         elif not reopened and not closed and alike and len(stays) == change.members:
@@ -155,6 +156,10 @@ def change_transfers(connection: Connection, changes: Sequence[TransferChange], 
         execute_rows(connection, _IN_PLACE, in_place)
     for change, moves in splits:
         _split(connection, change, moves, now)
+
+
+def _gets_new_key(move: Move) -> bool:
+    return move.reason is Reason.RESENT or bool(move.channel_id)
 
 
 def _in_place_row(transfer_id: str, move: Move, now: int) -> dict[str, Any]:
@@ -179,9 +184,9 @@ def _leave(
     leaving = sum(not move.before.is_final for move in [*closed, *others])
     if leaving:
         connection.execute(_LEAVE, [{"b_id": change.transfer_id, "gone": leaving}])
-    kinds: dict[DeliveryState, list[Move]] = defaultdict(list)
+    kinds: dict[tuple[DeliveryState, str], list[Move]] = defaultdict(list)
     for move in others:
-        kinds[move.after].append(move)
+        kinds[move.after, move.channel_id].append(move)
     splits += [(change, moves) for moves in kinds.values()]
     connection.execute(_CLOSE_EMPTY, [{"b_id": change.transfer_id}])
 
@@ -196,6 +201,7 @@ def _split(connection: Connection, change: TransferChange, moves: list[Move], no
     is_ready = moves[0].after is DeliveryState.READY
     row |= {
         "id": new_id(),
+        "channel_id": moves[0].channel_id or old.channel_id,
         "state": TRANSFER_STATES[moves[0].after],
         "turn": old.turn + 1,  # attempts name their turn: it never repeats along a delivery's transfers
         "members": len(moves),
@@ -238,6 +244,22 @@ def mark_announced(connection: Connection, tickets: Iterable[tuple[str, int]], n
         execute_rows(connection, _ANNOUNCED, rows)
 
 
+_FORGET = (
+    update(transfers)
+    .where(is_state(transfers.c.state, "ready"), transfers.c.announced_at > 0,
+           (transfers.c.channel_id == bindparam("channel")) | (bindparam("channel") == ""))
+    .values(announced_at=None)
+)  # fmt: skip
+
+
+def forget_announced(connection: Connection, channel_id: str = "") -> None:
+    """Nobody holds tickets of this channel (of any) any more: the relay picks them again now, not in a minute.
+
+    Where somebody does, his ticket and a second one say the same, and one of them finds nothing to claim.
+    """
+    connection.execute(_FORGET, {"channel": channel_id})
+
+
 _NEXT_DUE = select(func.min(transfers.c.due_at)).where(
     is_state(transfers.c.state, "ready"), transfers.c.due_at > bindparam("now")
 )
@@ -262,6 +284,7 @@ def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[tu
 # --- claims and leases ---------------------------------------------------------------------------------------
 
 _WANTED = select(transfers.c.id).where(transfers.c.id.in_(bindparam("ids", expanding=True))).order_by(transfers.c.id)
+_IS_OPEN = exists().where(channels.c.id == transfers.c.channel_id, channels.c.state == ChannelState.OPEN)
 _CLAIM_DELIVERIES = (
     update(deliveries)
     .where(deliveries.c.transfer_id.in_(bindparam("ids", expanding=True)), deliveries.c.state == DeliveryState.READY)
@@ -275,9 +298,9 @@ def claim(
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Claim by one conditional update: (transfers that are ours now, with the turn, (agency, book) of their members).
 
-    No row for a ticket means that somebody else has it, that it is no longer due, or that the node is recovering from
-    a restore, when nothing is claimed at all (rule 13): forget the ticket.  So a row that is locked is waited for,
-    never skipped: whoever holds it may only be changing what comes after it.
+    No row for a ticket means that somebody else has it, that it is no longer due, that its channel is not open, or that
+    the node is recovering from a restore, when nothing is claimed at all (rule 13): forget the ticket.  So a row that
+    is locked is waited for, never skipped: whoever holds it may only be changing what comes after it.
     """
     if not tickets:
         return {}, []
@@ -285,7 +308,7 @@ def claim(
     statement = (
         update(transfers)
         .where(tuple_(transfers.c.id, transfers.c.turn).in_(list(tickets)), transfers.c.state == TransferState.READY)
-        .where(NOT_RECOVERING)
+        .where(NOT_RECOVERING, _IS_OPEN)
         .values(
             state=TransferState.CLAIMED, lease_until=lease_until, worker=worker, unreported=transfers.c.unreported + 1
         )

@@ -7,6 +7,7 @@ from gateway.workers.examiner import run_examiner
 from gateway.workers.figures import figures_once, start_figures
 from gateway.workers.inspect import start_inspection
 from gateway.workers.intake import start_intake
+from gateway.workers.leases import give_back_jobs
 from gateway.workers.loop import Loop
 from gateway.workers.periodic import start_periodic
 from gateway.workers.recovering import start_recovering
@@ -16,8 +17,7 @@ from gateway.workers.rounds import start_round
 from gateway.workers.signatures import start_signatures
 
 __all__ = [
-    "Loop", "check_blobs", "count_all", "figures_once", "run_examiner", "start_counting", "start_delivery",
-    "start_figures", "start_inspection", "start_intake", "start_periodic", "start_recovering", "start_relay",
-    "start_reporting", "start_round",
-    "start_signatures",
+    "Loop", "check_blobs", "count_all", "figures_once", "give_back_jobs", "run_examiner", "start_counting",
+    "start_delivery", "start_figures", "start_inspection", "start_intake", "start_periodic", "start_recovering",
+    "start_relay", "start_reporting", "start_round", "start_signatures",
 ]  # fmt: skip

@@ -2,29 +2,70 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
+from typing import Final
 
 from gateway.exchange.deliver import deliver
+from gateway.model.errors import StoreError
 from gateway.node import Node
+from gateway.store import transfers
 from gateway.transport.contract import Subscription, Ticket
+from monitoring import log
 
-__all__ = ["start_delivery"]
+__all__ = ["Delivery", "start_delivery"]
+
+_log = log.get("delivery")
+_GRACE: Final = 20.0
+"""Seconds for the hand-overs that were begun, when the process ends."""
 
 
-def start_delivery(node: Node) -> list[Subscription]:
-    """Listen on every queue; close the subscriptions to stop after what is running."""
+class Delivery:
+    """The subscriptions of one process."""
 
-    def work(tickets: Sequence[Ticket]) -> None:
-        deliver(node, tickets)
-        node.transport.wake("relay")  # slots of channels are free again
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._ending = threading.Event()
+        slots = {
+            "deliver.urgent": max(1, node.slots // 2),
+            "deliver.normal": node.slots,
+            "deliver.slow": max(1, node.slots // 4),
+            "deliver.large": 1,
+        }
+        self._subscriptions: tuple[Subscription, ...] = tuple(
+            node.transport.listen(
+                queue, count, self._work, group=1 if queue in ("deliver.slow", "deliver.large") else node.group
+            )
+            for queue, count in slots.items()
+        )
 
-    slots = {
-        "deliver.urgent": max(1, node.slots // 2),
-        "deliver.normal": node.slots,
-        "deliver.slow": max(1, node.slots // 4),
-        "deliver.large": 1,
-    }
-    return [
-        node.transport.listen(queue, count, work, group=1 if queue in ("deliver.slow", "deliver.large") else node.group)
-        for queue, count in slots.items()
-    ]
+    def _work(self, tickets: Sequence[Ticket]) -> None:
+        if self._ending.is_set():
+            return  # not claimed: whoever announced it does so again
+        deliver(self._node, tickets, is_ending=self._ending.is_set)
+        self._node.transport.wake("relay")  # slots of channels are free again
+
+    def close(self, timeout: float = _GRACE) -> None:
+        """End the hand-overs that were begun, and give all else back at once: claims, and tickets not yet claimed.
+
+        What a recipient has not answered after `timeout` seconds stays an open attempt, as after a crash.  Safe to
+        repeat.
+        """
+        if self._ending.is_set():
+            return
+        self._ending.set()
+        until = time.monotonic() + timeout
+        for subscription in self._subscriptions:
+            subscription.close(max(0.1, until - time.monotonic()))
+        try:
+            with self._node.store.write() as connection:
+                transfers.forget_announced(connection)
+        except StoreError as why:  # they are announced again after a minute
+            _log.warning("tickets.not_given_back", reason=why.code)
+        self._node.transport.wake("relay")
+
+
+def start_delivery(node: Node) -> list[Delivery]:
+    """Listen on every queue; close to stop."""
+    return [Delivery(node)]

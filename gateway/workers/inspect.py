@@ -246,7 +246,7 @@ class Inspection:
     """The loop and its process: closing it leaves a file in hand for the next start."""
 
     def __init__(self, node: Node, limits: InspectionLimits, trust: Path, pause: float) -> None:
-        self._inspector = InspectorProcess(limits, trust=trust, scratch=node.store.blobs.root / "spool")
+        self._inspector = InspectorProcess(limits, trust=trust, scratch=node.store.blobs.spool_folder)
 
         begun = Begun(_WORK)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from adapters.contract import AdapterError
+from gateway.exchange.resting import Drains, finish_drains
 from gateway.exchange.sweep import sweep_once
 from gateway.model.errors import GatewayError
 from gateway.model.events import Event, EventKind
@@ -14,6 +15,7 @@ from gateway.node import Node
 from gateway.store import events, packets, walks
 from gateway.workers.leases import may_do
 from gateway.workers.loop import Loop
+from gateway.workers.months import keep_months
 from monitoring import log
 from monitoring.registry import FaultBook, SweepFind
 
@@ -54,8 +56,11 @@ class ClockWatch:
         return jump if abs(jump) > _JUMP else 0.0
 
 
-def periodic_once(node: Node, watch: ClockWatch, pause: float) -> float:
-    """One round of every job that is due and not held by another process; seconds until the next."""
+def periodic_once(node: Node, watch: ClockWatch, pause: float, drains: Drains | None = None) -> float:
+    """One round of every job that is due and not held by another process; seconds until the next.
+
+    `drains`: what the round before saw of channels that drain; nothing where this is the first.
+    """
     jump = watch.jumped()
     if jump:
         _note_jump(node, jump)
@@ -65,8 +70,10 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float) -> float:
     jobs_due: tuple[tuple[str, float, float, Callable[[], object]], ...] = (
         ("sweep", held, 0.0, lambda: _sweep(node)),
         ("configuration", held, 0.0, lambda: _note_unreadable(node)),
+        ("drain", held, 0.0, lambda: finish_drains(node, drains if drains is not None else {})),
         ("tidy", _LONG_LEASE, _TIDY, lambda: _tidy_channels(node)),
         ("blobs", _LONG_LEASE, _BLOB_SWEEP, lambda: _sweep_blobs(node)),
+        ("months", _LONG_LEASE, _BLOB_SWEEP, lambda: keep_months(node, node.months_ahead)),
     )
     failed: GatewayError | None = None
     for name, lease, every, do in jobs_due:
@@ -139,5 +146,5 @@ def _sweep_blobs(node: Node) -> None:
 
 def start_periodic(node: Node, pause: float) -> Loop:
     """The periodic loop, by time alone."""
-    watch = ClockWatch(node.now)
-    return Loop("periodic", lambda: periodic_once(node, watch, pause), node.transport)
+    watch, drains = ClockWatch(node.now), Drains()
+    return Loop("periodic", lambda: periodic_once(node, watch, pause, drains), node.transport)

@@ -46,6 +46,7 @@ from gateway.model.states import DeliveryState
 from gateway.node import Node
 from gateway.settings import read_settings
 from gateway.store import Store, open_store, picking
+from gateway.store.homes import MARK
 from gateway.transport.contract import Ticket
 from routing.plan import RecipientsMode
 from tests.support.house_rows import AGENCIES, TODAY, document_id, folder_rows, house_rows, organ
@@ -83,8 +84,8 @@ def _template(database: Database) -> Path:
 
 
 def _ignore(folder: str, names: list[str]) -> list[str]:
-    """Blob folders are made anew, sockets belong to nobody any more."""
-    return [name for name in names if name in ("blobs", "run")]
+    """Blob folders are made anew but for whose they are, sockets belong to nobody any more."""
+    return [name for name in names if name == "run" or (Path(folder).name == "blobs" and name != MARK)]
 
 
 def build_house(
