@@ -87,9 +87,9 @@ _LOOPS: dict[Role, _Starter] = {
     ],
     Role.INTAKE: lambda node, settings: start_intake(node, settings.look),
     Role.INSPECT: lambda node, settings: [
-        start_signatures(node, trust_folder(settings), settings.look),
+        start_signatures(node, trust_folder(settings), settings.sweep),
         *(
-            [start_inspection(node, inspection_limits(settings), trust_folder(settings), settings.look)]
+            [start_inspection(node, inspection_limits(settings), trust_folder(settings), settings.sweep)]
             if settings.inspect
             else []
         ),

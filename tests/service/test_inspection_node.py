@@ -35,7 +35,7 @@ serves = ["{INBOX}"]
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[NodeProcesses]:
-    settings = {"today": DAY.isoformat(), "look": "0.2", "inspect_idle": "1"}
+    settings = {"today": DAY.isoformat(), "sweep": "0.2", "inspect_idle": "1"}
     with NodeProcesses(tmp_path / "nut", settings) as processes:
         assert processes.run("init").returncode == 0
         (tmp_path / "kenh.toml").write_text(_ROWS, "utf-8")

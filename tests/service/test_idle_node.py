@@ -1,0 +1,34 @@
+"""A node with nothing to do sleeps: counted in wakes of its threads, which no other work on the machine adds to."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.support.processes import NodeProcesses
+
+_SECONDS = 5
+_MAIN = 3  # wakes a second; the loop itself needs one
+_ALL = 15
+
+
+def _wakes(pid: int) -> dict[str, int]:
+    """How often each thread of a process gave the processor up by itself, by thread."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        lines = (task / "status").read_text().splitlines()
+        found[task.name] = next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+    return found
+
+
+def test_an_idle_node_wakes_its_server_once_a_second(tmp_path: Path) -> None:
+    with NodeProcesses(tmp_path / "nut", {}) as node:
+        assert node.run("init").returncode == 0
+        node.start("serve")
+        pid = node.pid("serve")
+        time.sleep(3)  # what a start leaves behind
+        before = _wakes(pid)
+        time.sleep(_SECONDS)
+        woken = {task: count - before.get(task, 0) for task, count in _wakes(pid).items()}
+    assert woken[str(pid)] <= _MAIN * _SECONDS, woken
+    assert sum(woken.values()) <= _ALL * _SECONDS, woken
