@@ -110,10 +110,25 @@ def blocks(path: Path) -> dict[str, tuple[str, frozenset[str]]]:
 
 def test_a_leaf_is_one_process_on_this_machine_alone() -> None:
     leaf = composed("leaf.yaml", TRUC_NODE="xa-thu")
-    assert list(leaf["services"]) == ["truc"]
+    assert sorted(leaf["services"]) == ["backup", "truc"]
     truc = leaf["services"]["truc"]
     assert truc["ports"][0]["host_ip"] == "127.0.0.1"
     assert_caged(truc)
+
+
+def test_backups_are_made_in_a_container_of_their_own(province: dict[str, Any]) -> None:
+    """Caged as the parts are; its loop is a shell's, its command one that the program takes."""
+    for found in (province, composed("leaf.yaml", TRUC_NODE="xa-thu", BACKUP_FOLDER="/mnt/sao-luu")):
+        service = found["services"]["backup"]
+        assert {mount["target"] for mount in service["volumes"]} == {"/var/lib/truc", "/var/backups/truc"}
+        assert (service["read_only"], service["user"], service["cap_drop"]) == (True, "10001:10001", ["ALL"])
+        assert not service.get("ports")
+        script = service["entrypoint"][2].replace("$$", "$")
+        run("sh", "-n", "-c", script)
+        words = re.search(r"bin/truc (backup .*)", script)
+        assert words is not None
+        assert words[1].split() == ["backup", "/var/backups/truc", "--keep", '"$KEEP"', "--json"]
+    assert province["services"]["backup"]["environment"].items() >= province["services"]["relay"]["environment"].items()
 
 
 def test_a_leaf_without_a_name_is_refused() -> None:

@@ -36,6 +36,9 @@ def root(tmp_path: Path) -> Path:
     (place / f"{_UNIT}.d").mkdir(parents=True)
     shutil.copy(UNITS / _UNIT, place)
     shutil.copy(UNITS / "truc.target", place)
+    shutil.copy(UNITS / "truc-backup.timer", place)
+    (place / "truc@backup.service.d").mkdir()
+    shutil.copy(UNITS / "backup.conf", place / "truc@backup.service.d")
     shutil.copy(UNITS / "province.conf", place / f"{_UNIT}.d")
     shutil.copytree("/usr/lib/systemd/system", tmp_path / "usr/lib/systemd/system", symlinks=True)
     program = tmp_path / "opt/truc/bin/truc"
@@ -50,13 +53,22 @@ def analyze(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def verify(root: Path) -> subprocess.CompletedProcess[str]:
-    return analyze(root, "verify", "--man=no", "--recursive-errors=no", "truc@deliver.service", "truc.target")
+def verify(root: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return analyze(root, "verify", "--man=no", "--recursive-errors=no", "truc@deliver.service", "truc.target", *more)
 
 
 def test_systemd_takes_the_units(root: Path) -> None:
     done = verify(root)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_systemd_takes_the_timer_of_backups(root: Path) -> None:
+    """One backup an hour, in the cage of all other parts, writing nowhere but to its own folder and the node's."""
+    done = verify(root, "truc@backup.service", "truc-backup.timer")
+    assert (done.returncode, done.stderr) == (0, "")
+    drop_in = root / "etc/systemd/system/truc@backup.service.d/backup.conf"
+    drop_in.write_text(drop_in.read_text("utf-8").replace("Restart=no\n", ""), "utf-8")
+    assert "Restart=" in verify(root, "truc@backup.service").stderr, "a backup that fails waits for the next hour"
 
 
 @pytest.mark.parametrize(
