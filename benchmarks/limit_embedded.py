@@ -42,7 +42,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from lxml import etree
 
-__all__ = ["Counts", "count_books"]
+__all__ = [
+    "Confirmation", "Counts", "Receive", "Send", "Submission", "TakeIn", "Taken", "answer", "count_books", "is_bearer",
+    "read_body", "resolve", "serve_bare", "take_group", "token_digest",
+]  # fmt: skip
 
 _GROUP: Final = 32
 _TAKERS: Final = 4
@@ -63,24 +66,28 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class _Submission:
+class Submission:
+    """A packet's bytes, and who waits for the answer."""
+
     body: bytes
     done: asyncio.Future[bytes]
 
 
 @dataclass(slots=True)
-class _Confirmation:
+class Confirmation:
+    """A delivery that arrived, and who waits for the answer."""
+
     delivery_id: str
     done: asyncio.Future[bytes]
     answer: bytes = b"{}"
 
 
 @dataclass(slots=True, kw_only=True)
-class _Taken:
+class Taken:
     """A packet whose blob is on the disk."""
 
     row: tuple[str, bytes, int, str, bytes, float]
-    recipient: str
+    recipients: tuple[str, ...]
     done: asyncio.Future[bytes]
 
     @property
@@ -122,13 +129,14 @@ def _connect(folder: Path) -> sqlite3.Connection:
     return connection
 
 
-class _Take:
+class TakeIn:
     """Threads that take packets in: groups of what waits, each with one directory fsync. They wait on the disk
     in parallel, which is all they are several for."""
 
-    def __init__(self, folder: Path, write: _Write) -> None:
-        self.waiting: queue.SimpleQueue[_Submission] = queue.SimpleQueue()
-        self._write = write
+    def __init__(self, folder: Path, ready: queue.SimpleQueue[Any]) -> None:
+        """What is ready goes into `ready`, a list of `Taken` for each group."""
+        self.waiting: queue.SimpleQueue[Submission] = queue.SimpleQueue()
+        self._ready = ready
         self._blobs = folder / "blobs"
         self._blobs.mkdir(parents=True)
         self._directory = os.open(self._blobs, os.O_RDONLY)
@@ -140,12 +148,12 @@ class _Take:
 
     def _run(self) -> None:
         while True:
-            group = _take_group(self.waiting, _GROUP // _TAKERS)
+            group = take_group(self.waiting, _GROUP // _TAKERS)
             taken = [self._take_in(member) for member in group]
             os.fsync(self._directory)
-            self._write.waiting.put(taken)
+            self._ready.put(taken)
 
-    def _take_in(self, submission: _Submission) -> _Taken:
+    def _take_in(self, submission: Submission) -> Taken:
         """One packet as a row; its blob is on the disk, the blob's name not yet for certain."""
         body = submission.body
         digest = hashlib.sha256(body).digest()
@@ -160,18 +168,18 @@ class _Take:
         os.rename(temporary, self._blobs / name)
         header = etree.fromstring(body)[0][0][0]
         document_id = header.findtext(f"{_NS}DocumentId")
-        recipient = header.findtext(f"{_NS}To/{_NS}OrganId")
+        recipients = tuple(organ.text for organ in header.iterfind(f"{_NS}To/{_NS}OrganId"))
         seal = self._key.sign(digest, self._algorithm)
         packet_id = f"{time.time_ns():016x}{next(self._ids):08x}"
         row = (packet_id, digest, len(body), document_id, seal, time.time())
-        return _Taken(row=row, recipient=recipient, done=submission.done)
+        return Taken(row=row, recipients=recipients, done=submission.done)
 
 
 class _Write:
     """The one thread that writes to the database: groups of what waits, each with one commit."""
 
     def __init__(self, folder: Path, loop: asyncio.AbstractEventLoop) -> None:
-        self.waiting: queue.SimpleQueue[Sequence[_Taken | _Confirmation]] = queue.SimpleQueue()
+        self.waiting: queue.SimpleQueue[Sequence[Taken | Confirmation]] = queue.SimpleQueue()
         self._loop = loop
         self._connection = _connect(folder)
         self._connection.executescript(_SCHEMA)
@@ -179,14 +187,14 @@ class _Write:
 
     def _run(self) -> None:
         while True:
-            group = [member for part in _take_group(self.waiting, _GROUP) for member in part]
+            group = [member for part in take_group(self.waiting, _GROUP) for member in part]
             self._commit(group)
-            self._loop.call_soon_threadsafe(_resolve, group)
+            self._loop.call_soon_threadsafe(resolve, group)
 
-    def _commit(self, group: list[_Taken | _Confirmation]) -> None:
+    def _commit(self, group: list[Taken | Confirmation]) -> None:
         now = time.time()
-        packets = [member for member in group if isinstance(member, _Taken)]
-        confirmed = [member.delivery_id for member in group if isinstance(member, _Confirmation)]
+        packets = [member for member in group if isinstance(member, Taken)]
+        confirmed = [member.delivery_id for member in group if isinstance(member, Confirmation)]
         many = self._connection.executemany
         events = [("packet.accepted", packet.row[0], now) for packet in packets]
         events += [("delivery.delivered", delivery, now) for delivery in confirmed]
@@ -195,7 +203,7 @@ class _Write:
             many("INSERT INTO packet VALUES (?, ?, ?, ?, ?, ?)", [packet.row for packet in packets])
             many(
                 "INSERT INTO delivery VALUES (?, ?, ?, 'available')",
-                [(packet.row[0], packet.row[0], packet.recipient) for packet in packets],
+                [(packet.row[0], packet.row[0], packet.recipients[0]) for packet in packets],
             )
         if confirmed:
             many(
@@ -210,7 +218,7 @@ class _Write:
 _Any = TypeVar("_Any")
 
 
-def _take_group(waiting: queue.SimpleQueue[_Any], most: int) -> list[_Any]:
+def take_group(waiting: queue.SimpleQueue[_Any], most: int) -> list[_Any]:
     """What waits, at least one: flushed at once when idle, more under load."""
     group = [waiting.get()]
     try:
@@ -221,7 +229,8 @@ def _take_group(waiting: queue.SimpleQueue[_Any], most: int) -> list[_Any]:
     return group
 
 
-def _resolve(group: list[_Taken | _Confirmation]) -> None:
+def resolve(group: list[Any]) -> None:
+    """On the loop: everybody who waits gets the answer."""
     for member in group:
         if not member.done.done():
             member.done.set_result(member.answer)
@@ -232,38 +241,32 @@ class _Application:
 
     def __init__(self, folder: Path, token: str) -> None:
         self._folder = folder
-        self._token = hashlib.sha256(f"Bearer {token}".encode()).digest()
-        self._take: _Take | None = None
+        self._token = token_digest(token)
+        self._take: TakeIn | None = None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if self._take is None:
             self._write = _Write(self._folder, asyncio.get_running_loop())
-            self._take = _Take(self._folder, self._write)
+            self._take = TakeIn(self._folder, self._write.waiting)
             self._reading = _connect(self._folder)
-        if not self._is_allowed(scope):
-            await _answer(send, 401, b"{}")
+        if not is_bearer(scope, self._token):
+            await answer(send, 401, b"{}")
             return
         path: str = scope["path"]
         match path[1]:
             case "p":
-                submission = _Submission(await _read(receive), asyncio.get_running_loop().create_future())
+                submission = Submission(await read_body(receive), asyncio.get_running_loop().create_future())
                 self._take.waiting.put(submission)
-                await _answer(send, 202, await submission.done)
+                await answer(send, 202, await submission.done)
             case "c":
-                await _read(receive)
-                confirmation = _Confirmation(path[3:], asyncio.get_running_loop().create_future())
+                await read_body(receive)
+                confirmation = Confirmation(path[3:], asyncio.get_running_loop().create_future())
                 self._write.waiting.put((confirmation,))
-                await _answer(send, 200, await confirmation.done)
+                await answer(send, 200, await confirmation.done)
             case "l":
-                await _answer(send, 200, self._list(path[3:], int(scope["query_string"])))
+                await answer(send, 200, self._list(path[3:], int(scope["query_string"])))
             case _:
-                await _answer(send, 200, self._fetch(path[3:]))
-
-    def _is_allowed(self, scope: MutableMapping[str, Any]) -> bool:
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                return hmac.compare_digest(hashlib.sha256(value).digest(), self._token)
-        return False
+                await answer(send, 200, self._fetch(path[3:]))
 
     def _list(self, agency: str, most: int) -> bytes:
         rows = self._reading.execute(
@@ -282,7 +285,21 @@ class _Application:
             return blob.readall()
 
 
-async def _read(receive: Receive) -> bytes:
+def token_digest(token: str) -> bytes:
+    """What the caller's header must hash to."""
+    return hashlib.sha256(f"Bearer {token}".encode()).digest()
+
+
+def is_bearer(scope: MutableMapping[str, Any], digest: bytes) -> bool:
+    """Whether the request brings the token."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return hmac.compare_digest(hashlib.sha256(value).digest(), digest)
+    return False
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The whole body of a request."""
     pieces = []
     while True:
         message = await receive()
@@ -291,23 +308,23 @@ async def _read(receive: Receive) -> bytes:
             return b"".join(pieces)
 
 
-async def _answer(send: Send, status: int, body: bytes) -> None:
+async def answer(send: Send, status: int, body: bytes) -> None:
+    """Answer a request."""
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-def main() -> None:
-    """Serve until SIGTERM."""
-    folder, token = Path(sys.argv[1]), sys.argv[2]
+def serve_bare(application: Any) -> None:
+    """Serve an ASGI application on a free port, printed first, until SIGTERM."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=256)
     print(listening.getsockname()[1], flush=True)
     config = uvicorn.Config(
-        _Application(folder, token), loop="uvloop", http="httptools", lifespan="off",
+        application, loop="uvloop", http="httptools", lifespan="off",
         access_log=False, log_level="warning", timeout_keep_alive=3600,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])
 
 
 if __name__ == "__main__":
-    main()
+    serve_bare(_Application(Path(sys.argv[1]), sys.argv[2]))

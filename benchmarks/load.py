@@ -52,6 +52,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     sender: Agency
     recipients: tuple[Agency, ...]
     documents: int
+    each: int = 1
+    """Recipients of a document."""
     warm_up: int = 200
     submitting: int = 64
     receiving: int = 32
@@ -66,6 +68,7 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
 
     submitted: int
     confirmed: int
+    """Documents that all their recipients confirmed."""
     bytes_fetched: int
     lists: int
     empty_lists: int
@@ -155,7 +158,7 @@ class Load:
             for connection in (*submitting, *receiving):
                 connection.close()
         return LoadResult(
-            submitted=self._submitted, confirmed=self._confirmed, bytes_fetched=self._bytes,
+            submitted=self._submitted, confirmed=self._confirmed // self._plan.each, bytes_fetched=self._bytes,
             lists=self._lists, empty_lists=self._empty_lists, seconds=seconds, cpu_seconds=cpu,
             submit_ms=tuple(self._submit_ms), visible_ms=tuple(self._visible_ms),
         )  # fmt: skip
@@ -179,7 +182,7 @@ class Load:
         while self._next - self._first < self._goal:
             number = self._next
             self._next += 1
-            while number - self._first - self._confirmed >= self._plan.backlog:
+            while number - self._first - self._confirmed // self._plan.each >= self._plan.backlog:
                 self._has_room.clear()
                 await self._has_room.wait()
             started = time.perf_counter()
@@ -188,14 +191,16 @@ class Load:
                 self._submit_ms.append((time.perf_counter() - started) * 1000)
 
     async def _submit(self, connection: Connection, number: int) -> str:
-        recipient = self._plan.recipients[number % len(self._plan.recipients)]
-        packet = self._maker.make(number + 1, recipient.party)
+        known = self._plan.recipients
+        each = self._plan.each
+        parties = [known[(number * each + which) % len(known)].party for which in range(each)]
+        packet = self._maker.make(number + 1, *parties)
         answer = await connection.ask(self._dialect.submit(self._plan.sender.token, packet))
         self._submitted += 1
         return self._dialect.read_submitted(answer)
 
     async def _receive_all(self, connection: Connection, agencies: tuple[Agency, ...]) -> None:
-        while self._confirmed < self._goal:
+        while self._confirmed < self._goal * self._plan.each:
             found = False
             for agency in agencies:
                 for waiting in await self._list(connection, agency):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = ["PacketMaker", "Party"]
@@ -30,9 +31,9 @@ class PacketMaker:
         content = _pdf(random.Random(seed).randbytes(_ATTACHMENT_BYTES))
         self._tail = _tail(base64.b64encode(content).decode()).encode()
 
-    def make(self, number: int, recipient: Party) -> bytes:
-        """The packet of document `number` for `recipient`: the same bytes each time."""
-        return _head(self._sender, recipient, number, self._run).encode() + self._tail
+    def make(self, number: int, *recipients: Party, priority: int = 0) -> bytes:
+        """The packet of document `number` for these recipients: the same bytes each time. `priority`: 0 is usual."""
+        return _head(self._sender, recipients, number, self._run, priority).encode() + self._tail
 
 
 def _pdf(picture: bytes) -> bytes:
@@ -62,12 +63,12 @@ def _organization(element: str, party: Party) -> str:
     )
 
 
-def _head(sender: Party, recipient: Party, number: int, run: str) -> str:
+def _head(sender: Party, recipients: Sequence[Party], number: int, run: str, priority: int) -> str:
     document_id = f"{sender.code},2026/11/02,{number}/{run}"
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<edXML xmlns="{_NS}"><edXML:edXMLEnvelope xmlns:edXML="{_NS}">'
         f"<edXML:edXMLHeader><edXML:MessageHeader>{_organization('From', sender)}"
-        f"{_organization('To', recipient)}<edXML:DocumentId>{document_id}</edXML:DocumentId>"
+        f"{''.join(_organization('To', to) for to in recipients)}<edXML:DocumentId>{document_id}</edXML:DocumentId>"
         f"<edXML:Code><edXML:CodeNumber>{number}</edXML:CodeNumber><edXML:CodeNotation>{run}</edXML:CodeNotation>"
         "</edXML:Code><edXML:PromulgationInfo><edXML:Place>Nghệ An</edXML:Place>"
         "<edXML:PromulgationDate>2026/11/02</edXML:PromulgationDate></edXML:PromulgationInfo>"
@@ -77,7 +78,7 @@ def _head(sender: Party, recipient: Party, number: int, run: str) -> str:
         "<edXML:Content>V/v đo tốc độ liên thông văn bản</edXML:Content>"
         "<edXML:SignerInfo><edXML:Competence>KT. CHỦ TỊCH</edXML:Competence>"
         "<edXML:Position>Phó Chủ tịch</edXML:Position><edXML:FullName>Nguyễn Văn A</edXML:FullName></edXML:SignerInfo>"
-        "<edXML:OtherInfo><edXML:Priority>0</edXML:Priority><edXML:PromulgationAmount>1</edXML:PromulgationAmount>"
+        f"<edXML:OtherInfo><edXML:Priority>{priority}</edXML:Priority><edXML:PromulgationAmount>1</edXML:PromulgationAmount>"
         "<edXML:PageAmount>1</edXML:PageAmount><edXML:Direction>false</edXML:Direction></edXML:OtherInfo>"
         "<edXML:ToPlaces><edXML:Place>Lưu: VT</edXML:Place></edXML:ToPlaces>"
         "</edXML:MessageHeader><edXML:TraceHeaderList><edXML:TraceHeader>"

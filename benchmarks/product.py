@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +35,9 @@ _FAR: Final = 1 << 62
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Node]:
-    """The node in `folder`, opened in this process and closed again."""
-    node = build_node(read_settings(_environment(folder)), role="bench")
+def opened(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[Node]:
+    """The node in `folder`, opened in this process and closed again. `more`: settings beyond the usual ones."""
+    node = build_node(read_settings(_environment(folder) | dict(more or {})), role="bench")
     try:
         yield node
     finally:
@@ -49,9 +49,14 @@ def _environment(folder: Path) -> dict[str, str]:
     return {"TRUC_DATA": str(folder / "data"), "TRUC_PORT": "0", "TRUC_LOG_FORMAT": "json"}
 
 
-def prepare(folder: Path, role: str = "serve", runner: tuple[str, ...] = ("-m", "gateway")) -> Entry:
+def prepare(
+    folder: Path,
+    role: str = "serve",
+    runner: tuple[str, ...] = ("-m", "gateway"),
+    more: Mapping[str, str] | None = None,
+) -> Entry:
     """A fresh node in `folder`: directory, one system for all agencies, an inbox for each recipient, a token."""
-    with opened(folder) as node:
+    with opened(folder, more) as node:
         init_rows(node.store)
         directory = node.channels.refresh().directory
         communes = [agency for agency in directory.in_force(node.today()) if _COMMUNE.fullmatch(agency.id)]
@@ -70,7 +75,7 @@ def prepare(folder: Path, role: str = "serve", runner: tuple[str, ...] = ("-m", 
         command=(sys.executable, *runner, role),
         sender=known[0],
         recipients=tuple(known[1:]),
-        environment=_environment(folder),
+        environment=_environment(folder) | dict(more or {}),
     )
 
 
@@ -99,9 +104,9 @@ def _match(folder: Path, plan: LoadPlan, run: LoadRun) -> tuple[str, ...]:
     return tuple(wrong)
 
 
-def gaps_of(folder: Path) -> tuple[Gap, ...]:
+def gaps_of(folder: Path, more: Mapping[str, str] | None = None) -> tuple[Gap, ...]:
     """What does not add up in the account (cân sổ) of the node in `folder`, over all time."""
-    with opened(folder) as node:
+    with opened(folder, more) as node:
         return close_books(node.store, 0, _FAR).gaps
 
 

@@ -16,7 +16,10 @@ from rich.table import Table
 from benchmarks.growth import Growth
 from benchmarks.measure import Interval
 
-__all__ = ["LIMIT_CPU_FIGURE", "LIMIT_FIGURE", "Calm", "Report", "Throughput", "Verdict", "judge", "show"]
+__all__ = [
+    "COUNTS_FROM", "LIMIT_CPU_FIGURE", "LIMIT_FIGURE", "Calm", "Report", "Throughput", "Verdict", "judge", "machine",
+    "new_table", "show", "show_verdicts",
+]  # fmt: skip
 
 LIMIT_FIGURE: Final = 2_550.0  # documents/s, `limits.md` §8: SQLite, groups, P-256
 LIMIT_CPU_FIGURE: Final = 0.42  # milliseconds per document, the same row
@@ -136,8 +139,8 @@ def show(
     console: Console, reports: Sequence[Report], growth: Growth | None, verdicts: Sequence[Verdict], command: str
 ) -> bool:
     """Print everything, tables in Markdown so that they can go into the docs as they are; says whether all is well."""
-    console.print(f"{command} on {_machine()}, {datetime.now(UTC):%d.%m.%Y}\n", soft_wrap=True, markup=False)
-    table = _table("one document's whole way, 20 KB", *(report.name for report in reports))
+    console.print(f"{command} on {machine()}, {datetime.now(UTC):%d.%m.%Y}\n", soft_wrap=True, markup=False)
+    table = new_table("one document's whole way, 20 KB", *(report.name for report in reports))
     for title, figure in _ROWS:
         table.add_row(title, *(figure(report) for report in reports))
     console.print(table)
@@ -145,7 +148,7 @@ def show(
         console.print()
         console.print(_hops(reports, growth))
     console.print()
-    _show_verdicts(console, verdicts)
+    show_verdicts(console, verdicts)
     limit = reports[0].throughput
     console.print(
         f"\nThe limit reached {limit.documents_per_second.median / LIMIT_FIGURE:.0%} of {LIMIT_FIGURE:,.0f} "
@@ -160,7 +163,8 @@ def show(
     return not wrong
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What this was measured on."""
     model = ""
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
@@ -170,7 +174,8 @@ def _machine() -> str:
     return f"{os.cpu_count()} × {model or platform.machine()}, Python {platform.python_version()}"
 
 
-def _table(first: str, *columns: str) -> Table:
+def new_table(first: str, *columns: str) -> Table:
+    """A table in Markdown: a column of texts, then columns of figures."""
     table = Table(box=box.MARKDOWN, pad_edge=True)
     table.add_column(first, no_wrap=True)
     for column in columns:
@@ -181,7 +186,7 @@ def _table(first: str, *columns: str) -> Table:
 def _hops(reports: Sequence[Report], growth: Growth) -> Table:
     """Where the time goes. The rest is the product under load less the hops one by one in one thread."""
     names = ("CPU ms", "share", "statements", "pages", f"CPU ms, {growth.large:,} stored", "pages")
-    table = _table(f"hop, per document, {growth.small:,} stored", *names)
+    table = new_table(f"hop, per document, {growth.small:,} stored", *names)
     total = reports[1].throughput.cpu_ms.median if len(reports) > 1 else 0.0
     for small, large in zip(growth.small_hops, growth.large_hops, strict=True):
         table.add_row(
@@ -194,8 +199,9 @@ def _hops(reports: Sequence[Report], growth: Growth) -> Table:
     return table
 
 
-def _show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
-    table = _table("target", "reached", "")
+def show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
+    """Print every target with what was reached; nothing where none was judged."""
+    table = new_table("target", "reached", "")
     for verdict in verdicts:
         word = "met" if verdict.is_met else "MISSED"
         table.add_row(verdict.target, verdict.reached, word if verdict.counts else f"{word} (does not count)")
