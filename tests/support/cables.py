@@ -116,8 +116,8 @@ class Cable:
                 return
             far_reader, way.far = await asyncio.open_connection(*self.target)
             await _both(self._carry(way, reader, way.far, counts=True), self._carry(way, far_reader, writer))
-        except OSError:
-            pass  # the target is away, or one end broke: the other one is told by a reset
+        except (OSError, asyncio.CancelledError):
+            pass  # the cable ends, the target is away, or one end broke: the other one is told by a reset
         finally:
             way.reset()
             self._ways.discard(way)

@@ -21,7 +21,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -71,12 +71,14 @@ class Cluster:
     folder: Path
     programs: Path
     port: int
+    environment: Mapping[str, str] = field(default_factory=dict)  #: of the server, beyond the usual
     _process: subprocess.Popen[bytes] | None = None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def start(self, *options: str) -> None:
         """Start it and wait until it answers; `options` are settings of the server such as `max_connections=20`."""
-        command = [*_as_owner(), str(self.programs / "postgres"), "-D", str(self.folder / "data")]
+        more = [f"{name}={value}" for name, value in self.environment.items()]
+        command = [*_as_owner(), "env", *more, str(self.programs / "postgres"), "-D", str(self.folder / "data")]
         for option in options:
             command += ["-c", option]
         with (self.folder / "log").open("ab") as log:
@@ -148,10 +150,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_cluster() -> Cluster:
-    """A cluster of one's own, for tests that stop it. Stop it; what is left goes with the test process."""
+def start_cluster(within: Path | None = None, environment: Mapping[str, str] | None = None) -> Cluster:
+    """A cluster of one's own, for tests that stop it. Stop it; what is left goes with the test process.
+
+    `within`: an empty folder that it is to lie in, such as a small disk; `environment`: more of it for the server.
+    """
     programs = _programs()
-    folder = Path(tempfile.mkdtemp(prefix="truc-postgres-"))
+    folder = within or Path(tempfile.mkdtemp(prefix="truc-postgres-"))
     folder.chmod(0o755)
     for name in ("data", "run"):
         (folder / name).mkdir(mode=0o700)
@@ -163,7 +168,7 @@ def start_cluster() -> Cluster:
     _run([*_as_owner(), str(programs / "initdb"), "-D", str(folder / "data"), *owner])
     rules = folder / "data" / "pg_hba.conf"
     rules.write_text("host all khoa 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n")
-    made = Cluster(folder, programs, _free_port())
+    made = Cluster(folder, programs, _free_port(), dict(environment or {}))
     settings = f"listen_addresses='127.0.0.1'\nport={made.port}\nunix_socket_directories='{folder / 'run'}'\n"
     with (folder / "data" / "postgresql.conf").open("a") as configuration:
         configuration.write(settings + "shared_buffers=64MB\nmax_connections=60\nautovacuum_naptime=1min\n")

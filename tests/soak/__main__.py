@@ -1,0 +1,107 @@
+"""`python -m tests.soak`: the long proof under faults (`make soak MINUTES=… SEED=…`).
+
+    --minutes 30 --seed 7        draw a schedule and run it; every fault hits every target five times in 30 minutes
+    --schedule FILE              play a kept one again
+    --shrink RUNS                where it fails, cut the schedule down in at most so many runs, and keep what is left
+    --nodes 3                    three brokers; --no-clocks without libfaketime; --program DIR another program's folder
+
+Exit code 0 where every promise was kept, 1 where one was broken, and the folder with everything is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tests.soak.life import Outcome, live
+from tests.soak.province import Province
+from tests.soak.schedule import TARGETS, Fault, draw, read_schedule, write_schedule
+from tests.soak.shrink import shrink
+
+_HOUSE = Path(__file__).parents[2]
+_REGRESSIONS = Path(__file__).parent / "regressions"
+_FIRST = 3.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, report, and cut down where wished."""
+    told = _parser().parse_args(arguments)
+    seed = told.seed or random.SystemRandom().randrange(1, 1 << 32)
+    if told.schedule:
+        faults, facts = read_schedule(told.schedule)
+        seed, rate = int(str(facts["seed"])), float(str(facts["rate"]))
+    else:
+        kinds = [kind for kind in told.kinds.split(",") if kind] or [*TARGETS]
+        if told.no_clocks:
+            kinds = [kind for kind in kinds if not kind.startswith("clock")]
+        faults, rate = draw(seed, told.minutes, kinds=kinds, rounds=told.rounds), told.rate
+    keep = Path(told.keep or tempfile.mkdtemp(prefix="truc-soak-"))
+    print(f"seed {seed}: {len(faults)} faults, {rate:g} packets a second, folder {keep}", flush=True)
+    soak = _Soak(keep, told, seed, rate)
+    outcome = soak.run(faults)
+    print("\n".join(outcome.lines()), flush=True)
+    if outcome.is_proof:
+        if not told.keep:
+            shutil.rmtree(keep, ignore_errors=True)
+        return 0
+    if told.shrink:
+        least = shrink(faults, lambda part: not soak.run(_sooner(part)).is_proof, runs=told.shrink)
+        path = Path(told.into) / f"seed-{seed}.json"
+        write_schedule(path, _sooner(least), seed=seed, rate=rate)
+        print(f"{len(least)} of {len(faults)} faults are enough: {path}\n" + "\n".join(map(str, least)))
+    print(f"everything is in {keep}")
+    return 1
+
+
+class _Soak:
+    """Runs, each on a province of its own."""
+
+    def __init__(self, keep: Path, told: argparse.Namespace, seed: int, rate: float) -> None:
+        self._keep, self._told, self._seed, self._rate = keep, told, seed, rate
+        self._runs = 0
+
+    def run(self, faults: Sequence[Fault]) -> Outcome:
+        self._runs += 1
+        home = self._keep / f"run-{self._runs}"
+        home.mkdir(parents=True)
+        has_clocks = not self._told.no_clocks
+        program = Path(self._told.program).resolve()
+        with Province.lay(home, program=program, nodes=self._told.nodes, clocks=has_clocks) as province:
+            province.start()
+            outcome = live(province, home / "life", faults, seed=self._seed, rate=self._rate)
+        if self._runs > 1:
+            print(f"run {self._runs}: {len(faults)} faults, {'kept' if outcome.is_proof else 'broken'}", flush=True)
+        return outcome
+
+
+def _sooner(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """The same faults, the first of them soon after the beginning."""
+    early = faults[0].at - _FIRST if faults else 0.0
+    return tuple(replace(fault, at=round(fault.at - early, 3)) for fault in faults)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--kinds", default="")
+    parser.add_argument("--schedule", type=Path)
+    parser.add_argument("--shrink", type=int, default=0)
+    parser.add_argument("--nodes", type=int, default=1, choices=(1, 3))
+    parser.add_argument("--no-clocks", action="store_true")
+    parser.add_argument("--program", default=str(_HOUSE))
+    parser.add_argument("--into", default=str(_REGRESSIONS))
+    parser.add_argument("--keep", default="")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
