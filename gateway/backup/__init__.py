@@ -17,9 +17,10 @@ from gateway.backup.faults import BackupDamaged
 from gateway.backup.making import Backup, make_backup
 from gateway.backup.restoring import Checked, Restored, check_backup, check_empty, is_unfinished, restore
 from gateway.backup.shape import Manifest, Tell, generations, read_manifest
+from gateway.backup.unknown import UnknownPacket, find_unknown
 
 __all__ = [
-    "Backup", "BackupDamaged", "Begun", "Beside", "Checked", "Manifest", "Restored", "Tell", "begin_recovery",
-    "check_backup", "check_empty", "generations", "is_unfinished", "make_backup", "read_manifest", "restore",
-    "restore_beside",
+    "Backup", "BackupDamaged", "Begun", "Beside", "Checked", "Manifest", "Restored", "Tell", "UnknownPacket",
+    "begin_recovery", "check_backup", "check_empty", "find_unknown", "generations", "is_unfinished", "make_backup",
+    "read_manifest", "restore", "restore_beside",
 ]  # fmt: skip

@@ -13,9 +13,11 @@ from gateway.backup import (
     Backup,
     Beside,
     Manifest,
+    UnknownPacket,
     begin_recovery,
     check_backup,
     check_empty,
+    find_unknown,
     generations,
     make_backup,
     read_manifest,
@@ -218,11 +220,19 @@ def recover(
     ctx: typer.Context,
     asks: Annotated[bool, typer.Option("--ask", help="help.recover_ask")] = False,
     ends: Annotated[bool, typer.Option("--done", help="help.recover_done")] = False,
+    unknown: Annotated[Path | None, typer.Option("--unknown", help="help.recover_unknown", show_default=False)] = None,
     begins: Annotated[str, typer.Option("--begin", help="help.recover_begin", show_default=False)] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a restored node came with asking its recipients; begin, ask, or end it. Exit code 1 meanwhile."""
+    """Show how far a restored node came with asking its recipients; begin, ask, or end it. Exit code 1 meanwhile.
+
+    With --unknown only list the packets of a folder that no row speaks of.
+    """
     voice = voice_of(ctx)
+    if unknown is not None:
+        with open_local() as local:
+            _tell_unknown(voice, find_unknown(local.store, unknown), as_json=as_json)
+        return
     with open_node() as node:
         if begins:
             begin_recovery(node.store, backup="", backup_at=parse_moment(begins), actor=ACTOR)
@@ -247,6 +257,18 @@ def recover(
         _show_recovery(voice, last, left, asked, is_recovering=is_recovering)
     if is_recovering:
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _tell_unknown(voice: Voice, found: tuple[UnknownPacket, ...], *, as_json: bool) -> None:
+    if as_json:
+        voice.json(found)
+        return
+    voice.table(
+        ("at", "sender", "document", "#size", "digest"),
+        [(voice.moment(one.at), one.sender, one.document, one.size, one.digest) for one in found],
+    )
+    if found:
+        voice.hint("backup_told.unknown", count=len(found))
 
 
 def _asked_dict(asked: Asked | None) -> dict[str, int] | None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from gateway.backup import begin_recovery
+from gateway.backup import begin_recovery, find_unknown
 from gateway.exchange.recover import end_recovery, recover_once
 from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict
-from gateway.model.instants import MINUTE
+from gateway.model.instants import DAY, MINUTE
 from gateway.model.states import DeliveryState
 from gateway.store import recoveries
-from tests.support.nodes import Does, House, build_house
+from gateway.workers.periodic import ClockWatch, periodic_once
+from tests.support.nodes import Does, House, build_house, organ
 from tests.support.restores import back_up, put_back
 
 
@@ -246,3 +248,27 @@ def test_a_database_put_back_by_its_own_tools_recovers_by_command(house: House) 
     assert (done.absent, done.has_ended) == (1, True)
     house.run()
     assert (house.state(sent, "check"), seen(house, "check", sent)) == ("delivered", 1)
+
+
+def test_packets_of_the_lost_time_are_told_and_kept_for_weeks(house: House, tmp_path: Path) -> None:
+    """What the database does not know lies on the disk still, where that was not lost: its senders can be named."""
+    house.send(["check"])
+    back_up(house, tmp_path / "backup")
+    lost = house.send(["inbox-a"], "2")
+    digest = house.rows("SELECT blob FROM packets WHERE id = ?", lost.packet_id)[0]["blob"]
+    body = house.node.store.blobs.path(digest).read_bytes()
+    again = lose(house, tmp_path)
+    blobs = again.node.store.blobs
+    blobs.path(digest).write_bytes(body)
+    os.utime(blobs.path(digest), (0, 0))
+    (told,) = find_unknown(again.node.store, blobs.root.parent)
+    assert (told.digest, told.size) == (digest, len(body))
+    assert organ("sender") in told.sender
+    assert told.document
+    watch = ClockWatch(again.node.now)
+    recover_once(again.node)
+    periodic_once(again.node, watch, 1.0)
+    assert blobs.path(digest).exists(), "the sweep of what nobody needs leaves it alone"
+    again.pass_time(31 * DAY)
+    periodic_once(again.node, ClockWatch(again.node.now), 1.0)
+    assert not blobs.path(digest).exists()

@@ -12,7 +12,7 @@ from tests.support.house_rows import TODAY
 from tests.support.nodes import House
 from tests.support.recipients import memory_kind
 
-__all__ = ["back_up", "put_back", "silent"]
+__all__ = ["back_up", "put_back", "reopen", "silent"]
 
 NODE = "thu"
 
@@ -24,7 +24,14 @@ def silent(_step: str, _done: int, _total: int) -> None:
 def back_up(house: House, folder: Path) -> Backup:
     """A backup of the house in `folder`, its keys in `folder`.keys."""
     return make_backup(
-        house.node.store, data_of(house), folder, node=NODE, release="0", actor="test", tell=silent, keys=keys_of(folder)
+        house.node.store,
+        data_of(house),
+        folder,
+        node=NODE,
+        release="0",
+        actor="test",
+        tell=silent,
+        keys=keys_of(folder),
     )
 
 
@@ -34,10 +41,16 @@ def put_back(house: House, folder: Path, data: Path) -> tuple[House, Restored]:
     checked = check_backup(folder, node=NODE, tell=silent, keys=keys_of(folder))
     done = restore(checked, data, actor="test", tell=silent, kinds=kinds, clock=house.clock)
     house.close()
-    values = {"data": data, "node": NODE, "today": TODAY, "disk_reserve_mib": 1}
+    return reopen(house, data), done
+
+
+def reopen(house: House, data: Path, database: str = "") -> House:
+    """The house with the data folder `data`, its rows there or in `database`; whatever it was before is closed."""
+    kinds = {**KINDS, "memory": memory_kind(house.recipients)}
+    values = {"data": data, "node": NODE, "today": TODAY, "disk_reserve_mib": 1, "database": database}
     settings = read_settings({f"TRUC_{name.upper()}": str(value) for name, value in values.items()})
     node = build_node(settings, clock=house.clock, kinds=kinds)
-    return House(node=node, clock=house.clock, recipients=house.recipients, root=house.root), done
+    return House(node=node, clock=house.clock, recipients=house.recipients, root=house.root, database=database)
 
 
 def data_of(house: House) -> Path:

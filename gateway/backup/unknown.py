@@ -1,0 +1,58 @@
+"""Packets that lie on a disk and that no row speaks of: after a restore, what was accepted in the lost time.
+
+Not all of them: a packet that was being examined as the node died was never answered, and one that was refused lies
+there for a day.  Its sender knows which; the node tells who that is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edxml import LENIENT, Packet, StatusPacket, read
+from gateway.store import Store, packets
+from gateway.store.blobs import BlobFolder
+
+__all__ = ["UnknownPacket", "find_unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownPacket:
+    """One of them. `at`: when it came there, microseconds; `sender` and `document` are "" where it cannot be read."""
+
+    digest: str
+    at: int
+    size: int
+    sender: str
+    document: str
+
+
+def find_unknown(store: Store, folder: Path) -> tuple[UnknownPacket, ...]:
+    """Every blob of `folder` (a data folder, its blobs, or where backups lie) that no packet needs, oldest first.
+
+    Changes nothing.  Raises OSError.
+    """
+    blobs = BlobFolder(folder / "blobs" if (folder / "blobs").is_dir() else folder, reserve=0)
+    found = []
+    with store.read() as connection:
+        unknown = [digest for digest in blobs.names() if not packets.has_blob(connection, digest)]
+    for digest in unknown:
+        with blobs.open(digest) as stream:
+            packet = read(stream, profile=LENIENT).packet
+        there = blobs.path(digest).stat()
+        sender, document = _told(packet)
+        found.append(
+            UnknownPacket(
+                digest=digest, at=there.st_mtime_ns // 1000, size=there.st_size, sender=sender, document=document
+            )
+        )
+    return tuple(sorted(found, key=lambda one: (one.at, one.digest)))
+
+
+def _told(packet: Packet | StatusPacket | None) -> tuple[str, str]:
+    if packet is None:
+        return "", ""
+    sender = f"{packet.sender.organ_id or packet.sender.raw_organ_id} {packet.sender.name}".strip()
+    if isinstance(packet, StatusPacket):
+        return sender, str(packet.response_for.document_id or "")
+    return sender, str(packet.document_id or packet.number_notation)
