@@ -11,8 +11,9 @@ from gateway.exchange.resting import Drains, finish_drains
 from gateway.exchange.sweep import sweep_once
 from gateway.model.errors import GatewayError
 from gateway.model.events import Event, EventKind
+from gateway.model.instants import DAY
 from gateway.node import Node
-from gateway.store import events, packets, walks
+from gateway.store import events, packets, recoveries, walks
 from gateway.workers.leases import may_do
 from gateway.workers.loop import Loop
 from gateway.workers.months import keep_months
@@ -24,6 +25,7 @@ __all__ = ["ClockWatch", "periodic_once", "start_periodic"]
 _log = log.get("periodic")
 _JUMP = 5.0
 _BLOB_SWEEP = 3600.0
+_KEPT_AFTER_RESTORE = 30 * DAY
 _TIDY = 86_400.0
 _LONG_LEASE = 600.0
 _SHORTEST_LEASE = 2.0
@@ -134,6 +136,12 @@ def _tidy_channels(node: Node) -> None:
 
 
 def _sweep_blobs(node: Node) -> None:
+    """Not in the weeks after a restore: what no row speaks of may be all that is left of what was accepted since."""
+    with node.store.read() as connection:
+        restored = recoveries.last(connection)
+        if restored is not None and node.store.now(connection) < restored.restored_at + _KEPT_AFTER_RESTORE:
+            return
+
     def is_referenced(digest: str) -> bool:
         with node.store.read() as connection:
             return packets.has_blob(connection, digest)
