@@ -112,3 +112,18 @@ def test_processes_of_one_machine_wake_each_other_without_the_broker(tmp_path: P
     one.close()
     other.close()
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_wake_crosses_to_another_machine_by_the_broker(broker: Broker, tmp_path: Path) -> None:
+    """No folder in common: nothing else can carry it. Each topic once, and not back to where it came from."""
+    access = broker.access(broker.new_vhost())
+    here, there = (RabbitTransport(access, tmp_path / name, "api") for name in ("here", "there"))
+    heard: dict[str, list[str]] = {"here": [], "there": []}
+    here.on_wake(["*"], heard["here"].append)
+    there.on_wake(["*"], heard["there"].append)
+    here.wake("inbox:1")
+    until(lambda: "inbox:1" in heard["there"])
+    there.wake("inbox:2")
+    until(lambda: heard == {"here": ["inbox:1", "inbox:2"], "there": ["inbox:1", "inbox:2"]})
+    here.close()
+    there.close()
