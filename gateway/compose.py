@@ -122,14 +122,15 @@ def _open_keys(settings: Settings, store: Store) -> Keyring:
     machine's are not those of the node's others."""
     folder = settings.data / "keys"
     with store.read() as connection:
-        may_make = not packets.has_any(connection) and not homes.noted_seal(connection)
-    if may_make:
+        noted = homes.noted_seal(connection)
+        is_new = not noted and not packets.has_any(connection)
+    if is_new:
         make_keys(folder, settings.node)
+    if noted and not any(folder.glob("seal*")):
+        raise KeysElsewhere(folder=str(folder), fingerprint=noted)
     keyring = Keyring(folder)
     if settings.database:
         own = {pair.fingerprint for pair in keyring.ring().pairs}
-        with store.read() as connection:
-            noted = homes.noted_seal(connection)
         if not noted:
             with store.write() as connection:
                 noted = homes.claim_seal(connection, keyring.ring().pairs[0].fingerprint)

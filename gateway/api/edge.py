@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.api.bell import Bell
@@ -14,6 +15,7 @@ from gateway.api.examining import Examining
 from gateway.api.gate import Gate
 from gateway.api.health import Readiness
 from gateway.api.lanes import Lane
+from gateway.api.problems import Overloaded
 from gateway.api.v1.words import encode_items
 from gateway.exchange import collect
 from gateway.exchange.collect import Confirm, Fetch, Listing, Served
@@ -84,6 +86,29 @@ class Reserve:
             self._blobs.check_reserve(coming)
 
 
+class Room:
+    """Places for submissions under way: each holds up to a piece of its body in memory, and waits for the one writer.
+
+    Who finds none is told to come again, before its body is read: so memory and waiting times have an end, however
+    many come.  Used on the event loop only.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One place for the length of the block. Raises Overloaded."""
+        if self.taken >= self.most:
+            raise Overloaded(most=self.most)
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
 class Endings:
     """Responses that have ended and must be written down: gathered for a second, because a confirmation that comes
     first makes it unnecessary (its receipt ends the attempt). Used on the event loop only."""
@@ -146,6 +171,7 @@ class Edge:
     minding: Lane
     readiness: Readiness
     reserve: Reserve
+    room: Room
     accepting: Grouper[Submission | Prepared, Outcome | Unprepared]
     examining: Examining
     listing: Grouper[Listing, Listed]
@@ -187,6 +213,7 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
         minding=minding,
         readiness=Readiness(node),
         reserve=Reserve(node.store.blobs),
+        room=Room(settings.submissions),
         accepting=accepting,
         examining=Examining(node, settings, accepting),
         listing=Grouper(lambda group: _list(node, group), most=node.group, name="list"),

@@ -24,6 +24,7 @@ from gateway.model.errors import (
     Conflict,
     DiskReserve,
     Forbidden,
+    GatewayError,
     Gone,
     NotFound,
     Refusal,
@@ -41,6 +42,7 @@ __all__ = [
     "ItemMissing",
     "NotAcceptedKind",
     "NotAllowed",
+    "Overloaded",
     "Problem",
     "RangeNotSatisfiable",
     "TooSlow",
@@ -51,6 +53,13 @@ __all__ = [
 ]
 
 PROBLEM_JSON = "application/problem+json"
+
+
+class Overloaded(GatewayError):
+    """As many submissions as fit are under way; parameter `most`. Nothing of this one was taken in."""
+
+    code = "api.overloaded"
+    retryable = True
 
 
 class TooSlow(BadRequest):
@@ -104,6 +113,7 @@ _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
     (RangeNotSatisfiable, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
     (BadRequest, HTTPStatus.BAD_REQUEST),
     (DiskReserve, HTTPStatus.INSUFFICIENT_STORAGE),
+    (Overloaded, HTTPStatus.SERVICE_UNAVAILABLE),
     (StoreBusy, HTTPStatus.SERVICE_UNAVAILABLE),
     (KeysAway, HTTPStatus.SERVICE_UNAVAILABLE),
     (ProfileUnreadable, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -113,7 +123,7 @@ _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
 """The first class that fits decides; what fits none is ours to mend: 500, with an id and nothing from inside."""
 
 RETRY_AFTER = 2
-"""Seconds after which a busy store or a full disk is worth asking again."""
+"""Seconds after which a busy store, a full disk or a crowd is worth asking again."""
 
 
 MOST_FINDINGS = 100
@@ -194,7 +204,7 @@ def code_of(why: BaseException) -> str:
 def _headers(why: TrucError) -> tuple[tuple[bytes, bytes], ...]:
     if isinstance(why, Unauthenticated):
         return ((b"www-authenticate", b'Bearer realm="truc"'),)
-    if isinstance(why, (StoreBusy, DiskReserve, KeysAway, ProfileUnreadable)):
+    if isinstance(why, (Overloaded, StoreBusy, DiskReserve, KeysAway, ProfileUnreadable)):
         return ((b"retry-after", str(RETRY_AFTER).encode()),)
     if isinstance(why, NotAllowed):
         return ((b"allow", str(why.params.get("allow", "")).encode()),)

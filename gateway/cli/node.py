@@ -13,6 +13,7 @@ from gateway.cli.release import release_name
 from gateway.configuration import init_rows
 from gateway.keys import make_keys
 from gateway.settings import read_settings
+from gateway.store.homes import noted_seal
 
 __all__ = ["register"]
 
@@ -36,7 +37,8 @@ def init(
     """Make a node: folder, database, keys, directory. Safe to repeat: what is there stays as it is."""
     voice = voice_of(ctx)
     with open_local(may_make=True) as local:
-        has_new_keys = make_keys(local.settings.data / "keys", local.settings.node)
+        with local.store.read() as connection:  # a further machine of a node is given the keys of the first
+            has_new_keys = not noted_seal(connection) and make_keys(local.settings.data / "keys", local.settings.node)
         added = init_rows(local.store, profile)
         folder = str(local.settings.data.resolve())
     if as_json:

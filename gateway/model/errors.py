@@ -37,6 +37,7 @@ GatewayError
 ├── BrokerError              (transport.broker) the broker cannot be used as it should be; nothing is lost (retryable)
 │   ├── BrokerAway, BrokerFrozen, BrokerBlocked, QueueGone, ConsumerTimedOut     it goes by itself
 │   └── BrokerRefused, BrokerForbidden, BrokerUntrusted, BrokerOld, BrokerUnreadable, BrokerMislaid    a person's turn
+├── Overloaded               (api.problems) as many submissions as fit are under way (retryable)
 ├── TransportClosed, KeyExpired               (api.health) this process is not ready, and why
 ├── InspectorUnavailable     (workers.inspect_process) no PDF can be inspected now, and none is to blame (retryable)
 │   └── InspectorStopped     the node ends in the middle of a file

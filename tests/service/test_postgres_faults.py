@@ -27,8 +27,12 @@ def server() -> Iterator[Cluster]:
     made.stop()
 
 
-def opened(folder: Path, url: str, *, node: str = "thu", wait: float = 5.0, password_file: str = "") -> Store:
-    return open_store(folder, node=node, database=url, password_file=password_file, reserve=1, wait_seconds=wait)
+def opened(
+    folder: Path, url: str, *, node: str = "thu", wait: float = 5.0, password_file: str = "", blobs: Path | None = None
+) -> Store:
+    return open_store(
+        folder, node=node, database=url, password_file=password_file, reserve=1, wait_seconds=wait, blobs=blobs
+    )
 
 
 def count_nodes(store: Store) -> int:
@@ -42,7 +46,7 @@ def count_nodes(store: Store) -> int:
 def test_a_database_belongs_to_one_node(tmp_path: Path) -> None:
     url = cluster().create()
     opened(tmp_path, url).close()
-    opened(tmp_path / "again", url).close()  # from another machine: the node is the same
+    opened(tmp_path / "again", url, blobs=tmp_path / "blobs").close()  # from another machine: the node is the same
     with pytest.raises(StoreForeign) as told:
         opened(tmp_path / "other", url, node="khac")
     assert told.value.params["owner"] == "thu"
@@ -56,7 +60,7 @@ def test_of_nodes_that_open_an_empty_database_at_once_one_has_it(tmp_path: Path)
     def begin(number: int) -> None:
         gate.wait()
         try:
-            opened(tmp_path / str(number), url, node=f"nut-{number % 2}", wait=20).close()
+            opened(tmp_path / str(number), url, node=f"nut-{number % 2}", wait=20, blobs=tmp_path / "goi").close()
             outcomes.append(f"nut-{number % 2}")
         except StoreForeign as why:
             outcomes.append(str(why.params["owner"]))

@@ -17,6 +17,7 @@ __all__ = ["MODULES", "SQLITE_ONLY", "on_both"]
 MODULES: Final = frozenset(
     {
         "test_account_rounds",
+        "test_channel_rests",
         "test_followers_behind",
         "test_node_statuses",
         "test_repairs_counted",

@@ -11,6 +11,7 @@ from gateway.api.v1.words import encode_answer
 from gateway.exchange.examine import prepare
 from gateway.exchange.submission import Answer, Outcome, Submission
 from gateway.exchange.take_in import Unprepared
+from gateway.identity import Caller
 from gateway.model.errors import BadRequest
 from routing.plan import RecipientsMode
 
@@ -54,11 +55,23 @@ def wishes_of(asked: Asked) -> Wishes:
 async def submit(edge: Edge, asked: Asked) -> None:
     """Take a packet in, accept it, answer 202 after the commit. A repeat gets the first answer with today's states.
 
-    Raises what `admit_body`, `spool_body`, `prepare` and `accept` refuse with.
+    Raises what `admit_body`, `spool_body`, `prepare` and `accept` refuse with, and Overloaded before the body is read.
     """
     caller = asked.caller = await edge.gate.admit(asked.header(b"authorization"))
     wishes = wishes_of(asked)
     admit_body(edge, asked)
+    with edge.room.place():
+        outcome = await _take(edge, asked, caller, wishes)
+    if isinstance(outcome, Unprepared):
+        raise outcome.why
+    if isinstance(outcome, Answer):
+        await asked.answer(202, encode_answer(outcome))
+        return
+    raise Accounted(outcome)
+
+
+async def _take(edge: Edge, asked: Asked, caller: Caller, wishes: Wishes) -> Outcome | Unprepared:
+    """The body in, and what came of it."""
     spooled = await spool_body(edge, asked)
     submission = Submission(
         caller=caller,
@@ -71,19 +84,9 @@ async def submit(edge: Edge, asked: Asked) -> None:
         only=wishes.only,
         idempotency_key=wishes.key,
     )
-    outcome: Outcome | Unprepared
     if spooled.body is None:  # a large one is prepared beside the group, which it must not keep waiting
-        outcome = await edge.submitting.chain(
-            lambda settle: edge.accepting.submit(prepare(edge.node, submission), settle)
-        )
-    else:
-        outcome = await ask(edge.examining.submit, submission)
-    if isinstance(outcome, Unprepared):
-        raise outcome.why
-    if isinstance(outcome, Answer):
-        await asked.answer(202, encode_answer(outcome))
-        return
-    raise Accounted(outcome)
+        return await edge.submitting.chain(lambda settle: edge.accepting.submit(prepare(edge.node, submission), settle))
+    return await ask(edge.examining.submit, submission)
 
 
 class Accounted(Exception):
