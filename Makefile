@@ -30,11 +30,17 @@ check: $(STAMP) ## ruff, mypy --strict, import-linter, house rules, docs build
 bench: $(STAMP) ## Speed, as ratios of limits measured in the same run
 	$(PY) -m benchmarks; all=$$?; $(PY) -m benchmarks --packets && exit $$all
 
-soak: $(STAMP) ## The long run of random kills (MINUTES=10 SEED=1)
+soak: $(STAMP) ## The proof under faults of every kind (MINUTES=10 SEED=… SHRINK=20 ARGS=--nodes=3)
+	$(PY) -m tests.soak --minutes $${MINUTES:-10} --seed $${SEED:-0} --shrink $${SHRINK:-0} $(ARGS)
+
+kills: $(STAMP) ## The long runs of random kills and of the protocol's plays (MINUTES=10 SEED=1)
 	$(PY) -m pytest -m long tests/fault tests/property --timeout 7200 -x
 
 broker: $(STAMP) ## The long runs on RabbitMQ: three nodes, frozen for long, wiped with default times
 	$(PY) -m pytest -m long tests/service --timeout 600
+
+drills: $(STAMP) ## A move killed at every step; a node on PostgreSQL put back to a moment between two backups
+	$(PY) -m pytest -n 0 -m long tests/fault/test_move_kills.py tests/fault/test_point_in_time.py --timeout 600
 
 image: $(STAMP) ## The Dockerfile's steps and its processes in Debian roots, without Docker (minutes, as root)
 	$(PY) -m pytest -n 0 -m long tests/deploy --timeout 1800
@@ -52,4 +58,4 @@ format: $(STAMP) ## Let ruff lay out the code, and write the reference pages ane
 	.venv/bin/ruff check --fix --exit-zero . && .venv/bin/ruff format .
 	$(PY) scripts/make_reference
 
-.PHONY: help setup demo serve test check bench soak broker fuzz lock format
+.PHONY: help setup demo serve test check bench soak kills broker fuzz lock format
