@@ -20,6 +20,7 @@ _PASSED, _FAILED = 0, 1
 
 def copy_program(folder: Path) -> Path:
     """The program and its tests in a folder of their own."""
+    folder.mkdir(exist_ok=True)
     for name in _COPIED:
         source = _ROOT / name
         if source.is_dir():

@@ -1,6 +1,6 @@
 """Random kills of everything, while everybody sends and collects; then the books must close (promise 1 and 2).
 
-`make test` kills more than 20 times, in at most 75 s; `make soak MINUTES=… SEED=…` runs the marked variant with at
+`make test` kills more than 20 times, in at most 75 s; `make kills MINUTES=… SEED=…` runs the marked variant with at
 least 200.  The seed is printed, and repeats the blows (not the moments at which the kernel ran whom).
 """
 

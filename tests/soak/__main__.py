@@ -4,6 +4,7 @@
     --schedule FILE              play a kept one again
     --shrink RUNS                where it fails, cut the schedule down in at most so many runs, and keep what is left
     --nodes 3                    three brokers; --no-clocks without libfaketime; --program DIR another program's folder
+                                 (otherwise a copy of this one: it may be worked on meanwhile)
 
 Exit code 0 where every promise was kept, 1 where one was broken, and the folder with everything is said.
 """
@@ -17,14 +18,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from tests.fault.test_planted_defects import copy_program
 from tests.soak.life import Outcome, live
-from tests.soak.province import Province
+from tests.soak.province import Province, own_ground
 from tests.soak.schedule import TARGETS, Fault, draw, read_schedule, write_schedule
 from tests.soak.shrink import shrink
 
-_HOUSE = Path(__file__).parents[2]
 _REGRESSIONS = Path(__file__).parent / "regressions"
 _FIRST = 3.0
 
@@ -42,8 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kinds = [kind for kind in kinds if not kind.startswith("clock")]
         faults, rate = draw(seed, told.minutes, kinds=kinds, rounds=told.rounds), told.rate
     keep = Path(told.keep or tempfile.mkdtemp(prefix="truc-soak-"))
+    keep.mkdir(exist_ok=True)
+    program = Path(told.program) if told.program else copy_program(keep / "program")
     print(f"seed {seed}: {len(faults)} faults, {rate:g} packets a second, folder {keep}", flush=True)
-    soak = _Soak(keep, told, seed, rate)
+    soak = _Soak(keep, told, program.resolve(), seed, rate)
+    old = [] if told.schedule or told.no_regressions else sorted(_REGRESSIONS.glob("*.json"))
+    if not all(_replays(keep, told, program, path) for path in old):
+        return 1
     outcome = soak.run(faults)
     print("\n".join(outcome.lines()), flush=True)
     if outcome.is_proof:
@@ -59,20 +66,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
+def _replays(keep: Path, told: argparse.Namespace, program: Path, path: Path) -> bool:
+    """Whether a schedule that once broke a promise breaks none any more."""
+    faults, facts = read_schedule(path)
+    home = keep / path.stem
+    home.mkdir()
+    outcome = _Soak(home, told, program.resolve(), int(str(facts["seed"])), float(str(facts["rate"]))).run(faults)
+    print("\n".join([f"{path.name}:", *outcome.lines()]), flush=True)
+    return outcome.is_proof
+
+
 class _Soak:
     """Runs, each on a province of its own."""
 
-    def __init__(self, keep: Path, told: argparse.Namespace, seed: int, rate: float) -> None:
-        self._keep, self._told, self._seed, self._rate = keep, told, seed, rate
+    def __init__(self, keep: Path, told: argparse.Namespace, program: Path, seed: int, rate: float) -> None:
+        self._keep, self._told, self._program, self._seed, self._rate = keep, told, program, seed, rate
         self._runs = 0
 
     def run(self, faults: Sequence[Fault]) -> Outcome:
         self._runs += 1
         home = self._keep / f"run-{self._runs}"
         home.mkdir(parents=True)
-        has_clocks = not self._told.no_clocks
-        program = Path(self._told.program).resolve()
-        with Province.lay(home, program=program, nodes=self._told.nodes, clocks=has_clocks) as province:
+        ground = partial(own_ground, nodes=self._told.nodes, clocks=not self._told.no_clocks)
+        with Province.lay(home, program=self._program, ground=ground) as province:
             province.start()
             outcome = live(province, home / "life", faults, seed=self._seed, rate=self._rate)
         if self._runs > 1:
@@ -97,9 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shrink", type=int, default=0)
     parser.add_argument("--nodes", type=int, default=1, choices=(1, 3))
     parser.add_argument("--no-clocks", action="store_true")
-    parser.add_argument("--program", default=str(_HOUSE))
+    parser.add_argument("--program", default="")
     parser.add_argument("--into", default=str(_REGRESSIONS))
     parser.add_argument("--keep", default="")
+    parser.add_argument("--no-regressions", action="store_true")
     return parser
 
 

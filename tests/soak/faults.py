@@ -51,7 +51,7 @@ class Blows:
         elif fault.kind == "full":
             self._fill(fault.target, healing)
         elif fault.kind.startswith("clock"):
-            clock = self.province.clocks[fault.target]
+            clock = self.province.ground.clocks[fault.target]
             healing.callback(clock.set, 0)
             clock.set(_HOUR if fault.kind == "clock_forward" else -_HOUR)
         elif fault.target == "postgres":
@@ -110,7 +110,7 @@ class Blows:
 
     def _fill(self, name: str, healing: ExitStack) -> None:
         """The disk shrinks to what is used: the next bytes find no room."""
-        disk, whole = self.province.disks[name], BLOBS_MIB if name == "blobs" else POSTGRES_MIB
+        disk, whole = self.province.ground.disks[name], BLOBS_MIB if name == "blobs" else POSTGRES_MIB
         seen = os.statvfs(disk.path)
         used = (seen.f_blocks - seen.f_bfree) * seen.f_frsize
         reserve = (1 << 20) if name == "blobs" and self._turn("full") % 2 else 0  # every second time in mid-write
@@ -122,7 +122,7 @@ class Blows:
     # --- PostgreSQL -------------------------------------------------------------------------------------------
 
     def _postgres(self, kind: str, healing: ExitStack) -> None:
-        cluster = self.province.cluster
+        cluster = self.province.ground.cluster
         match kind:
             case "freeze":
                 everybody = _family(cluster.pid)
@@ -139,7 +139,7 @@ class Blows:
 
     def _is_up_again(self) -> bool:
         """Start the server where it does not run; whether it answers."""
-        cluster = self.province.cluster
+        cluster = self.province.ground.cluster
         try:
             cluster.stop(signal.SIGKILL) if not _answers(cluster.admin_url) else None
             if not _answers(cluster.admin_url):
@@ -150,7 +150,7 @@ class Blows:
 
     def _tell_server(self, statement: str) -> None:
         options = "-c default_transaction_read_only=off"
-        with psycopg.connect(self.province.cluster.admin_url, autocommit=True, options=options) as connection:
+        with psycopg.connect(self.province.ground.cluster.admin_url, autocommit=True, options=options) as connection:
             connection.execute(statement.encode())
             connection.execute("SELECT pg_reload_conf()")
 
@@ -158,7 +158,7 @@ class Blows:
         """Take every connection that the server has left, so that who loses one finds none."""
         while True:
             try:
-                taken = psycopg.connect(self.province.cluster.admin_url, connect_timeout=5)
+                taken = psycopg.connect(self.province.ground.cluster.admin_url, connect_timeout=5)
             except psycopg.OperationalError:
                 return
             healing.callback(taken.close)
@@ -167,7 +167,7 @@ class Blows:
 
     def _broker(self, kind: str, healing: ExitStack) -> None:
         """One node by turns; what is wiped is wiped on all."""
-        brokers = self.province.brokers
+        brokers = self.province.ground.brokers
         broker = brokers[self._turn("broker") % len(brokers)]
         match kind:
             case "freeze":

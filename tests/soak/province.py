@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -36,13 +36,13 @@ from tests.support.processes import SmallDisk, need_program
 from tests.support.rabbitmq import Broker, cluster, free_ports
 from tests.support.sinks import SinkProcess
 
-__all__ = ["BLOBS_MIB", "Clock", "Province", "soak_settings"]
+__all__ = ["BLOBS_MIB", "POSTGRES_MIB", "Clock", "Ground", "Province", "own_ground", "soak_settings", "until"]
 
 NODE: Final = "nut-ben"
 BLOBS_MIB: Final = 4_000
 POSTGRES_MIB: Final = 3_000
 _READY: Final = 60.0
-_INSTANCES: Final = {"api": 2, "deliver": 2}
+_INSTANCES: Final = dict.fromkeys(PARTS, 1) | {"api": 2, "deliver": 2}
 _FAKETIME: Final = Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "faketime" / "libfaketimeMT.so.1"
 
 
@@ -77,64 +77,76 @@ class Clock:
         part.replace(self.path)
 
 
-@dataclass(slots=True)
-class Province:
-    """Everything that runs. `close` ends it, in whatever state it is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """The servers under a province. `vhost`: the broker's virtual host; `disks` and `clocks` may be missing."""
 
-    folder: Path
-    program: Path
     cluster: Cluster
     database: str
     brokers: list[Broker]
-    disks: dict[str, SmallDisk]
-    clocks: dict[str, Clock]
+    vhost: str = "/"
+    disks: dict[str, SmallDisk] = field(default_factory=dict)
+    clocks: dict[str, Clock] = field(default_factory=dict)
+
+
+def own_ground(closing: ExitStack, folder: Path, *, nodes: int = 1, clocks: bool = True) -> Ground:
+    """Servers of this province alone, on small disks and, where wished, with clocks of their own."""
+    disks = {
+        "blobs": closing.enter_context(SmallDisk(folder / "data" / "blobs", BLOBS_MIB)),
+        "postgres": closing.enter_context(SmallDisk(folder / "postgres", POSTGRES_MIB)),
+    }
+    hands = {side: Clock(folder / f"clock-{side}") for side in ("postgres", "processes")} if clocks else {}
+    for clock in hands.values():
+        _need_faketime()
+        clock.set(0)
+    folder.chmod(0o755)
+    postgres = start_cluster(folder / "postgres", hands["postgres"].environment if clocks else None)
+    closing.callback(postgres.stop)
+    brokers = closing.enter_context(_brokers(folder / "mq", nodes))
+    return Ground(cluster=postgres, database=postgres.create(), brokers=brokers, disks=disks, clocks=hands)
+
+
+@dataclass(slots=True)
+class Province:
+    """Everything that runs on its ground. At the end of the block it is ended, in whatever state it is."""
+
+    folder: Path
+    program: Path
+    ground: Ground
+    closing: ExitStack
     servers: dict[str, SinkProcess]
-    cables: dict[str, Cable]
-    ports: list[int]
+    cables: dict[str, Cable] = field(default_factory=dict)
+    ports: list[int] = field(default_factory=lambda: free_ports(_INSTANCES["api"]))
+    settle_time: int = 10
+    """Seconds in which a server's late landing must be over: longer than any that a fault brings about."""
     token: str = ""
     parts: dict[str, Part] = field(default_factory=dict)
     watch: Watch | None = None
-    closing: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
-    def lay(cls, folder: Path, *, program: Path, nodes: int = 1, clocks: bool = True) -> Self:
+    def lay(
+        cls,
+        folder: Path,
+        *,
+        program: Path,
+        ground: Callable[[ExitStack, Path], Ground] = own_ground,
+        settle_time: int = 10,
+    ) -> Self:
         """Servers that answer, rows and keys, cables; no process of ours yet."""
-        closing = ExitStack()
         with ExitStack() as undo:
-            undo.enter_context(closing)
-            province = cls._lay(closing, folder, program, nodes, clocks)
+            closing = undo.enter_context(ExitStack())
+            servers = {name: SinkProcess(folder / name, kind) for name, kind in REST.items()}
+            laid = cls(folder, program, ground(closing, folder), closing, servers, settle_time=settle_time)
+            for server in servers.values():
+                closing.enter_context(server)
+            laid._lay_cables(closing)
+            laid._fill(folder / "data")
             undo.pop_all()
-        return province
-
-    @classmethod
-    def _lay(cls, closing: ExitStack, folder: Path, program: Path, nodes: int, clocks: bool) -> Self:
-        data = folder / "data"
-        disks = {
-            "blobs": closing.enter_context(SmallDisk(data / "blobs", BLOBS_MIB)),
-            "postgres": closing.enter_context(SmallDisk(folder / "postgres", POSTGRES_MIB)),
-        }
-        hands = {side: Clock(folder / f"clock-{side}") for side in ("postgres", "processes")} if clocks else {}
-        for clock in hands.values():
-            _need_faketime()
-            clock.set(0)
-        folder.chmod(0o755)
-        postgres = start_cluster(folder / "postgres", hands["postgres"].environment if clocks else None)
-        closing.callback(postgres.stop)
-        brokers = closing.enter_context(_brokers(folder / "mq", nodes))
-        servers = {name: SinkProcess(folder / name, kind) for name, kind in REST.items()}
-        for server in servers.values():
-            closing.enter_context(server)
-        province = cls(
-            folder, program, postgres, postgres.create(), brokers, disks, hands, servers, {}, free_ports(2),
-            closing=closing,
-        )  # fmt: skip
-        province._lay_cables(closing)
-        province._fill(data)
-        return province
+        return laid
 
     def _lay_cables(self, closing: ExitStack) -> None:
-        wanted = {f"{part}>postgres": self.cluster.port for part in PARTS}
-        wanted |= {f"{part}>broker": self.brokers[0].ports["amqp"] for part in PARTS}
+        wanted = {f"{part}>postgres": self.ground.cluster.port for part in PARTS}
+        wanted |= {f"{part}>broker": self.ground.brokers[0].ports["amqp"] for part in PARTS}
         wanted |= {"client>api": self.ports[0]}
         wanted |= {f"deliver>{name}": server.ports[0] for name, server in self.servers.items()}
         for way, port in wanted.items():
@@ -161,7 +173,7 @@ class Province:
             f"settings = {settings}",
         ]
         for name, server in self.servers.items():
-            values = server.rest_settings() | {"sending_limit": 5, "settle_time": 3}
+            values = server.rest_settings() | {"sending_limit": 5, "settle_time": self.settle_time}
             values["url"] = f"http://127.0.0.1:{self.cables[f'deliver>{name}'].port}/den"
             words = ", ".join(f"{key} = {_toml(value)}" for key, value in values.items())
             parts.append(f'[[channel]]\nid = "{name}"\nkind = "rest"\nserves = ["{name}"]\nsettings = {{ {words} }}')
@@ -174,18 +186,21 @@ class Province:
 
     def open(self) -> Store:
         """The store, beside whatever runs and past all cables. Close it."""
-        return open_store(self.folder / "data", node=NODE, database=self.database, reserve=1, wait_seconds=30)
+        return open_store(self.folder / "data", node=NODE, database=self.ground.database, reserve=1, wait_seconds=30)
 
     # --- our processes ----------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start every process, wait until both APIs answer, and watch over them. Raises AssertionError."""
+    def start(self, instances: Mapping[str, int] = _INSTANCES) -> None:
+        """Start every process, wait until the APIs answer, and watch over them. Raises AssertionError.
+
+        `instances`: how many processes of each kind.
+        """
         logs = self.folder / "logs"
         logs.mkdir()
-        more = self.clocks["processes"].environment if self.clocks else {}
+        more = self.ground.clocks["processes"].environment if self.ground.clocks else {}
         for role in PARTS:
-            for number in range(1, _INSTANCES.get(role, 1) + 1):
-                name = f"{role}-{number}" if role in _INSTANCES else role
+            for number in range(1, instances[role] + 1):
+                name = f"{role}-{number}"
                 port = self.ports[number - 1] if role == "api" else 0
                 settings = self._settings(role) | {"port": str(port)}
                 self.parts[name] = Part(name, role, settings, logs, self.program, more)
@@ -198,22 +213,24 @@ class Province:
         def by_cable(url: str, server: str) -> str:
             return url.replace(f":{self._port(server)}/", f":{self.cables[f'{role}>{server}'].port}/")
 
-        addresses = [by_cable(broker.url("/"), "broker") for broker in self.brokers]
+        secrets = {f"broker_{name}": path for name, path in self.ground.brokers[0].files.items()}
+        addresses = [by_cable(broker.url(self.ground.vhost), "broker") for broker in self.ground.brokers]
         return soak_settings() | {
-            "data": str(self.folder / "data"), "database": by_cable(self.database, "postgres"),
-            "broker": ",".join(addresses), **{f"broker_{name}": path for name, path in self.brokers[0].files.items()},
+            "data": str(self.folder / "data"), "database": by_cable(self.ground.database, "postgres"),
+            "broker": ",".join(addresses), **secrets,
         }  # fmt: skip
 
     def _port(self, server: str) -> int:
-        return self.cluster.port if server == "postgres" else self.brokers[0].ports["amqp"]
+        return self.ground.cluster.port if server == "postgres" else self.ground.brokers[0].ports["amqp"]
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The two APIs: one by its cable, one at once."""
-        return f"http://127.0.0.1:{self.cables['client>api'].port}", f"http://127.0.0.1:{self.ports[1]}"
+        """Of the APIs: the first by its cable, another one at once."""
+        by_cable = f"http://127.0.0.1:{self.cables['client>api'].port}"
+        return (by_cable, f"http://127.0.0.1:{self.ports[1]}") if "api-2" in self.parts else (by_cable,)
 
     def await_ready(self) -> None:
-        """Until both APIs say that they are ready. Raises AssertionError with the ends of the logs."""
+        """Until all APIs say that they are ready. Raises AssertionError with the ends of the logs."""
         for url in self.urls:
             until(lambda url=url: _is_ready(url), _READY, self.tails)  # type: ignore[misc]
 
