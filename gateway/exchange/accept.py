@@ -22,6 +22,7 @@ from gateway.node import Node
 from gateway.store import Connection, events, packets
 from gateway.store.deliveries import StaleMove
 from gateway.store.packets import DocumentRow
+from gateway.store.repeating import repeated_where_undone
 from monitoring.registry import Hop
 
 __all__ = ["accept"]
@@ -68,6 +69,7 @@ def _rounds(group: Sequence[Prepared]) -> list[list[Prepared]]:
     return rounds
 
 
+@repeated_where_undone
 def _accept_round(node: Node, members: Sequence[Prepared], *, is_careful: bool = False) -> list[Outcome]:
     with node.store.write() as connection:
         now = node.store.now(connection)

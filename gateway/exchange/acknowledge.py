@@ -31,6 +31,7 @@ from gateway.node import Node
 from gateway.store import Connection, deliveries, events, packets, statuses
 from gateway.store.chains import chain_of, load_chains, was_sent
 from gateway.store.packets import DocumentRow
+from gateway.store.repeating import repeated_where_undone
 from monitoring.registry import Hop
 
 __all__ = ["acknowledge", "would_refuse"]
@@ -66,6 +67,7 @@ def acknowledge(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
     return tuple(outcomes[prepared.packet_id] for prepared in group)
 
 
+@repeated_where_undone
 def _acknowledge_one(node: Node, prepared: Prepared) -> Outcome:
     with node.store.write() as connection:
         now = node.store.now(connection)

@@ -24,6 +24,7 @@ from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, inbox
 from gateway.store.chains import load_chains
 from gateway.store.inbox import Item
+from gateway.store.repeating import repeated_where_undone
 
 __all__ = ["Confirm", "Fetch", "Listing", "Served", "confirm", "end_responses", "fetch", "list_items", "look"]
 
@@ -82,6 +83,7 @@ class Listing:
     limit: int
 
 
+@repeated_where_undone
 def list_items(node: Node, group: Sequence[Listing]) -> tuple[list[Item], ...]:
     """Per wish the items that wait: those shown least recently first, then urgent, then the oldest.
 
@@ -101,6 +103,7 @@ def list_items(node: Node, group: Sequence[Listing]) -> tuple[list[Item], ...]:
 # --- fetch -----------------------------------------------------------------------------------------------------
 
 
+@repeated_where_undone
 def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
     """Begin responses. Each is written down before its first byte; unknown and foreign items answer alike.
 
@@ -193,6 +196,7 @@ def _fetched(item: Item, caller: Caller) -> Move:
     )
 
 
+@repeated_where_undone
 def end_responses(node: Node, attempt_ids: Sequence[str]) -> tuple[None, ...]:
     """Responses ended, whole or broken off: what they sent may have arrived; others may see it again."""
     with node.store.write() as connection:
@@ -203,6 +207,7 @@ def end_responses(node: Node, attempt_ids: Sequence[str]) -> tuple[None, ...]:
 # --- confirm ---------------------------------------------------------------------------------------------------
 
 
+@repeated_where_undone
 def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refusal, ...]:
     """Take confirmations: the state that each item has afterwards. Repeats get the same answer.
 

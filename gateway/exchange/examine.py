@@ -32,6 +32,7 @@ from gateway.model.states import LinkKind
 from gateway.node import Node
 from gateway.store import events
 from gateway.store.blobs import Put
+from gateway.store.repeating import repeated_where_undone
 from monitoring import log
 from routing.plan import Address, RecipientsMode, RoutePlan, plan_route
 
@@ -191,6 +192,7 @@ def tell_prepared(node: Node, submission: Submission, outcome: Prepared | Except
         _note_refusal(node, submission, outcome)
 
 
+@repeated_where_undone
 def _note_refusal(node: Node, submission: Submission, why: PacketRefusal) -> None:
     """A refused packet leaves an event, and nothing else: who sent it, the finding's code, a secrecy mark's rule."""
     rules = {str(finding.params["rule"]) for finding in why.findings if why.is_secret and "rule" in finding.params}

@@ -23,6 +23,7 @@ from gateway.node import Node
 from gateway.store import recoveries, transfers
 from gateway.store.chains import load_chains
 from gateway.store.recoveries import Recovery, Unasked
+from gateway.store.repeating import repeated_where_undone
 from monitoring import log
 
 __all__ = ["Asked", "end_recovery", "recover_once"]
@@ -74,6 +75,7 @@ def recover_once(node: Node) -> Asked | None:
     return done
 
 
+@repeated_where_undone
 def end_recovery(node: Node, recovery: Recovery, *, actor: str) -> bool:
     """Let the node push again; False where it did already.
 
@@ -121,6 +123,7 @@ def _ask(node: Node, done: Asked, one: Unasked, page: Sequence[str]) -> dict[str
     return answers
 
 
+@repeated_where_undone
 def _write_down(node: Node, done: Asked, answers: Mapping[str, bool | None]) -> None:
     with node.store.write() as connection:
         now = node.store.now(connection)

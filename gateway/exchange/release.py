@@ -15,6 +15,7 @@ from gateway.model.step import Step
 from gateway.node import Node
 from gateway.store import Connection, transfers
 from gateway.store.chains import chains_of_deliveries, load_chains
+from gateway.store.repeating import repeated_where_undone
 
 __all__ = ["check_release", "check_resend", "release", "resend"]
 
@@ -60,6 +61,7 @@ def check_resend(node: Node, delivery_id: str) -> None:
     _check(node, _RESEND, delivery_id)
 
 
+@repeated_where_undone
 def _do(node: Node, act: _Act, delivery_id: str, actor: str, turn: int | None) -> DeliveryState:
     with node.store.write() as connection:
         now = node.store.now(connection)

@@ -24,6 +24,7 @@ from gateway.model.errors import GatewayError, NotFound
 from gateway.model.instants import as_datetime
 from gateway.node import Node
 from gateway.store import reports
+from gateway.store.repeating import repeated_where_undone
 from gateway.store.reports import Owed
 
 __all__ = ["echo_statuses", "refuse_for", "report_once", "report_status"]
@@ -43,11 +44,16 @@ def report_once(node: Node, limit: int = 100) -> int:
     for owed in owing:
         outcome = report_status(node, owed, StatusCode(owed.owes), _TEXTS[StatusCode.ARRIVED])
         crash_point("report.acknowledged")
-        with node.store.write() as connection:
-            reports.paid(connection, owed.delivery_id)
-            if isinstance(outcome, GatewayError):
-                reports.note_failure(connection, owed, outcome.reason, node.store.now(connection), node.worker)
+        _note_paid(node, owed, outcome)
     return len(owing)
+
+
+@repeated_where_undone
+def _note_paid(node: Node, owed: reports.Owed, outcome: Outcome) -> None:
+    with node.store.write() as connection:
+        reports.paid(connection, owed.delivery_id)
+        if isinstance(outcome, GatewayError):
+            reports.note_failure(connection, owed, outcome.reason, node.store.now(connection), node.worker)
 
 
 def refuse_for(

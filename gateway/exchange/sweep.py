@@ -19,6 +19,7 @@ from gateway.node import Node
 from gateway.store import due
 from gateway.store.chains import load_chains
 from gateway.store.dialect import writes_beside_others
+from gateway.store.repeating import repeated_where_undone
 from monitoring.registry import SweepFind
 
 __all__ = ["expire_once", "reclaim_once", "settle_once", "sweep_once"]
@@ -28,6 +29,7 @@ declare("sweep.committed", "time's own moves are written")
 _BATCH = 200
 
 Decide = Callable[[Chain, Link, int], Step]
+_Find = Callable[..., Sequence[tuple[str, str]]]
 
 
 def sweep_once(node: Node) -> int:
@@ -61,32 +63,38 @@ def expire_once(node: Node) -> int:
     return moved
 
 
-def _move(node: Node, find: Callable[..., Sequence[tuple[str, str]]], decide: Decide) -> int:
+def _move(node: Node, find: _Find, decide: Decide) -> int:
     """Page through what is due, a transaction per page; a page may move nothing and still there is a next one."""
     moved, after = 0, ""
     while True:
         with node.store.read() as connection:
             if not find(connection, now=node.store.now(connection), after=after, most=_BATCH):
                 return moved
-        with node.store.write() as connection:
-            now = node.store.now(connection)
-            found = find(connection, now=now, after=after, most=_BATCH)
-            chains = load_chains(connection, {chain_id for _, chain_id in found})
-            still = found
-            if writes_beside_others(connection):  # a lease may have been renewed before the rows were locked
-                still = [pair for pair in find(connection, now=now, after=after, most=_BATCH) if pair[1] in chains]
-            planned = [
-                Planned(
-                    chain_id=chain_id,
-                    delivery_id=delivery_id,
-                    step=decide(chains[chain_id], chains[chain_id].find(delivery_id), now),
-                )
-                for delivery_id, chain_id in still
-            ]
-            effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
-        crash_point("sweep.committed")
-        give_wakes(node, effects)
-        moved += len(effects.moves)
-        if not found:
+        count, after = _move_page(node, find, decide, after)
+        moved += count
+        if not after:
             return moved
-        after = found[-1][0]
+
+
+@repeated_where_undone
+def _move_page(node: Node, find: _Find, decide: Decide, after: str) -> tuple[int, str]:
+    """How many of the page after this delivery moved, and its last delivery, "" where there was none."""
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        found = find(connection, now=now, after=after, most=_BATCH)
+        chains = load_chains(connection, {chain_id for _, chain_id in found})
+        still = found
+        if writes_beside_others(connection):  # a lease may have been renewed before the rows were locked
+            still = [pair for pair in find(connection, now=now, after=after, most=_BATCH) if pair[1] in chains]
+        planned = [
+            Planned(
+                chain_id=chain_id,
+                delivery_id=delivery_id,
+                step=decide(chains[chain_id], chains[chain_id].find(delivery_id), now),
+            )
+            for delivery_id, chain_id in still
+        ]
+        effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
+    crash_point("sweep.committed")
+    give_wakes(node, effects)
+    return len(effects.moves), found[-1][0] if found else ""

@@ -1,4 +1,4 @@
-"""Connections to the two databases, and their libraries' errors as ours.
+"""Connections to the two databases; `gateway.store.faults` beside it says what their errors mean.
 
 SQLite runs in WAL mode with `synchronous=FULL`, so that a commit that was answered survives a crash of the machine.
 Write transactions begin with `BEGIN IMMEDIATE`: the wait for the one writer happens at the beginning, where nothing is
@@ -12,17 +12,13 @@ the whole transaction.  No statement waits for ever: for locks, for an answer, o
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DatabaseError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolExhausted
 
-from gateway.model.errors import StoreBusy, StoreConflict, StoreDamaged
+from gateway.model.errors import StoreRefused
+from gateway.store.faults import translating
 
 __all__ = ["name_of", "open_postgres", "open_sqlite", "translating"]
 
@@ -105,7 +101,7 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
             try:
                 words["password"] = Path(password_file).read_text("utf-8").split("\n", 1)[0]
             except OSError as why:
-                raise StoreBusy(why=str(why)) from why
+                raise StoreRefused(why=str(why)) from why
 
     return engine
 
@@ -119,63 +115,3 @@ def name_of(engine: Engine) -> str:
     if engine.dialect.name == "sqlite":
         return str(engine.url.database)
     return engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
-
-
-# --- errors ------------------------------------------------------------------------------------------------------
-
-_AWAY = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_AWAY_CLASSES = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58"})
-"""Of SQLSTATE: no connection, read-only or timed out, refused, no such database, rolled back, out of something,
-locked, shut down, failing disk."""
-_DAMAGED_STATES = frozenset({"XX001", "XX002"})
-
-
-@contextmanager
-def translating() -> Iterator[None]:
-    """The database library's errors as ours; what is our own defect stays as it is."""
-    try:
-        yield
-    except IntegrityError as why:
-        raise StoreConflict(why=_say(why.orig)) from why
-    except PoolExhausted as why:
-        raise StoreBusy(why=str(why)) from why
-    except DatabaseError as why:
-        if _is_away(why.orig):
-            raise StoreBusy(why=_say(why.orig)) from why
-        if _is_damaged(why.orig):
-            raise StoreDamaged(why=_say(why.orig)) from why
-        raise
-
-
-def _say(why: BaseException | None) -> str:
-    """One line of it: the rest says where in a statement, or what else might help."""
-    return str(why).strip().split("\n", 1)[0]
-
-
-def _is_servers(why: BaseException | None) -> bool:
-    """Whether PostgreSQL's driver raised it, or one of its kinds; the driver is loaded only where it is used."""
-    return any(kind.__module__.partition(".")[0] == "psycopg" for kind in type(why).__mro__)
-
-
-def _is_away(why: BaseException | None) -> bool:
-    if _is_servers(why):
-        state = getattr(why, "sqlstate", None)
-        is_lost = any(kind.__name__ == "OperationalError" for kind in type(why).__mro__)
-        return is_lost if state is None else state[:2] in _AWAY_CLASSES
-    return getattr(why, "sqlite_errorcode", 0) & 0xFF in _AWAY
-
-
-def _is_damaged(why: BaseException | None) -> bool:
-    if _is_servers(why):
-        return getattr(why, "sqlstate", None) in _DAMAGED_STATES
-    return getattr(why, "sqlite_errorcode", 0) & 0xFF in _DAMAGED

@@ -6,7 +6,8 @@ since it is a hint (protocol, rule 3).
     announce ─┬─ slots of this process that have room
               └─ an offer to every other listening process ── its ear ── its slots, as far as they have room
     wake ───── the wake board ─┬─ callbacks of this process
-                               └─ a datagram to every other process ── its ear ── its wake board
+                               ├─ a datagram to every other process ── its ear ── its wake board
+               └─ where there is a line: to processes on other machines ── their wake boards
 
 An idle transport costs nothing: all its threads sleep in the kernel.
 """
@@ -14,6 +15,7 @@ An idle transport costs nothing: all its threads sleep in the kernel.
 from __future__ import annotations
 
 import itertools
+import secrets
 import socket
 import threading
 import time
@@ -27,7 +29,7 @@ from gateway.transport.ear import Answer, Ear
 from gateway.transport.peers import Peers, answer_offers
 from gateway.transport.rendezvous import Address, Rendezvous
 from gateway.transport.slots import Slots
-from gateway.transport.wakes import Datagrams, WakeBoard
+from gateway.transport.wakes import Datagrams, WakeBoard, WakeLine
 from monitoring import log
 
 __all__ = ["LocalTransport", "MetricsHook", "TransportCount"]
@@ -67,14 +69,26 @@ class LocalTransport:
     sockets leaves a transport that works within its process and says so in the log.
     """
 
-    def __init__(self, folder: Path, process_name: str, *, metrics_hook: MetricsHook | None = None) -> None:
-        """Join the node at `folder`. Raises OSError if `<folder>/run` cannot be made or read."""
+    def __init__(
+        self,
+        folder: Path,
+        process_name: str,
+        *,
+        line: WakeLine | None = None,
+        metrics_hook: MetricsHook | None = None,
+    ) -> None:
+        """Join the node at `folder`; `line` leads to its processes on other machines, and is closed with this.
+
+        Raises OSError if `<folder>/run` cannot be made or read.
+        """
         self._count = metrics_hook or _count_nothing
         self._rendezvous = Rendezvous(folder.absolute(), process_name)
         self._peers = Peers(self._rendezvous)
         self._ear = Ear(process_name)
         self._datagrams = Datagrams(self._rendezvous)
-        self._board = WakeBoard(process_name, self._datagrams.carry, on_lost=self._count_lost_wakes)
+        self._line = line
+        self._home = self._rendezvous.home
+        self._board = WakeBoard(process_name, self._carry, on_lost=self._count_lost_wakes)
         self._lock = threading.Lock()
         self._listeners: dict[str, tuple[Slots, ...]] = {}
         self._turns = {queue: itertools.count() for queue in QUEUES}
@@ -139,7 +153,10 @@ class LocalTransport:
             self._refuse_if_closed()
             if not self._hears_wakes:
                 self._hears_wakes = True
-                self._open_door("wake", socket.SOCK_DGRAM, self._board.hear)
+                if self._open_door("wake", socket.SOCK_DGRAM, self._board.hear) is None:
+                    self._home = secrets.token_hex(8)  # nobody's datagrams come here: the line must bring all
+                if self._line is not None:
+                    self._line.open(self._home, self._board.hear, self._board.call_named)
             subscription = _Waking(self, self._board, self._board.subscribe(topics, callback))
             self._subscriptions.append(subscription)
         return subscription
@@ -172,6 +189,8 @@ class LocalTransport:
         for subscription in subscriptions:
             subscription.close()
         self._board.close()
+        if self._line is not None:
+            self._line.close()
         self._datagrams.close()
         self._ear.close()
         self._peers.close()
@@ -212,6 +231,12 @@ class LocalTransport:
             return None
         self._ear.attend(opened, answer)
         return opened, address
+
+    def _carry(self, messages: tuple[bytes, ...], count: int) -> int:
+        lost = self._datagrams.carry(messages, count)
+        if self._line is not None:
+            lost += self._line.send(self._home, [topic for message in messages for topic in message.split(b"\n")])
+        return lost
 
     def _count_lost_wakes(self, number: int) -> None:
         self._count(TransportCount.WAKE_LOST, "wake", number)

@@ -1,0 +1,276 @@
+"""Wake line (đường gọi dậy): one connection by which a process hears, and is heard by, the node's processes elsewhere.
+
+    send ── what waits, each word once ── NOTIFY of its own, committed at once ── the server ── LISTEN ── hear
+
+For nodes on PostgreSQL without a broker.  Words are hints: while the connection is lost they are lost too, and whoever
+looks by itself from time to time finds the work.  They never travel in a hop's transaction: a NOTIFY takes a lock of
+the whole server at its commit, and a full queue would undo what it came with.  LISTEN needs a connection of one's own:
+a pooler that hands out connections by transactions (PgBouncer) carries none; `is_carrying` says whether they come.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from tenacity import RetryError as GaveUp
+from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set, wait_random_exponential
+
+from gateway.model.errors import StoreError
+from gateway.store.faults import translating
+from gateway.store.handle import Store
+from monitoring import log
+from monitoring.metrics import Metrics
+from monitoring.registry import WakeEvent
+
+__all__ = ["WakeLine", "is_carrying"]
+
+_CHANNEL: Final = "truc_wakes"
+_LARGEST: Final = 7_900  # bytes of one NOTIFY; the server takes fewer than 8,000
+_MOST_PENDING: Final = 10_000  # different words
+_PAUSE: Final = 0.005  # seconds between two NOTIFYs of a process: a thousand wakes are one
+_SILENCE: Final = 30.0  # seconds after which the server is asked whether it is still there
+_LONGEST_WAIT: Final = 5.0  # seconds between two tries to connect
+_AFTER_LOSS: Final = 0.2  # seconds before the first of them
+_LAST_WORDS: Final = 1.0  # seconds for what still waits when the process ends
+_LOST: Final = (DatabaseError, PoolExhausted, StoreError, psycopg.Error, OSError)
+
+_log = log.get("gateway.store")
+
+_Driver = psycopg.Connection[tuple[Any, ...]]
+
+Hear = Callable[[bytes], None]
+"""Gets words that another process sent, a line each. Runs in the line's thread: it must be quick."""
+
+
+class WakeLine:
+    """Connects with the first use, in a thread of its own, and again and again when the connection is lost.
+
+    Any thread may call; nothing blocks and nothing raises but what says so.
+    """
+
+    def __init__(self, engine: Engine, *, metrics: Metrics | None = None) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._home = ""
+        self._hear: Hear | None = None
+        self._on_back: Callable[[], None] = _do_nothing
+        self._pending: dict[bytes, None] = {}
+        self._lock = threading.Lock()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._stopping = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._is_up = threading.Event()
+        self._is_down = False  # it was tried, and is not there
+        self._thread: threading.Thread | None = None
+
+    def open(self, home: str, hear: Hear, on_back: Callable[[], None]) -> None:
+        """Hear what processes with another `home` send; `on_back()` whenever the line is there (again)."""
+        with self._lock:
+            self._home, self._hear, self._on_back = home, hear, on_back
+            self._start()
+
+    def send(self, home: str, words: Sequence[bytes]) -> int:
+        """Send words to the processes with another `home`; gives how many are lost because the line is down."""
+        with self._lock:
+            if self._stopping.is_set() or self._is_down:
+                self._count(WakeEvent.LOST, len(words))
+                return len(words)
+            self._home = home
+            self._start()
+            fitting = [word for word in words if len(word) + len(home) < _LARGEST]
+            room = _MOST_PENDING - len(self._pending)
+            self._pending.update(dict.fromkeys(fitting[:room]))
+            self._idle.clear()
+            os.eventfd_write(self._bell, 1)
+            return len(words) - len(fitting[:room])
+
+    def wait_up(self, seconds: float) -> bool:
+        """Whether the line is there, waiting for it so long."""
+        return self._is_up.wait(seconds)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Send what waits (a second at most), then let go. Safe to repeat."""
+        if self._thread is not None and self._is_up.is_set():
+            self._idle.wait(_LAST_WORDS)
+        with self._lock:
+            was_closed = self._stopping.is_set()
+            self._stopping.set()
+            if not was_closed:
+                os.eventfd_write(self._bell, 1)
+        if self._thread is not None:
+            self._thread.join(timeout)
+        if not was_closed and (self._thread is None or not self._thread.is_alive()):
+            os.close(self._bell)
+
+    # --- the line's thread ---------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="wake-line", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        tries = Retrying(
+            wait=wait_random_exponential(multiplier=_AFTER_LOSS, max=_LONGEST_WAIT),
+            stop=stop_when_event_set(self._stopping),
+            sleep=sleep_using_event(self._stopping),
+            retry=retry_if_exception_type(_LOST),
+        )
+        while not self._stopping.is_set():
+            try:
+                driver = tries(self._connect)
+            except GaveUp:
+                return
+            try:
+                self._on_back()
+                self._serve(driver)
+            except _LOST as why:
+                _log.warning("wake_line.lost", error=type(why).__name__)
+            finally:
+                self._show(is_up=False)
+                self._forget_pending()
+                driver.close()
+            self._stopping.wait(_AFTER_LOSS)
+
+    def _connect(self) -> _Driver:
+        try:
+            driver = _listening(self._engine)
+        except _LOST:
+            self._show(is_up=False)
+            self._forget_pending()
+            raise
+        self._show(is_up=True)
+        return driver
+
+    def _serve(self, driver: _Driver) -> None:
+        last_sent = 0.0
+        while not self._stopping.is_set():
+            words = self._take()
+            if words:
+                self._stopping.wait(max(0.0, last_sent + _PAUSE - time.monotonic()))
+                self._tell(driver, words)
+                last_sent = time.monotonic()
+            self._read(driver)
+            with self._lock:
+                if not self._pending:
+                    self._idle.set()
+            readable, _, _ = select.select([driver.fileno(), self._bell], [], [], _SILENCE)
+            if self._bell in readable:
+                os.eventfd_read(self._bell)
+            if not readable:
+                driver.execute("SELECT 1")
+
+    def _tell(self, driver: _Driver, words: Sequence[bytes]) -> None:
+        """One transaction for all of them. What the server refuses (its queue is full) is lost; the line stands."""
+        try:
+            driver.execute(_NOTIFY, {"channel": _CHANNEL, "texts": list(_pack(self._home, words))})
+        except psycopg.Error as why:
+            self._count(WakeEvent.LOST, len(words))
+            if driver.closed:
+                raise
+            _log.warning("wake_line.refused", error=type(why).__name__)
+        else:
+            self._count(WakeEvent.SENT, len(words))
+
+    def _take(self) -> list[bytes]:
+        with self._lock:
+            words, self._pending = list(self._pending), {}
+        return words
+
+    def _forget_pending(self) -> None:
+        """What waited while the line was down: whoever it was for looks by himself."""
+        lost = len(self._take())
+        self._count(WakeEvent.LOST, lost)
+        self._idle.set()
+
+    def _read(self, driver: _Driver) -> None:
+        for told in driver.notifies(timeout=0):
+            home, _, words = told.payload.partition("\n")
+            if home != self._home and self._hear is not None:
+                self._count(WakeEvent.HEARD, words.count("\n") + 1)
+                self._hear(words.encode())
+
+    def _show(self, *, is_up: bool) -> None:
+        (self._is_up.set if is_up else self._is_up.clear)()
+        self._is_down = not is_up
+        if self._metrics is not None:
+            self._metrics.show_wake_line(is_up=is_up)
+
+    def _count(self, event: WakeEvent, times: int) -> None:
+        if self._metrics is not None and times:
+            self._metrics.count_wakes(event, times)
+
+
+def _do_nothing() -> None:
+    """Until the line was opened."""
+
+
+def _listening(engine: Engine) -> _Driver:
+    """A connection beside the pool, each statement a transaction of its own, that hears. Its commits wait for no disk:
+    nothing is lost with them."""
+    lent = engine.raw_connection()
+    lent.detach()
+    driver: _Driver = lent.dbapi_connection  # type: ignore[assignment]
+    try:
+        driver.autocommit = True
+        driver.execute(_SET_UP)
+        driver.execute(f"LISTEN {_CHANNEL}")
+    except BaseException:
+        driver.close()
+        raise
+    return driver
+
+
+_NOTIFY: Final = "SELECT pg_notify(%(channel)s, text) FROM unnest(%(texts)s::text[]) AS texts (text)"
+_SET_UP: Final = (
+    "SELECT set_config('synchronous_commit', 'off', false),"
+    " set_config('application_name', current_setting('application_name') || ' wakes', false)"
+)
+
+
+def _pack(home: str, words: Sequence[bytes]) -> Iterator[str]:
+    """As few texts as hold all words, a line each below the home."""
+    lines = [home.encode()]
+    size = len(lines[0])
+    for word in words:
+        if size + len(word) >= _LARGEST:
+            yield b"\n".join(lines).decode("utf-8", "replace")
+            lines, size = lines[:1], len(lines[0])
+        lines.append(word)
+        size += len(word) + 1
+    yield b"\n".join(lines).decode("utf-8", "replace")
+
+
+def is_carrying(store: Store, seconds: float = 5.0) -> bool:
+    """Whether a word comes through from one connection to another, waiting for it so long; `truc doctor` asks.
+
+    A pooler between us and the server may keep it. Raises StoreError where the database is away.
+    """
+    with translating():
+        return _comes_through(store.engine, seconds)
+
+
+def _comes_through(engine: Engine, seconds: float) -> bool:
+    word = secrets.token_hex(8)
+    driver = _listening(engine)
+    try:
+        with engine.connect() as telling, telling.begin():
+            telling.exec_driver_sql(_NOTIFY, {"channel": _CHANNEL, "texts": [word]})
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if any(told.payload == word for told in driver.notifies(timeout=left, stop_after=1)):
+                return True
+        return False
+    finally:
+        driver.close()

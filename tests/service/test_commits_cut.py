@@ -1,0 +1,182 @@
+"""The connection to PostgreSQL breaks at a hop's commit: done or undone, a document is never there or sent twice.
+
+Nobody can tell which it was: the hop says that the store is busy, and whoever called comes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.exchange import collect
+from gateway.exchange.deliver import deliver
+from gateway.exchange.sweep import sweep_once
+from gateway.model.errors import Conflict, StoreBusy, StoreUndone
+from gateway.model.instants import HOUR, MINUTE
+from gateway.store import open_store
+from tests.support.cut_commits import Cut, CutCommits
+from tests.support.nodes import Database, Does, House, accepted, build_house, document_id, organ
+from tests.support.packets import build_status
+
+CUTS = [pytest.param(Cut.COMMIT, marks=pytest.mark.long), Cut.ANSWER]
+SPREAD = {("check", 1, Cut.ANSWER), ("blind", 2, Cut.ANSWER), ("idem", 3, Cut.ANSWER), ("blind", 3, Cut.COMMIT)}
+"""Of the hand-overs below: the others run with the long tests."""
+HAND_OVERS = [
+    pytest.param(
+        channel, nth, cut, id=f"{channel}-{what}-{cut.name.lower()}",
+        marks=() if (channel, nth, cut) in SPREAD else pytest.mark.long,
+    )
+    for channel in ("idem", "check", "blind")
+    for nth, what in ((1, "claim"), (2, "attempt"), (3, "conclusion"))
+    for cut in Cut
+]  # fmt: skip
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    built = build_house(tmp_path, database=Database.POSTGRESQL)
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def cable(house: House) -> Iterator[CutCommits]:
+    with CutCommits(house.database) as made:
+        yield made
+
+
+@pytest.fixture
+def far(house: House, cable: CutCommits) -> Iterator[House]:
+    """The same node, as a process whose connections go by the cable."""
+    store = open_store(house.root.parent / "data", node="thu", database=cable.url, clock=house.clock, reserve=1)
+    yield replace(house, node=replace(house.node, store=store, worker="thu/far/2"))
+    store.close()
+
+
+def count(house: House, table: str) -> int:
+    return int(house.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"])
+
+
+def told_busy(why: object) -> bool:
+    """Nobody may say that it was certainly undone: it was done."""
+    return isinstance(why, StoreBusy) and not isinstance(why, StoreUndone)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_packet_whose_acceptance_was_cut_is_there_once(house: House, far: House, cable: CutCommits, cut: Cut) -> None:
+    body = house.packet(["inbox-a", "check"])
+    cable.cut(cut)
+    first = far.submit(body)
+    assert cable.cuts == 1
+    assert told_busy(first)
+    again = accepted(far.submit(body))
+    assert again.is_repeat == (cut is Cut.ANSWER)
+    assert (count(house, "packets"), count(house, "deliveries"), count(house, "documents")) == (1, 2, 1)
+    house.run()
+    assert house.recipient("check").seen(again.packet_id) == 1
+    house.assert_books_close()
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_status_whose_acceptance_was_cut_is_there_once(house: House, far: House, cable: CutCommits, cut: Cut) -> None:
+    sent = house.send(["inbox-a"])
+    house.collect("inbox-a", house.delivery(sent, "inbox-a"))
+    body = build_status(
+        sender=organ("inbox-a"), issuer=organ("sender"), code="03", number="1", document_id=document_id("1", "sender")
+    )
+    cable.cut(cut)
+    first = far.submit(body, "inbox-a")
+    assert told_busy(first)
+    assert accepted(far.submit(body, "inbox-a")).is_repeat == (cut is Cut.ANSWER)
+    assert count(house, "statuses") == 1
+    house.assert_books_close()
+
+
+@pytest.mark.parametrize(("channel", "nth", "cut"), HAND_OVERS)
+def test_a_hand_over_that_was_cut_is_seen_once(
+    house: House, far: House, cable: CutCommits, channel: str, nth: int, cut: Cut
+) -> None:
+    """A claim or an attempt that nobody was told of runs out by itself; a conclusion stands."""
+    sent = house.send([channel])
+    recipient = house.recipient(channel)
+    tickets = house.due()
+    cable.cut(cut, nth)
+    with pytest.raises(StoreBusy) as told:
+        deliver(far.node, tickets)
+    assert told_busy(told.value)
+    assert cable.cuts == 1
+    house.run()
+    if channel == "blind" and (nth, cut) in ((2, Cut.ANSWER), (3, Cut.COMMIT)):
+        assert house.state(sent, channel) == "parked"  # an attempt stands, and nobody can be asked: a person's turn
+        assert recipient.seen(sent.packet_id) == (nth == 3)
+    else:
+        assert house.state(sent, channel) == "delivered"
+        assert recipient.seen(sent.packet_id) == 1
+    house.assert_books_close()
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_an_item_whose_fetch_or_confirmation_was_cut_is_delivered_once(
+    house: House, far: House, cable: CutCommits, cut: Cut
+) -> None:
+    sent = house.send(["inbox-a"])
+    delivery = house.delivery(sent, "inbox-a")
+    cable.cut(cut)
+    with pytest.raises(StoreBusy):
+        far.fetch("inbox-a", delivery)
+    house.pass_time(HOUR)  # the response that nobody got counts as over
+    assert isinstance(far.fetch("inbox-a", delivery), collect.Served)
+    far.end_response(delivery)
+    cable.cut(cut)
+    with pytest.raises(StoreBusy):
+        far.confirm("inbox-a", delivery)
+    assert far.confirm("inbox-a", delivery) == "delivered"
+    assert cable.cuts == 2
+    house.assert_books_close()
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_what_time_does_is_done_once_though_it_was_cut(house: House, far: House, cable: CutCommits, cut: Cut) -> None:
+    """A dead worker's claim goes back."""
+    sent = house.send(["check"])
+    house.recipient("check").during_stage = stop_here
+    with pytest.raises(ZeroDivisionError):
+        house.work()
+    house.recipient("check").during_stage = lambda _item: None
+    house.pass_time(10 * MINUTE)
+    cable.cut(cut)
+    with pytest.raises(StoreBusy):
+        sweep_once(far.node)
+    assert cable.cuts == 1
+    assert sweep_once(far.node) == (cut is Cut.COMMIT)
+    house.run()
+    assert house.recipient("check").seen(sent.packet_id) == 1
+    house.assert_books_close()
+
+
+def stop_here(_item: object) -> None:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_release_that_was_cut_moves_it_once(house: House, far: House, cable: CutCommits, cut: Cut) -> None:
+    sent = house.send(["check"])
+    house.recipient("check").next(Does.PARK)
+    house.run()
+    assert house.state(sent, "check") == "parked"
+    cable.cut(cut)
+    with pytest.raises(StoreBusy):
+        far.release(sent, "check")
+    if cut is Cut.ANSWER:
+        with pytest.raises(Conflict):  # it was done: there is nothing to release
+            far.release(sent, "check")
+    else:
+        assert far.release(sent, "check") == "ready"
+    assert cable.cuts == 1
+    house.run()
+    assert house.state(sent, "check") == "delivered"
+    assert house.recipient("check").seen(sent.packet_id) == 1
+    house.assert_books_close()

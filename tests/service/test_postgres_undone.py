@@ -1,0 +1,123 @@
+"""What PostgreSQL undid for another's sake runs again by itself, a few times, and only then somebody is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gateway.exchange.claims import claim_group
+from gateway.model.errors import StoreBusy, StoreUndone
+from gateway.store import Connection
+from gateway.store.repeating import MOST_TRIES, repeated_where_undone
+from tests.support.inspectors import wait_until
+from tests.support.nodes import Database, House, build_house
+from tests.support.stores import tell
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    built = build_house(tmp_path, database=Database.POSTGRESQL)
+    yield built
+    built.close()
+
+
+def is_waiting(house: House, pid: int) -> bool:
+    """Whether that connection waits for another's lock."""
+    with house.node.store.read() as connection:
+        return bool(tell(connection, "SELECT cardinality(pg_blocking_pids(?)) AS n", pid).scalar_one())
+
+
+_WAITERS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+def hold(connection: Connection, transfer_id: str) -> None:
+    tell(connection, "SELECT id FROM transfers WHERE id = ? FOR UPDATE", transfer_id).all()
+
+
+def pid_of(connection: Connection) -> int:
+    return int(tell(connection, "SELECT pg_backend_pid() AS pid").scalar_one())
+
+
+def test_a_hop_that_lost_a_deadlock_runs_again_and_nobody_is_told(house: House) -> None:
+    """Two who lock in another order than ours: the hop is the one that finds the circle, and is undone.
+
+    The hop takes the first transfer and waits for the second; the other has the third and comes to wait for the first;
+    then the second is let go, and the hop waits for the third.
+    """
+    for number in ("1", "2", "3"):
+        house.send(["check"], number)
+    tickets = sorted(house.due(), key=lambda ticket: ticket.transfer_id)
+    first, second, third = (ticket.transfer_id for ticket in tickets)
+    store = house.node.store
+
+    with ThreadPoolExecutor(2) as pool, store.engine.connect() as middle:
+        hold(middle, second)
+        other = house.another_store()
+        with other.write() as crossing:
+            tell(crossing, "SET LOCAL deadlock_timeout = '1h'")  # it looks for no circle itself
+            tell(crossing, "SET LOCAL lock_timeout = 0")
+            hold(crossing, third)
+            mine = pid_of(crossing)
+            claimed = pool.submit(claim_group, house.node, tickets)
+            wait_until(lambda: house.rows(_WAITERS))
+            waiting = pool.submit(hold, crossing, first)
+            wait_until(lambda: is_waiting(house, mine))
+            middle.rollback()
+            waiting.result(60)  # the hop was undone, and let the first go
+        other.close()
+        assert {one.transfer_id for one in claimed.result(60)} == {first, second, third}
+
+
+def end_connection(house: House, connection: Connection) -> None:
+    """As an administrator does it."""
+    pid = pid_of(connection)
+    with house.node.store.write() as other:
+        tell(other, "SELECT pg_terminate_backend(?)", pid)
+
+
+@pytest.mark.parametrize(("lost", "comes_through"), [(1, True), (MOST_TRIES - 1, True), (MOST_TRIES, False)])
+def test_a_connection_that_is_lost_in_mid_transaction_is_tried_again_so_often(
+    house: House, lost: int, comes_through: bool
+) -> None:
+    begun: list[int] = []
+
+    @repeated_where_undone
+    def write() -> None:
+        with house.node.store.write() as connection:
+            begun.append(1)
+            tell(connection, "INSERT INTO intake_faults VALUES ('a', 0)")
+            if len(begun) <= lost:
+                end_connection(house, connection)
+                tell(connection, "SELECT 1 AS n")
+
+    if comes_through:
+        write()
+    else:
+        with pytest.raises(StoreBusy):
+            write()
+    assert len(begun) == min(lost + 1, MOST_TRIES)
+    assert house.rows("SELECT count(*) AS n FROM intake_faults")[0]["n"] == int(comes_through)
+
+
+def test_what_is_not_undone_is_not_repeated(house: House) -> None:
+    """A lock that somebody keeps was waited for long enough."""
+    begun: list[int] = []
+
+    @repeated_where_undone
+    def write() -> None:
+        begun.append(1)
+        with house.node.store.write() as connection:
+            tell(connection, "SET LOCAL lock_timeout = '50ms'")
+            tell(connection, "UPDATE node SET created_at = 2")
+
+    other = house.another_store()
+    with other.write() as held:
+        tell(held, "UPDATE node SET created_at = 1")
+        with pytest.raises(StoreBusy) as told:
+            write()
+    assert not isinstance(told.value, StoreUndone)
+    assert begun == [1]
+    other.close()

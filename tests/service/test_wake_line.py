@@ -1,0 +1,171 @@
+"""Wake-ups between machines by PostgreSQL: heard without polling, lost without harm, said where they are not there."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.channels import KINDS
+from gateway.compose import vocabulary
+from gateway.store import Store, open_store
+from gateway.store.wake_line import WakeLine, is_carrying
+from gateway.transport.local import LocalTransport
+from gateway.workers.loop import Loop
+from monitoring.metrics import Metrics
+from tests.support.inspectors import wait_until
+from tests.support.postgres import Cluster, cluster, start_cluster
+
+_PATIENCE = 60.0  # seconds until something counts as not coming
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What a process of a node has for its wake-ups."""
+
+    store: Store
+    metrics: Metrics
+    line: WakeLine
+    transport: LocalTransport
+
+    def heard(self, *topics: str) -> queue.Queue[str]:
+        """What its wake board calls out from now on; the line is there then."""
+        told: queue.Queue[str] = queue.Queue()
+        self.transport.on_wake(topics, told.put)
+        assert self.line.wait_up(_PATIENCE)
+        return told
+
+    def count(self, wake: str) -> float:
+        """`truc_wakes_total`."""
+        return self._shown(f'truc_wakes_total{{wake="{wake}"}} ')
+
+    @property
+    def is_up(self) -> float:
+        """`truc_wake_line_up`."""
+        return self._shown("truc_wake_line_up ")
+
+    def _shown(self, name: str) -> float:
+        lines = self.metrics.render().decode().splitlines()
+        return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+
+@pytest.fixture
+def closing() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def a_process(closing: ExitStack, folder: Path, url: str) -> Process:
+    """One with its sockets in `folder`: another folder is another machine."""
+    store = open_store(folder.parent / "data", node="thu", database=url, reserve=1)
+    closing.callback(store.close)
+    metrics = Metrics(vocabulary(KINDS))
+    line = WakeLine(store.engine, metrics=metrics)
+    transport = LocalTransport(folder, "thu", line=line)
+    closing.callback(transport.close)
+    return Process(store=store, metrics=metrics, line=line, transport=transport)
+
+
+def test_a_loop_on_another_machine_is_woken_long_before_it_looks_by_itself(tmp_path: Path, closing: ExitStack) -> None:
+    url = cluster().create()
+    here, there = (a_process(closing, tmp_path / name, url) for name in ("a", "b"))
+    rounds: queue.Queue[int] = queue.Queue()
+
+    def once() -> float:
+        rounds.put(1)
+        return 3600.0  # it looks by itself in an hour
+
+    loop = Loop("relay", once, there.transport, ["relay"])
+    closing.callback(loop.close)
+    assert there.line.wait_up(_PATIENCE)
+    while rounds.get(timeout=_PATIENCE) and not there.count("heard"):
+        here.transport.wake("relay")
+    wait_until(lambda: here.count("sent") >= 1)
+
+
+def test_words_of_every_length_come_each_once(tmp_path: Path, closing: ExitStack) -> None:
+    url = cluster().create()
+    here, there = (a_process(closing, tmp_path / name, url) for name in ("a", "b"))
+    told = there.heard("*")
+    here.heard("nothing")
+    topics = {f"inbox:cơ-quan-{number}-{'x' * 90}" for number in range(500)}  # more than one NOTIFY holds
+    for topic in topics:
+        here.transport.wake(topic)
+    seen = set[str]()
+    while len(seen) < len(topics):
+        seen.add(told.get(timeout=_PATIENCE))
+    assert seen == topics
+    wait_until(lambda: there.count("heard") == here.count("sent") == len(topics))
+
+
+def test_processes_of_one_machine_hear_each_other_once(tmp_path: Path, closing: ExitStack) -> None:
+    """By their sockets; what comes by the database from the same machine is not called out again."""
+    url = cluster().create()
+    here, beside, there = (a_process(closing, tmp_path / name, url) for name in ("a", "a", "b"))
+    here.heard("x")
+    by_socket, elsewhere = beside.heard("*"), there.heard("*")
+    here.transport.wake("x")
+    assert by_socket.get(timeout=_PATIENCE) == "x"
+    assert elsewhere.get(timeout=_PATIENCE) == "x"
+    there.transport.wake("y")
+    assert by_socket.get(timeout=_PATIENCE) == "y"  # the server tells in order: "x" came by the database before
+    assert beside.count("heard") == 1
+
+
+def test_a_line_that_was_lost_is_said_and_found_again_and_nothing_is_missed(tmp_path: Path, closing: ExitStack) -> None:
+    server = own_server(closing)
+    url = server.create()
+    here, there = (a_process(closing, tmp_path / name, url) for name in ("a", "b"))
+    here.heard("nothing")
+    told = there.heard("relay", "*")
+    while not told.empty():
+        told.get()
+    assert there.is_up == 1
+    server.stop()
+    wait_until(lambda: there.is_up == 0 and here.is_up == 0)
+    here.transport.wake("relay")
+    wait_until(lambda: here.count("lost") == 1)
+    server.start()
+    assert told.get(timeout=_PATIENCE) == "relay"  # nobody said it again: it may have been missed
+    assert there.line.wait_up(_PATIENCE)
+    assert there.is_up == 1
+    assert there.count("heard") == 0
+
+
+def own_server(closing: ExitStack) -> Cluster:
+    made = start_cluster()
+    closing.callback(made.stop)
+    return made
+
+
+def test_a_hop_goes_on_while_no_word_can_be_sent(tmp_path: Path, closing: ExitStack) -> None:
+    """The server refuses every NOTIFY, as it does when its queue is full: what was committed stands."""
+    url = cluster().create()
+    here = a_process(closing, tmp_path / "a", url)
+    here.heard("nothing")
+    with here.store.engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("CREATE SCHEMA mine")
+        connection.exec_driver_sql(
+            "CREATE FUNCTION mine.pg_notify(text, text) RETURNS void LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'too many notifications in the NOTIFY queue' USING ERRCODE = '54000'; END $$"
+        )
+        connection.exec_driver_sql(
+            f"ALTER DATABASE {here.store.engine.url.database} SET search_path = mine, pg_catalog, public"
+        )
+    full = a_process(closing, tmp_path / "b", url)
+    full.heard("nothing")
+    full.transport.wake("relay")
+    wait_until(lambda: full.count("lost") == 1)
+    with full.store.write() as connection:
+        connection.exec_driver_sql("UPDATE public.node SET created_at = 7")
+    with full.store.read() as connection:
+        assert connection.exec_driver_sql("SELECT created_at FROM public.node").scalar_one() == 7
+
+
+def test_doctor_can_see_whether_words_come_through(tmp_path: Path, closing: ExitStack) -> None:
+    here = a_process(closing, tmp_path / "a", cluster().create())
+    assert is_carrying(here.store)
