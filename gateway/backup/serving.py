@@ -43,7 +43,7 @@ class Serving:
 
         `is_beside`: one that its own tools have put back, whose rows stay.  The folder of work remembers which restore
         it is.  Raises what `claim_database` and `claim_rows` raise, and StoreBusy.
-        Crash point: restore.database_claimed.
+        Crash points: restore.database_claimed.
         """
         noted = work / _ID
         if not noted.exists():
@@ -67,7 +67,7 @@ class Serving:
     def load(self, dump: Path, clock: Clock | None) -> Store:
         """Put the dump into it and open it, in this program's schema. Close it.
 
-        Crash point: restore.database_loaded.
+        Crash points: restore.database_loaded.
         """
         load_database(self.access, dump)
         crash_point("restore.database_loaded")

@@ -71,7 +71,7 @@ class TableTotal:
 def leave_source(source: Store, *, node: str, target: Engine) -> Filling:
     """Let the old database say that its rows go to `target`; what it says already, where it was begun before.
 
-    Raises Conflict `move.elsewhere` where they go, or went, to another database.  Crash point: move.source_left.
+    Raises Conflict `move.elsewhere` where they go, or went, to another database.  Crash points: move.source_left.
     """
     with source.write() as connection:
         found = fillings.find(connection)
@@ -93,7 +93,7 @@ def claim_target(target: Engine, left: Filling, *, source: str) -> Filling:
     Raises Conflict `move.not_empty` where anything lies in it, `move.taken` where it is being filled from elsewhere,
     `move.went_back` where this move was taken back, `move.other_schema` where another release began it; StoreForeign
     where it is another node's, StoreUnsafe where it would not keep what it confirms, StoreBusy.
-    Crash point: move.target_claimed.
+    Crash points: move.target_claimed.
     """
     with translating():
         with target.connect() as connection, connection.begin():
@@ -220,7 +220,7 @@ def count_events(engine: Engine) -> int:
 
 def finish_move(source: Store, target: Engine, filling: Filling) -> None:
     """Let the new database be the node's, then let the old one say since when. Safe to repeat; call it when both were
-    compared.  Crash point: move.finished.
+    compared.  Crash points: move.finished.
     """
     assert found_revision(target) == HEAD, "the rows were compared in this program's schema"
     with source.read() as connection:

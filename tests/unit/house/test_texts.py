@@ -19,7 +19,7 @@ from tests.unit.house.sources import HOUSE, import_all, modules
 
 _CODE = re.compile(r"[a-z]+\.[a-z0-9_]+")
 _KINDS = frozenset(map(str, EventKind))
-NOT_TOLD = {"packet.taken_in", "truc.db"}  # a log line whose name is handed on, and a file
+NOT_TOLD = {"packet.taken_in", "truc.db", "truc.dump"}  # a log line whose name is handed on, and files
 PUT_TOGETHER = ("configuration.added_", "configuration.changed_")  # from the noun of what changed
 
 
