@@ -11,6 +11,7 @@ from gateway.node import Node
 from gateway.store import deliveries, packets, transfers
 from gateway.store.chains import load_chains
 from gateway.store.packets import PacketRow
+from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Ticket
 from monitoring.registry import TicketEvent
 
@@ -29,6 +30,7 @@ class Claimed:
     chain_ids: frozenset[str]
     organs: tuple[str, ...]
     note: Mapping[str, str]
+    is_risky: bool = False  #: its channel is slow or broken off: others in a group would wait for it
 
     @property
     def delivery_ids(self) -> tuple[str, ...]:
@@ -43,6 +45,7 @@ class Claimed:
         return replace(self, links=tuple(link for link, _ in left), organs=tuple(organ for _, organ in left))
 
 
+@repeated_where_undone
 def claim_group(node: Node, tickets: Sequence[Ticket]) -> list[Claimed]:
     """Claim what these tickets hint at and commit. What somebody else holds, or moved on, is left out."""
     with node.store.write() as connection:
@@ -61,10 +64,10 @@ def claim_group(node: Node, tickets: Sequence[Ticket]) -> list[Claimed]:
         node.metrics.count_tickets(TicketEvent.LOST, len(tickets) - len(ours))
     if not ours:
         return []
-    return _read(node, ours)
+    return _read(node, ours, now)
 
 
-def _read(node: Node, ours: Mapping[str, int]) -> list[Claimed]:
+def _read(node: Node, ours: Mapping[str, int], now: int) -> list[Claimed]:
     """What was claimed, each at the turn of its claim: the rows may have moved on since, and are then another's."""
     with node.store.read() as connection:
         rows = transfers.rows_of(connection, list(ours))
@@ -87,6 +90,7 @@ def _read(node: Node, ours: Mapping[str, int]) -> list[Claimed]:
                 chain_ids=frozenset(m.chain_id for m in held),
                 organs=tuple(m.organ for m in held),
                 note={"readdressed_from": ", ".join(moved)} if moved else {},
+                is_risky=bool(row.is_slow) or row.open_until > now,
             )
         )
     return claimed

@@ -134,7 +134,14 @@ def _before(work: _Work, is_ending: Callable[[], bool]) -> None:
 
 
 def _put_off_held(node: Node, works: Sequence[_Work]) -> None:
-    """What was announced before its channel's rest began goes back; the relay picks it when the rest is over."""
+    """What was announced before its channel's rest began goes back; the relay picks it when the rest is over.
+
+    So does what turned out slow or broken off since: among others it would make them wait, alone it makes nobody.
+    """
+    if len(works) > 1:
+        for work in works:
+            if work.claimed.is_risky:
+                work.put_off()
     by_id = node.channels.snapshot().by_id
     if any(row.windows for row in by_id.values()):
         with node.store.read() as connection:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Integer, bindparam, exists, func, insert, select, tuple_, update
 
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import ChannelState, DeliveryState, TransferState
-from gateway.store.dialect import execute_rows, lock_rows
+from gateway.store.dialect import among, execute_rows, lock_rows
 from gateway.store.schema import channels, deliveries, is_state, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
 
@@ -55,6 +55,8 @@ class TransferRow:
     turn: int
     channel_id: str
     packet_id: str
+    is_slow: bool  #: its channel is known to be
+    open_until: int  #: its channel's breaker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,8 +219,8 @@ def _split(connection: Connection, change: TransferChange, moves: list[Move], no
 _COUNTS = (
     update(transfers)
     .where(transfers.c.id == bindparam("b_id"))
-    .values(tries=func.coalesce(bindparam("tries_"), transfers.c.tries),
-            permits=func.coalesce(bindparam("permits_"), transfers.c.permits), unreported=0)
+    .values(tries=func.coalesce(bindparam("tries_", type_=Integer), transfers.c.tries),
+            permits=func.coalesce(bindparam("permits_", type_=Integer), transfers.c.permits), unreported=0)
 )  # fmt: skip
 
 
@@ -271,9 +273,7 @@ def next_due(connection: Connection, now: int) -> int | None:
     return found
 
 
-_CHANNEL_FACTS = select(channels.c.id, channels.c.is_polled, channels.c.sink).where(
-    channels.c.id.in_(bindparam("ids", expanding=True))
-)
+_CHANNEL_FACTS = select(channels.c.id, channels.c.is_polled, channels.c.sink).where(among(channels.c.id, "ids"))
 
 
 def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[tuple[str, bool, str]]:
@@ -283,11 +283,11 @@ def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[tu
 
 # --- claims and leases ---------------------------------------------------------------------------------------
 
-_WANTED = select(transfers.c.id).where(transfers.c.id.in_(bindparam("ids", expanding=True))).order_by(transfers.c.id)
+_WANTED = select(transfers.c.id).where(among(transfers.c.id, "ids")).order_by(transfers.c.id)
 _IS_OPEN = exists().where(channels.c.id == transfers.c.channel_id, channels.c.state == ChannelState.OPEN)
 _CLAIM_DELIVERIES = (
     update(deliveries)
-    .where(deliveries.c.transfer_id.in_(bindparam("ids", expanding=True)), deliveries.c.state == DeliveryState.READY)
+    .where(among(deliveries.c.transfer_id, "ids"), deliveries.c.state == DeliveryState.READY)
     .values(state=DeliveryState.CLAIMED, was=DeliveryState.READY)
     .returning(deliveries.c.agency_id, deliveries.c.book)
 )
@@ -336,8 +336,12 @@ def renew_leases(connection: Connection, held: Iterable[tuple[str, int]], lease_
 
 
 _ROWS = (
-    select(transfers.c.id, transfers.c.turn, transfers.c.channel_id, transfers.c.packet_id)
-    .where(transfers.c.id.in_(bindparam("ids", expanding=True)))
+    select(
+        transfers.c.id, transfers.c.turn, transfers.c.channel_id, transfers.c.packet_id, channels.c.is_slow,
+        channels.c.open_until,
+    )
+    .join_from(transfers, channels, channels.c.id == transfers.c.channel_id)
+    .where(among(transfers.c.id, "ids"))
     .order_by(transfers.c.is_urgent.desc(), transfers.c.id)
 )
 
@@ -352,7 +356,7 @@ _MEMBERS = (
         deliveries.c.id, deliveries.c.chain_id, deliveries.c.transfer_id, deliveries.c.organ,
         deliveries.c.readdressed_from, deliveries.c.state,
     )
-    .where(deliveries.c.transfer_id.in_(bindparam("ids", expanding=True)))
+    .where(among(deliveries.c.transfer_id, "ids"))
     .order_by(deliveries.c.transfer_id, deliveries.c.id)
 )  # fmt: skip
 

@@ -43,8 +43,12 @@ class Delivery:
     def _work(self, tickets: Sequence[Ticket]) -> None:
         if self._ending.is_set():
             return  # not claimed: whoever announced it does so again
-        deliver(self._node, tickets, is_ending=self._ending.is_set)
+        deliver(self._node, tickets, is_ending=self.is_ending)
         self._node.transport.wake("relay")  # slots of channels are free again
+
+    def is_ending(self) -> bool:
+        """Whether `close` was called: nothing more is begun."""
+        return self._ending.is_set()
 
     def close(self, timeout: float = _GRACE) -> None:
         """End the hand-overs that were begun, and give all else back at once: claims, and tickets not yet claimed.

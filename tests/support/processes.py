@@ -222,6 +222,10 @@ class NodeProcesses:
         self._running[role].process.send_signal(signal.SIGCONT)
         self._running[role].is_frozen = False
 
+    def process(self, role: str) -> subprocess.Popen[bytes]:
+        """A process that was started here, for signals of the test's own."""
+        return self._running[role].process
+
     def assert_alive(self) -> None:
         """No process ended by itself."""
         for role, one in self._running.items():

@@ -1,0 +1,76 @@
+"""More submissions than fit: each is accepted or told when to come again, and what was accepted is there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+
+from tests.support.edge import SENDER, RunningApi, running_api
+
+PATIENCE = 60.0
+MOST = 3
+
+
+def _send(api: RunningApi, body: bytes) -> httpx2.Response:
+    headers = {"authorization": f"Bearer {api.tokens[SENDER]}", "content-type": "application/xml"}
+    url = f"http://127.0.0.1:{api.server.port}/v1/packets"
+    return httpx2.post(url, content=body, headers=headers, timeout=PATIENCE)
+
+
+def _waiting(api: RunningApi) -> list[str]:
+    return sorted(item["packet_id"] for item in api.waiting())
+
+
+def test_who_finds_no_place_is_told_to_come_again_before_anything_breaks(tmp_path: Path) -> None:
+    """The writer's place is held, so that nothing can be accepted: as many as fit wait, the others are told at once."""
+    with running_api(tmp_path, submissions=str(MOST)) as api, ThreadPoolExecutor(8) as submitters:
+        bodies = [api.packet() for _ in range(8)]
+        refused: list[httpx2.Response] = []
+        told = threading.Semaphore(0)
+
+        def submit(body: bytes) -> httpx2.Response:
+            got = _send(api, body)
+            if got.status_code != 202:
+                refused.append(got)
+                told.release()
+            return got
+
+        with api.node.store.write():
+            begun = [submitters.submit(submit, body) for body in bodies]
+            for _ in range(8 - MOST):
+                assert told.acquire(timeout=PATIENCE)
+            assert api.front.edge.room.taken == MOST
+        answers = [one.result(PATIENCE) for one in begun]
+        assert Counter(got.status_code for got in answers) == {202: MOST, 503: 8 - MOST}
+        for got in refused:
+            assert int(got.headers["retry-after"]) > 0
+            assert got.json()["code"] == "api.overloaded"
+        assert _waiting(api) == sorted(got.json()["packet_id"] for got in answers if got.status_code == 202)
+        assert api.front.edge.room.taken == 0
+        assert not api.spooled()
+
+
+def test_a_crowd_that_comes_again_gets_everything_in_once(tmp_path: Path) -> None:
+    with running_api(tmp_path, submissions=str(MOST)) as api, ThreadPoolExecutor(12) as submitters:
+        most_taken: list[int] = []
+
+        def submit(body: bytes) -> str:
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                got = _send(api, body)
+                most_taken.append(api.front.edge.room.taken)
+                if got.status_code == 202:
+                    return str(got.json()["packet_id"])
+                assert got.status_code == 503, got.text
+                assert int(got.headers["retry-after"]) > 0
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+        packets = list(submitters.map(submit, [api.packet() for _ in range(48)]))
+        assert max(most_taken) <= MOST
+        assert _waiting(api) == sorted(packets)
