@@ -9,8 +9,8 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from gateway.model.instants import new_id
 from gateway.model.states import AttemptEnd, DeliveryState, TransferState
-from gateway.store.dialect import execute_rows, lock_rows
-from gateway.store.schema import attempts, deliveries, transfers
+from gateway.store.dialect import among, execute_rows, lock_rows
+from gateway.store.schema import attempts, chains, deliveries, transfers
 from gateway.store.transfers import members_of
 
 __all__ = ["Begun", "Ended", "begin_attempts", "end_attempts"]
@@ -29,7 +29,7 @@ _INSERT_ATTEMPT = insert(attempts)
 _STILL_OURS = (
     select(transfers.c.id, transfers.c.turn)
     .where(
-        transfers.c.id.in_(bindparam("ids", expanding=True)),
+        among(transfers.c.id, "ids"),
         transfers.c.state.in_([TransferState.CLAIMED, TransferState.FETCHED]),
     )
     .order_by(transfers.c.id)
@@ -71,11 +71,7 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
     return frozenset(str(row["transfer_id"]) for row in rows)
 
 
-_NO_PERMIT = (
-    update(transfers)
-    .where(transfers.c.id.in_(bindparam("ids", expanding=True)), transfers.c.permits > 0)
-    .values(permits=0)
-)
+_NO_PERMIT = update(transfers).where(among(transfers.c.id, "ids"), transfers.c.permits > 0).values(permits=0)
 _END = (
     update(attempts)
     .where(
@@ -140,11 +136,15 @@ _END_RESPONSE = (
 _SERVED = (
     select(deliveries.c.id)
     .where(
-        deliveries.c.id.in_(select(attempts.c.delivery_id).where(attempts.c.id.in_(bindparam("ids", expanding=True)))),
+        deliveries.c.id.in_(select(attempts.c.delivery_id).where(among(attempts.c.id, "ids"))),
         deliveries.c.served_until > 0,
     )
     .order_by(deliveries.c.id)
 )
+_CHAINS = select(deliveries.c.chain_id).where(
+    deliveries.c.id.in_(select(attempts.c.delivery_id).where(among(attempts.c.id, "ids")))
+)
+_LOCK_CHAINS = select(chains.c.id).where(chains.c.id.in_(_CHAINS)).order_by(chains.c.id)
 _SHOW_AGAIN = update(deliveries).where(deliveries.c.id.in_(_SERVED.order_by(None))).values(served_until=0)
 
 
@@ -172,8 +172,12 @@ def begin_responses(connection: Connection, begun: Sequence[Response], *, worker
 
 
 def end_responses(connection: Connection, attempt_ids: Sequence[str], now: int) -> None:
-    """They have ended without a confirmation yet: unknown, nothing more lands, and their items may be listed again."""
+    """They have ended without a confirmation yet: unknown, nothing more lands, and their items may be listed again.
+
+    A confirmation may come at the same moment: the chains' rows are locked first, as everybody does (protocol §6).
+    """
     if attempt_ids:
+        lock_rows(connection, _LOCK_CHAINS, {"ids": list(attempt_ids)})
         lock_rows(connection, _SERVED, {"ids": list(attempt_ids)})
         execute_rows(connection, _END_RESPONSE, [{"b_id": attempt_id, "now": now} for attempt_id in attempt_ids])
         connection.execute(_SHOW_AGAIN, {"ids": list(attempt_ids)})

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, delete, select
 
-from gateway.store.dialect import upsert_counts
+from gateway.store.dialect import among, upsert_counts
 from gateway.store.schema import intake_faults
 
 __all__ = ["begin", "begun", "end"]
 
-_COUNTS = select(intake_faults.c.key, intake_faults.c.count.label("times")).where(
-    intake_faults.c.key.in_(bindparam("keys", expanding=True))
-)
-_END = delete(intake_faults).where(intake_faults.c.key.in_(bindparam("keys", expanding=True)))
+_COUNTS = select(intake_faults.c.key, intake_faults.c.count.label("times")).where(among(intake_faults.c.key, "keys"))
+_END = delete(intake_faults).where(among(intake_faults.c.key, "keys"))
 
 
 def begun(connection: Connection, keys: Iterable[str]) -> dict[str, int]:

@@ -10,20 +10,18 @@ from sqlalchemy import Connection, bindparam, exists, insert, select
 
 from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
-from gateway.store.dialect import execute_rows, insert_missing, lock_rows
+from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows
 from gateway.store.schema import attempts, chains, channels, deliveries, transfers
 
 __all__ = ["chain_of", "chains_of_deliveries", "ensure_chains", "insert_chains", "load_chains", "was_sent"]
 
-_CHAIN_OF = select(chains.c.id, chains.c.root, chains.c.agency_id).where(
-    chains.c.root.in_(bindparam("roots", expanding=True))
-)
+_CHAIN_OF = select(chains.c.id, chains.c.root, chains.c.agency_id).where(among(chains.c.root, "roots"))
 _INSERT_CHAIN = insert(chains)
-_LOCK = select(chains.c.id).where(chains.c.id.in_(bindparam("ids", expanding=True))).order_by(chains.c.id)
+_LOCK = select(chains.c.id).where(among(chains.c.id, "ids")).order_by(chains.c.id)
 _LOCK_TRANSFERS = (
     select(transfers.c.id)
     .where(transfers.c.id.in_(
-        select(deliveries.c.transfer_id).where(deliveries.c.chain_id.in_(bindparam("ids", expanding=True)))
+        select(deliveries.c.transfer_id).where(among(deliveries.c.chain_id, "ids"))
     ))
     .order_by(transfers.c.id)
 )  # fmt: skip
@@ -36,7 +34,7 @@ _LINKS = (
     )
     .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id)
                  .join(channels, transfers.c.channel_id == channels.c.id))
-    .where(deliveries.c.chain_id.in_(bindparam("ids", expanding=True)))
+    .where(among(deliveries.c.chain_id, "ids"))
     .order_by(deliveries.c.chain_id, deliveries.c.position)
 )  # fmt: skip
 _ATTEMPTS = (
@@ -44,10 +42,10 @@ _ATTEMPTS = (
         attempts.c.id, attempts.c.delivery_id, attempts.c.transfer_id, attempts.c.turn, attempts.c.over_by,
         attempts.c.outcome, attempts.c.ended_at,
     )
-    .where(attempts.c.delivery_id.in_(bindparam("ids", expanding=True)))
+    .where(among(attempts.c.delivery_id, "ids"))
     .order_by(attempts.c.id)
 )  # fmt: skip
-_CHAIN_IDS = select(deliveries.c.id, deliveries.c.chain_id).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+_CHAIN_IDS = select(deliveries.c.id, deliveries.c.chain_id).where(among(deliveries.c.id, "ids"))
 
 
 def ensure_chains(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str], str]:

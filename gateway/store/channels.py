@@ -20,7 +20,7 @@ from gateway.model.events import Event, EventKind
 from gateway.model.states import ChannelState
 from gateway.model.windows import held_until, parse_windows
 from gateway.store import events
-from gateway.store.dialect import insert_ignore, lock_rows
+from gateway.store.dialect import among, insert_ignore, lock_rows
 from gateway.store.schema import channel_agencies, channels
 from gateway.store.transfers import forget_announced
 from gateway.store.versions import raise_configuration
@@ -147,11 +147,11 @@ def put_channel(connection: Connection, channel: ChannelRow) -> None:
 # --- whom they serve: an agency is reached by one channel --------------------------------------------------------
 
 _CHANNELS_OF = select(channel_agencies.c.agency_id, channel_agencies.c.channel_id).where(
-    channel_agencies.c.agency_id.in_(bindparam("ids", expanding=True))
+    among(channel_agencies.c.agency_id, "ids")
 )
 _RELEASE = delete(channel_agencies).where(
     channel_agencies.c.channel_id == bindparam("channel"),
-    channel_agencies.c.agency_id.in_(bindparam("ids", expanding=True)),
+    among(channel_agencies.c.agency_id, "ids"),
 )
 
 

@@ -18,7 +18,7 @@ from gateway.model.events import Event, EventKind, kind_of_state
 from gateway.model.moves import HOLDERS, check_move
 from gateway.model.states import Book, DeliveryState
 from gateway.store import events
-from gateway.store.dialect import execute_rows, lock_rows
+from gateway.store.dialect import among, execute_rows, lock_rows
 from gateway.store.rollups import count
 from gateway.store.schema import channels, deliveries, packets, transfers
 from gateway.store.statuses import FURTHER
@@ -122,7 +122,7 @@ _FACTS = (
     )
     .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id)
                  .join(channels, transfers.c.channel_id == channels.c.id))
-    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+    .where(among(deliveries.c.id, "ids"))
 )  # fmt: skip
 _MOVE = (
     update(deliveries)
@@ -227,7 +227,7 @@ def _event(move: Move, row: Any, at: int, actor: str) -> Event:
 
 # --- beside the machine --------------------------------------------------------------------------------------
 
-_AGENCIES = select(deliveries.c.agency_id).where(deliveries.c.id.in_(bindparam("ids", expanding=True))).distinct()
+_AGENCIES = select(deliveries.c.agency_id).where(among(deliveries.c.id, "ids")).distinct()
 
 
 def agencies_of(connection: Connection, delivery_ids: Iterable[str]) -> list[str]:
@@ -249,7 +249,7 @@ class Party:
 _PARTIES = (
     select(deliveries.c.id, deliveries.c.packet_id, packets.c.document_id, packets.c.sender_id, deliveries.c.agency_id)
     .join_from(deliveries, packets, packets.c.id == deliveries.c.packet_id)
-    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+    .where(among(deliveries.c.id, "ids"))
 )
 
 

@@ -7,7 +7,7 @@ confirmed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 from operator import itemgetter
@@ -30,14 +30,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import BinaryExpression
+from sqlalchemy.types import UserDefinedType
 
 from gateway.model.errors import StoreUnsafe
+from gateway.store.arrays import Arrays, array, as_arrays
 from gateway.store.schema import events
 
 __all__ = [
-    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "AloneAt", "begun_until", "check_durability", "continue_order",
-    "count_after", "execute_rows", "insert_ignore", "insert_missing", "is_writing", "lock_alone", "lock_rows",
-    "select_rows", "settled_until", "upsert_counts", "writes_beside_others",
+    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "AloneAt", "among", "begun_until", "check_durability",
+    "continue_order", "count_after", "execute_rows", "insert_ignore", "insert_missing", "is_writing", "lock_alone",
+    "lock_rows", "select_rows", "settled_until", "upsert_counts", "writes_beside_others",
 ]  # fmt: skip
 
 _LEAST_POSTGRES = 140_000
@@ -58,6 +61,37 @@ APPEND_ONLY = {
     ),
 }
 """Statements that make the table of events refuse changes, by dialect name."""
+
+
+class _Among(BinaryExpression[bool]):
+    """A column is one of a list of texts."""
+
+    inherit_cache = True
+
+
+class _Texts(UserDefinedType[Sequence[str]]):
+    """An array of texts as PostgreSQL reads it."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "TEXT[]"
+
+    def bind_processor(self, _dialect: Dialect) -> Callable[[Any], Any]:
+        return lambda values: array(list(values))
+
+
+@compiles(_Among, "postgresql")
+def _in_array(element: _Among, compiler: Any, **more: Any) -> str:
+    """One text of the statement however long the list is, so that the server keeps the plan."""
+    texts = compiler.process(bindparam(element.right.key, type_=_Texts()), **more)
+    return f"{compiler.process(element.left, **more)} = ANY({texts}::TEXT[])"
+
+
+def among(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """`column` is one of the texts that are bound to `name`, any number of them."""
+    listed = column.in_(bindparam(name, expanding=True))
+    return _Among(listed.left, listed.right, listed.operator, type_=listed.type, negate=listed.negate)
 
 
 class _CommitOrder(ColumnElement[int]):
@@ -208,7 +242,12 @@ def execute_rows(connection: Connection, statement: Executable, rows: Sequence[d
     key = (connection.dialect.name, statement, tuple(rows[0]))
     known = _compiled.get(key)
     if known is None:
-        known = _compiled[key] = _compile(connection.dialect, statement, key[2], is_per_row=True)
+        known = _compile(connection.dialect, statement, key[2], is_per_row=True)
+        if known.pick is None:
+            known = replace(known, arrays=as_arrays(known.text, rows[0]))
+        _compiled[key] = known
+    if known.arrays is not None and len(rows) > 1 and (columns := known.arrays.of(rows)) is not None:
+        return connection.exec_driver_sql(known.arrays.text, {**known.fixed, **columns}).rowcount
     full = [{**known.fixed, **row} for row in rows] if known.fixed else rows
     if known.pick is None:
         return connection.exec_driver_sql(known.text, list(full)).rowcount
@@ -233,6 +272,7 @@ class _Compiled:
     text: str
     fixed: dict[str, Any]
     pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
+    arrays: Arrays | None = None  #: for many rows at once, where the database can
 
 
 _compiled: dict[tuple[str, Executable, tuple[str, ...]], _Compiled] = {}

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, select, union_all, update
 
 from gateway.model.states import DeliveryState
-from gateway.store.dialect import execute_rows, lock_rows, select_rows
+from gateway.store.dialect import among, execute_rows, lock_rows, select_rows
 from gateway.store.schema import chains, channels, deliveries, is_state, packets, transfers
 
 __all__ = ["Item", "items", "rotate", "waiting"]
@@ -93,11 +93,11 @@ _WAITING = (
     )
     .limit(bindparam("most"))
 )
-_ITEMS = select(*_COLUMNS).select_from(_FROM).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+_ITEMS = select(*_COLUMNS).select_from(_FROM).where(among(deliveries.c.id, "ids"))
 _CHAINS = (
     select(chains.c.id)
     .where(chains.c.id.in_(
-        select(deliveries.c.chain_id).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+        select(deliveries.c.chain_id).where(among(deliveries.c.id, "ids"))
     ))
     .order_by(chains.c.id)
 )  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, insert, select
 
+from gateway.store.dialect import among
 from gateway.store.schema import notices, packets
 
 __all__ = ["Notice", "tell"]
@@ -23,7 +24,7 @@ class Notice:
     at: int
 
 
-_SENDERS = select(packets.c.id, packets.c.sender_id).where(packets.c.id.in_(bindparam("ids", expanding=True)))
+_SENDERS = select(packets.c.id, packets.c.sender_id).where(among(packets.c.id, "ids"))
 _INSERT = insert(notices)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import Connection, exists, select
 
-from gateway.store.dialect import insert_ignore
+from gateway.store.dialect import among, insert_ignore
 from gateway.store.schema import packets
 from gateway.store.schema_judged import signature_verdicts
 
@@ -54,7 +54,7 @@ _CANDIDATES = (
     select(packets.c.id.label("packet_id"), packets.c.book, packets.c.blob, packets.c.sender_organ,
            packets.c.accepted_at)
     .where(
-        packets.c.id.in_(bindparam("ids", expanding=True)),
+        among(packets.c.id, "ids"),
         ~exists().where(signature_verdicts.c.packet_id == packets.c.id),
     )
     .order_by(packets.c.id)

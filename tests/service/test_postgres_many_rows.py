@@ -1,0 +1,157 @@
+"""PostgreSQL: many rows in one statement come out as one after the other, and two hops on one item never wait for each
+other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, MetaData, Table, Text, bindparam, select
+from sqlalchemy.dialects.postgresql import insert
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from gateway.model.states import AttemptEnd, DeliveryState
+from gateway.store import Store, attempts
+from gateway.store.arrays import array, as_arrays
+from gateway.store.attempts import Ended
+from gateway.store.chains import chains_of_deliveries, load_chains
+from gateway.store.dialect import among, execute_rows
+from tests.support.nodes import Database, House, build_house
+
+_words = Table(
+    "thu_words",
+    MetaData(),
+    Column("id", Text, primary_key=True),
+    Column("said", Text),
+    Column("count", BigInteger),
+    Column("is_true", Boolean),
+    Column("bytes", LargeBinary),
+)
+_INSERT = _words.insert()
+_COUNT = _words.update().where(_words.c.id == bindparam("b_id")).values(count=_words.c.count + bindparam("end"))
+_DELETE = _words.delete().where(_words.c.id == bindparam("b_id"), _words.c.count == bindparam("b_count"))
+_AGAIN = insert(_words).on_conflict_do_nothing(index_elements=["id"])
+_LISTED = select(_words.c.id).where(among(_words.c.id, "ids")).order_by(_words.c.id)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    built = build_house(tmp_path, database=Database.POSTGRESQL)
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def words(house: House) -> Iterator[Connection]:
+    with house.node.store.write() as connection:
+        _words.create(connection)
+        yield connection
+
+
+def _row(key: str, said: str | None = "", count: int | None = 1, *, true: bool = True, some: bytes = b"") -> Any:
+    return {"id": key, "said": said, "count": count, "is_true": true, "bytes": some}
+
+
+ODD: Sequence[Mapping[str, Any]] = [
+    _row("thường", "Công văn số 12"),
+    _row('"nháy"', 'một "từ" {trong}, ngoặc'),
+    _row("\\", "C:\\thư mục\\t\n\r\tdòng\x7f"),
+    _row("null", "NULL"),
+    _row("không", None, None, true=False, some=b"\x00\\x\xff"),
+    _row("", DeliveryState.AVAILABLE, -(2**62), some=bytes(range(256))),
+]
+
+
+def test_many_rows_are_written_as_they_are(words: Connection) -> None:
+    assert execute_rows(words, _INSERT, [dict(row) for row in ODD]) == len(ODD)
+    found = {row.id: row._asdict() for row in words.execute(select(_words))}
+    assert found == {row["id"]: dict(row) for row in ODD}
+
+
+def test_a_list_finds_odd_keys_and_nothing_else(words: Connection) -> None:
+    execute_rows(words, _INSERT, [dict(row) for row in ODD])
+    for wanted in ([row["id"] for row in ODD], ["\\", '"nháy"'], ["{}", "n"], []):
+        found = [row.id for row in words.execute(_LISTED, {"ids": wanted})]
+        assert sorted(found) == sorted(set(wanted) & {row["id"] for row in ODD})
+
+
+def test_rows_that_change_the_same_row_are_done_one_after_the_other(words: Connection) -> None:
+    execute_rows(words, _INSERT, [_row("a"), _row("b")])
+    changes = [{"b_id": "a", "end": 1}, {"b_id": "b", "end": 10}, {"b_id": "a", "end": 100}]
+    execute_rows(words, _COUNT, changes)
+    assert {row.id: row.count for row in words.execute(select(_words))} == {"a": 102, "b": 11}
+
+
+def test_counts_of_changed_rows_are_those_of_all_statements(words: Connection) -> None:
+    execute_rows(words, _INSERT, [_row("a"), _row("b"), _row("c")])
+    assert execute_rows(words, _AGAIN, [_row("c"), _row("d"), _row("d")]) == 1
+    assert execute_rows(words, _COUNT, [{"b_id": "a", "end": 1}, {"b_id": "b", "end": 1}, {"b_id": "x", "end": 1}]) == 2
+    gone = [{"b_id": "a", "b_count": 2}, {"b_id": "b", "b_count": 9}, {"b_id": "c", "b_count": 1}]
+    assert execute_rows(words, _DELETE, gone) == 2
+    assert {row.id for row in words.execute(select(_words.c.id))} == {"b", "d"}
+
+
+def test_one_text_whatever_the_number_of_rows() -> None:
+    made = as_arrays("UPDATE t SET a = %(end)s::VARCHAR WHERE t.id = %(b_id)s::VARCHAR", {"end": "", "b_id": ""})
+    assert made is not None
+    assert made.text == (
+        'UPDATE t SET a = v."end" FROM unnest(%(end)s::VARCHAR[], %(b_id)s::VARCHAR[]) AS v ("end", "b_id") '
+        'WHERE t.id = v."b_id"'
+    )
+    assert array(["a", None, True, 3, 'b"\\']) == r'{"a",null,true,3,"b\"\\"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "UPDATE t SET a = %(a)s::VARCHAR",
+        "UPDATE t SET a = %(a)s WHERE id IN (SELECT id FROM u WHERE b = %(b_id)s)",
+        "SELECT %(a)s::VARCHAR",
+        "INSERT INTO t SELECT %(a)s::VARCHAR",
+    ],
+)
+def test_a_statement_of_no_known_form_is_executed_row_by_row(text: str) -> None:
+    assert as_arrays(text, {"a": "x", "b_id": "y"}) is None
+
+
+# --- a response ends while its item is confirmed -----------------------------------------------------------------
+
+_WAITERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def _waits(store: Store) -> int:
+    with store.read() as connection:
+        return int(connection.exec_driver_sql(_WAITERS).scalar_one())
+
+
+def test_a_response_that_ends_holds_no_row_that_a_confirmation_still_wants(house: House) -> None:
+    """A confirmation has the chain and has ended the attempt: whoever ends the response waits for it empty-handed."""
+    sent = house.send(["inbox-a"])
+    item = house.delivery(sent, "inbox-a")
+    house.fetch("inbox-a", item)
+    (attempt,) = house.attempts(sent, "inbox-a")
+    other, watching = house.another_store(), house.another_store()
+
+    def end() -> None:
+        with other.write() as connection:
+            attempts.end_responses(connection, [attempt["id"]], house.now())
+
+    with ThreadPoolExecutor(1) as pool:
+        with house.node.store.write() as connection:
+            load_chains(connection, chains_of_deliveries(connection, [item]).values())
+            ended = Ended(delivery_id=item, turn=attempt["turn"], end=AttemptEnd.ARRIVED)
+            attempts.end_attempts(connection, [ended], house.now())
+            ending = pool.submit(end)
+            waiting = Retrying(
+                retry=retry_if_result(lambda n: n == 0), wait=wait_fixed(0.02), stop=stop_after_delay(60)
+            )
+            assert waiting(_waits, watching) == 1
+            wanted = "SELECT id FROM deliveries WHERE id = %(id)s FOR UPDATE NOWAIT"
+            assert connection.exec_driver_sql(wanted, {"id": item}).scalar_one() == item
+        ending.result(60)
+    assert [made["outcome"] for made in house.attempts(sent, "inbox-a")] == [AttemptEnd.ARRIVED]
+    other.close()
+    watching.close()
