@@ -38,6 +38,7 @@ class Node:
     today: Callable[[], date]
     group: int = 32  #: most members of one transaction
     slots: int = 4  #: groups of tickets that this process works on at once
+    months_ahead: int = 3  #: months of tables that are made ahead of time (PostgreSQL)
 
     @property
     def seal_key(self) -> SealKey:

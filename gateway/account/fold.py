@@ -16,7 +16,7 @@ from gateway.model.states import Book
 from gateway.model.states import DeliveryState as S
 from gateway.store.books import BookedDelivery, BookedEvent, BookedPacket
 
-__all__ = ["Sums", "compare_counts", "entered_at", "fold_packet", "is_intact"]
+__all__ = ["Sums", "add_carried", "compare_counts", "entered_at", "fold_packet", "is_intact"]
 
 _FATES = {
     S.DELIVERED: Fate.DELIVERED,
@@ -96,6 +96,14 @@ def fold_packet(packet: BookedPacket, sums: Sums) -> None:
     for delivery_id in sorted(told.keys() | rows.keys()):
         sums.gaps += _delivery_gaps(packet.id, delivery_id, told.get(delivery_id), rows.get(delivery_id))
     _count_recipients(packet, sums)
+
+
+def add_carried(sums: Sums, agency_id: str, book: str, fate: str, count: int) -> None:
+    """Add what was carried forward of packets that are gone: `fate` is one of Fate, or "accepted"."""
+    if fate == "accepted":
+        sums.accepted[agency_id, book] += count
+    else:
+        sums.fates[agency_id, book, Fate(fate)] += count
 
 
 def altered(booked: BookedEvent) -> Gap:

@@ -36,7 +36,14 @@ def first_answers(connection: Connection, members: Sequence[Prepared]) -> dict[s
     stored = stored_answers(connection, set(repeats.values()))
     by_id = {p.packet_id: p for p in rest}
     events.append(connection, [_repeated(by_id[i], first) for i, first in repeats.items()], _latest(members))
-    return conflicts | {packet_id: stored[first] for packet_id, first in repeats.items()}
+    return conflicts | {
+        packet_id: stored.get(first, _archived(by_id[packet_id])) for packet_id, first in repeats.items()
+    }
+
+
+def _archived(prepared: Prepared) -> Conflict:
+    """A repeat of what was archived and is gone: known as a repeat for ever, and nothing is sent again."""
+    return Conflict("submission.archived", document=prepared.document_key.split("|", 1)[-1])
 
 
 def _latest(members: Sequence[Prepared]) -> int:

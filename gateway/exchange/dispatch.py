@@ -150,6 +150,9 @@ def _dispatch_one(
             first = _held(of_leg[having[0].agency_id], same)[0] if having else order.document.packet_id
             done.repeats[prepared.packet_id] = stored_answers(connection, {first})[first]
             return
+    if (order.may_repeat or order.is_revision) and not same and not packets.has_root(connection, order.document.root):
+        done.refused[prepared.packet_id] = Conflict("submission.archived", document=document)
+        return
     if order.is_revision and not same and not all(_may_get_revision(of_leg[leg.agency_id]) for leg in legs):
         done.refused[prepared.packet_id] = Conflict("document.conflict", document=document)
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, literal_column, select, update
 
-from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows
+from gateway.store.dialect import execute_rows, insert_missing, lock_rows
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
 
 __all__ = [
@@ -89,7 +89,7 @@ def insert_new(connection: Connection, new: Sequence[PacketRow]) -> None:
         execute_rows(connection, _INSERT, [{name: getattr(p, name) for name in _PACKET_FIELDS} for p in new])
 
 
-_BY_IDS = select(packets).where(among(packets.c.id, "ids"))
+_BY_IDS = select(packets).where(packets.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def by_ids(connection: Connection, ids: Iterable[str]) -> dict[str, PacketRow]:
@@ -99,8 +99,10 @@ def by_ids(connection: Connection, ids: Iterable[str]) -> dict[str, PacketRow]:
 
 # --- first answers -------------------------------------------------------------------------------------------
 
-_SUBMISSIONS = select(submissions.c.key, submissions.c.packet_id).where(among(submissions.c.key, "keys"))
-_IDEMPOTENCY = select(idempotency).where(among(idempotency.c.key, "keys"))
+_SUBMISSIONS = select(submissions.c.key, submissions.c.packet_id).where(
+    submissions.c.key.in_(bindparam("keys", expanding=True))
+)
+_IDEMPOTENCY = select(idempotency).where(idempotency.c.key.in_(bindparam("keys", expanding=True)))
 _DROP_SUBMISSION = delete(submissions).where(submissions.c.packet_id == bindparam("b_id"))
 _DROP_IDEMPOTENCY = delete(idempotency).where(idempotency.c.packet_id == bindparam("b_id"))
 
@@ -149,9 +151,11 @@ def hand_claims(connection: Connection, repeats: Mapping[str, str]) -> None:
 
 # --- documents -----------------------------------------------------------------------------------------------
 
-_DOCUMENTS = select(documents).where(among(documents.c.key, "keys"))
-_BY_NOTATION = select(documents).where(among(documents.c.notation, "keys"))
-_LOCK_DOCUMENTS = select(documents.c.key).where(among(documents.c.key, "keys")).order_by(documents.c.key)
+_DOCUMENTS = select(documents).where(documents.c.key.in_(bindparam("keys", expanding=True)))
+_BY_NOTATION = select(documents).where(documents.c.notation.in_(bindparam("keys", expanding=True)))
+_LOCK_DOCUMENTS = (
+    select(documents.c.key).where(documents.c.key.in_(bindparam("keys", expanding=True))).order_by(documents.c.key)
+)
 _SAVE = (
     update(documents)
     .where(documents.c.key == bindparam("b_key"))
@@ -208,7 +212,7 @@ _RECIPIENTS = (
         deliveries.c.id, deliveries.c.packet_id, deliveries.c.agency_id, deliveries.c.organ, deliveries.c.state,
         deliveries.c.reason, deliveries.c.detail, deliveries.c.leg, deliveries.c.readdressed_from,
     )
-    .where(among(deliveries.c.packet_id, "ids"))
+    .where(deliveries.c.packet_id.in_(bindparam("ids", expanding=True)))
     .order_by(deliveries.c.id)
 )  # fmt: skip
 

@@ -22,8 +22,8 @@ from gateway.model.instants import VIETNAM, as_instant, as_local, id_floor
 from gateway.store.dialect import APPEND_ONLY
 
 __all__ = [
-    "GUARD", "PARTITIONED", "Month", "Partition", "append_only_on", "cut_into_months", "is_partitioned", "letting_go",
-    "locked_all", "make_month", "month_of", "partitions_of", "rest_count",
+    "GUARD", "PARTITIONED", "Month", "Partition", "analyze", "append_only_on", "cut_into_months", "is_partitioned",
+    "letting_go", "locked_all", "made_at", "make_month", "missing_months", "month_of", "partitions_of", "rest_count",
 ]  # fmt: skip
 
 PARTITIONED: Final = {"packets": "id", "deliveries": "id", "events": "packet_id"}
@@ -31,6 +31,9 @@ PARTITIONED: Final = {"packets": "id", "deliveries": "id", "events": "packet_id"
 
 _REST: Final = "rest"
 _BEFORE: Final = "before"
+_LOOSE: Final = "loose"
+_LEAST: Final = "0"
+"""Every id sorts after it, and what is told of no packet before."""
 _LOCK_MILLISECONDS: Final = 500
 """That others wait behind us at most while we wait for a table: less than PostgreSQL takes to look for deadlocks, so
 that nobody is ended for our sake."""
@@ -83,14 +86,14 @@ def month_of(instant: int) -> Month:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """One table of a partitioned one; `low` is "" where it begins before everything."""
+    """One table of a partitioned one."""
 
     name: str
     low: str
     high: str
 
 
-_BOUND = re.compile(r"FROM \((?:MINVALUE|'([^']*)')\) TO \('([^']*)'\)")
+_BOUND = re.compile(r"FROM \('([^']*)'\) TO \('([^']*)'\)")
 _PARTITIONS = (
     "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
     "WHERE i.inhparent = to_regclass(%s) AND NOT i.inhdetachpending ORDER BY 1"
@@ -106,19 +109,57 @@ def is_partitioned(connection: Connection) -> bool:
 
 
 def partitions_of(connection: Connection, table: str) -> list[Partition]:
-    """The months of a table that are there, oldest first; without the rest."""
+    """The months of a table that are there, oldest first; without the rest and what belongs to no packet."""
     found = []
     for name, bound in connection.exec_driver_sql(_PARTITIONS, (table,)):
         if match := _BOUND.search(bound):
-            found.append(Partition(name=name, low=match[1] or "", high=match[2]))
+            found.append(Partition(name=name, low=match[1], high=match[2]))
     return sorted(found, key=lambda one: one.high)
 
 
-def rest_count(connection: Connection, table: str, low: str) -> int:
-    """How many rows from `low` on lie in the table for the rest: of months that nobody made."""
+def rest_count(connection: Connection, table: str, low: str, high: str) -> int:
+    """How many rows from `low` up to `high` lie in the table for the rest: of months that nobody made."""
     column = PARTITIONED[table]
-    told = f"SELECT count(*) FROM {table}_{_REST} WHERE {column} >= %s"  # noqa: S608 - names of ours
-    return int(connection.exec_driver_sql(told, (low,)).scalar_one())
+    told = f"SELECT count(*) FROM {table}_{_REST} WHERE {column} >= %s AND {column} < %s"  # noqa: S608 - names of ours
+    return int(connection.exec_driver_sql(told, (low, high)).scalar_one())
+
+
+_IN_REST = "SELECT min({column}) FROM {table}_rest WHERE {column} >= %s AND {column} < %s"
+
+
+def missing_months(connection: Connection, current: Month, ahead: int) -> list[tuple[str, Month]]:
+    """(table, month) for each month from `current` on, or of rows in the rest, that a table lacks."""
+    found = []
+    for table, column in PARTITIONED.items():
+        there = partitions_of(connection, table)
+        wanted = {current.later(each) for each in range(ahead + 1)}
+        low = id_floor(1)
+        while first := _first_in_rest(connection, table, column, low, current.high):
+            month = month_of(made_at(first))
+            wanted.add(month)
+            low = month.high
+        found += [(table, each) for each in sorted(wanted) if not _holds(there, each)]
+    return found
+
+
+def _first_in_rest(connection: Connection, table: str, column: str, low: str, high: str) -> str | None:
+    told = _IN_REST.format(column=column, table=table)
+    first: str | None = connection.exec_driver_sql(told, (low, high)).scalar()
+    return first
+
+
+def _holds(there: list[Partition], month: Month) -> bool:
+    return any(one.low <= month.low < one.high for one in there)
+
+
+def made_at(row_id: str) -> int:
+    """When a row's id was made, to the millisecond."""
+    return int(row_id[:8] + row_id[9:13], 16) * 1000
+
+
+def analyze(connection: Connection, table: str) -> None:
+    """Let the planner know a table as a whole: autovacuum looks at its parts alone."""
+    connection.exec_driver_sql(f"ANALYZE {table}")
 
 
 # --- one month more ----------------------------------------------------------------------------------------------
@@ -130,8 +171,7 @@ def make_month(connection: Connection, table: str, month: Month) -> bool:
     Rows of it that fell into the rest move over.  Writers of other months are not kept waiting: the new table is made
     apart and attached.  Wants a transaction of its own, in `locked_all` for that table's rest.
     """
-    found = partitions_of(connection, table)
-    if any(one.low <= month.low < one.high for one in found):
+    if _holds(partitions_of(connection, table), month):
         return False
     name, column = f"{table}_{month.year:04}_{month.month:02}", PARTITIONED[table]
     tell = connection.exec_driver_sql
@@ -247,6 +287,8 @@ def _cut(connection: Connection, table: str, column: str, month: Month) -> None:
         if not is_primary and not is_place and not (column != "id" and name == f"{table}_packet"):
             tell(definition.replace("%", "%%"))
     tell(f"CREATE TABLE {table}_{_REST} PARTITION OF {table} DEFAULT")
+    if column != "id":
+        tell(f"CREATE TABLE {table}_{_LOOSE} PARTITION OF {table} FOR VALUES FROM (MINVALUE) TO ('{_LEAST}')")
     if table == "deliveries":
         tell(_UNIQUE_PLACE.format(name=f"{table}_{_REST}"))
     if not tell(f"SELECT EXISTS (SELECT FROM {old})").scalar():  # noqa: S608
@@ -257,7 +299,12 @@ def _cut(connection: Connection, table: str, column: str, month: Month) -> None:
                 f"WITH ahead AS (DELETE FROM {old} WHERE {column} >= '{month.high}' RETURNING *) "  # noqa: S608
                 f"INSERT INTO {table}_{_REST} SELECT * FROM ahead"
             )
-        tell(f"ALTER TABLE {table} ATTACH PARTITION {old} FOR VALUES FROM (MINVALUE) TO ('{month.high}')")
+            if column != "id":
+                tell(
+                    f"WITH loose AS (DELETE FROM {old} WHERE {column} < '{_LEAST}' RETURNING *) "  # noqa: S608
+                    f"INSERT INTO {table}_{_LOOSE} SELECT * FROM loose"
+                )
+        tell(f"ALTER TABLE {table} ATTACH PARTITION {old} FOR VALUES FROM ('{_LEAST}') TO ('{month.high}')")
     if table == "events":
-        append_only_on(connection, table)
-        append_only_on(connection, f"{table}_{_REST}")
+        for name in (table, f"{table}_{_REST}", f"{table}_{_LOOSE}"):
+            append_only_on(connection, name)

@@ -15,8 +15,9 @@ from sqlalchemy import Column, Connection, Table, bindparam, delete, func, inser
 from gateway.model.instants import id_floor
 from gateway.store import holds
 from gateway.store.dialect import COMMIT_ORDER, execute_rows, upsert_counts
+from gateway.store.followers import Follower
 from gateway.store.holds import Hold
-from gateway.store.partitions import PARTITIONED, Month, is_partitioned, letting_go, month_of, partitions_of
+from gateway.store.partitions import PARTITIONED, Month, is_partitioned, letting_go, made_at, month_of, partitions_of
 from gateway.store.rollups import count
 from gateway.store.schema import attempts, deliveries, events, is_state, notices, packets, statuses, transfers
 from gateway.store.schema_judged import followers, inspections, signature_verdicts
@@ -94,16 +95,12 @@ def _within(column: Column[str]) -> tuple[Any, Any]:
 _FIRST = select(func.min(packets.c.id)).where(packets.c.id >= bindparam("low"))
 
 
-def _made_at(packet_id: str) -> int:
-    return int(packet_id[:8] + packet_id[9:13], 16) * 1000
-
-
 def months_there(connection: Connection, until: int) -> list[Month]:
     """The months that packets lie in and that ended by the instant `until`, oldest first."""
     found: list[Month] = []
     low = id_floor(1)
     while (first := connection.execute(_FIRST, {"low": low}).scalar()) is not None and first < id_floor(until):
-        month = month_of(_made_at(first))
+        month = month_of(made_at(first))
         if month.end > until:
             break
         found.append(month)
@@ -129,7 +126,7 @@ _GOING_ON = (
 )
 _OWING = select(func.count()).where(deliveries.c.owes != "", *_within(deliveries.c.packet_id))
 _FAULTS = select(func.count()).where(*_within(faults.c.packet_id))
-_UNREAD = select(func.count()).where(followers.c.position < bindparam("last"))
+_UNREAD = select(func.count()).where(followers.c.name.in_(list(Follower)), followers.c.position < bindparam("last"))
 _EARLIER = select(func.count()).select_from(
     select(packets.c.id).where(packets.c.id < bindparam("low")).limit(1).subquery()
 )

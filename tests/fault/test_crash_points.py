@@ -20,6 +20,7 @@ import pytest
 from edxml.crashpoints import ENVIRONMENT
 from edxml.seal import generate_seal_key
 from gateway.keys import rotate_keys
+from tests.fault.test_archive_kills import AT_ARCHIVE
 from tests.fault.test_move_kills import AT_MOVE
 from tests.fault.test_rest_recipients import AT_POST
 from tests.fault.test_restore_drill import AT_BACKUP, AT_RECOVERY, AT_RESTORE, AT_SERVER
@@ -111,7 +112,7 @@ def test_every_crash_point_has_a_scenario() -> None:
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     points = set(json.loads(found.stdout))
-    alone = {*AT_BACKUP, *AT_RESTORE, *AT_SERVER, *AT_RECOVERY, *AT_MOVE}
+    alone = {*AT_BACKUP, *AT_RESTORE, *AT_SERVER, *AT_RECOVERY, *AT_MOVE, *AT_ARCHIVE}
     assert points == {*SCENARIOS, *AT_INIT, *AT_ROTATION, *AT_POST, *alone}
 
 

@@ -17,15 +17,20 @@ from gateway.store.schema import metadata
 RELEASES = sorted((Path(__file__).parent.parent / "support" / "releases").glob("*.sql.gz"))
 
 
+def read_release(dump: Path, database: Path) -> None:
+    """Make the SQLite database that a release wrote."""
+    connection = sqlite3.connect(database)
+    connection.executescript(gzip.decompress(dump.read_bytes()).decode())
+    connection.close()
+
+
 def test_there_is_a_released_database() -> None:
     assert RELEASES
 
 
 @pytest.mark.parametrize("dump", RELEASES, ids=lambda path: path.name)
 def test_a_released_database_is_migrated_and_its_books_close(dump: Path, tmp_path: Path) -> None:
-    connection = sqlite3.connect(tmp_path / "truc.db")
-    connection.executescript(gzip.decompress(dump.read_bytes()).decode())
-    connection.close()
+    read_release(dump, tmp_path / "truc.db")
     store = open_store(tmp_path, node="thu", reserve=1)
     try:
         with store.read() as rows:

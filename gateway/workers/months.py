@@ -1,0 +1,37 @@
+"""Upkeep of months on PostgreSQL: tables are made ahead of time, and what fell into the rest moves to its month."""
+
+from __future__ import annotations
+
+from gateway.model.instants import wall_now
+from gateway.node import Node
+from gateway.store import partitions
+from gateway.store.partitions import PARTITIONED, month_of
+from monitoring import log
+
+__all__ = ["keep_months"]
+
+_log = log.get("months")
+
+
+def keep_months(node: Node, ahead: int) -> int:
+    """Make this month and `ahead` months after it where they are missing; how many tables were made. Safe to repeat.
+
+    Each table in a transaction of its own, which nobody who writes to other months waits for.  By this machine's wall
+    clock, from which ids are made.  Nothing on SQLite.  Raises StoreBusy.
+    """
+    with node.store.read() as connection:
+        if not partitions.is_partitioned(connection):
+            return 0
+        wanted = partitions.missing_months(connection, month_of(wall_now()), ahead)
+    for table, month in wanted:
+        with node.store.write() as connection, partitions.locked_all(connection, f"{table}_rest"):
+            fell = partitions.rest_count(connection, table, month.low, month.high)
+            made = partitions.make_month(connection, table, month)
+        if made and fell:
+            _log.error("months.late", reason=table, count=fell)
+    if wanted:
+        _log.info("months.made", count=len(wanted))
+        with node.store.write() as connection:
+            for table in PARTITIONED:
+                partitions.analyze(connection, table)
+    return len(wanted)

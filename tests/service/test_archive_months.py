@@ -1,0 +1,178 @@
+"""A month that is over: written out, read again, let go; what must stay stays, and the account still closes."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.archive import ArchiveDamaged, months, read_rows, verify
+from gateway.cli.archive import parse_month
+from gateway.model.errors import Conflict
+from gateway.model.instants import wall_now
+from gateway.store import holds, packets
+from gateway.store.holds import HoldKind
+from gateway.store.partitions import month_of
+from tests.support.archives import KEPT, account_of, archive, let_go, month_of_house, pass_month
+from tests.support.nodes import Database, House, build_house
+from tests.support.recipients import Does
+
+
+@pytest.fixture(params=list(Database), ids=str)
+def house(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
+    """A node on each database."""
+    made = build_house(tmp_path, database=request.param)
+    yield made
+    made.close()
+
+
+def send_and_deliver(house: House, numbers: int = 3) -> None:
+    for number in range(1, numbers + 1):
+        house.send(["idem", "check"], str(number))
+    house.work()
+    assert {row["state"] for row in house.rows("SELECT state FROM deliveries")} == {"delivered"}
+    with house.node.store.write() as connection:  # statuses that the node owes for the agency are paid behind the hops
+        connection.exec_driver_sql("UPDATE deliveries SET owes = ''")
+
+
+def count(house: House, table: str) -> int:
+    return int(house.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"])
+
+
+def test_a_month_is_written_read_again_and_goes_and_its_account_still_closes(house: House, tmp_path: Path) -> None:
+    send_and_deliver(house)
+    house.send(["idem", "check"], "1")  # a repeat: one event more of the first packet
+    before = account_of(house)
+    blobs = {row["blob"] for row in house.rows("SELECT blob FROM packets")}
+    pass_month(house)
+    file = archive(house, tmp_path)
+    manifest = verify(file)
+    assert manifest.rows["packets"] == 3
+    assert manifest.rows["deliveries"] == manifest.rows["attempts"] == 6
+    assert {row["blob"] for row in read_rows(file, "packets")} == blobs
+    assert account_of(house).books == before.books, "writing lets nothing go"
+    gone = let_go(house, file)
+    assert gone.packets == 3
+    assert gone.by_partition == (house.database != "")
+    for table in ("packets", "deliveries", "transfers", "attempts"):
+        assert count(house, table) == 0, table
+    after = account_of(house)
+    assert after.closes, after.gaps
+    assert after.books == before.books
+    assert sum(line.delivered for line in after.books) == 6
+    with house.node.store.read() as connection:
+        assert not any(packets.has_blob(connection, blob) for blob in blobs)
+    assert let_go(house, file, month=parse_month(manifest.month)).packets == 0, "the second time there is nothing to do"
+
+
+def test_a_repeat_of_what_is_gone_is_known_and_nothing_is_sent_again(house: House, tmp_path: Path) -> None:
+    body = house.packet(["check"], "1")
+    house.submit(body)
+    house.work()
+    with house.node.store.write() as connection:
+        connection.exec_driver_sql("UPDATE deliveries SET owes = ''")
+    pass_month(house)
+    let_go(house, archive(house, tmp_path))
+    same = house.submit(body)
+    other_bytes = house.submit(house.packet(["check"], "1", subject="Trích yếu khác"))
+    for outcome in (same, other_bytes):
+        assert isinstance(outcome, Conflict)
+        assert outcome.reason == "submission.archived"
+    house.work()
+    assert len(house.recipient("check").arrivals) == 1
+    assert count(house, "packets") == 0
+
+
+def test_what_is_open_or_parked_stays(house: House, tmp_path: Path) -> None:
+    house.recipient("blind").next(Does.PARK)
+    house.send(["blind"], "1")
+    house.send(["inbox-a"], "2")
+    house.work()
+    pass_month(house)
+    file = archive(house, tmp_path)
+    (state,) = months(house.node.store, KEPT)
+    why = state.obstacles
+    assert (why.open, why.parked, why.is_free, state.is_due) == (2, 1, False, True)
+    refuse(house, file, "archive.kept")
+
+
+def test_what_is_held_stays_until_the_hold_is_ended(house: House, tmp_path: Path) -> None:
+    send_and_deliver(house, 1)
+    pass_month(house)
+    file, month = archive(house, tmp_path), month_of_house(house)
+    held = (
+        (HoldKind.DOCUMENT, str(house.rows("SELECT root FROM packets")[0]["root"])),
+        (HoldKind.AGENCY, "sender"),
+        (HoldKind.AGENCY, "check"),
+        (HoldKind.PERIOD, f"{month.later(-1).name}/{month.name}"),
+    )
+    for kind, value in held:
+        with house.node.store.write() as connection:
+            hold = holds.add(connection, kind, value, "vụ 12/2026", actor="test", at=wall_now(), now=house.now())
+        assert months(house.node.store, KEPT)[0].obstacles.holds == (hold,)
+        refuse(house, file, "archive.kept")
+        with house.node.store.write() as connection:
+            assert holds.end(connection, hold.id, actor="test", at=wall_now(), now=house.now())
+            assert not holds.end(connection, hold.id, actor="test", at=wall_now(), now=house.now())
+    with house.node.store.write() as connection:  # of another agency, and of another month
+        holds.add(connection, HoldKind.AGENCY, "inbox-b", "vụ 13", actor="test", at=wall_now(), now=house.now())
+        holds.add(connection, HoldKind.PERIOD, "2020-01/2020-12", "vụ 14", actor="test", at=wall_now(), now=house.now())
+    assert let_go(house, file).packets == 1
+    told = [row["kind"] for row in house.rows("SELECT kind FROM events WHERE kind LIKE 'hold.%'")]
+    assert (told.count("hold.added"), told.count("hold.ended")) == (6, 4)
+
+
+def refuse(house: House, file: Path, reason: str) -> None:
+    """The month does not go, and all of it is still there."""
+    before = {table: count(house, table) for table in ("packets", "deliveries", "events", "transfers", "attempts")}
+    with pytest.raises(Conflict) as refused:
+        let_go(house, file)
+    assert refused.value.reason == reason
+    assert {table: count(house, table) for table in before} == before
+
+
+def test_only_the_archive_of_what_is_there_lets_a_month_go(house: House, tmp_path: Path) -> None:
+    send_and_deliver(house, 1)
+    assert months(house.node.store, KEPT) == []
+    with pytest.raises(Conflict) as refused:
+        archive(house, tmp_path, month_of(wall_now()))
+    assert refused.value.reason == "archive.not_over"
+    pass_month(house)
+    refuse(house, tmp_path / "nothing.zip", "archive.none")
+    file = archive(house, tmp_path)
+    other = tmp_path / "other.zip"
+    other.write_bytes(file.read_bytes() + b" ")
+    refuse(house, other, "archive.other_file")
+    house.submit(house.packet(["idem", "check"], "1"))  # a repeat: an event of the month's packet
+    assert not months(house.node.store, KEPT)[0].is_current
+    refuse(house, file, "archive.changed")
+    old = file.read_bytes()
+    assert let_go(house, archive(house, tmp_path)).packets == 1
+    assert file.read_bytes() != old
+
+
+def test_an_altered_archive_is_found_out_wherever_it_was_altered(tmp_path: Path) -> None:
+    house = build_house(tmp_path)
+    send_and_deliver(house, 1)
+    pass_month(house)
+    file = archive(house, tmp_path)
+    house.close()
+    with zipfile.ZipFile(file) as packed:
+        contents = {name: packed.read(name) for name in packed.namelist()}
+    assert {name.partition("/")[0] for name in contents} == {"DOC-TRUOC.txt", "manifest.json", "rows", "blobs"}
+    for name, content in contents.items():
+        for changed in (b"{}" if name == "manifest.json" else content + b" ", None):
+            altered = tmp_path / "altered.zip"
+            with zipfile.ZipFile(altered, "w") as packed:
+                for each, bytes_ in contents.items():
+                    if each != name:
+                        packed.writestr(each, bytes_)
+                    elif changed is not None:
+                        packed.writestr(each, changed)
+            with pytest.raises(ArchiveDamaged):
+                verify(altered)
+    (tmp_path / "short.zip").write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ArchiveDamaged):
+        verify(tmp_path / "short.zip")

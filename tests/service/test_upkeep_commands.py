@@ -1,0 +1,121 @@
+"""`truc db check`, `truc hold` and `truc archive` at a terminal, on either database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.model.instants import wall_now
+from gateway.store.migrate import HEAD
+from gateway.store.partitions import month_of
+from gateway.workers.months import keep_months
+from tests.support.archives import archive, month_of_house, pass_month
+from tests.support.nodes import Database, House, build_house
+from tests.support.terminal import Terminal, truc
+
+__all__ = ["truc"]
+
+
+@pytest.fixture(params=list(Database), ids=str)
+def house(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
+    """A node on each database, with its months made ahead."""
+    made = build_house(tmp_path, database=request.param)
+    keep_months(made.node, 3)
+    yield made
+    made.close()
+
+
+def kinds(found: object) -> set[tuple[str, str]]:
+    assert isinstance(found, dict)
+    return {(one["kind"], one["what"]) for one in found["findings"]}
+
+
+def test_the_database_is_well_and_what_ails_it_is_named(house: House, truc: Terminal) -> None:
+    well = truc.json("db", "check")
+    assert well["findings"] == []
+    assert (well["schema"], well["database"]) == (HEAD, "postgresql" if house.database else "sqlite")
+    assert HEAD in truc("db", "check")
+    with house.node.store.write() as rows:
+        rows.exec_driver_sql("DROP INDEX transfers_due")
+        rows.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    wanted = {("index_missing", "transfers.transfers_due"), ("schema_older", "0001")}
+    assert kinds(truc.json("db", "check", code=1)) == wanted
+    with house.node.store.write() as rows:
+        rows.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    assert ("schema_newer", "9999") in kinds(truc.json("db", "check", code=1))
+    truc("db", "check", code=1)
+    assert "transfers_due" in truc.err
+    assert "9999" in truc.err
+    truc("hold", "list", code=5)
+    assert "9999" in truc.err, "a program that is older than its database says so, and touches nothing"
+
+
+def test_what_only_postgresql_can_ail_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, truc: Terminal) -> None:
+    house = build_house(tmp_path, database=Database.POSTGRESQL)
+    keep_months(house.node, 3)
+    monkeypatch.setenv("TRUC_DATABASE", house.database)
+    month = month_of(wall_now())
+    now, last = (f"{each.year:04}_{each.month:02}" for each in (month, month.later(3)))
+    with house.node.store.write() as rows:
+        for told in (
+            f"DROP TABLE packets_{now}",
+            f"DROP TABLE deliveries_{last}",
+            "ALTER TABLE transfers SET (autovacuum_enabled = false)",
+            "CREATE SEQUENCE het_so MAXVALUE 10 START 9",
+            "SELECT nextval('het_so')",
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'transfers_due'::regclass",
+        ):
+            rows.exec_driver_sql(told)
+    house.send(["inbox-a"])
+    assert kinds(truc.json("db", "check", code=1)) == {
+        ("rows_without_month", f"packets {month.name}"),
+        ("month_missing", f"deliveries {month.later(3).name}"),
+        ("autovacuum_off", "transfers"),
+        ("sequence_near_end", "het_so"),
+        ("index_invalid", "transfers_due"),
+    }
+    truc("db", "check", code=1)
+    house.close()
+
+
+def test_holds_are_put_on_listed_and_ended(house: House, truc: Terminal) -> None:
+    sent = house.send(["inbox-a"])
+    truc("hold", "add", "--document", sent.packet_id, "--reason", "vụ 12/2026")
+    truc("hold", "add", "--agency", "inbox-a", "--reason", "vụ 13")
+    truc("hold", "add", "--period", "2026-07", "--reason", "thanh tra")
+    found = truc.json("hold", "list")
+    assert [(one["kind"], one["reason"]) for one in found] == [
+        ("document", "vụ 12/2026"), ("agency", "vụ 13"), ("period", "thanh tra"),
+    ]  # fmt: skip
+    truc("hold", "remove", found[0]["id"])
+    truc("hold", "remove", found[0]["id"], code=6)
+    assert len(truc.json("hold", "list")) == 2
+    assert len(truc.json("hold", "list", "--all")) == 3
+    assert "vụ 13" in truc("hold", "list")
+    truc("hold", "add", "--document", "không-có", "--reason", "vụ 1", code=6)
+    truc("hold", "add", "--agency", "inbox-a", "--period", "2026-07", "--reason", "hai thứ", code=2)
+    truc("hold", "add", "--period", "2026-13", "--reason", "tháng lạ", code=2)
+
+
+def test_an_archive_is_shown_and_verified_without_its_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, truc: Terminal
+) -> None:
+    house = build_house(tmp_path)
+    house.send(["idem"])
+    house.work()
+    assert truc.json("archive", "list") == [], "this month is not over"
+    truc("archive", "write", month_of(wall_now()).name, str(tmp_path), code=1)
+    pass_month(house)
+    file, month = archive(house, tmp_path), month_of_house(house)
+    house.close()
+    monkeypatch.setenv("TRUC_DATA", str(tmp_path / "nowhere"))
+    shown = truc.json("archive", "show", str(file))
+    assert (shown["month"], shown["rows"]["packets"], shown["blobs"]) == (month.name, 1, 1)
+    assert truc.json("archive", "verify", str(file)) == shown
+    assert month.name in truc("archive", "verify", str(file))
+    file.write_bytes(file.read_bytes()[:-9])
+    truc("archive", "verify", str(file), code=5)
+    truc("archive", "show", str(tmp_path / "none.zip"), code=6)
+    assert not (tmp_path / "nowhere").exists()
