@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,9 +13,10 @@ from edxml.messages import Language, text
 from edxml.sign.policies import read_policies
 from gateway.cli.broker import worries_of, worst_of
 from gateway.cli.channel import ignored_in, probe_channel
-from gateway.cli.opening import has_node, left_behind
+from gateway.cli.opening import has_node, left_behind, try_folder
 from gateway.compose import broker_access, trust_folder
 from gateway.keys import open_pair
+from gateway.model.errors import StoreUnwritable
 from gateway.model.instants import VIETNAM, as_datetime
 from gateway.node import Node
 from gateway.settings import Settings, read_settings
@@ -94,13 +93,9 @@ def check_folder(settings: Settings) -> Iterator[Check]:
             yield _check("folder", Level.FAIL, "folder_missing", folder=where)
         return
     try:
-        with tempfile.TemporaryFile(dir=folder, prefix=".doctor-") as probe:
-            probe.write(b"\0")
-            probe.flush()
-            os.fsync(probe.fileno())
-            skew = os.fstat(probe.fileno()).st_mtime - time.time()
-    except OSError as why:
-        yield _check("folder", Level.FAIL, "folder_unwritable", folder=str(folder), why=why.strerror or "")
+        skew = try_folder(folder)
+    except StoreUnwritable as why:
+        yield _check("folder", Level.FAIL, "folder_unwritable", **why.params)
         return
     yield _check("folder", Level.OK, "folder", folder=str(folder.resolve()))
     if abs(skew) > _SKEW:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from gateway.backup import is_unfinished
 from gateway.cli.lock import take_lock
 from gateway.compose import Today, build_node
-from gateway.model.errors import NotFound
+from gateway.model.errors import NotFound, StoreUnwritable
 from gateway.node import Node
 from gateway.settings import Settings, read_settings
 from gateway.store import Store, has_database, open_store
 
-__all__ = ["ACTOR", "Local", "check_not_lost", "has_node", "left_behind", "open_local", "open_node", "today"]
+__all__ = [
+    "ACTOR", "Local", "check_not_lost", "has_node", "left_behind", "open_local", "open_node", "today",
+    "try_folder",
+]  # fmt: skip
 
 ACTOR = "operator:cli"
 """Who acts, in events: whoever may run commands on the node's machine is its operator (quản trị viên)."""
+
+_PROBE: Final = 64 << 10  # bytes: a database that is opened needs some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +43,16 @@ class Local:
 def open_local(*, may_make: bool = False) -> Iterator[Local]:
     """The node's store, beside its running processes.
 
-    Raises SettingsError, StoreForeign and what opening raises; as `check_not_lost`; NotFound `cli.no_node` where there
-    is none yet and `may_make` is not said: a command in the wrong folder must not leave a new node behind.
+    Raises SettingsError, StoreForeign, StoreUnwritable and what opening raises; as `check_not_lost`; NotFound
+    `cli.no_node` where there is none yet and `may_make` is not said: a command in the wrong folder must not leave a
+    new node behind.
     """
     settings = read_settings()
     check_not_lost(settings)
     if not may_make and not has_node(settings):
         raise NotFound("cli.no_node", folder=str(settings.data.resolve()))
+    if may_make:
+        try_folder(settings.data)
     lock = take_lock(settings.data, settings.node)
     try:
         store = open_store(
@@ -71,6 +83,22 @@ def open_node() -> Iterator[Node]:
         finally:
             node.transport.close()
             node.store.close()
+
+
+def try_folder(folder: Path) -> float:
+    """Write into the data folder and sync, making it where it is missing; gives by how many seconds its clock is ahead.
+
+    Leaves nothing behind, even when killed: the file that is tried has no name. Raises StoreUnwritable.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, prefix=".thu-") as probe:
+            probe.write(bytes(_PROBE))
+            probe.flush()
+            os.fsync(probe.fileno())
+            return os.fstat(probe.fileno()).st_mtime - time.time()
+    except OSError as why:
+        raise StoreUnwritable(folder=str(folder.resolve()), why=why.strerror or str(why)) from why
 
 
 def has_node(settings: Settings) -> bool:

@@ -24,7 +24,7 @@ from typing import Protocol
 from gateway.account import check_next
 from gateway.api import run_api, start_scrape
 from gateway.cli.lock import NodeLock, take_lock
-from gateway.cli.opening import check_not_lost, has_node
+from gateway.cli.opening import check_not_lost, has_node, try_folder
 from gateway.cli.output import Voice
 from gateway.compose import build_node, inspection_limits, trust_folder
 from gateway.configuration import init_rows
@@ -129,6 +129,7 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
     stop = _Stop()
     stop.watch()
     with ExitStack() as closing:
+        try_folder(settings.data)
         lock = take_lock(settings.data, settings.node)
         closing.callback(lock.close)
         check_not_lost(settings)

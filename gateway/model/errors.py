@@ -8,6 +8,7 @@ GatewayError
 │   │   └── StoreRefused, StoreAbsent, StoreUntrusted    user or password, name, certificate: a person's turn
 │   ├── StoreConflict        a unique constraint refused it: somebody else was faster
 │   ├── StoreUnsafe          the database would not keep what it confirms: refuse to start
+│   ├── StoreUnwritable      the data folder takes nothing: full, read-only, or not ours (retryable)
 │   ├── StoreDamaged         the database is damaged: restore it
 │   ├── StoreForeign         the data folder belongs to another node
 │   │   ├── BlobsElsewhere   the folder of packets is not the one that the database speaks of
@@ -36,7 +37,9 @@ GatewayError
 ├── KeysAway                 (keys) the token with the seal key does not sign now (retryable)
 ├── BrokerError              (transport.broker) the broker cannot be used as it should be; nothing is lost (retryable)
 │   ├── BrokerAway, BrokerFrozen, BrokerBlocked, QueueGone, ConsumerTimedOut     it goes by itself
-│   └── BrokerRefused, BrokerForbidden, BrokerUntrusted, BrokerOld, BrokerUnreadable, BrokerMislaid    a person's turn
+│   ├── BrokerUntrusted      no secure connection came about, and why; a person's turn
+│   │   └── BrokerNotTls, BrokerUnknown, BrokerMisnamed, BrokerExpired, NodeUntrusted
+│   └── BrokerRefused, BrokerForbidden, BrokerOld, BrokerUnreadable, BrokerMislaid    a person's turn
 ├── Overloaded               (api.problems) as many submissions as fit are under way (retryable)
 ├── TransportClosed, KeyExpired               (api.health) this process is not ready, and why
 ├── InspectorUnavailable     (workers.inspect_process) no PDF can be inspected now, and none is to blame (retryable)
@@ -85,6 +88,7 @@ __all__ = [
     "StoreUnreachable",
     "StoreUnsafe",
     "StoreUntrusted",
+    "StoreUnwritable",
     "TooLarge",
     "Unauthenticated",
 ]
@@ -157,6 +161,13 @@ class StoreUnsafe(StoreError):
     """The database would not keep what it confirms. Parameters `setting`, `value`, `wanted`."""
 
     code = "store.unsafe"
+
+
+class StoreUnwritable(StoreError):
+    """Nothing can be written into the data folder; nothing was changed. Parameters `folder`, `why`."""
+
+    code = "store.unwritable"
+    retryable = True
 
 
 class StoreDamaged(StoreError):
