@@ -10,6 +10,7 @@ of a database leaves it out.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +25,8 @@ from gateway.store.dialect import AloneAt, lock_alone
 __all__ = ["TABLE", "Filling", "FillingKind", "begin", "check_unused", "check_usable", "end", "find", "forget", "keep"]
 
 TABLE: Final = "fillings"
+_PATIENCE: Final = 15.0
+_PAUSE: Final = 0.1
 
 _fillings = Table(
     TABLE,
@@ -110,11 +113,18 @@ _OTHERS = (
 
 def check_unused(connection: Connection) -> None:
     """Raises Conflict `move.in_use` where processes of a node, on whatever machine, are connected to a server's
-    database; a file's are told by the lock of its folder."""
-    if connection.dialect.name != "sqlite":
-        others = [str(row[0]) for row in connection.exec_driver_sql(_OTHERS)]
-        if others:
+    database; a file's are told by the lock of its folder.
+
+    One that was killed is connected until the server notices: they are given some seconds to go.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    until = time.monotonic() + _PATIENCE
+    while others := [str(row[0]) for row in connection.exec_driver_sql(_OTHERS)]:
+        if time.monotonic() > until:
             raise Conflict("move.in_use", names=", ".join(others))
+        time.sleep(_PAUSE)
+        connection.exec_driver_sql("SELECT pg_stat_clear_snapshot()")
 
 
 def keep(connection: Connection, filling_id: str, progress: Mapping[str, Any]) -> None:

@@ -15,17 +15,29 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import ColumnElement, Connection, Engine, Table, bindparam, func, inspect, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    bindparam,
+    func,
+    inspect,
+    literal_column,
+    select,
+)
 
 from edxml.crashpoints import crash_point, declare
 from gateway.model.errors import Conflict, StoreBusy, StoreForeign
-from gateway.model.instants import new_id
+from gateway.model.instants import new_id, wall_now
 from gateway.store import fillings
 from gateway.store.dialect import COMMIT_ORDER, AloneAt, check_durability, continue_order, lock_alone
 from gateway.store.engines import name_of, translating
 from gateway.store.fillings import Filling, FillingKind
 from gateway.store.handle import Store
 from gateway.store.migrate import HEAD, found_revision, upgrade
+from gateway.store.partitions import PARTITIONED, is_partitioned, made_at, make_month, month_of
 from gateway.store.schema import events, metadata
 
 __all__ = [
@@ -141,6 +153,7 @@ def copy_rows(source: Store, target: Engine, filling: Filling, tell: Tell) -> No
     Crash points: move.batch_copied, move.copied.
     """
     progress: dict[str, Any] = dict(filling.progress)
+    _make_months(source, target)
     with source.read() as connection:
         counts = {table.name: _count(connection, table) for table in _TABLES}
     done, total = sum(int(progress.get(f"{table.name}.rows", 0)) for table in _TABLES), sum(counts.values())
@@ -154,6 +167,25 @@ def copy_rows(source: Store, target: Engine, filling: Filling, tell: Tell) -> No
             done += len(rows)
             tell("rows", done, total)
     crash_point("move.copied")
+
+
+def _make_months(source: Store, target: Engine) -> None:
+    """The months that the old database's rows belong to, so that none of them falls into the rest. Safe to repeat."""
+    with source.read() as connection:
+        firsts = [connection.execute(_first_id(table, column)).scalar() for table, column in PARTITIONED.items()]
+    known = [made_at(first) for first in firsts if first]
+    month, now = month_of(min(known, default=wall_now())), month_of(wall_now())
+    while month <= now:
+        with translating(), target.connect() as connection, connection.begin():
+            if is_partitioned(connection):
+                for table in PARTITIONED:
+                    make_month(connection, table, month)
+        month = month.later(1)
+
+
+def _first_id(table: str, column: str) -> Select[str]:
+    found = metadata.tables[table].c[column]
+    return select(func.min(found)).where(found > "")
 
 
 def _count(connection: Connection, table: Table) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from gateway.account import Account, close_books
 from gateway.cli.lock import take_lock
 from gateway.model.errors import StoreError, StoreMoved, StoreUnfinished
 from gateway.model.events import Event, EventKind
-from gateway.model.instants import wall_now
+from gateway.model.instants import as_instant, id_floor, wall_now
 from gateway.store import events, moving, open_store
 from gateway.store.engines import open_postgres
 from tests.support.nodes import Does, House, build_house
@@ -87,7 +88,16 @@ def test_the_account_is_the_same_to_the_figure_and_events_keep_their_order(
 def test_new_events_come_after_those_that_were_moved(
     house: House, truc: Terminal, address: str, tmp_path: Path
 ) -> None:
+    old = open_store(tmp_path / "data", node="thu", reserve=1)
+    may = id_floor(as_instant(datetime(2026, 5, 10, tzinfo=UTC)))
+    with old.write() as connection:
+        events.append(connection, [Event(kind=EventKind.NODE_STARTED, at=1, actor="test", packet_id=may)], 1)
+    old.close()
     truc("store", "move")
+    assert ask(address, "SELECT packet_id FROM events_2026_05") == [(may,)], "its month is there, and so are all since"
+    assert (
+        ask(address, "SELECT count(*) FROM events_rest") == ask(address, "SELECT count(*) FROM packets_rest") == [(0,)]
+    )
     moved = open_store(tmp_path / "data", node="thu", database=address, clock=house.clock, reserve=1)
     with moved.write() as connection:
         last = connection.exec_driver_sql("SELECT max(position) FROM events").scalar_one()
