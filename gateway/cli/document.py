@@ -44,7 +44,7 @@ def show(
             directory = load_directory(connection)
             issuers = named_issuers(directory, document) or {agency.id for agency in directory.agencies}
             found = find_packets(connection, document, issuers=issuers)
-            seen = view_document(connection, found[0], seen_by=None) if found else None
+            seen = view_document(connection, found[0], seen_by=None, now=local.store.now(connection)) if found else None
             if seen is None:
                 raise NotFound("document_told.unknown", document=document)
             view, names = seen, Names.of_directory(directory)
@@ -93,6 +93,9 @@ def _show_recipients(voice: Voice, view: DocumentView, names: Names) -> None:
         words = [voice.reason(line.reason), voice.reason(line.detail) if line.detail else ""]
         if line.may_have_arrived and line.state in ("parked", "expired", "withdrawn"):
             words.append(voice.say("document_told.may_have_arrived"))
+        if line.waits_for:
+            until = "" if line.waits_until is None else voice.moment(line.waits_until)
+            words.append(voice.say(f"document_told.waits_{line.waits_for}", until=until).strip())
         if line.readdressed_from:
             words.append(voice.say("document_told.readdressed", organ=line.readdressed_from))
         return " ".join(word for word in words if word)

@@ -10,7 +10,7 @@ from gateway.model.instants import VIETNAM, Instant, as_instant
 __all__ = ["INSTANTS", "parse_day", "parse_moment"]
 
 INSTANTS = frozenset(
-    {"at", "since", "accepted_at", "reported_at", "recorded_at", "head_since", "signed_at", "checked_at"}
+    {"at", "since", "waits_until", "accepted_at", "reported_at", "recorded_at", "head_since", "signed_at", "checked_at"}
     | {"valid_from", "valid_to", "judged_at", "claimed_at", "stamped_at"}
 )
 """Fields of read models that are instants; as JSON they are told as the API tells them, in ISO 8601."""

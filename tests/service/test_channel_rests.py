@@ -9,7 +9,7 @@ from gateway.exchange.resting import Drains, begin_drain, check_move, finish_dra
 from gateway.model.errors import Conflict
 from gateway.model.instants import DAY, HOUR, MINUTE, as_local
 from gateway.model.states import ChannelState
-from gateway.store import backlog
+from gateway.store import backlog, views
 from gateway.store.channels import put_channel, release_agencies, serve_agencies, set_state, set_windows
 from tests.support.nodes import Does, House
 from tests.support.stores import inbox_row
@@ -251,3 +251,27 @@ def test_a_backlog_does_not_move_from_a_channel_that_still_takes(house: House) -
         with pytest.raises(Conflict) as told:
             check_move(rows[source], rows[target])
         assert told.value.reason == reason
+
+
+# --- what the sender is shown ------------------------------------------------------------------------------------
+
+
+def test_the_sender_sees_what_a_document_waits_for(house: House) -> None:
+    sent = house.send(to=["idem"])
+
+    def shown() -> tuple[str, int | None]:
+        with house.node.store.read() as connection:
+            now = house.node.store.now(connection)
+            view = views.document(connection, sent.packet_id, seen_by=frozenset({"sender"}), now=now)
+        assert view is not None
+        return view.recipients[0].waits_for, view.recipients[0].waits_until
+
+    assert shown() == ("", None)
+    _window(house, f"{as_local(house.now()).isoformat()}/{as_local(house.now() + HOUR).isoformat()}")
+    assert shown() == ("window", house.now() + HOUR)
+    _state(house, "idem", ChannelState.PAUSED)
+    assert shown() == ("paused", None)
+    _window(house)
+    _state(house, "idem", ChannelState.OPEN)
+    house.work()
+    assert shown() == ("", None), "delivered"

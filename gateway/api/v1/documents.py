@@ -99,7 +99,9 @@ def seen_by(caller: Caller) -> frozenset[str] | None:
 def view_of(edge: Edge, caller: Caller, packet_id: str) -> views.DocumentView:
     """One packet as the caller may see it; in a thread. Raises NotFound, foreign and absent alike."""
     with edge.node.store.read() as connection:
-        view = views.document(connection, packet_id, seen_by=seen_by(caller))
+        view = views.document(
+            connection, packet_id, seen_by=seen_by(caller), now=edge.node.store.now(connection)
+        )
     if view is None:
         raise NotFound("api.unknown_document")
     return view
@@ -168,6 +170,7 @@ def _recipient(edge: Edge, line: views.RecipientLine) -> dict[str, Any]:
         "reason_vi": _text(code, Language.VI),
         "reason_en": _text(code, Language.EN),
         "since": local_iso(line.since),
+        "waits_until": None if line.waits_until is None else local_iso(line.waits_until),
     }
 
 

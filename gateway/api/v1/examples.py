@@ -41,7 +41,7 @@ _LINE = {
     "state": "delivered", "was": "fetched", "reason": "confirmed",
     "reason_vi": text("delivery.confirmed", Language.VI, {}), "reason_en": text("delivery.confirmed", Language.EN, {}),
     "detail": "", "holder": "nobody", "since": _AT, "may_have_arrived": True, "status_code": "01", "leg": "direct",
-    "readdressed_from": "", "tries": 0, "key": _KEY,
+    "readdressed_from": "", "tries": 0, "key": _KEY, "waits_for": "", "waits_until": None,
 }  # fmt: skip
 _AGENCY = {
     "agency_id": "na-so-stc", "kind": "department", "name": "Sở Tài chính", "within": "UBND tỉnh Nghệ An",

@@ -167,6 +167,8 @@ class RecipientShape(Shape):
     readdressed_from: str
     tries: int
     key: str
+    waits_for: str
+    waits_until: Time | None
 
 
 class StatusShape(Shape):

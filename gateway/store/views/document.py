@@ -12,8 +12,10 @@ from sqlalchemy import Connection, bindparam, or_, select
 from edxml.errors import EdxmlError
 from edxml.ids import DocumentId, document_key
 from gateway.model.events import EventKind
-from gateway.model.states import AttemptEnd, DeliveryState
-from gateway.store.schema import attempts, deliveries, events, packets, statuses, transfers
+from gateway.model.states import AttemptEnd, ChannelState, DeliveryState
+from gateway.model.windows import held_until, parse_windows
+from gateway.store.channels import stored_windows
+from gateway.store.schema import attempts, channels, deliveries, events, packets, statuses, transfers
 from gateway.store.views.verdicts import VerdictLine, verdicts
 from routing.directory import Directory
 
@@ -63,6 +65,8 @@ class RecipientLine:
     readdressed_from: str
     tries: int
     key: str  #: the transfer: what the other side knows the hand-over by
+    waits_for: str = ""  #: why its channel hands nothing over now: window, paused, draining, broken; "" where it does
+    waits_until: int | None = None  #: when that ends by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,9 +174,13 @@ _RECIPIENTS = (
         deliveries.c.packet_id, deliveries.c.id.label("delivery_id"), deliveries.c.agency_id, deliveries.c.organ,
         deliveries.c.state, deliveries.c.was, deliveries.c.reason, deliveries.c.detail, deliveries.c.holder,
         deliveries.c.since, deliveries.c.status_code, deliveries.c.leg, deliveries.c.readdressed_from,
-        deliveries.c.transfer_id.label("key"), transfers.c.tries,
+        deliveries.c.transfer_id.label("key"), transfers.c.tries, channels.c.windows, channels.c.open_until,
+        channels.c.state.label("channel_state"),
     )
-    .select_from(deliveries.outerjoin(transfers, deliveries.c.transfer_id == transfers.c.id))
+    .select_from(
+        deliveries.outerjoin(transfers, deliveries.c.transfer_id == transfers.c.id)
+        .outerjoin(channels, transfers.c.channel_id == channels.c.id)
+    )
     .where(deliveries.c.packet_id.in_(bindparam("ids", expanding=True)))
     .order_by(deliveries.c.id)
 )  # fmt: skip
@@ -200,11 +208,14 @@ _TIMELINE = (
 )  # fmt: skip
 
 
-def document(connection: Connection, packet_id: str, *, seen_by: frozenset[str] | None) -> DocumentView | None:
+def document(
+    connection: Connection, packet_id: str, *, seen_by: frozenset[str] | None, now: int | None = None
+) -> DocumentView | None:
     """One packet with everything around it, as the agencies `seen_by` may see it; None: an operator, who sees all.
 
     A sender sees every recipient of its packets.  A recipient sees its own lines only, and those only once the
-    packet was meant to reach it: what was withdrawn before it could arrive stays unseen, subject and all.  Gives
+    packet was meant to reach it: what was withdrawn before it could arrive stays unseen, subject and all.  `now`: the
+    store's clock, for what a channel waits for; None leaves that unsaid.  Gives
     None for what does not exist and for what may not be seen, alike.
     """
     root = connection.execute(_ROOT, {"packet": packet_id}).one_or_none()
@@ -216,7 +227,7 @@ def document(connection: Connection, packet_id: str, *, seen_by: frozenset[str] 
     arrived = {row.delivery_id for row in connection.execute(_ATTEMPTED, ids)}
     lines: dict[str, list[RecipientLine]] = {row.packet_id: [] for row in family}
     for row in connection.execute(_RECIPIENTS, ids):
-        line = _recipient(row, row.delivery_id in arrived)
+        line = _recipient(row, row.delivery_id in arrived, now)
         if _may_see(seen_by, senders[row.packet_id], line):
             lines[row.packet_id].append(line)
     seen = tuple(
@@ -251,9 +262,28 @@ def _may_see(seen_by: frozenset[str] | None, sender_id: str, line: RecipientLine
     return line.agency_id in seen_by and (line.may_have_arrived or line.state not in _UNKNOWN_TO_RECIPIENT)
 
 
-def _recipient(row: Any, may_have_arrived: bool) -> RecipientLine:
-    fields = {name: value for name, value in row._mapping.items() if name not in ("packet_id", "tries")}
-    return RecipientLine(**fields, tries=row.tries or 0, may_have_arrived=may_have_arrived)
+_NOT_OF_LINE = frozenset({"packet_id", "tries", "windows", "open_until", "channel_state"})
+
+
+def _recipient(row: Any, may_have_arrived: bool, now: int | None) -> RecipientLine:
+    fields = {name: value for name, value in row._mapping.items() if name not in _NOT_OF_LINE}
+    waits_for, until = _waits(row, now) if now is not None and row.state == DeliveryState.READY else ("", None)
+    return RecipientLine(
+        **fields, tries=row.tries or 0, may_have_arrived=may_have_arrived, waits_for=waits_for, waits_until=until
+    )
+
+
+def _waits(row: Any, now: int) -> tuple[str, int | None]:
+    """What keeps its channel from handing anything over, and until when."""
+    if row.channel_state != ChannelState.OPEN:
+        return str(row.channel_state), None
+    try:
+        until = held_until(parse_windows(stored_windows(row.windows)), now)
+    except ValueError:  # it holds its channel until an operator has mended it
+        return "window", None
+    if until is not None:
+        return "window", until
+    return ("broken", row.open_until) if row.open_until > now else ("", None)
 
 
 def _packet(row: Any, lines: Iterable[RecipientLine]) -> PacketLine:
