@@ -135,9 +135,10 @@ def _histories(happened: Iterable[BookedEvent]) -> dict[str, _Told]:
     return told
 
 
-def _when(booked: BookedEvent) -> tuple[int, str]:
-    """The order in which events are read: by time, and within one transaction as written (ids are monotone)."""
-    return booked.recorded_at, booked.id
+def _when(booked: BookedEvent) -> tuple[int, int, str]:
+    """The order in which events are read: of commits, whatever clocks said meanwhile; then as written (ids are
+    monotone)."""
+    return booked.place, booked.recorded_at, booked.id
 
 
 def _fate(state: str) -> Fate:

@@ -15,6 +15,7 @@ from sqlalchemy import Column, Connection, Executable, bindparam, func, select
 
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import DAY, id_floor
+from gateway.store.dialect import COMMIT_ORDER
 from gateway.store.schema import deliveries, events, packets, rollups
 
 __all__ = [
@@ -35,6 +36,7 @@ class BookedEvent:
     rule_version: int
     leaf: bytes
     event: Event
+    place: int = 0  #: in the order of commits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +158,7 @@ _DELIVERIES = (
     .order_by(deliveries.c.packet_id, deliveries.c.id)
 )  # fmt: skip
 _EVENTS = (
-    select(events)
+    select(events, COMMIT_ORDER.label("place"))
     .where(events.c.packet_id.in_(bindparam("ids", expanding=True)))
     .order_by(events.c.packet_id)
     .execution_options(yield_per=1000)
@@ -219,12 +221,17 @@ def _event(row: Any) -> BookedEvent:
         salt=row.salt,
     )
     return BookedEvent(
-        id=row.id, recorded_at=row.recorded_at, rule_version=row.rule_version, leaf=row.leaf, event=event
+        id=row.id,
+        recorded_at=row.recorded_at,
+        rule_version=row.rule_version,
+        leaf=row.leaf,
+        event=event,
+        place=row.place,
     )
 
 
 _LOOSE = (
-    select(events)
+    select(events, COMMIT_ORDER.label("place"))
     .where(
         events.c.packet_id == "",
         events.c.recorded_at >= bindparam("start"),

@@ -17,8 +17,10 @@ S = DeliveryState
 _ORDER = itertools.count()
 
 
-def told(kind: EventKind, state: str, *, at: int, delivery: str = "d1", agency: str = "b") -> BookedEvent:
-    """One event with a true leaf; its id's random part falls with every event made."""
+def told(
+    kind: EventKind, state: str, *, at: int, delivery: str = "d1", agency: str = "b", place: int = 0
+) -> BookedEvent:
+    """One event with a true leaf; its id's random part falls with every event made. `place` 0: as the time says."""
     event = Event(
         kind=kind, at=at, actor="t", book=Book.DOCUMENTS, packet_id="p", delivery_id=delivery, agency_id=agency,
         state_after=state, salt=b"salt",
@@ -30,6 +32,7 @@ def told(kind: EventKind, state: str, *, at: int, delivery: str = "d1", agency: 
         rule_version=RULE_VERSION,
         leaf=leaf_digest(event, event_id, at, RULE_VERSION),
         event=event,
+        place=place or at,
     )
 
 
@@ -61,7 +64,15 @@ def test_each_state_has_one_fate(state: DeliveryState) -> None:
     assert getattr(line, wanted) == 1
 
 
-def test_events_are_read_by_time_not_as_they_come() -> None:
+def test_the_order_is_that_of_commits_though_the_clock_was_set_back() -> None:
+    returned = told(EventKind.DELIVERY_RETURNED, S.READY, at=3_600, place=5)
+    parked = told(EventKind.DELIVERY_PARKED, S.PARKED, at=7, place=6)
+    assert not fold(packet(S.PARKED, ACCEPTED, PLANNED, parked, returned)).gaps
+    (gap,) = fold(packet(S.READY, ACCEPTED, PLANNED, parked, returned)).gaps
+    assert gap.kind is GapKind.STATE_DIFFERS
+
+
+def test_events_are_read_in_their_order_not_as_they_come() -> None:
     delivered = told(EventKind.DELIVERY_DELIVERED, S.DELIVERED, at=9)
     parked = told(EventKind.DELIVERY_PARKED, S.PARKED, at=5)
     assert not fold(packet(S.DELIVERED, delivered, parked, PLANNED, ACCEPTED)).gaps
