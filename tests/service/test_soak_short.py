@@ -37,7 +37,7 @@ def test_a_handful_of_faults_breaks_no_promise(tmp_path: Path, broker: Broker) -
 
     with Province.lay(tmp_path, program=_HOUSE, ground=shared, settle_time=1) as province:
         province.start(dict.fromkeys(PARTS, 1) | {"inspect": 0})
-        outcome = live(province, tmp_path / "life", FAULTS, seed=7, rate=10.0, quiet=0.5)
+        outcome = live(province, tmp_path / "life", FAULTS, seed=7, rate=10.0, quiet=0.5, least=6)
         assert outcome.is_proof, "\n".join([*outcome.lines(), province.tails()])
     assert sorted(map(str, outcome.faults)) == sorted(map(str, FAULTS))
     assert read_schedule(tmp_path / "life" / "schedule.json")[0] == FAULTS

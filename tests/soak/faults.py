@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -35,10 +37,14 @@ class Blows:
     province: Province
     turns: dict[str, int] = field(default_factory=dict)
     hits: list[Fault] = field(default_factory=list)
+    lanes: defaultdict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
 
     def strike(self, fault: Fault) -> None:
-        """One fault from beginning to end; written down once it is over. Raises what could not be done or healed."""
-        with ExitStack() as healing:
+        """One fault from beginning to end; written down once it is over. Raises what could not be done or healed.
+
+        It waits where what it hits is still being healed: a slow machine starts servers late.
+        """
+        with self.lanes[fault.lane], ExitStack() as healing:
             self._begin(fault, healing)
             time.sleep(fault.seconds)
         self.hits.append(fault)

@@ -26,7 +26,7 @@ from gateway.prove.ledger import Ledger, Record, read_record
 from gateway.prove.marks import ECHO
 from gateway.prove.run import Installation, Proof, ProofFailed, ask_account, find_cast, running, settle
 from tests.soak.faults import Blows
-from tests.soak.province import Province
+from tests.soak.province import Province, until
 from tests.soak.recipients import FOLDER, REST, FolderClerk, seen_by_server
 from tests.soak.schedule import Fault, table, write_schedule
 
@@ -65,9 +65,12 @@ class Outcome:
 
 def live(
     province: Province, folder: Path, faults: Sequence[Fault], *, seed: int, rate: float, quiet: float = 5.0,
-    run: int = 0,
+    run: int = 0, least: int = 1,
 ) -> Outcome:  # fmt: skip
-    """Send under the faults, heal, wait until nothing is under way, judge. The province must run, and goes on."""
+    """Send under the faults, heal, wait until nothing is under way, judge. The province must run, and goes on.
+
+    Sending goes on for `quiet` seconds after the last fault, and until `least` packets were accepted.
+    """
     folder.mkdir()
     write_schedule(folder / "schedule.json", faults, seed=seed, rate=rate, quiet=quiet)
     blows, failures = Blows(province), []
@@ -88,6 +91,7 @@ def live(
                 failures += _play(blows, faults)
                 _say(f"{len(blows.hits)} of {len(faults)} faults were struck and healed")
                 enough.wait(quiet)
+                until(lambda: _accepted(folder / "so") >= least, _PATIENCE, province.tails)
                 enough.set()
                 province.await_ready()
                 _say("sending has ended, both interfaces are ready")
@@ -105,6 +109,10 @@ def live(
     )
     _report(folder, outcome, province)
     return outcome
+
+
+def _accepted(ledgers: Path) -> int:
+    return len({told.packet_id for told in read_record(ledgers).told if told.is_accepted})
 
 
 def _say(what: str) -> None:

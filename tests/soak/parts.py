@@ -21,7 +21,8 @@ from gateway.cli.exits import ExitCode
 __all__ = ["Part", "Watch"]
 
 EXCUSED = frozenset({int(ExitCode.OK), int(ExitCode.STORE), int(ExitCode.BROKER)})
-_GRACE = 20.0
+_GRACE = 45.0
+"""Seconds to end in after SIGTERM, as systemd/ and docker/ give them."""
 
 
 @dataclass(slots=True)
