@@ -89,7 +89,8 @@ def _month_dict(one: MonthState) -> dict[str, Any]:
         "may_go": why.is_free, "open": why.open, "parked": why.parked, "going_on": why.going_on, "owing": why.owing,
         "faults": why.faults, "unread": why.unread, "earlier": why.earlier, "holds": [hold.id for hold in why.holds],
         "archive": None if known is None else {
-            "file": known.file, "sha256": known.digest, "at": local_iso(known.archived_at), "is_current": one.is_current,
+            "file": known.file, "sha256": known.digest, "at": local_iso(known.archived_at),
+            "is_current": one.is_current,
         },
     }  # fmt: skip
 

@@ -14,6 +14,7 @@ GatewayError
 │   │   ├── BlobsElsewhere   the folder of packets is not the one that the database speaks of
 │   │   └── DataShared       two machines on one data folder
 │   ├── StoreOutdated        the schema is not this program's: migrate, or run the newer program
+│   ├── StoreUnmigrated      the schema could not be brought to this program's: nothing was changed
 │   ├── StoreMoved           the rows were moved into another database: that one is the node's now
 │   ├── StoreProgram         a program of the database's makers is missing, or says no
 │   ├── StoreUnfinished      a move or a restore into this database did not end: run it again
@@ -22,6 +23,7 @@ GatewayError
 │   ├── BlobDamaged          a stored packet's bytes do not match their digest
 │   │   └── ItemDamaged      (api.problems) its recipient is told so
 │   ├── DiskReserve          not enough free disk to accept safely (retryable)
+│   ├── ArchiveDamaged       (archive) a file is no archive, or is not what was written
 │   └── BackupDamaged        (backup) a file of a backup is missing, or is not what was written
 ├── Refusal                  a caller's request is refused; each has its own code
 │   ├── Unauthenticated, Forbidden, NotFound, Conflict, Gone, TooLarge
@@ -85,6 +87,7 @@ __all__ = [
     "StoreRefused",
     "StoreUndone",
     "StoreUnfinished",
+    "StoreUnmigrated",
     "StoreUnreachable",
     "StoreUnsafe",
     "StoreUntrusted",
@@ -210,6 +213,12 @@ class StoreProgram(StoreError):
     """A program of the database's makers is missing or failed. Parameters `program`, `why`: its first line."""
 
     code = "store.program"
+
+
+class StoreUnmigrated(StoreError):
+    """The database refused a step of the migration, and all of it was undone. Parameters `found`, `wanted`, `why`."""
+
+    code = "store.unmigrated"
 
 
 class StoreUnfinished(StoreError):

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, inspect
+from sqlalchemy.exc import DBAPIError
 
-from gateway.model.errors import StoreOutdated
+from gateway.model.errors import StoreConflict, StoreOutdated, StoreUnmigrated
 from gateway.store.dialect import AloneAt, lock_alone
+from gateway.store.engines import translating
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -48,7 +50,10 @@ def _known() -> frozenset[str]:
 
 
 def upgrade(engine: Engine) -> None:
-    """Migrate to `HEAD`. One process at a time does it; the others wait. Raises StoreOutdated for a newer schema."""
+    """Migrate to `HEAD`, wholly or not at all; killed, it is done by the next process. The others wait.
+
+    Raises StoreOutdated for a newer schema, StoreUnmigrated where the database refuses a step, StoreBusy.
+    """
     found = found_revision(engine)
     if found == HEAD:
         return
@@ -60,12 +65,19 @@ def upgrade(engine: Engine) -> None:
 
 
 def _run(engine: Engine) -> None:
+    """All of it or nothing: one transaction on either database."""
     from alembic import command
 
     config = alembic_config()
-    with engine.connect().execution_options(truc_writes=True) as connection, connection.begin():
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with translating(), engine.connect() as connection:
+            connection.execution_options(truc_writes=True)
+            with connection.begin():
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+    except (DBAPIError, StoreConflict) as why:
+        told = str(why.orig if isinstance(why, DBAPIError) else why).strip().split("\n", 1)[0]
+        raise StoreUnmigrated(found=found_revision(engine) or "–", wanted=HEAD, why=told) from why
 
 
 @contextmanager

@@ -10,10 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from gateway.account import close_books
+from gateway.model.errors import StoreUnmigrated
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import DAY, id_floor, new_id, wall_now
 from gateway.store import events, open_store, partitions, views
@@ -143,6 +144,28 @@ def test_who_writes_while_it_is_cut_loses_nothing(earlier: Engine, tmp_path: Pat
         there = set(rows.exec_driver_sql("SELECT reason FROM events WHERE kind = 'node.started'").scalars())
     opened[0].close()
     assert {"giữ", *written} <= there
+
+
+@pytest.mark.parametrize("database", list(Database), ids=str)
+def test_a_migration_that_cannot_be_ended_changes_nothing(database: Database, tmp_path: Path) -> None:
+    """A table that somebody made by hand stands in the way of the last step but one."""
+    data = tmp_path / "data"
+    data.mkdir()
+    address = cluster().create() if database is Database.POSTGRESQL else ""
+    engine = open_postgres(address, node="thu") if address else open_sqlite(data / "truc.db")
+    migrate_to(engine, BEFORE_MONTHS)
+    with engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("CREATE TABLE holds (mine TEXT)")
+    for _ in range(2):
+        with pytest.raises(StoreUnmigrated, match="holds"):
+            open_store(data, node="thu", database=address, reserve=1)
+        assert found_revision(engine) == BEFORE_MONTHS
+        assert not inspect(engine).has_table("periods"), "half of it was left"
+    with engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("DROP TABLE holds")
+    open_store(data, node="thu", database=address, reserve=1).close()
+    assert found_revision(engine) == HEAD
+    engine.dispose()
 
 
 @pytest.fixture
