@@ -109,6 +109,7 @@ def check_node(node: Node, settings: Settings) -> Iterator[Check]:
     yield _trust(settings)
     yield from _processes(settings)
     yield from _broker(settings)
+    yield from _wakes(node, settings)
     yield from _work(node)
     yield from _channels(node)
     yield from _jobs(node)
@@ -185,7 +186,20 @@ def _broker(settings: Settings) -> Iterator[Check]:
         yield Check(name="broker", level=Level.WARN, code=code, params=params)
 
 
+def _wakes(node: Node, settings: Settings) -> Iterator[Check]:
+    """Where the database carries wake-ups between machines: whether it does, or something between us keeps them."""
+    if settings.database and not settings.broker:
+        from gateway.store.wake_line import is_carrying  # its driver is loaded where there is a server
+
+        if is_carrying(node.store):
+            yield _check("wakes", Level.OK, "wakes")
+        else:
+            yield _check("wakes", Level.WARN, "wakes_kept")
+
+
 _ALERT_LEVELS = {AlertSeverity.CRITICAL: Level.FAIL, AlertSeverity.WARNING: Level.WARN}
+_FAILS_NOTHING = frozenset({AlertCode.BACKUP_OLD})
+"""However urgent: the node itself works."""
 
 
 def _work(node: Node) -> Iterator[Check]:
@@ -193,10 +207,11 @@ def _work(node: Node) -> Iterator[Check]:
     with node.store.read() as connection:
         seen = snapshot(connection, node.store.now(connection))
         behind = followers.behind(connection)
-    alerts = alerts_of(node, seen)
+    alerts = [one for one in alerts_of(node, seen) if one.code is not AlertCode.NODE_RECOVERING]  # told below
     for alert in alerts:
         name = alert.code.removeprefix("alert.")
-        yield Check(name=name, level=_ALERT_LEVELS[alert.severity], code=str(alert.code), params=alert.params)
+        level = Level.WARN if alert.code in _FAILS_NOTHING else _ALERT_LEVELS[alert.severity]
+        yield Check(name=name, level=level, code=str(alert.code), params=alert.params)
     if not {AlertCode.DISK_LOW, AlertCode.DISK_RESERVE} & {alert.code for alert in alerts}:
         free = node.store.blobs.free()
         yield _check("disk", Level.OK, "disk", free=free >> 20, reserve=node.store.blobs.reserve >> 20)
