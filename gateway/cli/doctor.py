@@ -59,10 +59,10 @@ def examine() -> tuple[Check, ...]:
     if is_unfinished(settings.data):
         unfinished = NotFound("restore.unfinished", folder=str(settings.data.resolve()))
         return (*checks, Check.of_error(unfinished))
-    checks += check_folder(settings)
-    if any(check.level is Level.FAIL for check in checks):
-        return tuple(checks)
     try:
+        checks += check_folder(settings)
+        if any(check.level is Level.FAIL for check in checks):
+            return tuple(checks)
         load_ring(settings.data / "keys")  # only read: opening a node would make keys that are not there
         with open_node() as node:
             checks += [*check_node(node, settings), *_recovery(node)]

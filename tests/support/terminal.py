@@ -16,8 +16,8 @@ from tests.support.nodes import TODAY
 class Terminal:
     """Runs commands; keeps what the last one said."""
 
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self._capture = capture
+    def __init__(self, capture: pytest.CaptureFixture[str], environment: pytest.MonkeyPatch) -> None:
+        self._capture, self._environment = capture, environment
         self.out = self.err = ""
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
@@ -28,6 +28,11 @@ class Terminal:
         assert found == code, f"{arguments} ended with {found}:\n{self.out}\n{self.err}"
         assert "Traceback" not in self.out + self.err
         return self.out
+
+    def set(self, **settings: str) -> None:
+        """Have later commands of this test see these settings: TRUC_… variables, small and without the prefix."""
+        for name, value in settings.items():
+            self._environment.setenv(f"TRUC_{name.upper()}", value)
 
     def captured(self) -> str:
         """What was answered since the last command began."""
@@ -53,4 +58,4 @@ def truc(
         monkeypatch.setenv(f"TRUC_{name}", value)
     if "house" in request.fixturenames:
         monkeypatch.setenv("TRUC_DATABASE", request.getfixturevalue("house").database)
-    return Terminal(capsys)
+    return Terminal(capsys, monkeypatch)
