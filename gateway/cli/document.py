@@ -88,6 +88,14 @@ def show_document(voice: Voice, view: DocumentView, names: Names) -> None:
             voice.tell("document_told.family", kind=kind, packet=other.packet_id, at=voice.moment(other.accepted_at))
 
 
+_WAITS = {
+    "window": "document_told.waits_window",
+    "paused": "document_told.waits_paused",
+    "draining": "document_told.waits_draining",
+    "broken": "document_told.waits_broken",
+}
+
+
 def _show_recipients(voice: Voice, view: DocumentView, names: Names) -> None:
     def told(line: RecipientLine) -> str:
         words = [voice.reason(line.reason), voice.reason(line.detail) if line.detail else ""]
@@ -95,7 +103,7 @@ def _show_recipients(voice: Voice, view: DocumentView, names: Names) -> None:
             words.append(voice.say("document_told.may_have_arrived"))
         if line.waits_for:
             until = "" if line.waits_until is None else voice.moment(line.waits_until)
-            words.append(voice.say(f"document_told.waits_{line.waits_for}", until=until).strip())
+            words.append(voice.say(_WAITS[line.waits_for], until=until).strip())
         if line.readdressed_from:
             words.append(voice.say("document_told.readdressed", organ=line.readdressed_from))
         return " ".join(word for word in words if word)
