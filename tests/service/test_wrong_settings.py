@@ -142,6 +142,14 @@ def _later_schema(ground: Ground) -> Iterator[dict[str, str]]:
     yield {}
 
 
+def _half_migrated(ground: Ground) -> Iterator[dict[str, str]]:
+    """Tables of this release, and a revision of an earlier one: the next step makes what is there."""
+    with sqlite3.connect(ground.data / "truc.db") as rows:
+        rows.execute("UPDATE alembic_version SET version_num = '0003'")
+    rows.close()
+    yield {}
+
+
 def _another_node(_ground: Ground) -> Iterator[dict[str, str]]:
     yield {"node": "nut-khac"}
 
@@ -202,6 +210,7 @@ BROKER = {
 }
 STORE = {
     "a later schema": Row(arrange=_later_schema, says="store.outdated", ends=5),
+    "a half-applied migration": Row(arrange=_half_migrated, says="store.unmigrated", ends=5),
     "another node's folder": Row(arrange=_another_node, says="store.foreign", ends=3),
     "a full disk": Row(arrange=_full, says="doctor.folder_unwritable", ends=5, page="store.unwritable"),
     "no such database": Row(arrange=_no_database, says="store.absent", ends=5),
