@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.transport.broker import BrokerAccess, BrokerError
+from gateway.transport.rabbitmq import look_at_broker
 from gateway.transport.topology import LAYOUT
 from tests.service.transport_suite import OpenTransport, TransportSuite
 from tests.support.announcing import NORMAL, announce_all, tickets, until
@@ -58,6 +60,33 @@ class TestRabbitCluster(TransportSuite):
 
     most_confirmed = TestRabbitTransport.most_confirmed
 
+    def test_zy_without_its_majority_the_broker_confirms_nothing_and_comes_back(
+        self, nodes: list[Broker], where: str, open_one: OpenTransport
+    ) -> None:
+        """Two of three killed: nothing is confirmed that could be lost, whoever asks is told; then all goes on."""
+        sender, handled = open_one("relay"), set[str]()
+        wanted = tickets(100, prefix="majority")
+        announce_all(sender, wanted)
+        for node in nodes[1:]:
+            node.kill()
+        try:
+            until(lambda: not sender.announce(tickets(3, prefix="lonely")), timeout=30)
+            for _ in range(3):
+                assert sender.announce(tickets(3, prefix="lonely")) == ()
+            ground = json.loads(where)
+            with pytest.raises(BrokerError):
+                look_at_broker(BrokerAccess.parse(ground["url"], **ground["files"]))
+        finally:
+            for node in nodes[1:]:
+                node.launch()
+            for node in nodes[1:]:
+                node.wait()
+        more = tickets(50, prefix="again")
+        announce_all(sender, more, timeout=120)
+        worker = open_one("worker")
+        worker.listen(NORMAL, 2, lambda group: handled.update(ticket.transfer_id for ticket in group))
+        until(lambda: handled >= {ticket.transfer_id for ticket in wanted + more}, timeout=60)
+
     def test_zz_one_of_three_nodes_lost_loses_no_ticket(self, nodes: list[Broker], open_one: OpenTransport) -> None:
         """Killed while tickets wait: what was confirmed is handed out by the others. The last test of its class."""
         sender, handled = open_one("relay"), set[str]()
@@ -70,3 +99,28 @@ class TestRabbitCluster(TransportSuite):
         worker.listen(NORMAL, 2, lambda group: handled.update(ticket.transfer_id for ticket in group))
         until(lambda: handled >= {ticket.transfer_id for ticket in wanted + more}, timeout=30)
         nodes[0].start_again()
+
+
+@pytest.fixture(scope="module")
+def khepri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A node that keeps users, queues and bindings as newer releases do: in Khepri instead of Mnesia."""
+    with Broker.start(tmp_path_factory.mktemp("khepri")) as running:
+        running.ctl("enable_feature_flag", "--opt-in", "khepri_db")
+        yield running
+
+
+@pytest.mark.long
+class TestRabbitOnKhepri(TransportSuite):
+    """The same where RabbitMQ's own metadata lies as it does by default from 4.2 on."""
+
+    kind = "rabbitmq"
+
+    @pytest.fixture
+    def where(self, khepri: Broker, tmp_path: Path) -> str:
+        return ground(khepri, tmp_path)
+
+    most_confirmed = TestRabbitTransport.most_confirmed
+
+    def test_it_is_khepri(self, khepri: Broker) -> None:
+        (flag,) = [each for each in khepri.ask("GET", "feature-flags") if each["name"] == "khepri_db"]
+        assert flag["state"] == "enabled"
