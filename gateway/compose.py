@@ -32,7 +32,16 @@ from gateway.transport.contract import Transport
 from gateway.transport.local import LocalTransport
 from monitoring.metrics import Metrics, Vocabulary
 
-__all__ = ["Today", "broker_access", "build_node", "inspection_limits", "pace_of", "trust_folder", "vocabulary"]
+__all__ = [
+    "Today",
+    "broker_access",
+    "build_node",
+    "inspection_limits",
+    "open_keys",
+    "pace_of",
+    "trust_folder",
+    "vocabulary",
+]
 
 
 def build_node(
@@ -56,7 +65,7 @@ def build_node(
         blobs=Path(settings.blobs) if settings.blobs else None,
     )
     try:
-        keyring = _open_keys(settings, store)
+        keyring = open_keys(settings, store)
         metrics = Metrics(vocabulary(kinds))
         transport = _open_transport(settings, role, metrics, store)
     except BaseException:
@@ -117,7 +126,7 @@ def broker_access(settings: Settings) -> BrokerAccess | None:
     )
 
 
-def _open_keys(settings: Settings, store: Store) -> Keyring:
+def open_keys(settings: Settings, store: Store) -> Keyring:
     """The node's keys, made for a new node. Raises KeysMissing and what reading them raises; KeysElsewhere where this
     machine's are not those of the node's others."""
     folder = settings.data / "keys"

@@ -10,10 +10,9 @@ from gateway.cli.opening import open_local
 from gateway.cli.output import AsJson, voice_of
 from gateway.cli.process import Role, run_process
 from gateway.cli.release import release_name
+from gateway.compose import open_keys
 from gateway.configuration import init_rows
-from gateway.keys import make_keys
 from gateway.settings import read_settings
-from gateway.store.homes import noted_seal
 
 __all__ = ["register"]
 
@@ -37,8 +36,9 @@ def init(
     """Make a node: folder, database, keys, directory. Safe to repeat: what is there stays as it is."""
     voice = voice_of(ctx)
     with open_local(may_make=True) as local:
-        with local.store.read() as connection:  # a further machine of a node is given the keys of the first
-            has_new_keys = not noted_seal(connection) and make_keys(local.settings.data / "keys", local.settings.node)
+        had_keys = any((local.settings.data / "keys").glob("seal*.crt"))
+        open_keys(local.settings, local.store)
+        has_new_keys = not had_keys
         added = init_rows(local.store, profile)
         folder = str(local.settings.data.resolve())
     if as_json:
