@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from gateway.transport.contract import Ticket
 from gateway.transport.rabbitmq import RabbitTransport
 from monitoring.metrics import Metrics
 from tests.support.announcing import NORMAL, announce_all, stuck_at, tickets, until
+from tests.support.broker_tls import Papers
 from tests.support.rabbitmq import Broker
 
 pytestmark = [pytest.mark.xdist_group("rabbitmq"), pytest.mark.fault]
@@ -126,6 +128,21 @@ def test_a_changed_password_is_read_anew(broker: Broker, tmp_path: Path) -> None
         one.goes_on("after")
 
 
+def test_a_renewed_certificate_is_read_anew(broker: Broker, papers: Papers, tmp_path: Path) -> None:
+    """Ours was of an authority that the broker does not know; the file is replaced, nobody restarts anything."""
+    vhost, strangers = broker.new_vhost(), Papers.make(tmp_path / "strangers", "node")
+    wrong, right = (each.files("node") for each in (strangers, papers))
+    mine = {name: str(tmp_path / name) for name in ("cert_file", "key_file")}
+    for name, path in mine.items():
+        shutil.copyfile(wrong[name], path)
+    with watched(broker.access(vhost, ca_file=right["ca_file"], **mine), tmp_path) as one:
+        until(lambda: one.faults("broker.certificate_ours") >= 1)
+        assert one.announce_quickly("meanwhile") == 0
+        for name, path in mine.items():
+            shutil.copyfile(right[name], path)
+        one.goes_on("after")
+
+
 def _cut(broker: Broker, user: str, one: Watched) -> bool:
     """Cut the user's connections, which the management interface knows late; whether we were refused since."""
     broker.close_connections(user)
@@ -148,6 +165,7 @@ def test_an_alarm_blocks_announcing_and_nothing_else(broker: Broker, tmp_path: P
             broker.ctl(*raised)
             until(lambda: one.announce_quickly("blocked") == 0 and "truc_broker_blocked 1.0" in one.text(), timeout=15)
             assert one.faults("broker.blocked") == 1
+            assert not one.transport.takes_tickets
             before = time.monotonic()
             assert one.announce_quickly("blocked") == 0
             assert time.monotonic() - before < 0.1, "it is known that nothing is taken"
@@ -161,6 +179,7 @@ def test_an_alarm_blocks_announcing_and_nothing_else(broker: Broker, tmp_path: P
             broker.ctl(*cleared)
         until(lambda: "relay" in one.woken)
         one.goes_on("after")
+        assert one.transport.takes_tickets
         assert "truc_broker_blocked 0.0" in one.text()
 
 
