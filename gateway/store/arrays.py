@@ -65,7 +65,7 @@ class Arrays:
 
 
 def as_arrays(text: str, row: Mapping[str, Any]) -> Arrays | None:
-    """The same for many rows like `row`. What changes rows must find them by its first parameter `b_…`.
+    """The same for many rows like `row`. What changes rows must find them by the first parameter of its WHERE.
 
     None where the statement is of no form that is known: then it is executed row by row.
     """
@@ -80,7 +80,8 @@ def as_arrays(text: str, row: Mapping[str, Any]) -> Arrays | None:
         return _PLACE.sub(lambda found: f"v.{_quoted(found['name'])}" if found["name"] in kinds else found[0], part)
 
     verb = text.split(None, 1)[0]
-    key = next((name for name in kinds if name.startswith("b_")), "")
+    found_by = _PLACE.search(text, text.rfind(" WHERE "))
+    key = found_by["name"] if found_by and found_by["name"] in row else ""
     if None in kinds.values():
         return None
     if verb == "INSERT" and (values := _VALUES.search(text)) and kinds:

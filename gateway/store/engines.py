@@ -65,6 +65,14 @@ _IDLE_SECONDS = 60
 _CONNECT_SECONDS = 10
 
 
+_PLANS = dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off")
+"""Rows are found by an index, from table to table, however many there are.
+
+The server keeps the plans of statements that come again, and a month's tables are empty when their first statements
+come: reading the whole of an empty table is cheapest then, and stays the plan while it fills.
+"""
+
+
 def open_postgres(address: str, *, node: str, password_file: str = "", wait_seconds: float = _BUSY_SECONDS) -> Engine:
     """An engine on a PostgreSQL database: `postgresql://user@host:port/name?sslmode=verify-full&…` (libpq's words).
 
@@ -78,6 +86,7 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
         "idle_in_transaction_session_timeout": _IDLE_SECONDS * 1000,
         "synchronous_commit": "on",
         "jit": "off",  # short statements: compiling them costs more than it saves
+        **_PLANS,
         "timezone": "UTC",
     }
     engine = create_engine(

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from gateway.model.states import AttemptEnd, DeliveryState
-from gateway.store import Store, attempts
+from gateway.store import Store, attempts, inbox
 from gateway.store.arrays import array, as_arrays
 from gateway.store.attempts import Ended
 from gateway.store.chains import chains_of_deliveries, load_chains
@@ -115,6 +115,27 @@ def test_one_text_whatever_the_number_of_rows() -> None:
 )
 def test_a_statement_of_no_known_form_is_executed_row_by_row(text: str) -> None:
     assert as_arrays(text, {"a": "x", "b_id": "y"}) is None
+
+
+# --- plans that are kept -----------------------------------------------------------------------------------------
+
+_KEPT = (
+    "SELECT name, cardinality(parameter_types) FROM pg_prepared_statements "
+    "WHERE generic_plans > 0 AND position('polled_at' IN statement) > 0"
+)
+
+
+def test_a_plan_made_while_a_table_was_empty_finds_rows_by_an_index(house: House) -> None:
+    """The server keeps it, and a month's tables are empty at first: it must not read the whole table later."""
+    with house.node.store.read() as connection:
+        for _ in range(20):  # the driver prepares what comes again, then the server keeps one plan for all values
+            assert inbox.waiting(connection, "inbox-a", now=house.now(), limit=25) == []
+        (kept,) = connection.exec_driver_sql(_KEPT).all()
+        nothing = ", ".join(["NULL"] * kept[1])
+        plan = "\n".join(connection.exec_driver_sql(f'EXPLAIN EXECUTE "{kept[0]}" ({nothing})').scalars())
+    assert "Index" in plan
+    assert "Seq Scan" not in plan, plan
+    assert "Hash Join" not in plan, plan
 
 
 # --- a response ends while its item is confirmed -----------------------------------------------------------------
