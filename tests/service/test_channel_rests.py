@@ -208,6 +208,7 @@ def test_rule_9_a_backlog_moves_between_pushed_and_polled(house: House) -> None:
     _succeed(house, "idem", "hop-moi", "idem")
     assert _move(house, "idem", "hop-moi") == (2, 0, 0, 0)
     assert (house.state(sent, "idem"), house.state(waiting, "idem")) == ("available", "waiting")
+    assert house.row(waiting, "idem")["head_since"] is None, "it waits as before, and its limit has not begun"
     assert house.shown("idem") == [house.delivery(sent, "idem")]
     house.collect("idem", house.delivery(sent, "idem"))
     assert house.state(waiting, "idem") == "available"

@@ -224,8 +224,8 @@ _OTHERS = (
         name="doubled sink",
         row="promise 2",
         file="gateway/exchange/deliver.py",
-        old="        return work.staged.hand_over(work.until)\n",
-        new="        work.staged.hand_over(work.until)\n        return work.staged.hand_over(work.until)\n",
+        old="        work.outcome = work.staged.hand_over(work.until)\n",
+        new="        work.staged.hand_over(work.until)\n        work.outcome = work.staged.hand_over(work.until)\n",
         tests=(_WORK + "1_recipients_of_one_channel_share_a_transfer_and_one_hand_over",),
     ),
     Defect(
@@ -303,8 +303,8 @@ _OTHERS = (
         name="a resend is closed by the next sweep",
         row="§7, §9",
         file="gateway/store/deliveries.py",
-        old="if m.before is DeliveryState.WAITING or m.reason in _ANEW]",
-        new="if m.before is DeliveryState.WAITING]",
+        old="move.after is not DeliveryState.WAITING) or move.reason in _ANEW",
+        new="move.after is not DeliveryState.WAITING)",
         tests=(_LIMITS + "9_resend_of_an_expired_delivery_starts_its_limit_anew",),
     ),
     Defect(
@@ -333,6 +333,28 @@ _OTHERS = (
     ),
 )
 
+_RESTS = (
+    Defect(
+        name="what may have arrived moves to another channel",
+        row="§9 keys do not cross channels",
+        file="gateway/model/machine.py",
+        old="    if link.is_in_doubt():\n        if link.state is S.PARKED:",
+        new="    if link.is_in_doubt() and link.state is S.PARKED:\n        if link.state is S.PARKED:",
+        tests=(
+            "tests/service/test_channel_rests.py::"
+            "test_rule_9_what_may_have_arrived_goes_to_a_person_and_never_to_the_other_channel",
+        ),
+    ),
+    Defect(
+        name="a ticket from before the pause hands over",
+        row="§3",
+        file="gateway/store/transfers.py",
+        old=".where(NOT_RECOVERING, _IS_OPEN)",
+        new=".where(NOT_RECOVERING)",
+        tests=("tests/service/test_channel_rests.py::test_a_ticket_that_was_out_before_the_pause_hands_nothing_over",),
+    ),
+)
+
 _RESTORES = (
     Defect(
         name="after a restore nothing is in doubt",
@@ -355,4 +377,4 @@ _RESTORES = (
     ),
 )
 
-DEFECTS = _TRACES + _OTHERS + _RESTORES
+DEFECTS = _TRACES + _OTHERS + _RESTS + _RESTORES
