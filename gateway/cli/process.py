@@ -33,6 +33,7 @@ from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import events
 from gateway.store.blob_probe import check_semantics
+from gateway.store.remembered import check_remembered
 from gateway.workers import (
     check_blobs,
     give_back_jobs,
@@ -44,6 +45,7 @@ from gateway.workers import (
     start_periodic,
     start_recovering,
     start_relay,
+    start_remembering,
     start_reporting,
     start_round,
     start_signatures,
@@ -79,6 +81,7 @@ _LOOPS: dict[Role, _Starter] = {
     Role.PERIODIC: lambda node, settings: [
         start_periodic(node, settings.sweep),
         start_recovering(node, settings.sweep),
+        start_remembering(node, settings.data),
         start_reporting(node, settings.sweep),
         start_figures(node),
         start_counting(node, settings.sweep),
@@ -139,6 +142,7 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
         closing.callback(node.transport.close)
         closing.callback(lambda: node.callers.refusals.flush(everything=True))
         closing.callback(give_back_jobs, node)
+        check_remembered(node.store, settings.data)
         if role is Role.SERVE and is_new:
             voice.hint("process.initialized", folder=str(settings.data), count=init_rows(node.store))
         if settings.blobs:

@@ -17,6 +17,7 @@ GatewayError
 │   ├── StoreUnmigrated      the schema could not be brought to this program's: nothing was changed
 │   ├── StoreMoved           the rows were moved into another database: that one is the node's now
 │   ├── StoreProgram         a program of the database's makers is missing, or says no
+│   ├── StorePutBack         the database knows less than its data folder remembers: let the node recover
 │   ├── StoreUnfinished      a move or a restore into this database did not end: run it again
 │   ├── BlobMissing          a stored packet's bytes are gone
 │   │   └── ItemMissing      (api.problems) its recipient is told so
@@ -84,6 +85,7 @@ __all__ = [
     "StoreMoved",
     "StoreOutdated",
     "StoreProgram",
+    "StorePutBack",
     "StoreRefused",
     "StoreUndone",
     "StoreUnfinished",
@@ -219,6 +221,12 @@ class StoreUnmigrated(StoreError):
     """The database refused a step of the migration, and all of it was undone. Parameters `found`, `wanted`, `why`."""
 
     code = "store.unmigrated"
+
+
+class StorePutBack(StoreError):
+    """The database knows less than the data folder remembers of it. Parameters `remembered`, `known`: moments."""
+
+    code = "store.put_back"
 
 
 class StoreUnfinished(StoreError):

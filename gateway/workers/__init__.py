@@ -12,6 +12,7 @@ from gateway.workers.loop import Loop
 from gateway.workers.periodic import start_periodic
 from gateway.workers.recovering import start_recovering
 from gateway.workers.relay import start_relay
+from gateway.workers.remembering import start_remembering
 from gateway.workers.reporting import start_reporting
 from gateway.workers.rounds import start_round
 from gateway.workers.signatures import start_signatures
@@ -19,5 +20,5 @@ from gateway.workers.signatures import start_signatures
 __all__ = [
     "Loop", "check_blobs", "count_all", "figures_once", "give_back_jobs", "run_examiner", "start_counting",
     "start_delivery", "start_figures", "start_inspection", "start_intake", "start_periodic", "start_recovering",
-    "start_relay", "start_reporting", "start_round", "start_signatures",
+    "start_relay", "start_remembering", "start_reporting", "start_round", "start_signatures",
 ]  # fmt: skip

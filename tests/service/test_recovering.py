@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from gateway.model.errors import Conflict
 from gateway.model.instants import DAY, MINUTE
 from gateway.model.states import DeliveryState
 from gateway.store import recoveries
+from gateway.store.remembered import check_remembered, remember
 from gateway.workers.periodic import ClockWatch, periodic_once
 from tests.support.nodes import Does, House, build_house, organ
-from tests.support.restores import back_up, put_back
+from tests.support.processes import NodeProcesses
+from tests.support.restores import back_up, put_back, reopen
 
 
 @pytest.fixture
@@ -272,3 +275,31 @@ def test_packets_of_the_lost_time_are_told_and_kept_for_weeks(house: House, tmp_
     again.pass_time(31 * DAY)
     periodic_once(again.node, ClockWatch(again.node.now), 1.0)
     assert not blobs.path(digest).exists()
+
+
+def test_a_database_that_was_put_back_by_hand_is_noticed_at_the_start(house: House, tmp_path: Path) -> None:
+    """An old copy of the file in the place of the new one, or a server's recovery: nothing starts before it is said."""
+    sent = house.send(["check"])
+    old = back_up(house, tmp_path / "backup").folder / "truc.db"
+    house.work()
+    data = tmp_path / "data"
+    remember(house.node.store, data)
+    check_remembered(house.node.store, data)
+    house.close()
+    shutil.copyfile(old, data / "truc.db")
+    for left in ("truc.db-wal", "truc.db-shm"):
+        (data / left).unlink(missing_ok=True)
+    node = NodeProcesses(data, {"node": "thu", "disk_reserve_mib": "1"})
+    refused = node.run("relay")
+    assert refused.returncode == 5, refused.stderr
+    assert "store.put_back" in refused.stderr
+    again = reopen(house, data)
+    begin_recovery(again.node.store, backup="", backup_at=again.now(), actor="test")
+    check_remembered(again.node.store, data)
+    again.pass_time(3 * MINUTE)
+    again.sweep()
+    recover_once(again.node)
+    check_remembered(again.node.store, data)
+    again.run()
+    assert seen(again, "check", sent) == 1
+    again.close()
