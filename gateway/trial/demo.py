@@ -27,9 +27,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edxml.messages import Language
 from gateway.compose import build_node
+from gateway.model.errors import Conflict
 from gateway.model.instants import VIETNAM
-from gateway.settings import Settings
-from gateway.store import Store, open_store, views
+from gateway.settings import Settings, read_settings
+from gateway.store import Store, has_database, open_store, views
 from gateway.trial.clients import FolderSoftware, Polling, Sending
 from gateway.trial.ledger import Ledger
 from gateway.trial.plan import Errand, do_act, plan_errands
@@ -60,11 +61,16 @@ class _Stage:
 
 
 def run_demo(language: Language, *, keep: bool = False, console: Console | None = None) -> int:
-    """Play the demo; 0 where the account closes and nothing is lost, seen twice or altered, else 1."""
+    """Play the demo; 0 where the account closes and nothing is lost, seen twice or altered, else 1.
+
+    On the PostgreSQL database and the broker of the environment, where there are any.  Raises Conflict where that
+    database holds a node already: a real one is left alone, an old demo's is for looking at.
+    """
+    base = _read_settings()
     screen = Console(file=console.file if console else None, width=console.width if console else None, highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="truc-demo-"))
     started = time.monotonic()
-    stage = _set_up(folder)
+    stage = _set_up(folder, base)
     try:
         _wait_ready(stage)
         _play(stage, screen, language)
@@ -84,15 +90,17 @@ def run_demo(language: Language, *, keep: bool = False, console: Console | None 
 # --- setting up --------------------------------------------------------------------------------------------------
 
 
-def _set_up(folder: Path) -> _Stage:
+def _set_up(folder: Path, base: Settings) -> _Stage:
     port = _free_port()
-    settings = Settings(data=folder / "nut", node="nghe-an-demo", port=port)
+    own = {"data": folder / "nut", "node": "nghe-an-demo", "port": port, "blobs": ""}
+    settings = base.model_copy(update=own)
     node = build_node(settings, role="demo")  # makes the folder, the schema and the keys
     node.transport.close()
     province = build_province(node.store, folder / "don-vi", datetime.now(VIETNAM).date())
     node.store.close()
     environment = {
         "TRUC_DATA": str(settings.data),
+        "TRUC_BLOBS": "",
         "TRUC_NODE": settings.node,
         "TRUC_PORT": str(port),
         "TRUC_LOG_FORMAT": "json",
@@ -106,8 +114,23 @@ def _set_up(folder: Path) -> _Stage:
     fleet = Fleet(environment, folder / "nhat-ky")
     for role in _ROLES:
         fleet.start(role)
-    store = open_store(settings.data, node=settings.node)
+    store = open_store(
+        settings.data,
+        node=settings.node,
+        database=settings.database,
+        password_file=settings.database_password_file,
+        wait_seconds=settings.database_wait,
+    )
     return _Stage(folder=folder, url=f"http://127.0.0.1:{port}", province=province, store=store, fleet=fleet)
+
+
+def _read_settings() -> Settings:
+    settings = read_settings()
+    if settings.database and has_database(
+        settings.data, database=settings.database, password_file=settings.database_password_file
+    ):
+        raise Conflict("cli.demo_database", database=settings.database)
+    return settings
 
 
 def _free_port() -> int:

@@ -16,7 +16,7 @@ from gateway.model.instants import DAY, HOUR, MINUTE
 from gateway.workers import check_blobs
 from gateway.workers.figures import figures_once
 from tests.support.edge import RunningApi, running_api
-from tests.support.nodes import House, build_house
+from tests.support.nodes import Database, House, build_house
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +26,8 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    made = build_house(tmp_path)
+def house(tmp_path: Path, database: Database) -> Iterator[House]:
+    made = build_house(tmp_path, database=database)
     yield made
     made.close()
 

@@ -26,6 +26,7 @@ from tests.support.certificates import Authority
 from tests.support.inspectors import LIMITS, root, start, trust, wait_until  # noqa: F401
 from tests.support.nodes import House
 from tests.support.pdfs import bomb_pdf, plain_pdf, sign_pdf, slow_pdf
+from tests.support.stores import tell
 
 # --- the work ----------------------------------------------------------------------------------------------------
 
@@ -169,10 +170,8 @@ def test_the_node_ends_in_the_middle_of_a_file_and_goes_on_after_it(house: House
 def test_two_processes_do_not_inspect_at_the_same_time(house: House, start: Any) -> None:
     house.send(["inbox-a"], files=(("a.pdf", plain_pdf()),))
     with house.node.store.write() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO jobs (name, holder, lease_until, done_at) VALUES ('inspect', 'other', ?, 0)",
-            (house.now() + 1_000_000,),
-        )
+        holds = "INSERT INTO jobs (name, holder, lease_until, done_at) VALUES ('inspect', 'other', ?, 0)"
+        tell(connection, holds, house.now() + 1_000_000)
     assert not inspect_once(house.node, start(), LIMITS)
     house.pass_time(2_000_000)
     assert inspect_once(house.node, start(), LIMITS)

@@ -18,7 +18,7 @@ from gateway.identity import Caller
 from gateway.store import open_store, reports
 from gateway.store.profiles import list_profiles
 from gateway.store.systems import list_systems
-from tests.support.nodes import House, build_house
+from tests.support.nodes import Database, House, build_house
 
 BOM = b"\xef\xbb\xbf"
 GRACE = """
@@ -38,12 +38,12 @@ STRICT = '[[system]]\nname = "s-sender"\nprofile = "strict"\nspeaks_for = ["send
 
 
 @pytest.fixture
-def on_day(tmp_path: Path) -> Iterator[Callable[..., House]]:
+def on_day(tmp_path: Path, database: Database) -> Iterator[Callable[..., House]]:
     built: list[House] = []
 
     def build(day: str, configuration: str = "") -> House:
         (tmp_path / day).mkdir()
-        house = build_house(tmp_path / day, today=day)
+        house = build_house(tmp_path / day, database=database, today=day)
         built.append(house)
         apply(house.node.store, parse(configuration), actor="test", on=date.fromisoformat(day))
         house.node.channels.refresh()

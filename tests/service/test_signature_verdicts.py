@@ -27,6 +27,7 @@ from gateway.workers.signatures import FOLLOWER, TrustWatch, check_once
 from tests.support.certificates import Authority
 from tests.support.edge import running_api
 from tests.support.nodes import TODAY, House, organ
+from tests.support.stores import tell
 from tests.support.terminal import Terminal
 from tests.support.trusted import check_all, house, root, send, send_signed, signed, trust, verdicts  # noqa: F401
 
@@ -125,7 +126,7 @@ def test_two_at_once_and_a_repeat_keep_one_verdict(house: House, root: Authority
     check_all(house, trust)
     house.pass_time(3_600_000_000)
     with house.node.store.write() as connection:  # as another process that saw the same beginning
-        connection.exec_driver_sql("UPDATE followers SET position = 0 WHERE name = ?", (FOLLOWER,))
+        tell(connection, "UPDATE followers SET position = 0 WHERE name = ?", FOLLOWER)
     check_all(house.worker("other"), trust)
     assert len(verdicts(house)) == len(events(house)) == 1
     with house.node.store.read() as connection:
@@ -162,7 +163,7 @@ def test_overtaken_by_another_process_there_is_one_verdict_and_one_event(
 def test_a_check_that_keeps_ending_the_process_is_given_up(house: House, root: Authority, trust: TrustWatch) -> None:
     packet_id = send_signed(house, root.issue())
     with house.node.store.write() as connection:
-        connection.exec_driver_sql("INSERT INTO intake_faults VALUES (?, 3)", (f"signature|{packet_id}",))
+        tell(connection, "INSERT INTO intake_faults VALUES (?, 3)", f"signature|{packet_id}")
     check_all(house, trust)
     assert verdicts(house) == {packet_id: "not_checked"}
     assert house.rows("SELECT * FROM intake_faults") == []
@@ -199,6 +200,7 @@ def test_killed_there_each_packet_gets_one_verdict(
     issued = root.issue()
     ids = [send_signed(house, issued, number) for number in ("1", "2", "3")]
     settings = {"TRUC_DATA": str(trust.folder.parent), "TRUC_NODE": "thu", "TRUC_TODAY": TODAY}
+    settings["TRUC_DATABASE"] = house.database
     environment = {**os.environ, **settings, "TRUC_DISK_RESERVE_MIB": "1", ENVIRONMENT: point}
     command = [sys.executable, "-c", KILLED, str(house.now()), str(trust.folder)]
     died = subprocess.run(
@@ -321,9 +323,8 @@ def test_a_mime_message_is_not_looked_into() -> None:
 def test_every_verdict_has_a_standing_and_a_text(house: House) -> None:
     for verdict in Verdict:
         with house.node.store.write() as connection:
-            connection.exec_driver_sql(
-                "INSERT INTO signature_verdicts VALUES (?, ?, '', '', '', '', '', 0, NULL, 1)", (verdict, verdict)
-            )
+            row = "INSERT INTO signature_verdicts VALUES (?, ?, '', '', '', '', '', ?, NULL, 1)"
+            tell(connection, row, verdict, verdict, False)
     with house.node.store.read() as connection:
         lines = views.verdicts(connection, list(Verdict))
     assert {line.standing for line in lines} >= {"valid", "bad", "open", "decorative"}

@@ -16,6 +16,8 @@ from gateway.model.states import Book, DeliveryState, LinkKind
 from gateway.store import schema, transfers, views
 from gateway.store.notices import Notice, tell
 from tests.support.stored import START, FilledStore, Sent, fill_store
+from tests.support.stores import Database
+from tests.support.stores import tell as say
 
 S = DeliveryState
 Asked = ParamSpec("Asked")
@@ -23,8 +25,8 @@ Seen = TypeVar("Seen")
 
 
 @pytest.fixture
-def filled(tmp_path: Path) -> Iterator[FilledStore]:
-    filled = fill_store(tmp_path)
+def filled(tmp_path: Path, database: Database) -> Iterator[FilledStore]:
+    filled = fill_store(tmp_path, database)
     yield filled
     filled.store.close()
 
@@ -48,7 +50,7 @@ def attempt(filled: FilledStore, delivery_id: str, outcome: str | None, turn: in
 
 def status(filled: FilledStore, sent: Sent, reporter: str, code: str) -> None:
     with filled.store.write() as connection:
-        found = connection.exec_driver_sql("SELECT document_key FROM packets WHERE id = ?", (sent.packet_id,))
+        found = say(connection, "SELECT document_key FROM packets WHERE id = ?", sent.packet_id)
         row = {
             "id": new_id(), "packet_id": new_id(), "document_packet_id": sent.packet_id,
             "document_key": found.scalar_one(), "reporter_id": reporter, "code": code, "description": "Đã đến",
@@ -260,11 +262,9 @@ def test_a_snapshot_tells_what_alerts_need(filled: FilledStore) -> None:
     filled.move(stuck, S.PARKED, reason=Reason.BLOB_MISSING)
     claimed = filled.send(["c"], first=S.READY)
     with filled.store.write() as writer:
-        row = writer.exec_driver_sql("SELECT transfer_id FROM deliveries WHERE id = ?", claimed.delivery_ids)
+        row = say(writer, "SELECT transfer_id FROM deliveries WHERE id = ?", *claimed.delivery_ids)
         transfers.claim(writer, [(row.scalar_one(), 0)], worker="w", lease_until=filled.clock.now())
-        writer.exec_driver_sql(
-            "UPDATE channels SET state = 'paused', open_until = ?", (filled.clock.now() + 100_000_000,)
-        )
+        say(writer, "UPDATE channels SET state = 'paused', open_until = ?", filled.clock.now() + 100_000_000)
     now = filled.clock.turn()
     found = look(filled, views.snapshot, now)
     assert ready.packet_id

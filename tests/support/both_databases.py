@@ -12,14 +12,18 @@ import pytest
 
 from tests.support.stores import Database
 
-__all__ = ["MODULES", "SQLITE_ONLY", "on_both"]
+__all__ = ["LONG", "MODULES", "SQLITE_ONLY", "on_both"]
 
 MODULES: Final = frozenset(
     {
+        "test_account",
         "test_account_rounds",
+        "test_blob_rounds",
         "test_channel_rests",
         "test_followers_behind",
+        "test_inspection",
         "test_node_statuses",
+        "test_profiles_at_the_gate",
         "test_repairs_counted",
         "test_rules_attempts",
         "test_rules_chains",
@@ -29,10 +33,18 @@ MODULES: Final = frozenset(
         "test_rules_repeats",
         "test_rules_statuses",
         "test_rules_work",
+        "test_signature_rounds",
+        "test_signature_verdicts",
+        "test_views",
     }
 )
 
+LONG: Final = frozenset({"test_inspection", "test_signature_verdicts"})
+"""Modules whose tests on PostgreSQL run with the long ones: they start processes, or make many certificates."""
+
 SQLITE_ONLY: Final[Mapping[str, str]] = {
+    "test_no_view_reads_a_growing_table_from_end_to_end": "reads SQLite's query plans",
+    "test_the_books_are_read_by_index": "reads SQLite's query plans",
     "test_a_gap_behind_the_last_page_is_mended_too": "deletes events behind the back of SQLite's own trigger",
 }
 """Tests of these modules that one database alone can pass: name → reason."""
@@ -43,4 +55,6 @@ def on_both(metafunc: pytest.Metafunc) -> None:
     module = metafunc.module.__name__.rpartition(".")[2]
     if "database" in metafunc.fixturenames and module in MODULES:
         only = metafunc.function.__name__ in SQLITE_ONLY
-        metafunc.parametrize("database", [Database.SQLITE] if only else list(Database), ids=str)
+        marks = pytest.mark.long if module in LONG else ()
+        server = [] if only else [pytest.param(Database.POSTGRESQL, marks=marks)]
+        metafunc.parametrize("database", [Database.SQLITE, *server], ids=str)

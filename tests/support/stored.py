@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import insert
@@ -16,8 +19,10 @@ from gateway.model.moves import FIRST, TRANSFER_STATES
 from gateway.model.states import Book, DeliveryState, LinkKind
 from gateway.store import Store, deliveries, events, open_store, schema, transfers
 from gateway.store.chains import ensure_chains
-from tests.support.stores import HandClock
+from tests.support.postgres import cluster
+from tests.support.stores import Database, HandClock
 
+_TEMPLATE = "khuon_kho"
 CHANNEL = "channel-inbox"
 START = 1_760_000_000_000_000  # an instant in October 2025
 
@@ -106,10 +111,22 @@ class FilledStore:
         )
 
 
-def fill_store(folder: Path) -> FilledStore:
+@cache
+def _template() -> Path:
+    """The data folder of a migrated database that others are copied from: migrations are made once."""
+    folder = Path(tempfile.mkdtemp(prefix="truc-template-"))
+    open_store(folder, node="t", database=cluster().create(_TEMPLATE)).close()
+    return folder
+
+
+def fill_store(folder: Path, database: Database = Database.SQLITE) -> FilledStore:
     """An empty store with one channel."""
     clock = HandClock(START)
-    store = open_store(folder, node="t", clock=clock)
+    url = ""
+    if database is Database.POSTGRESQL:
+        shutil.copytree(_template(), folder, dirs_exist_ok=True)
+        url = cluster().create(template=_TEMPLATE)
+    store = open_store(folder, node="t", database=url, clock=clock)
     channel = {"id": CHANNEL, "kind": "inbox", "sink": "idempotent", "is_polled": True, "state": "open"}
     with store.write() as connection:
         connection.execute(insert(schema.channels), [channel])

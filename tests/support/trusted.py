@@ -16,15 +16,15 @@ from gateway.model.instants import as_instant
 from gateway.workers.signatures import TrustWatch, check_once
 from tests.support.certificates import NOW, Authority, Issued
 from tests.support.nodes import House, build_house
-from tests.support.stores import HandClock
+from tests.support.stores import Database, HandClock
 
 __all__ = ["check_all", "house", "root", "send", "send_signed", "signed", "trust", "verdicts"]
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path, database: Database) -> Iterator[House]:
     """A node at the moment at which the certificates of the tests hold."""
-    built = build_house(tmp_path, clock=HandClock(as_instant(NOW)))
+    built = build_house(tmp_path, database=database, clock=HandClock(as_instant(NOW)))
     yield built
     built.close()
 
