@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from gateway.model.errors import Conflict
 from gateway.model.instants import wall_now
 from gateway.store import holds, packets
 from gateway.store.holds import HoldKind
-from gateway.store.partitions import month_of
+from gateway.store.partitions import PARTITIONED, month_of
 from tests.support.archives import KEPT, account_of, archive, let_go, month_of_house, pass_month
 from tests.support.nodes import Database, House, build_house
 from tests.support.recipients import Does
@@ -65,6 +67,25 @@ def test_a_month_is_written_read_again_and_goes_and_its_account_still_closes(hou
     with house.node.store.read() as connection:
         assert not any(packets.has_blob(connection, blob) for blob in blobs)
     assert let_go(house, file, month=parse_month(manifest.month)).packets == 0, "the second time there is nothing to do"
+
+
+def test_a_month_without_a_part_of_its_own_goes_row_by_row(tmp_path: Path) -> None:
+    """As what an earlier release stored does on PostgreSQL."""
+    house = build_house(tmp_path, database=Database.POSTGRESQL)
+    month = month_of(wall_now())
+    with house.node.store.write() as connection:
+        for table in PARTITIONED:
+            connection.exec_driver_sql(f"DROP TABLE {table}_{month.year:04}_{month.month:02}")
+    send_and_deliver(house)
+    before = account_of(house)
+    pass_month(house)
+    gone = let_go(house, archive(house, tmp_path))
+    assert (gone.packets, gone.by_partition) == (3, False)
+    assert [count(house, table) for table in ("packets", "deliveries", "transfers", "attempts")] == [0] * 4
+    after = account_of(house)
+    assert after.closes, after.gaps
+    assert after.books == before.books
+    house.close()
 
 
 def test_a_repeat_of_what_is_gone_is_known_and_nothing_is_sent_again(house: House, tmp_path: Path) -> None:
@@ -173,6 +194,21 @@ def test_an_altered_archive_is_found_out_wherever_it_was_altered(tmp_path: Path)
                         packed.writestr(each, changed)
             with pytest.raises(ArchiveDamaged):
                 verify(altered)
+    for name in (next(each for each in contents if each.startswith("blobs/")), "rows/events.jsonl"):
+        forged = tmp_path / "forged.zip"  # with a manifest that was made to fit
+        changed = (
+            contents[name].replace(b"e", b"E", 1)
+            if name.startswith("blobs/")
+            else contents[name].replace(b"idem", b"edim")
+        )
+        assert changed != contents[name]
+        manifest = json.loads(contents["manifest.json"])
+        manifest["files"][name] = {"sha256": hashlib.sha256(changed).hexdigest(), "size": len(changed)}
+        with zipfile.ZipFile(forged, "w") as packed:
+            for each, bytes_ in {**contents, name: changed, "manifest.json": json.dumps(manifest).encode()}.items():
+                packed.writestr(each, bytes_)
+        with pytest.raises(ArchiveDamaged, match=name.partition("/")[0] if name.startswith("blobs") else "events"):
+            verify(forged)
     (tmp_path / "short.zip").write_bytes(file.read_bytes()[:-40])
     with pytest.raises(ArchiveDamaged):
         verify(tmp_path / "short.zip")

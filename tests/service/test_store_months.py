@@ -203,7 +203,14 @@ def test_a_missing_month_never_stops_taking_in_and_its_rows_move_to_it_later(par
 
 
 def test_months_are_made_ahead(parted: House) -> None:
+    long_ago = Month(year=2025, month=3)
+    late = f"{id_floor(long_ago.start + DAY)}-7000-8000-000000000000"  # told of a packet of a month that is not there
+    told = Event(kind=EventKind.PACKET_REPEATED, at=wall_now(), actor="thu", packet_id=late)
+    with parted.node.store.write() as rows:
+        events.append(rows, [told], wall_now())
+    assert count(parted, "events_rest") == 1
     keep_months(parted.node, 5)
+    assert (count(parted, "events_rest"), count(parted, "events_2025_03")) == (0, 1)
     with parted.node.store.read() as rows:
         for table in PARTITIONED:
             highest = max(one.high for one in partitions.partitions_of(rows, table))
