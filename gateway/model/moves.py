@@ -5,20 +5,19 @@ from __future__ import annotations
 from gateway.model.states import DeliveryState as S
 from gateway.model.states import Holder, TransferState
 
-__all__ = ["FIRST", "HOLDERS", "MOVES", "TRANSFER_STATES", "check_move", "is_allowed"]
+__all__ = ["ACROSS", "FIRST", "HOLDERS", "MOVES", "TRANSFER_STATES", "check_move", "is_allowed"]
 
 FIRST: frozenset[S] = frozenset({S.WAITING, S.READY, S.AVAILABLE, S.WITHDRAWN, S.UNDELIVERABLE, S.PARKED})
 """States in which a delivery may begin."""
 
 MOVES: dict[S, frozenset[S]] = {
-    # From a state into itself: to another channel of the same agency (rule 9).
-    S.WAITING: frozenset({S.WAITING, S.READY, S.AVAILABLE, S.WITHDRAWN, S.PARKED}),
-    S.READY: frozenset({S.READY, S.AVAILABLE, S.CLAIMED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.DELIVERED, S.REFUSED}),
+    S.WAITING: frozenset({S.READY, S.AVAILABLE, S.WITHDRAWN, S.PARKED}),
+    S.READY: frozenset({S.CLAIMED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.DELIVERED, S.REFUSED}),
     S.CLAIMED: frozenset({S.READY, S.HANDED_OVER, S.DELIVERED, S.REFUSED, S.PARKED}),
     S.HANDED_OVER: frozenset({S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED, S.PARKED}),
-    S.AVAILABLE: frozenset({S.AVAILABLE, S.READY, S.FETCHED, S.DELIVERED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.REFUSED}),
+    S.AVAILABLE: frozenset({S.FETCHED, S.DELIVERED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.REFUSED}),
     S.FETCHED: frozenset({S.DELIVERED, S.REFUSED, S.EXPIRED, S.PARKED}),
-    S.PARKED: frozenset({S.PARKED, S.READY, S.AVAILABLE, S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED}),
+    S.PARKED: frozenset({S.READY, S.AVAILABLE, S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED}),
     # A receipt is a fact whenever it comes; an operator may resend what expired or what could not be routed.
     S.EXPIRED: frozenset({S.DELIVERED, S.REFUSED, S.READY, S.AVAILABLE}),
     S.WITHDRAWN: frozenset({S.DELIVERED}),
@@ -27,6 +26,14 @@ MOVES: dict[S, frozenset[S]] = {
     S.DELIVERED: frozenset(),
     S.UNDELIVERABLE: frozenset(),
 }
+
+ACROSS: dict[S, frozenset[S]] = {
+    S.WAITING: frozenset({S.WAITING}),
+    S.READY: frozenset({S.READY, S.AVAILABLE}),
+    S.AVAILABLE: frozenset({S.AVAILABLE, S.READY}),
+    S.PARKED: frozenset({S.PARKED}),
+}
+"""Moves to another channel of the same agency (rule 9): what nobody has in hand, as that channel has it wait."""
 
 HOLDERS: dict[S, Holder] = {
     S.WAITING: Holder.AXIS,
@@ -61,11 +68,13 @@ TRANSFER_STATES: dict[S, TransferState] = {
 """The state of a transfer whose members are all in one state."""
 
 
-def is_allowed(before: S | None, after: S) -> bool:
-    """Whether a delivery may go from `before` (None: does not exist yet) to `after`."""
+def is_allowed(before: S | None, after: S, *, across: bool = False) -> bool:
+    """Whether a delivery may go from `before` (None: does not exist yet) to `after`; `across`: to another channel."""
+    if across:
+        return before is not None and after in ACROSS.get(before, ())
     return after in (FIRST if before is None else MOVES[before])
 
 
-def check_move(before: S | None, after: S) -> None:
+def check_move(before: S | None, after: S, *, across: bool = False) -> None:
     """Raises AssertionError for a move that is not in the table: a defect of ours, never of a sender."""
-    assert is_allowed(before, after), f"delivery cannot move from {before} to {after}"
+    assert is_allowed(before, after, across=across), f"delivery cannot move from {before} to {after}"

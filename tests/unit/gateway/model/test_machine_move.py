@@ -36,7 +36,7 @@ def test_what_was_surely_not_handed_over_moves_in_its_state(state: S, is_polled:
         assert isinstance(step, Step)
         assert step.move is not None
         assert (step.move.after, step.move.channel_id, step.move.reason) == (after, "khac", Reason.MOVED)
-        assert is_allowed(state, after)
+        assert is_allowed(state, after, across=True)
         assert step.end is None, "what is known of attempts stays"
 
 
