@@ -13,20 +13,26 @@ from functools import partial
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.advance import Planned, advance, give_wakes
 from gateway.model.chain import Chain, Link
+from gateway.model.instants import SECOND
 from gateway.model.machine import expire, reclaim
 from gateway.model.step import Step
 from gateway.node import Node
-from gateway.store import due
+from gateway.store import due, transfers
 from gateway.store.chains import load_chains
 from gateway.store.dialect import writes_beside_others
 from gateway.store.repeating import repeated_where_undone
+from monitoring import log
 from monitoring.registry import SweepFind
 
-__all__ = ["expire_once", "reclaim_once", "settle_once", "sweep_once"]
+__all__ = ["expire_once", "hasten_once", "reclaim_once", "settle_once", "sweep_once"]
 
 declare("sweep.committed", "time's own moves are written")
 
 _BATCH = 200
+_AHEAD = 5 * SECOND
+"""How far clocks of one database may be apart: of more, one was wrong."""
+
+_log = log.get("sweep")
 
 Decide = Callable[[Chain, Link, int], Step]
 _Find = Callable[..., Sequence[tuple[str, str]]]
@@ -34,7 +40,23 @@ _Find = Callable[..., Sequence[tuple[str, str]]]
 
 def sweep_once(node: Node) -> int:
     """One pass of each kind; how many moves were made. Crash points: sweep.committed."""
+    hasten_once(node)
     return reclaim_once(node) + settle_once(node) + expire_once(node)
+
+
+def hasten_once(node: Node) -> None:
+    """What was due at once and no worker ever had is due now, though the store's clock was set back meanwhile.
+
+    Its turn is still 0, so nothing but its planning gave it a time: one that lies ahead was told by a clock that has
+    been corrected since, and nobody must wait until that time comes again (rule 13).  Repeats change nothing.
+    """
+    with node.store.read() as connection:
+        if not transfers.is_ahead(connection, node.store.now(connection) + _AHEAD):
+            return
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        hastened = transfers.hasten(connection, now + _AHEAD, now)
+    _log.warning("transfers.hastened", count=hastened)
 
 
 def reclaim_once(node: Node) -> int:

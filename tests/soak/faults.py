@@ -105,7 +105,7 @@ class Blows:
                 healing.callback(self._revive, server)
             else:
                 healing.callback(server.clear)
-            server.set_fault(type(wrong)(act=wrong.act, lands=wrong.lands, late=wrong.late, seconds=2.0, times=times))
+            server.set_fault(type(wrong)(act=wrong.act, lands=wrong.lands, late=wrong.late, seconds=4.0, times=times))
 
     @staticmethod
     def _revive(server: Any) -> None:

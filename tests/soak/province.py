@@ -41,7 +41,7 @@ __all__ = ["BLOBS_MIB", "POSTGRES_MIB", "Clock", "Ground", "Province", "own_grou
 NODE: Final = "nut-ben"
 BLOBS_MIB: Final = 4_000
 POSTGRES_MIB: Final = 3_000
-_READY: Final = 60.0
+_READY: Final = 240.0
 _INSTANCES: Final = dict.fromkeys(PARTS, 1) | {"api": 2, "deliver": 2}
 _FAKETIME: Final = Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "faketime" / "libfaketimeMT.so.1"
 

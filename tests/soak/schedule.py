@@ -52,7 +52,7 @@ TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
 _SPANS: Final[Mapping[str, tuple[float, float]]] = {
     "kill": (0.0, 2.0), "restart": (0.0, 1.0), "freeze": (1.0, 6.0), "wipe": (0.0, 1.0), "alarm": (2.0, 6.0),
     "full": (2.0, 5.0), "clock_forward": (3.0, 6.0), "clock_back": (3.0, 6.0), "no_connections": (2.0, 5.0),
-    "read_only": (2.0, 6.0), "silent": (1.0, 3.0), "late": (1.5, 2.5), "error": (0.0, 1.0), "twice": (0.0, 1.0),
+    "read_only": (2.0, 6.0), "silent": (1.0, 3.0), "late": (3.0, 5.0), "error": (0.0, 1.0), "twice": (0.0, 1.0),
     "away": (0.5, 2.0),
 }  # fmt: skip
 _NET_SPAN: Final = (1.5, 6.0)
