@@ -43,6 +43,7 @@ class AlertCode(StrEnum):
     BACKUP_OLD = "alert.backup_old"
     FOLLOWER_STUCK = "alert.follower_stuck"
     BLOB_UNREAD = "alert.blob_unread"
+    MONTH_MISSING = "alert.month_missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class Snapshot:
     still_followers: Mapping[str, float] = field(default_factory=dict)  #: seconds without a step though something waits
     recovering_seconds: float | None = None  #: since the node was restored that pushes nothing yet
     unsaved_seconds: float | None = None  #: since the last backup's moment, or since the node was made
+    packets_without_month: int = 0  #: for want of a table of their own (PostgreSQL)
     seal_days_left: int | None = None  #: whole days until no certificate to seal with is valid; negative: since then
 
 
@@ -174,6 +176,8 @@ def _of_the_backups(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
     if unsaved is not None and unsaved >= limits.backup_warning_seconds:
         tell = _critical if unsaved >= limits.backup_critical_seconds else _warning
         yield tell(AlertCode.BACKUP_OLD, hours=int(unsaved // 3600))
+    if snapshot.packets_without_month:
+        yield _warning(AlertCode.MONTH_MISSING, count=snapshot.packets_without_month)
 
 
 def _of_the_work(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:

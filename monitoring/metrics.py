@@ -236,6 +236,10 @@ class Metrics:
         self._set("truc_recovering", float(is_recovering))
         self._set("truc_backup_age_seconds", age)
 
+    def show_without_month(self, count: int) -> None:
+        """Packets whose month has no table of its own."""
+        self._set("truc_packets_without_month", count)
+
     def show_faults(self, book: str, count: int) -> None:
         """What a round found wrong and not yet right again."""
         self._set("truc_faults", count, book=book)

@@ -186,6 +186,7 @@ METRICS: tuple[MetricSpec, ...] = (
     _gauge("truc_seal_certificate_seconds", "Seconds until no certificate to seal with is valid; below 0: since then."),
     _gauge("truc_recovering", "1 while the node was restored, asks what arrived, and pushes nothing."),
     _gauge("truc_backup_age_seconds", "Seconds since the moment of the last whole backup; since the node was made."),
+    _gauge("truc_packets_without_month", "Packets whose month has no table of its own on PostgreSQL."),
     _gauge("truc_backlog_deliveries", "Deliveries now in each open state.", "state"),
     _gauge("truc_backlog_age_seconds", "Age of the oldest delivery that is due and not claimed."),
     _gauge("truc_faults", "What the rounds over everything stored found wrong and not yet right again.", "book"),

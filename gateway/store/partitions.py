@@ -23,7 +23,8 @@ from gateway.store.dialect import APPEND_ONLY
 
 __all__ = [
     "GUARD", "PARTITIONED", "Month", "Partition", "analyze", "append_only_on", "cut_into_months", "is_partitioned",
-    "letting_go", "locked_all", "made_at", "make_month", "missing_months", "month_of", "partitions_of", "rest_count",
+    "letting_go", "locked_all", "made_at", "make_month", "missing_months", "month_of", "packets_without_month",
+    "partitions_of", "rest_count",
 ]  # fmt: skip
 
 PARTITIONED: Final = {"packets": "id", "deliveries": "id", "events": "packet_id"}
@@ -122,6 +123,13 @@ def rest_count(connection: Connection, table: str, low: str, high: str) -> int:
     column = PARTITIONED[table]
     told = f"SELECT count(*) FROM {table}_{_REST} WHERE {column} >= %s AND {column} < %s"  # noqa: S608 - names of ours
     return int(connection.exec_driver_sql(told, (low, high)).scalar_one())
+
+
+def packets_without_month(connection: Connection) -> int:
+    """How many packets lie in the table for the rest, because nobody made their month."""
+    if not is_partitioned(connection):
+        return 0
+    return int(connection.exec_driver_sql(f"SELECT count(*) FROM packets_{_REST}").scalar_one())  # noqa: S608
 
 
 _IN_REST = "SELECT min({column}) FROM {table}_rest WHERE {column} >= %s AND {column} < %s"

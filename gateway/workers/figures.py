@@ -61,6 +61,7 @@ def figures_once(node: Node, progress: Progress | None = None) -> None:
         node.metrics.show_faults(book, sum(seen.faults.get(book, {}).values()))
     node.metrics.show_free_disk(node.store.blobs.free())
     node.metrics.show_backups(is_recovering=seen.recovering is not None, age=(seen.unsaved or 0) / 1e6)
+    node.metrics.show_without_month(seen.without_month)
     node.metrics.show_seal_certificate(_seal_covered(node).total_seconds())
     node.metrics.show_alerts(alerts_of(node, seen, (progress or Progress()).still(behind, seen.now)))
 
@@ -90,6 +91,7 @@ def alerts_of(node: Node, seen: views.Snapshot, still: Mapping[str, float] | Non
             first_gap=seen.first_gap,
             recovering_seconds=None if seen.recovering is None else seen.recovering / 1e6,
             unsaved_seconds=None if seen.unsaved is None else seen.unsaved / 1e6,
+            packets_without_month=seen.without_month,
             seal_days_left=_seal_covered(node).days,
         )
     )

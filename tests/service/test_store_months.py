@@ -22,7 +22,9 @@ from gateway.store.engines import open_postgres, open_sqlite
 from gateway.store.migrate import HEAD, alembic_config, found_revision
 from gateway.store.partitions import PARTITIONED, Month, month_of
 from gateway.store.schema import metadata
+from gateway.workers.figures import figures_once
 from gateway.workers.months import keep_months
+from tests.service.test_metrics import told as metric
 from tests.service.test_releases import RELEASES, read_release
 from tests.support.nodes import Database, House, build_house
 from tests.support.postgres import cluster
@@ -193,7 +195,13 @@ def test_a_missing_month_never_stops_taking_in_and_its_rows_move_to_it_later(par
     drop_month(parted, month)
     sent = parted.send(["inbox-a"])
     assert count(parted, "packets_rest") == 1
+    figures_once(parted.node)
+    assert metric(parted, "truc_packets_without_month") == 1
+    assert metric(parted, "truc_alert_active", alert="alert.month_missing") == 1
     keep_months(parted.node, 3)
+    figures_once(parted.node)
+    assert metric(parted, "truc_packets_without_month") == 0
+    assert metric(parted, "truc_alert_active", alert="alert.month_missing") == 0
     name = f"{month.year:04}_{month.month:02}"
     assert count(parted, "packets_rest") == count(parted, "events_rest") == 0
     assert count(parted, f"packets_{name}") == 1

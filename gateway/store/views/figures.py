@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, func, select
 
 from gateway.model.states import ChannelState, DeliveryState, TransferState
-from gateway.store import backups, recoveries
+from gateway.store import backups, partitions, recoveries
 from gateway.store.schema import channels, deliveries, rollups, transfers
 from gateway.store.views.lists import IS_OPEN
 from gateway.store.walks import count_faults, first_faults
@@ -61,6 +61,7 @@ class Snapshot:
     paused_channels: tuple[str, ...]
     faults: Mapping[str, Mapping[str, int]]  #: what the rounds found wrong and not yet right again: book → kind → count
     recovering: int | None  #: how long ago the node was restored that still recovers
+    without_month: int  #: packets in the table for the rest, because nobody made their month (PostgreSQL)
     unsaved: int | None  #: how long nothing has been in a backup: since the last one, or since the node was made
     first_gap: str  #: the oldest packet with a fault of the account; "" where none is a packet's
 
@@ -142,6 +143,7 @@ def snapshot(connection: Connection, now: int) -> Snapshot:
         paused_channels=tuple(row.id for row in reached if row.state == ChannelState.PAUSED),
         faults=count_faults(connection),
         recovering=None if restored is None else now - restored.restored_at,
+        without_month=partitions.packets_without_month(connection),
         unsaved=None if since is None else now - since,
         first_gap=gaps[0].packet_id if gaps else "",
     )

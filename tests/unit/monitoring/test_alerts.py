@@ -114,6 +114,7 @@ def test_every_alert_that_is_raised_fills_its_text(code: AlertCode) -> None:
         damaged_blobs=1,
         recovering_seconds=1,
         unsaved_seconds=1e6,
+        packets_without_month=1,
         missing_blobs=1,
         unread_blobs=1,
         unreadable_rows=(("profile", "s", "?"), ("channel", "c", "?"), ("directory", "", "?")),
