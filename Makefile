@@ -30,6 +30,9 @@ check: $(STAMP) ## ruff, mypy --strict, import-linter, house rules, docs build
 bench: $(STAMP) ## Speed, as ratios of limits measured in the same run
 	$(PY) -m benchmarks; all=$$?; $(PY) -m benchmarks --packets && exit $$all
 
+bench-province: $(STAMP) ## Speed on PostgreSQL and RabbitMQ, as ratios of a bare pipeline on both, measured in the same run
+	$(PY) -m benchmarks.province
+
 soak: $(STAMP) ## The proof under faults of every kind (MINUTES=10 SEED=… SHRINK=20 ARGS=--nodes=3)
 	$(PY) -m tests.soak --minutes $${MINUTES:-10} --seed $${SEED:-0} --shrink $${SHRINK:-0} $(ARGS)
 
@@ -58,4 +61,4 @@ format: $(STAMP) ## Let ruff lay out the code, and write the reference pages ane
 	.venv/bin/ruff check --fix --exit-zero . && .venv/bin/ruff format .
 	$(PY) scripts/make_reference
 
-.PHONY: help setup demo serve test check bench soak kills broker fuzz lock format
+.PHONY: help setup demo serve test check bench bench-province soak kills broker fuzz lock format

@@ -25,13 +25,14 @@ from rich.console import Console
 from benchmarks.load import LoadPlan
 from benchmarks.measure import Interval, LoadRun, RunFolder, interleave, interval_of, percentile, run_load
 from benchmarks.province_contestants import LIMIT, PRODUCT, Contestant
+from benchmarks.province_notice import measure_notice
 from benchmarks.province_report import Calm, Figures, Speed, judge, show
 from benchmarks.province_services import Services, run_services
 
 __all__ = ["Bench", "main"]
 
 _RATE: Final = 25.0  # documents/s of the latency run
-PARTS: Final = ("one", "four", "calm")
+PARTS: Final = ("one", "four", "calm", "notice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +47,15 @@ class Bench:
     """Runs contestants, each run with new processes, a new database, a new virtual host and a fresh folder."""
 
     def __init__(self, folders: RunFolder, services: Services, options: argparse.Namespace) -> None:
-        self._folders, self._services = folders, services
+        self._folders, self.services = folders, services
         self._options = options
         self.disagreements: list[str] = []
 
     def run(self, contestant: Contestant, *, each: int, documents: int, rate: float | None = None) -> _Run:
         """One run, its books matched after everything has ended; what it gave goes to standard error at once."""
         began = time.monotonic()
-        place = contestant.prepare(self._folders.fresh(contestant.name.split()[0]), self._services)
-        with contestant.serve(place, self._services) as server:
+        place = contestant.prepare(self._folders.fresh(contestant.name.split()[0]), self.services)
+        with contestant.serve(place, self.services) as server:
             plan = LoadPlan(
                 dialect=contestant.dialect, port=server.port, sender=place.sender, recipients=place.recipients,
                 documents=documents, each=each, rate=rate, warm_up=self._options.warm_up,
@@ -112,7 +113,7 @@ def _spent(runs: Sequence[_Run]) -> dict[str, float]:
     return {name: statistics.median(run.spent[name] for run in runs) for name in runs[0].spent}
 
 
-_QUICK: Final = {"documents": 120, "calm_documents": 10, "pairs": 1, "warm_up": 20}
+_QUICK: Final = {"documents": 120, "calm_documents": 10, "pairs": 1, "warm_up": 20, "notices": 2}
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -123,6 +124,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--calm-documents", type=int, default=500, help="of the latency run, at 25/s")
     parser.add_argument("--warm-up", type=int, default=400, help="documents before each run")
     parser.add_argument("--pairs", type=int, default=5, help="interleaved pairs with the limit")
+    parser.add_argument("--notices", type=int, default=9, help="to 600 recipients each")
     parser.add_argument("--folder", type=Path, help="where all data goes: the disk that is measured")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -142,7 +144,13 @@ def _measure(options: argparse.Namespace) -> Figures:
         parts = set(options.only)
         speeds = [bench.speed(each) for each, part in ((1, "one"), (4, "four")) if part in parts]
         calms = [bench.calm(contestant) for contestant in (LIMIT, PRODUCT) if "calm" in parts]
-        return Figures(speeds=tuple(speeds), calms=tuple(calms), disagreements=tuple(bench.disagreements))
+        notice = None
+        if "notice" in parts:
+            notice = measure_notice(folders.fresh("notice"), bench.services, times=options.notices)
+            bench.disagreements += notice.disagreements
+        return Figures(
+            speeds=tuple(speeds), calms=tuple(calms), notice=notice, disagreements=tuple(bench.disagreements)
+        )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

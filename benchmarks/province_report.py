@@ -10,6 +10,7 @@ from typing import Final
 from rich.console import Console
 
 from benchmarks.measure import Interval
+from benchmarks.province_notice import Notice
 from benchmarks.report import COUNTS_FROM, Verdict, machine, new_table, show_verdicts
 
 __all__ = ["Calm", "Figures", "Speed", "judge", "show"]
@@ -49,6 +50,7 @@ class Figures:
 
     speeds: tuple[Speed, ...]
     calms: tuple[Calm, ...]
+    notice: Notice | None
     disagreements: tuple[str, ...]
 
 
@@ -70,6 +72,12 @@ def judge(figures: Figures) -> tuple[Verdict, ...]:
                 is_met=calm.visible_ms[1] <= 25, counts=True)
         for calm in figures.calms[1:]
     ]  # fmt: skip
+    if figures.notice is not None:
+        longest = max(figures.notice.seconds)
+        verdicts.append(
+            Verdict(target=f"a notice to {figures.notice.recipients}: accepted in ≤ 0.3 s, each of them",
+                    reached=f"{longest:.3f} s", is_met=longest <= 0.3, counts=True)
+        )  # fmt: skip
     return tuple(verdicts)
 
 
