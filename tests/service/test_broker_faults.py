@@ -111,7 +111,7 @@ def test_an_exchange_deleted_under_us_is_made_again(broker: Broker, tmp_path: Pa
         one.goes_on("after")
 
 
-def test_a_changed_password_is_read_anew(broker: Broker, tmp_path: Path) -> None:
+def test_a_changed_password_and_a_file_that_was_away_are_read_anew(broker: Broker, tmp_path: Path) -> None:
     vhost, user = broker.new_vhost(), "doi-mat-khau"
     broker.add_user(user, "cu")
     broker.allow(user, vhost)
@@ -122,10 +122,15 @@ def test_a_changed_password_is_read_anew(broker: Broker, tmp_path: Path) -> None
     with watched(broker.access(vhost, **files), tmp_path) as one:
         one.goes_on("before")
         broker.add_user(user, "moi")
-        until(lambda: _cut(broker, user, one), timeout=20)
+        until(lambda: _cut(broker, user, one, "broker.refused"), timeout=20)
         assert one.announce_quickly("meanwhile") == 0
         (tmp_path / "password").write_text("moi")
         one.goes_on("after")
+        (tmp_path / "password").rename(tmp_path / "cat-di")
+        until(lambda: _cut(broker, user, one, "broker.unreadable"), timeout=20)
+        assert one.announce_quickly("meanwhile") == 0
+        (tmp_path / "cat-di").rename(tmp_path / "password")
+        one.goes_on("at last")
 
 
 def test_a_renewed_certificate_is_read_anew(broker: Broker, papers: Papers, tmp_path: Path) -> None:
@@ -143,11 +148,11 @@ def test_a_renewed_certificate_is_read_anew(broker: Broker, papers: Papers, tmp_
         one.goes_on("after")
 
 
-def _cut(broker: Broker, user: str, one: Watched) -> bool:
-    """Cut the user's connections, which the management interface knows late; whether we were refused since."""
+def _cut(broker: Broker, user: str, one: Watched, reason: str) -> bool:
+    """Cut the user's connections, which the management interface knows late; whether this fault was told since."""
     broker.close_connections(user)
     time.sleep(0.3)
-    return one.faults("broker.refused") >= 1
+    return one.faults(reason) >= 1
 
 
 @pytest.mark.parametrize("alarm", ["memory", "disk"])
