@@ -98,8 +98,8 @@ class LocalTransport:
 
     @property
     def takes_tickets(self) -> bool:
-        """Whether a listener has room is seen by announcing alone: always."""
-        return True
+        """Until it is closed: whether a listener has room is seen by announcing alone."""
+        return not self._is_closed
 
     def announce(self, tickets: Sequence[Ticket]) -> tuple[Ticket, ...]:
         """Hand tickets over; gives those that a listener has in its memory, in the order given.

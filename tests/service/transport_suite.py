@@ -73,6 +73,12 @@ class TransportSuite:
         mixed = [Ticket(f"t{index}", index, QUEUES[index % len(QUEUES)]) for index in range(40)]
         assert list(transport.announce(mixed)) == mixed
 
+    def test_it_takes_tickets_until_it_is_closed(self, open_one: OpenTransport) -> None:
+        transport = open_one("one")
+        until(lambda: transport.takes_tickets)
+        transport.close()
+        assert not transport.takes_tickets
+
     def test_an_empty_announcement_is_nothing(self, open_one: OpenTransport) -> None:
         assert list(open_one("one").announce([])) == []
 
