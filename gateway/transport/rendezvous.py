@@ -28,6 +28,7 @@ __all__ = ["Address", "Rendezvous", "is_alive", "start_time"]
 _FOREIGN_LETTERS: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_PROCESS_NAME: Final = 20
 _BACKLOG: Final = 64
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,12 @@ class Rendezvous:
         self._number = 0
         self._own: set[Address] = set()
         self.remove_dead()
+
+    @property
+    def home(self) -> str:
+        """The same for all who find each other here: the folder, on the machine that runs now."""
+        found = os.fstat(self._descriptor)
+        return f"{_BOOT.read_text('ascii').strip()}:{found.st_dev}:{found.st_ino}"
 
     def path(self, name: str) -> str:
         """A path to `name` that fits into a socket address."""

@@ -7,13 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.transport.ear import LARGEST_MESSAGE
 from gateway.transport.rendezvous import Address, Rendezvous
 from monitoring import log
 
-__all__ = ["EVERY_TOPIC", "Carry", "Datagrams", "WakeBoard"]
+__all__ = ["EVERY_TOPIC", "Carry", "Datagrams", "WakeBoard", "WakeLine"]
 
 EVERY_TOPIC: Final = "*"
 
@@ -26,6 +26,22 @@ _log = log.get("gateway.transport")
 Carry = Callable[[tuple[bytes, ...], int], int]
 """Takes messages with so many topics to the other processes; gives how many topics were lost. Runs in the board's
 thread: it may take a moment."""
+
+
+class WakeLine(Protocol):
+    """Carries wake-ups to the node's processes on other machines; nothing of it blocks or raises.
+
+    `home` names the processes that hear each other without it.
+    """
+
+    def open(self, home: str, hear: Callable[[bytes], None], on_back: Callable[[], None]) -> None:
+        """Hear what is sent from other homes; `on_back()` whenever something may have been missed."""
+
+    def send(self, home: str, words: Sequence[bytes]) -> int:
+        """Send topics to other homes; gives how many are lost."""
+
+    def close(self) -> None:
+        """Let go, once what waits is sent. Safe to repeat."""
 
 
 class WakeBoard:
