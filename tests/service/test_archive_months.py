@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,41 @@ def test_a_month_without_a_part_of_its_own_goes_row_by_row(tmp_path: Path) -> No
     assert after.closes, after.gaps
     assert after.books == before.books
     house.close()
+
+
+def test_taking_in_goes_on_while_a_month_waits_for_its_tables(tmp_path: Path) -> None:
+    """An open transaction keeps the tables from going; who writes meanwhile does not wait, and what came stays."""
+    house = build_house(tmp_path, database=Database.POSTGRESQL)
+    send_and_deliver(house, 1)
+    pass_month(house)
+    file, month = archive(house, tmp_path), month_of_house(house)
+    other = house.another_store()
+    outcomes: list[str] = []
+
+    def go() -> None:
+        with pytest.raises(Conflict) as refused:
+            let_go(house, file, month)
+        outcomes.append(refused.value.reason)
+
+    going = threading.Thread(target=go)
+    with other.write() as held:
+        held.exec_driver_sql("UPDATE packets SET subject = subject")
+        going.start()
+        while not is_asking_for_tables(house):  # or is past asking: then it fails below
+            assert going.is_alive(), outcomes
+        for number in range(20, 24):  # of the same month: ids go by the wall's clock, the store by the hand's
+            house.send(["idem"], str(number))
+        assert not outcomes
+    going.join(90)
+    other.close()
+    assert outcomes == ["archive.changed"]
+    assert count(house, "packets") == 5
+    house.close()
+
+
+def is_asking_for_tables(house: House) -> bool:
+    told = "SELECT count(*) AS n FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'packets'::regclass"
+    return bool(house.rows(told)[0]["n"])
 
 
 def test_a_repeat_of_what_is_gone_is_known_and_nothing_is_sent_again(house: House, tmp_path: Path) -> None:
