@@ -17,7 +17,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -30,7 +29,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from tests.support.processes import need_program
+from tests.support.processes import free_ports, need_program
 
 __all__ = ["PASSWORD", "Cluster", "cluster", "start_cluster"]
 
@@ -144,12 +143,6 @@ def _run(command: Sequence[str]) -> None:
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def start_cluster(within: Path | None = None, environment: Mapping[str, str] | None = None) -> Cluster:
     """A cluster of one's own, for tests that stop it. Stop it; what is left goes with the test process.
 
@@ -168,7 +161,7 @@ def start_cluster(within: Path | None = None, environment: Mapping[str, str] | N
     _run([*_as_owner(), str(programs / "initdb"), "-D", str(folder / "data"), *owner])
     rules = folder / "data" / "pg_hba.conf"
     rules.write_text("host all khoa 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n")
-    made = Cluster(folder, programs, _free_port(), dict(environment or {}))
+    made = Cluster(folder, programs, free_ports(1)[0], dict(environment or {}))
     settings = f"listen_addresses='127.0.0.1'\nport={made.port}\nunix_socket_directories='{folder / 'run'}'\n"
     with (folder / "data" / "postgresql.conf").open("a") as configuration:
         configuration.write(settings + "shared_buffers=64MB\nmax_connections=60\nautovacuum_naptime=1min\n")

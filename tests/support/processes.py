@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,13 +30,31 @@ from typing import IO, Final, Self
 
 from edxml.crashpoints import ENVIRONMENT
 
-__all__ = ["ROLES", "NodeProcesses", "SmallDisk", "need_program"]
+__all__ = ["ROLES", "NodeProcesses", "SmallDisk", "free_ports", "need_program"]
 
 ROLES: Final = ("api", "relay", "deliver", "periodic", "intake", "inspect")
 """The parts of a node that may run apart."""
 
 _REPOSITORY = Path(__file__).parents[2]
 _START: Final = 60.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, below those that the system gives to whoever connects: a server that is away
+    for a while finds its own free again."""
+    dice, opened = random.SystemRandom(), list[socket.socket]()
+    while len(opened) < count:
+        each = socket.socket()
+        try:
+            each.bind(("127.0.0.1", dice.randrange(12_000, 32_000)))
+        except OSError:
+            each.close()
+            continue
+        opened.append(each)
+    ports = [int(each.getsockname()[1]) for each in opened]
+    for each in opened:
+        each.close()
+    return ports
 
 
 def need_program(program: str, package: str) -> str:

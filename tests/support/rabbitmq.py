@@ -31,7 +31,7 @@ import pytest
 
 from gateway.transport.broker import BrokerAccess
 from tests.support.broker_tls import Papers
-from tests.support.processes import need_program
+from tests.support.processes import free_ports, need_program
 
 __all__ = ["USER", "Broker", "broker", "cluster", "fragile", "free_ports", "papers"]
 
@@ -40,17 +40,6 @@ _PASSWORD: Final = "mat-khau-thu"
 _BIN: Final = Path("/usr/lib/rabbitmq/bin")  # not the wrappers of /usr/sbin, which change the user
 _START: Final = 60.0
 _numbers = itertools.count(1)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    opened = [socket.socket() for _ in range(count)]
-    for each in opened:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in opened]
-    for each in opened:
-        each.close()
-    return ports
 
 
 @dataclass(slots=True)
@@ -210,6 +199,13 @@ class Broker:
         shutil.rmtree(self.folder / "data")
         (self.folder / "data").mkdir()
 
+    def kill_rest(self) -> None:
+        """End what was launched, however far it came. Safe to repeat."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait(30)
+
     def _signal_and_wait(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
         assert process is not None
@@ -218,9 +214,10 @@ class Broker:
 
     def end(self) -> None:
         """End it for good, however it stands. Safe to repeat."""
-        if self._process is not None:
+        if self._process is not None and (self.folder / "pid").exists():
             self.thaw()
             self.kill()
+        self.kill_rest()
         if self.owns_epmd:
             self.epmd.end()
 
