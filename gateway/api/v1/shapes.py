@@ -168,7 +168,7 @@ class RecipientShape(Shape):
     tries: int
     key: str
     waits_for: str
-    waits_until: Time | None
+    waits_until: Time | None = None
 
 
 class StatusShape(Shape):
