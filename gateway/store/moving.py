@@ -38,7 +38,8 @@ from gateway.store.fillings import Filling, FillingKind
 from gateway.store.handle import Store
 from gateway.store.migrate import HEAD, found_revision, upgrade
 from gateway.store.partitions import PARTITIONED, is_partitioned, made_at, make_month, month_of
-from gateway.store.schema import events, metadata
+from gateway.store.schema import events
+from gateway.store.tables import metadata
 
 __all__ = [
     "TableTotal",

@@ -19,7 +19,7 @@ from gateway.store import partitions
 from gateway.store.engines import open_postgres, open_sqlite, translating
 from gateway.store.migrate import HEAD, found_revision
 from gateway.store.partitions import PARTITIONED, month_of
-from gateway.store.schema import metadata
+from gateway.store.tables import metadata
 
 __all__ = ["Ailment", "DatabaseFinding", "DatabaseReport", "look_at_database"]
 

@@ -1,0 +1,8 @@
+"""All tables there are: who goes over every one of them takes `metadata` from here, whatever else is imported."""
+
+from __future__ import annotations
+
+from gateway.store import schema_judged, schema_periods, schema_recoveries, schema_walks  # noqa: F401 - theirs join it
+from gateway.store.schema import metadata
+
+__all__ = ["metadata"]
