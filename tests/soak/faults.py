@@ -140,9 +140,13 @@ class Blows:
                 self._tell_server("ALTER SYSTEM SET default_transaction_read_only = on")
             case "no_connections":
                 self._occupy(healing)
+            case "kill":
+                healing.callback(partial(self._raise, self._is_up_again))
+                _signal_all(_family(cluster.pid), signal.SIGKILL)  # as when the machine fails: nobody writes on
+                cluster.stop(signal.SIGKILL)
             case _:
                 healing.callback(partial(self._raise, self._is_up_again))
-                cluster.stop(signal.SIGKILL if kind == "kill" else signal.SIGINT)
+                cluster.stop(signal.SIGINT)
 
     def _is_up_again(self) -> bool:
         """Start the server where it does not run; whether it answers."""
