@@ -25,7 +25,9 @@ from tests.fault.test_move_kills import AT_MOVE
 from tests.fault.test_rest_recipients import AT_POST
 from tests.fault.test_restore_drill import AT_BACKUP, AT_RECOVERY, AT_RESTORE, AT_SERVER
 from tests.support.clients import FAST, NODE, Users, letter, make_home
+from tests.support.postgres import cluster
 from tests.support.processes import NodeProcesses
+from tests.support.stores import Database
 
 pytestmark = [pytest.mark.fault]
 
@@ -116,12 +118,23 @@ def test_every_crash_point_has_a_scenario() -> None:
     assert points == {*SCENARIOS, *AT_INIT, *AT_ROTATION, *AT_POST, *alone}
 
 
-@pytest.mark.parametrize("point", SCENARIOS)
-def test_killed_there_everything_arrives_once(tmp_path: Path, point: str) -> None:
+ON_POSTGRESQL = frozenset({"accept.committed"})
+"""Tested on PostgreSQL with every change; the other points there with the long tests."""
+PLACES = [
+    *((point, Database.SQLITE) for point in SCENARIOS),
+    *(
+        pytest.param(point, Database.POSTGRESQL, marks=() if point in ON_POSTGRESQL else pytest.mark.long)
+        for point in SCENARIOS
+    ),
+]
+
+
+@pytest.mark.parametrize(("point", "database"), PLACES)
+def test_killed_there_everything_arrives_once(tmp_path: Path, point: str, database: Database) -> None:
     work, latest = SCENARIOS[point]
     passing = random.Random(point).randint(1, latest)
-    home = make_home(tmp_path)
-    with NodeProcesses(home.data, FAST) as node, Users(home) as users:
+    home = make_home(tmp_path, cluster().create() if database is Database.POSTGRESQL else "")
+    with NodeProcesses(home.data, {**FAST, "database": home.database}) as node, Users(home) as users:
         node.start("serve", crash_at=f"{point}:{passing}")
         users.begin(node.url)
         working = users.in_background(work)

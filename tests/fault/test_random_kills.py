@@ -73,6 +73,13 @@ def test_the_whole_node_killed_at_random_on_postgresql(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)
+def test_parts_killed_at_random_on_postgresql(tmp_path: Path) -> None:
+    struck = live_through(tmp_path, ROLES, kills=16, seconds=160, number=seed(), database=cluster().create())
+    assert all(struck[role] + struck[f"{role} frozen"] for role in ROLES)
+
+
+@pytest.mark.long
 @pytest.mark.timeout(7200)
 def test_the_long_run(tmp_path: Path) -> None:
     """At least 200 kills and MINUTES (default 10), in lives of some 40 kills; every account closed."""

@@ -11,7 +11,7 @@ from hypothesis.stateful import (
 
 from gateway.exchange.sweep import expire_once, reclaim_once, settle_once
 from gateway.model.instants import SECOND
-from tests.support.nodes import Does
+from tests.support.nodes import Database, Does
 from tests.support.protocol_machine import ACTS, CAST, DOES, INDEX, MEANWHILE, SPANS, TO, Protocol
 
 _ALL = list(HealthCheck)
@@ -21,6 +21,22 @@ def test_the_protocol_holds() -> None:
     run_state_machine_as_test(
         Protocol,
         settings=settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=_ALL,
+                          derandomize=True, database=None),
+    )  # fmt: skip
+
+
+class OnPostgres(Protocol):
+    """The same on PostgreSQL."""
+
+    database = Database.POSTGRESQL
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("examples", [1, 60])
+def test_the_protocol_holds_on_postgresql(examples: int) -> None:
+    run_state_machine_as_test(
+        OnPostgres,
+        settings=settings(max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=_ALL,
                           derandomize=True, database=None),
     )  # fmt: skip
 

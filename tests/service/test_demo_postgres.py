@@ -26,5 +26,6 @@ def test_the_demo_plays_on_an_empty_database_and_its_account_closes(
 ) -> None:
     url = cluster().create()
     monkeypatch.setenv("TRUC_DATABASE", url)
+    monkeypatch.delenv("TRUC_TODAY")
     truc("demo")
     truc("demo", code=ExitCode.FINDINGS)  # what it left is for looking at

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -33,7 +33,8 @@ from gateway.model.instants import DAY, MINUTE, SECOND
 from gateway.model.moves import MOVES, is_allowed
 from gateway.model.states import DeliveryState as S
 from gateway.transport.contract import Ticket
-from tests.support.nodes import Does, House, WorkerDied, build_house, organ
+from tests.support.nodes import Database, Does, House, WorkerDied, build_house, organ
+from tests.support.postgres import cluster
 from tests.support.recipients import Landed
 
 __all__ = ["ACTS", "CAST", "DOES", "INDEX", "MEANWHILE", "SPANS", "TO", "Protocol"]
@@ -55,11 +56,13 @@ INDEX = st.integers(min_value=0, max_value=30)
 class Protocol(RuleBasedStateMachine):
     """One node, its agencies and everybody who does something to it."""
 
+    database: ClassVar[Database] = Database.SQLITE
+
     @initialize(cast=CAST, begins=st.sampled_from(["document", "document", "document", "recall", "nothing"]), does=DOES)
     def start(self, cast: list[str], begins: str, does: Does) -> None:
         self.cast = cast
         self.folder = Path(tempfile.mkdtemp(prefix="truc-protocol-"))
-        self.house: House = build_house(self.folder)
+        self.house: House = build_house(self.folder, database=self.database)
         self.old_tickets: list[Ticket] = []
         self.bodies: list[bytes] = []
         self.let_go: set[str] = set()  #: packets that a person released in doubt or sent again
@@ -320,6 +323,8 @@ class Protocol(RuleBasedStateMachine):
     def put_away(self) -> None:
         """Close the node and delete its folder."""
         self.house.close()
+        if self.house.database:
+            cluster().drop(self.house.database)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _moves_are_in_the_table(self) -> None:
