@@ -22,6 +22,7 @@ import queue
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ class _Asking:
     answer: bytes = b'{"items":[]}'
 
 
-class _Thread:
+class _Thread(ABC):
     """A thread with a connection that takes what waits, does it by one statement, and gives the loop the answers."""
 
     def __init__(self, database: str, loop: asyncio.AbstractEventLoop) -> None:
@@ -148,8 +149,9 @@ class _Thread:
     def _flat(self, group: list[Any]) -> list[Any]:
         return group
 
+    @abstractmethod
     def _do(self, group: list[Any]) -> None:
-        raise NotImplementedError
+        """The work on a group: one statement."""
 
 
 class _Accepting(_Thread):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import signal
 import sys
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ def _queue(recipient: str) -> str:
     return f"limit-{zlib.crc32(recipient.encode()) % QUEUES}"
 
 
-class _Queues:
+class _Queues(ABC):
     """A connection with one channel on which the queues are declared."""
 
     def __init__(self, database: str, broker: str) -> None:
@@ -86,8 +87,9 @@ class _Queues:
             self._begin()
             print(1, flush=True)
 
+    @abstractmethod
     def _begin(self) -> None:
-        raise NotImplementedError
+        """Start working: everything is declared."""
 
 
 class _Relay(_Queues):

@@ -71,7 +71,11 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
     return frozenset(str(row["transfer_id"]) for row in rows)
 
 
-_NO_PERMIT = update(transfers).where(among(transfers.c.id, "ids"), transfers.c.permits > 0).values(permits=0)
+_NO_PERMIT = (
+    update(transfers)
+    .where(among(transfers.c.id, "ids"), transfers.c.permits > 0)
+    .values(permits=0)
+)  # fmt: skip
 _END = (
     update(attempts)
     .where(
