@@ -19,7 +19,7 @@ from gateway.model.machine import admit
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import DeliveryState, LinkKind
 from gateway.model.step import Pace
-from gateway.store import Connection, deliveries, events, packets, transfers
+from gateway.store import Connection, deliveries, events, packets, periods, transfers
 from gateway.store.chains import ensure_chains, insert_chains, load_chains
 from gateway.store.deliveries import NewDelivery
 from gateway.store.packets import DocumentRow, PacketRow
@@ -150,7 +150,9 @@ def _dispatch_one(
             first = _held(of_leg[having[0].agency_id], same)[0] if having else order.document.packet_id
             done.repeats[prepared.packet_id] = stored_answers(connection, {first})[first]
             return
-    if (order.may_repeat or order.is_revision) and not same and not packets.has_root(connection, order.document.root):
+    if (order.may_repeat or order.is_revision) and _was_let_go(
+        connection, order.document.root if not same else "", [of_leg[leg.agency_id] for leg in legs]
+    ):
         done.refused[prepared.packet_id] = Conflict("submission.archived", document=document)
         return
     if order.is_revision and not same and not all(_may_get_revision(of_leg[leg.agency_id]) for leg in legs):
@@ -166,6 +168,18 @@ def _dispatch_one(
     rows.transfers += added.transfers
     rows.moves += added.moves
     done.lines[prepared.packet_id] = [_line(delivery) for delivery in written]
+
+
+def _was_let_go(connection: Connection, root: str, chains: Sequence[Chain]) -> bool:
+    """Whether this may have been delivered by packets that were archived and are gone: nothing is sent a second time.
+
+    `root`: the family of which some packet must be there; "" where one is known.  A chain that began before the last
+    month that went, and has no link any more, may have had any.
+    """
+    if root and not packets.has_root(connection, root):
+        return True
+    empty = [chain.id for chain in chains if not chain.links]
+    return bool(empty) and min(empty) < periods.gone_until(connection)
 
 
 def _held(chain: Chain, packet_ids: frozenset[str]) -> list[str]:
@@ -221,7 +235,7 @@ def _plan_links(
                 NewDelivery(
                     link=replace(link, transfer_id=transfer_id),
                     chain_id=chain.id,
-                    position=len(chain.links),
+                    position=chain.links[-2].position + 1 if len(chain.links) > 1 else 1,
                     agency_id=leg.agency_id,
                     organ=leg.organ_ids[0],
                     book=book_of(order.prepared),

@@ -112,6 +112,7 @@ class Link:
     tries: int = 0
     unreported: int = 0
     permits: int = 0
+    position: int = 0  #: its place in the chain, which grows also where earlier ones were archived and are gone
 
     def has_open_attempt(self, now: int) -> bool:
         """A hand-over may be going on."""

@@ -29,6 +29,7 @@ _LINKS = (
     select(
         deliveries.c.chain_id, deliveries.c.id, deliveries.c.transfer_id, deliveries.c.packet_id, deliveries.c.kind,
         deliveries.c.state, deliveries.c.accepted_at, deliveries.c.head_since, deliveries.c.adds_recipient,
+        deliveries.c.position,
         transfers.c.turn, transfers.c.tries, transfers.c.unreported, transfers.c.permits,
         channels.c.is_polled, channels.c.sink,
     )
@@ -119,6 +120,7 @@ def _link(row: Any, made: tuple[Attempt, ...]) -> Link:
         tries=row.tries,
         unreported=row.unreported,
         permits=row.permits,
+        position=row.position,
     )
 
 

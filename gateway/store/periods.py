@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Table, bindparam, delete, func, insert, select, update
 
-from gateway.model.instants import id_floor
+from gateway.model.instants import DAY, id_floor
 from gateway.store import holds
 from gateway.store.dialect import COMMIT_ORDER, execute_rows, upsert_counts
 from gateway.store.followers import Follower
@@ -26,8 +26,8 @@ from gateway.store.schema_walks import faults
 
 __all__ = [
     "KEPT_TABLES", "Carried", "Obstacles", "Period", "add_carried", "carried_between", "count_deliveries",
-    "delete_packets", "delete_strays", "drop_partitions", "last_position", "mark_dropped", "months_there", "obstacles",
-    "own_partitions", "read_periods", "record", "rows_of", "uncount",
+    "delete_packets", "delete_strays", "drop_partitions", "gone_until", "last_position", "mark_dropped", "months_there",
+    "obstacles", "own_partitions", "read_periods", "record", "rows_of", "uncount",
 ]  # fmt: skip
 
 KEPT_TABLES: Final[Mapping[str, tuple[Table, Column[str]]]] = {
@@ -182,6 +182,21 @@ def record(connection: Connection, period: Period) -> None:
 def mark_dropped(connection: Connection, month: Month, now: int) -> None:
     """All rows of the month are gone."""
     connection.execute(_DROPPED, {"b_month": month.name, "now": now})
+
+
+_NEWEST_GONE = select(func.max(periods.c.month)).where(periods.c.dropped_at.is_not(None))
+
+
+def gone_until(connection: Connection) -> str:
+    """What every id made after the last month that went sorts after; "" where none ever went.
+
+    A day later than the month's end: what hangs on a packet is made after its id, by an upload's length.
+    """
+    newest: str | None = connection.execute(_NEWEST_GONE).scalar()
+    if newest is None:
+        return ""
+    year, _, month = newest.partition("-")
+    return id_floor(Month(year=int(year), month=int(month)).end + DAY)
 
 
 def rows_of(connection: Connection, table: str, month: Month) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,106 @@
+"""A document whose packets lie in several months, the first of which is gone: nothing doubles, nothing is stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edxml import Dialect
+from gateway.model import instants
+from gateway.model.errors import Conflict
+from gateway.model.instants import DAY, wall_now
+from gateway.store.partitions import month_of
+from tests.support.archives import archive, let_go
+from tests.support.nodes import House, build_house
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """A node on SQLite."""
+    monkeypatch.setattr(instants, "_last_tick", 0)  # ids of a later month are this test's alone
+    made = build_house(tmp_path)
+    yield made
+    made.close()
+
+
+def begin_month(monkeypatch: pytest.MonkeyPatch, house: House, ahead: int) -> None:
+    """From now on ids and the store's time are of the month so many months after this one."""
+    start = month_of(wall_now()).later(ahead).start + DAY
+    monkeypatch.setattr(instants, "_last_tick", (start // 1000) << 12)
+    house.clock.turn(max(0, start - house.now()))
+
+
+def let_first_go(house: House, folder: Path) -> None:
+    """The month in which the test began."""
+    with house.node.store.write() as connection:  # statuses that the node owes are paid behind the hops
+        connection.exec_driver_sql("UPDATE deliveries SET owes = ''")
+    month = month_of(wall_now())
+    assert let_go(house, archive(house, folder, month), month).packets > 0
+
+
+def test_a_repeat_to_whom_only_the_gone_month_knows_is_not_delivered_again(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.send(["check", "idem"])
+    house.work()
+    begin_month(monkeypatch, house, 1)
+    house.update(["check"])
+    house.work()
+    let_first_go(house, tmp_path)
+    again = house.submit(house.packet(["idem"], dialect=Dialect.B))
+    house.work()
+    assert house.recipient("idem").kinds() == ["new"]
+    assert isinstance(again, Conflict)
+    assert again.reason == "submission.archived"
+
+
+def test_a_repeat_where_the_same_went_to_somebody_else_in_a_later_month_is_not_delivered_again(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many systems send one packet per recipient; a month may end in between."""
+    house.send(["idem"])
+    house.work()
+    begin_month(monkeypatch, house, 1)
+    house.send(["check"])
+    house.work()
+    let_first_go(house, tmp_path)
+    again = house.submit(house.packet(["idem"], dialect=Dialect.B))
+    house.work()
+    assert house.recipient("idem").kinds() == ["new"]
+    assert isinstance(again, Conflict)
+    assert again.reason == "submission.archived"
+
+
+def test_who_never_had_a_document_still_gets_it_when_its_first_month_is_gone(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.send(["idem"])
+    house.work()
+    begin_month(monkeypatch, house, 1)
+    house.send(["check"])
+    house.work()
+    let_first_go(house, tmp_path)
+    house.send(["blind"])
+    house.work()
+    assert house.recipient("blind").kinds() == ["new"]
+
+
+def test_updates_keep_their_order_when_the_document_is_gone(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.send(["check"])
+    house.work()
+    begin_month(monkeypatch, house, 1)
+    house.update(["check"])
+    house.work()
+    let_first_go(house, tmp_path)
+    begin_month(monkeypatch, house, 2)
+    house.update(["check"], subject="Lần sau")
+    house.work()
+    house.recall(["check"])
+    house.work()
+    assert house.recipient("check").kinds() == ["new", "update", "update", "recall"]
+    places = house.rows("SELECT position FROM deliveries ORDER BY id")
+    assert [row["position"] for row in places] == [2, 3, 4]
