@@ -34,9 +34,10 @@ def run(*command: str, **environment: str) -> str:
     return done.stdout
 
 
-def composed(name: str, **environment: str) -> dict[str, Any]:
+def composed(*names: str, **environment: str) -> dict[str, Any]:
     program = need_program("docker-compose", "docker-compose")
-    told = run(program, "--file", str(DOCKER / name), "config", "--format", "json", **environment)
+    files = [word for name in names for word in ("--file", str(DOCKER / name))]
+    told = run(program, *files, "config", "--format", "json", **environment)
     return dict(json.loads(told))
 
 
@@ -141,13 +142,13 @@ def test_a_leaf_without_a_name_is_refused() -> None:
     assert "TRUC_NODE" in done.stderr
 
 
-def assert_caged(service: dict[str, Any]) -> None:
+def assert_caged(service: dict[str, Any], *more: str) -> None:
     assert service["read_only"] is True
     assert service["user"] == "10001:10001"
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"], "no other filter: the inspector adds its own"
     assert service["stop_grace_period"] == "45s"
-    assert {mount["target"] for mount in service["volumes"]} == {"/var/lib/truc"}
+    assert {mount["target"] for mount in service["volumes"]} == {"/var/lib/truc", *more}
     memory = int(service["mem_limit"])
     assert memory >= (Settings().inspect_memory_mib + 256) << 20, "room for the process beside the inspector"
     assert service["memswap_limit"] == service["mem_limit"]
@@ -173,6 +174,41 @@ def test_settings_of_a_province_are_taken(province: dict[str, Any]) -> None:
     settings = Settings(**values)
     assert settings.broker.count("amqp://") == 3
     assert settings.database.startswith("postgresql://")
+
+
+def test_a_provinces_machines_share_one_folder_of_packets(secrets_folder: Path) -> None:
+    """On each machine the parts alone, caged as ever, and each of them writes packets where the others find them."""
+    where = "/srv/truc/blobs"
+    found = composed(
+        "province.yaml", "machines.yaml", TRUC_NODE="tinh-thu", SECRETS_FOLDER=str(secrets_folder),
+        BLOBS_FOLDER="/mnt/b", TRUC_DATABASE="postgresql://truc@10.0.0.5/truc", TRUC_BROKER="amqps://10.0.0.6:5671/truc",
+    )  # fmt: skip
+    services = found["services"]
+    assert sorted(services) == sorted([*PARTS, "init", "backup", "proxy", "prometheus", "grafana"])
+    told = services["relay"]["environment"]
+    assert find_misspelt(told) == {}
+    for name in (*PARTS, "init"):
+        assert_caged(services[name], where)
+        assert services[name]["environment"] == told
+    for name in (*PARTS, "init", "backup"):
+        (shared,) = [mount for mount in services[name]["volumes"] if mount["target"] == where]
+        assert (shared["type"], shared["source"]) == ("bind", "/mnt/b"), "a volume of this machine is no shared folder"
+        assert services[name]["environment"]["TRUC_BLOBS"] == where
+        assert "outside" in services[name]["networks"], "the database is on another machine"
+    assert not services["init"].get("depends_on")
+    assert "create_host_path: false" in (DOCKER / "machines.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize("lacking", ["BLOBS_FOLDER", "TRUC_DATABASE", "TRUC_BROKER"])
+def test_a_machine_that_is_not_told_where_is_refused(lacking: str) -> None:
+    told = {"TRUC_NODE": "tinh", "SECRETS_FOLDER": "/s", "BLOBS_FOLDER": "/b", "TRUC_DATABASE": "d", "TRUC_BROKER": "b"}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TRUC_")} | told
+    del own[lacking]
+    program = need_program("docker-compose", "docker-compose")
+    files = ["--file", str(DOCKER / "province.yaml"), "--file", str(DOCKER / "machines.yaml")]
+    done = subprocess.run([program, *files, "config"], env=own, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert lacking in done.stderr
 
 
 def test_secrets_are_files_that_one_user_reads(province: dict[str, Any], secrets_folder: Path) -> None:

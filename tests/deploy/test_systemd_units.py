@@ -40,6 +40,7 @@ def root(tmp_path: Path) -> Path:
     (place / "truc@backup.service.d").mkdir()
     shutil.copy(UNITS / "backup.conf", place / "truc@backup.service.d")
     shutil.copy(UNITS / "province.conf", place / f"{_UNIT}.d")
+    shutil.copy(UNITS / "machines.conf", place / f"{_UNIT}.d")
     shutil.copytree("/usr/lib/systemd/system", tmp_path / "usr/lib/systemd/system", symlinks=True)
     program = tmp_path / "opt/truc/bin/truc"
     program.parent.mkdir(parents=True)
@@ -69,6 +70,18 @@ def test_systemd_takes_the_timer_of_backups(root: Path) -> None:
     drop_in = root / "etc/systemd/system/truc@backup.service.d/backup.conf"
     drop_in.write_text(drop_in.read_text("utf-8").replace("Restart=no\n", ""), "utf-8")
     assert "Restart=" in verify(root, "truc@backup.service").stderr, "a backup that fails waits for the next hour"
+
+
+def test_several_machines_write_to_the_folder_that_they_are_told_to(root: Path) -> None:
+    """The drop-in opens what TRUC_BLOBS names, and nothing else; a slip in it is seen."""
+    text = (UNITS / "machines.conf").read_text("utf-8")
+    named = re.search(r"^#TRUC_BLOBS=(\S+)$", (UNITS / "truc.env").read_text("utf-8"), re.MULTILINE)
+    assert named is not None
+    told = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    assert told == {"WantsMountsFor": named[1], "After": "remote-fs.target", "ReadWritePaths": named[1]}
+    drop_in = root / "etc/systemd/system" / f"{_UNIT}.d/machines.conf"
+    drop_in.write_text(text.replace("ReadWritePaths=/", "ReadWritePaths="), "utf-8")
+    assert "not absolute" in verify(root).stderr
 
 
 @pytest.mark.parametrize(
@@ -105,12 +118,12 @@ def settings_of(unit: str) -> dict[str, str]:
     return dict(pair.split("=", 1) for line in lines for pair in line.split())
 
 
-def test_the_settings_that_the_units_give_are_taken() -> None:
+def test_the_settings_that_the_units_give_are_taken(tmp_path: Path) -> None:
     lines = re.findall(r"^#?(TRUC_\w+)=(\S+)$", (UNITS / "truc.env").read_text("utf-8"), re.MULTILINE)
     told = settings_of(_UNIT) | settings_of("province.conf") | dict(lines)
     assert find_misspelt({name: value for name, value in told.items() if name.startswith("TRUC_")}) == {}
     plain = {name: value for name, value in told.items() if name.startswith("TRUC_") and not name.endswith("_FILE")}
-    assert read_settings(plain | {"TRUC_DATA": "var"}).broker.startswith("amqp://")
+    assert read_settings(plain | {"TRUC_DATA": "var", "TRUC_BLOBS": str(tmp_path)}).broker.startswith("amqp://")
 
 
 def test_the_limits_leave_room_for_the_inspector() -> None:
