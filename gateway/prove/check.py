@@ -139,6 +139,10 @@ class _Case:
             for place, seen in enumerate(all_seen):
                 if seen.is_copy:
                     self.places[agency, seen.digest].append(place)
+        self.families: dict[str, list[Meant]] = defaultdict(list)
+        for meant in self.meant.values():
+            self.families[meant.document].append(meant)
+        self.refused = {(seen.agency, seen.digest) for seen in record.seen if seen.refused}
         self.recalled = {meant.document for meant in self.meant.values() if meant.act is Act.RECALL}
 
     # --- what senders were told ------------------------------------------------------------------------------
@@ -184,7 +188,7 @@ class _Case:
 
     def _copy(self, meant: Meant, agency: str, copy: Copy) -> Iterator[Wrong]:
         arrived = bool(self.places.get((agency, meant.digest)))
-        recalled = meant.act is Act.RECALL or meant.document in self.recalled
+        refused = (agency, meant.digest) in self.refused
 
         def wrong(kind: WrongKind, found: str) -> Wrong:
             return Wrong(kind=kind, name=meant.name, agency=agency, found=found)
@@ -192,22 +196,44 @@ class _Case:
         match copy.fate:
             case "delivered" if not arrived:
                 yield wrong(WrongKind.LOST, "delivered, never seen")
-            case "refused" if not any(s.refused and s.digest == meant.digest for s in self.seen[agency]):
+            case "delivered" if refused:
+                yield wrong(WrongKind.BROKEN_WORD, "refused by its recipient, and called delivered")
+            case "refused" if not refused:
                 yield wrong(WrongKind.UNEXPLAINED, "refused by nobody")
-            case "withdrawn" if arrived:
-                yield wrong(WrongKind.OVERTAKEN, "withdrawn, and seen")
-            case "withdrawn" if not recalled:
-                yield wrong(WrongKind.UNEXPLAINED, "withdrawn by nobody")
             case "undeliverable":
                 yield wrong(WrongKind.UNEXPLAINED, f"undeliverable: {copy.reason}")
-            case "expired" if arrived and not copy.may_have_arrived:
-                yield wrong(WrongKind.LOST, "expired as surely not arrived, and seen")
-            case "expired" if not recalled:
-                yield wrong(WrongKind.UNEXPLAINED, f"expired: {copy.reason}")
+            case "withdrawn" | "expired":
+                if found := self._given_up(meant, agency, copy, arrived=arrived):
+                    yield wrong(*found)
             case "parked" if arrived and not copy.may_have_arrived:
                 yield wrong(WrongKind.LOST, "parked as surely not arrived, and seen")
             case "parked" if copy.reason not in _PARKED:
                 yield wrong(WrongKind.UNEXPLAINED, f"parked: {copy.reason}")
+
+    def _given_up(self, meant: Meant, agency: str, copy: Copy, *, arrived: bool) -> tuple[WrongKind, str] | None:
+        """What is wrong with a copy that the node let go; None where a recall of its document says why.
+
+        A recall itself may end so only as "nothing to recall": where nobody saw anything of the document.
+        """
+        is_recall, recalled = meant.act is Act.RECALL, meant.document in self.recalled
+        if copy.fate == "withdrawn":
+            if arrived:
+                return WrongKind.OVERTAKEN, "withdrawn, and seen"
+            if is_recall and self._saw_document(meant.document, agency):
+                return WrongKind.LOST, "a recall withdrawn as if its document had not been seen"
+            return None if recalled else (WrongKind.UNEXPLAINED, "withdrawn by nobody")
+        if arrived and not copy.may_have_arrived:
+            return WrongKind.LOST, "expired as surely not arrived, and seen"
+        if is_recall or not recalled:
+            return WrongKind.UNEXPLAINED, f"expired: {copy.reason}"
+        return None
+
+    def _saw_document(self, document: str, agency: str) -> bool:
+        return any(
+            bool(self.places.get((agency, meant.digest)))
+            for meant in self.families[document]
+            if meant.act is not Act.RECALL and not meant.conflicts
+        )
 
     # --- what recipients saw ---------------------------------------------------------------------------------
 
@@ -233,11 +259,8 @@ class _Case:
 
     def order(self) -> Iterator[Wrong]:
         """The packets of a document come in the order in which they were accepted, and none without its document."""
-        families: dict[str, list[Meant]] = defaultdict(list)
-        for meant in self.meant.values():
-            if meant.name in self.packets and not meant.conflicts:
-                families[meant.document].append(meant)
-        for family in families.values():
+        for all_meant in self.families.values():
+            family = [meant for meant in all_meant if meant.name in self.packets and not meant.conflicts]
             for agency in sorted({agency for meant in family for agency in meant.to}):
                 yield from self._order_at(agency, [meant for meant in family if agency in meant.to])
 

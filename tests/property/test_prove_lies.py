@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.prove.check import Copy, Judgement, WrongKind, judge
-from gateway.prove.ledger import Act, Seen, Told
+from gateway.prove.ledger import Act, Meant, Seen, Told
 from gateway.prove.marks import ECHO
 from tests.support.proofs import World, honest
 
@@ -117,6 +117,27 @@ def a_withdrawn_copy_was_seen(world: World, place: int) -> WrongKind:
     return WrongKind.OVERTAKEN
 
 
+def a_recall_was_withdrawn_though_its_document_was_seen(world: World, place: int) -> WrongKind:
+    meant, agency = _seen_recall(world, place)
+    _forget(world, meant.digest, agency)
+    world.account[packet_named(world, meant.name)][agency] = Copy(state="withdrawn", reason="nothing_to_recall")
+    return WrongKind.LOST
+
+
+def a_recall_expired(world: World, place: int) -> WrongKind:
+    meant, agency = _seen_recall(world, place)
+    _forget(world, meant.digest, agency)
+    world.account[packet_named(world, meant.name)][agency] = Copy(state="expired", reason="time_limit")
+    return WrongKind.UNEXPLAINED
+
+
+def a_refusal_was_taken_for_a_receipt(world: World, place: int) -> WrongKind:
+    refused = [seen for seen in world.seen if seen.refused]
+    seen = refused[place % len(refused)]
+    world.account[packet_of(world, seen)][seen.agency] = Copy(state="delivered", reason="confirmed")
+    return WrongKind.BROKEN_WORD
+
+
 def what_refers_came_first(world: World, place: int) -> WrongKind:
     pairs = [(a, b) for a, b in _families(world) if a != b]
     first, second = pairs[place % len(pairs)]
@@ -130,6 +151,26 @@ def what_refers_came_alone(world: World, place: int) -> WrongKind:
     seen = world.seen.pop(first)
     world.account[packet_of(world, seen)][seen.agency] = Copy(state="withdrawn", reason="recalled")
     return WrongKind.OVERTAKEN
+
+
+def packet_named(world: World, name: str) -> str:
+    return next(told.packet_id for told in world.told if told.name == name and told.is_accepted)
+
+
+def _seen_recall(world: World, place: int) -> tuple[Meant, str]:
+    """A recall that came to an agency which had seen its document."""
+    meant = {one.digest: one for one in world.meant}
+    names = {(seen.agency, meant[seen.digest].name) for seen in world.seen}
+    recalls = [
+        (meant[seen.digest], seen.agency)
+        for seen in world.seen
+        if meant[seen.digest].act is Act.RECALL and (seen.agency, meant[seen.digest].about) in names
+    ]
+    return recalls[place % len(recalls)]
+
+
+def _forget(world: World, digest: str, agency: str) -> None:
+    world.seen = [seen for seen in world.seen if (seen.agency, seen.digest) != (agency, digest)]
 
 
 def _is_recalled(world: World, seen: Seen) -> bool:
@@ -154,6 +195,7 @@ LIES = (
     a_repeat_got_another_answer, a_repeat_was_taken_for_new, a_good_packet_was_refused,
     a_contradiction_was_accepted, a_copy_expired_without_a_recall, a_copy_is_parked_for_a_fault_of_the_node,
     a_withdrawn_copy_was_seen, what_refers_came_first, what_refers_came_alone,
+    a_recall_was_withdrawn_though_its_document_was_seen, a_recall_expired, a_refusal_was_taken_for_a_receipt,
 )  # fmt: skip
 
 
