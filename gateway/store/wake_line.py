@@ -41,7 +41,7 @@ _PAUSE: Final = 0.005  # seconds between two NOTIFYs of a process: a thousand wa
 _SILENCE: Final = 30.0  # seconds after which the server is asked whether it is still there
 _LONGEST_WAIT: Final = 5.0  # seconds between two tries to connect
 _AFTER_LOSS: Final = 0.2  # seconds before the first of them
-_LAST_WORDS: Final = 1.0  # seconds for what still waits when the process ends
+_LAST_WORDS: Final = 1.0  # seconds for what still waits when the process ends, a first connection and all
 _LOST: Final = (DatabaseError, PoolExhausted, StoreError, psycopg.Error, OSError)
 
 _log = log.get("gateway.store")
@@ -58,9 +58,10 @@ class WakeLine:
     Any thread may call; nothing blocks and nothing raises but what says so.
     """
 
-    def __init__(self, engine: Engine, *, metrics: Metrics | None = None) -> None:
+    def __init__(self, engine: Engine, *, metrics: Metrics | None = None, last_words: float = _LAST_WORDS) -> None:
         self._engine = engine
         self._metrics = metrics
+        self._last_words = last_words
         self._home = ""
         self._hear: Hear | None = None
         self._on_back: Callable[[], None] = _do_nothing
@@ -100,9 +101,12 @@ class WakeLine:
         return self._is_up.wait(seconds)
 
     def close(self, timeout: float = 5.0) -> None:
-        """Send what waits (a second at most), then let go. Safe to repeat."""
-        if self._thread is not None and self._is_up.is_set():
-            self._idle.wait(_LAST_WORDS)
+        """Send what waits (for `last_words` seconds at most, unless the line is down), then let go. Safe to repeat.
+
+        A process that lives for one command says its word before its line is there.
+        """
+        if self._thread is not None:
+            self._idle.wait(self._last_words)
         with self._lock:
             was_closed = self._stopping.is_set()
             self._stopping.set()

@@ -107,7 +107,10 @@ class WakeBoard:
                 self._changed.wait_for(lambda: self._running != key, timeout)
 
     def close(self, timeout: float = 5.0) -> None:
-        """Call out nothing more; wait up to `timeout` seconds for the callback that runs. Safe to repeat."""
+        """Call out nothing more here; what was posted still goes to the other processes, in up to `timeout` seconds.
+
+        Waits as long for the callback that runs. Safe to repeat.
+        """
         with self._changed:
             self._is_closed = True
             self._callbacks.clear()
@@ -135,8 +138,7 @@ class WakeBoard:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._here or self._named or self._elsewhere or self._is_closed)
-                if self._is_closed:
-                    return
+                is_last = self._is_closed
                 here, self._here = self._here, {}
                 named, self._named = self._named, {}
                 elsewhere, self._elsewhere = self._elsewhere, {}
@@ -146,6 +148,8 @@ class WakeBoard:
                 self._call_here(topic, everybody=False)
             if elsewhere:
                 self._call_elsewhere(tuple(elsewhere))
+            if is_last:
+                return
 
     def _call_here(self, topic: str, *, everybody: bool = True) -> None:
         with self._changed:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from gateway.channels import KINDS
 from gateway.compose import vocabulary
@@ -59,12 +61,12 @@ def closing() -> Iterator[ExitStack]:
         yield stack
 
 
-def a_process(closing: ExitStack, folder: Path, url: str) -> Process:
+def a_process(closing: ExitStack, folder: Path, url: str, *, last_words: float = _PATIENCE) -> Process:
     """One with its sockets in `folder`: another folder is another machine."""
     store = open_store(folder.parent / "data", node="thu", database=url, reserve=1)
     closing.callback(store.close)
     metrics = Metrics(vocabulary(KINDS))
-    line = WakeLine(store.engine, metrics=metrics)
+    line = WakeLine(store.engine, metrics=metrics, last_words=last_words)
     transport = LocalTransport(folder, "thu", line=line)
     closing.callback(transport.close)
     return Process(store=store, metrics=metrics, line=line, transport=transport)
@@ -85,6 +87,22 @@ def test_a_loop_on_another_machine_is_woken_long_before_it_looks_by_itself(tmp_p
     while rounds.get(timeout=_PATIENCE) and not there.count("heard"):
         here.transport.wake("relay")
     wait_until(lambda: here.count("sent") >= 1)
+
+
+def test_a_process_of_one_command_is_heard_though_it_ends_before_its_line_is_there(
+    tmp_path: Path, closing: ExitStack
+) -> None:
+    url = cluster().create()
+    there = a_process(closing, tmp_path / "b", url)
+    told = there.heard("*")
+    short = a_process(closing, tmp_path / "a", url)
+    ends = threading.Event()
+    event.listen(short.store.engine, "do_connect", lambda *_: ends.wait() and None)
+    short.store.engine.dispose()  # every connection is a new one
+    short.transport.wake("relay")
+    ends.set()
+    short.transport.close()
+    assert told.get(timeout=_PATIENCE) == "relay"
 
 
 def test_words_of_every_length_come_each_once(tmp_path: Path, closing: ExitStack) -> None:
