@@ -114,7 +114,7 @@ def _fill(
         writer = _Writer(packed)
         writer.add(README, [_README.format(node=node, month=month.name).encode()], packs=True)
         with store.read() as connection:
-            last = periods.last_position(connection, month)
+            last = periods.settled_position(connection, month)
             folded = fold_month(connection, month)
             for table in KEPT_TABLES:
                 tell(table)

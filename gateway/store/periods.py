@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, Table, bindparam, delete, func, inser
 
 from gateway.model.instants import DAY, id_floor
 from gateway.store import holds
-from gateway.store.dialect import COMMIT_ORDER, execute_rows, upsert_counts
+from gateway.store.dialect import COMMIT_ORDER, execute_rows, settled_until, upsert_counts
 from gateway.store.followers import Follower
 from gateway.store.holds import Hold
 from gateway.store.partitions import PARTITIONED, Month, is_partitioned, letting_go, made_at, month_of, partitions_of
@@ -27,7 +27,8 @@ from gateway.store.schema_walks import faults
 __all__ = [
     "KEPT_TABLES", "Carried", "Obstacles", "Period", "add_carried", "carried_between", "count_deliveries",
     "delete_packets", "delete_strays", "drop_partitions", "gone_until", "last_position", "mark_dropped", "months_there",
-    "obstacles", "own_partitions", "read_periods", "record", "rows_of", "uncount",
+    "obstacles", "own_partitions", "read_periods", "record", "rows_of",
+    "settled_position", "uncount",
 ]  # fmt: skip
 
 KEPT_TABLES: Final[Mapping[str, tuple[Table, Column[str]]]] = {
@@ -139,6 +140,14 @@ def last_position(connection: Connection, month: Month) -> int:
     Whatever changes in the month leaves an event: the same place twice is an unchanged month.
     """
     return int(connection.execute(_LAST, _values(month)).scalar() or 0)
+
+
+def settled_position(connection: Connection, month: Month) -> int:
+    """The same as far as this transaction can know it: smaller where something that began before may yet commit.
+
+    What is written down with it is out of date as soon as that commits, or until it is written anew.
+    """
+    return min(last_position(connection, month), settled_until(connection) - 1)
 
 
 def obstacles(connection: Connection, month: Month) -> Obstacles:

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from edxml import Dialect
+from gateway.archive import read_rows
 from gateway.model import instants
 from gateway.model.errors import Conflict
+from gateway.model.events import Event, EventKind
 from gateway.model.instants import DAY, wall_now
+from gateway.store.events import append
 from gateway.store.partitions import month_of
 from tests.support.archives import archive, let_go
-from tests.support.nodes import House, build_house
+from tests.support.nodes import Database, House, build_house
 
 
 @pytest.fixture
@@ -104,3 +107,30 @@ def test_updates_keep_their_order_when_the_document_is_gone(
     assert house.recipient("check").kinds() == ["new", "update", "update", "recall"]
     places = house.rows("SELECT position FROM deliveries ORDER BY id")
     assert [row["position"] for row in places] == [2, 3, 4]
+
+
+def test_what_commits_behind_the_archive_is_not_taken_for_archived(tmp_path: Path) -> None:
+    """PostgreSQL commits side by side: a transaction that began before the archive may end after it."""
+    house = build_house(tmp_path, database=Database.POSTGRESQL)
+    sent = house.send(["check"])
+    house.work()
+    house.clock.turn(max(0, month_of(wall_now()).later(1).start + DAY - house.now()))
+    other = house.another_store()
+    with other.write() as slow:
+        append(slow, [told_of(sent.packet_id)], house.now())
+        with house.node.store.write() as connection:
+            append(connection, [told_of(sent.packet_id)], house.now())
+            connection.exec_driver_sql("UPDATE deliveries SET owes = ''")
+        file = archive(house, tmp_path, month_of(wall_now()))
+    other.close()
+    with pytest.raises(Conflict) as refused:
+        let_go(house, file, month_of(wall_now()))
+    assert refused.value.reason == "archive.changed"
+    file = archive(house, tmp_path, month_of(wall_now()))
+    assert len([row for row in read_rows(file, "events") if row["reason"] == "slow"]) == 2
+    assert let_go(house, file, month_of(wall_now())).packets == 1
+    house.close()
+
+
+def told_of(packet_id: str) -> Event:
+    return Event(kind=EventKind.PACKET_REPEATED, at=wall_now(), actor="test", packet_id=packet_id, reason="slow")
