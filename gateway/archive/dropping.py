@@ -53,6 +53,8 @@ def drop_month(store: Store, month: Month, file: Path, *, actor: str) -> Dropped
         raise Conflict("archive.other_file", month=month.name, file=str(file))
     if verify(file).month != month.name:
         raise ArchiveDamaged(file=str(file), what="month")
+    with store.write() as connection:
+        periods.mark_recalled(connection, month)
     by_partition = _drop_partitions(store, month, known)
     packets = known.packets if by_partition else _drop_pages(store, month, known)
     crash_point("archive.rows_gone")

@@ -143,7 +143,7 @@ def _record(connection: Connection, node: Node, matched: _Matched, now: int) -> 
     statuses.record(connection, _row(matched, about, now))
     if about is not None:
         deliveries.note_status(connection, about.delivery_id, str(status.status_code))
-    events.append(connection, [_recorded_event(matched, about)], now)
+    events.append(connection, [_recorded_event(connection, matched, about)], now)
     return done, effects
 
 
@@ -152,7 +152,7 @@ def _record_take_back(connection: Connection, node: Node, matched: _Matched, now
     order = _order(replace(matched.prepared, kind=LinkKind.RECALL), matched.document, matched.document.root)
     done = dispatch(connection, [order], node.pace, now=now)
     statuses.record(connection, _row(matched, None, now))
-    events.append(connection, [_recorded_event(matched, None)], now)
+    events.append(connection, [_recorded_event(connection, matched, None)], now)
     return done
 
 
@@ -214,14 +214,18 @@ def _row(matched: _Matched, about: Link | None, now: int) -> statuses.StatusRow:
     )
 
 
-def _recorded_event(matched: _Matched, about: Link | None) -> Event:
+def _recorded_event(connection: Connection, matched: _Matched, about: Link | None) -> Event:
+    """Told of the document's packet; where that was archived and is gone, of the status's own."""
     prepared = matched.prepared
     timestamp = matched.status.timestamp
+    subject = matched.document.packet_id if about is None else about.packet_id
+    if about is None and not packets.by_ids(connection, [subject]):
+        subject = prepared.packet_id
     return Event(
         kind=EventKind.STATUS_RECORDED,
         at=prepared.submission.received_at,
         actor="node" if prepared.submission.by_node else prepared.submission.caller.name,
-        packet_id=matched.document.packet_id if about is None else about.packet_id,
+        packet_id=subject,
         delivery_id="" if about is None else about.delivery_id,
         agency_id=prepared.sender_id,
         system_id=prepared.submission.caller.system_id,

@@ -35,7 +35,8 @@ def first_answers(connection: Connection, members: Sequence[Prepared]) -> dict[s
         return conflicts
     stored = stored_answers(connection, set(repeats.values()))
     by_id = {p.packet_id: p for p in rest}
-    events.append(connection, [_repeated(by_id[i], first) for i, first in repeats.items()], _latest(members))
+    told = [_repeated(by_id[i], first if first in stored else "") for i, first in repeats.items()]
+    events.append(connection, told, _latest(members))  # nothing is told of a packet whose month is gone
     return conflicts | {
         packet_id: stored.get(first, _archived(by_id[packet_id])) for packet_id, first in repeats.items()
     }

@@ -19,8 +19,8 @@ from gateway.model.machine import admit
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import DeliveryState, LinkKind
 from gateway.model.step import Pace
-from gateway.store import Connection, deliveries, events, packets, periods, transfers
-from gateway.store.chains import ensure_chains, insert_chains, load_chains
+from gateway.store import Connection, deliveries, events, packets, transfers
+from gateway.store.chains import drop_chains, ensure_chains, insert_chains, load_chains, with_archived
 from gateway.store.deliveries import NewDelivery
 from gateway.store.packets import DocumentRow, PacketRow
 from gateway.store.transfers import NewTransfer
@@ -83,10 +83,11 @@ def dispatch(
     if not orders:
         return done
     facts = _channel_facts(connection, orders)
-    chains = _open_chains(connection, orders, is_careful)
+    chains, made = _open_chains(connection, orders, is_careful)
     rows = _Rows()
     for order in orders:
         _dispatch_one(connection, order, facts, chains, rows, done, pace, now)
+    drop_chains(connection, sorted(made - {delivery.chain_id for delivery in rows.deliveries}))
     packets.insert_new(connection, rows.packets)
     packets.save_documents(connection, *rows.documents)
     transfers.insert_new(connection, rows.transfers)
@@ -111,17 +112,26 @@ def _channel_facts(connection: Connection, orders: Sequence[Dispatch]) -> dict[s
     }
 
 
-def _open_chains(connection: Connection, orders: Sequence[Dispatch], is_careful: bool) -> dict[tuple[str, str], Chain]:
-    """Lock and load the chain of each (document, recipient), making those that are missing, in sorted order."""
+def _open_chains(
+    connection: Connection, orders: Sequence[Dispatch], is_careful: bool
+) -> tuple[dict[tuple[str, str], Chain], set[str]]:
+    """Lock and load the chain of each (document, recipient), making those that are missing, in sorted order.
+
+    Gives also the ids of those that were made.
+    """
     wanted = sorted({(o.document.root, leg.agency_id) for o in orders for leg in o.prepared.plan.legs})
     brand_new = {o.document.root for o in orders if o.document_is_new and o.document.root == o.document.key}
     brand_new = set() if is_careful else brand_new  # a replacement may have come before what it replaces
     new = {pair: new_id() for pair in wanted if pair[0] in brand_new}
     insert_chains(connection, [(chain_id, root, agency) for (root, agency), chain_id in new.items()])
     known = [pair for pair in wanted if pair not in new]
-    ids = new | ensure_chains(connection, [(new_id(), root, agency) for root, agency in known])
+    wished = [(new_id(), root, agency) for root, agency in known]
+    ids = new | ensure_chains(connection, wished)
     loaded = load_chains(connection, [ids[pair] for pair in known])
-    return {pair: loaded.get(ids[pair], Chain(ids[pair], ())) for pair in wanted}
+    made = set(ids.values()) & {*new.values(), *(chain_id for chain_id, _, _ in wished)}
+    for chain in with_archived(connection, [chain for chain_id, chain in loaded.items() if chain_id not in made]):
+        loaded[chain.id] = chain
+    return {pair: loaded.get(ids[pair], Chain(ids[pair], ())) for pair in wanted}, made
 
 
 def _dispatch_one(
@@ -150,8 +160,9 @@ def _dispatch_one(
             first = _held(of_leg[having[0].agency_id], same)[0] if having else order.document.packet_id
             done.repeats[prepared.packet_id] = stored_answers(connection, {first})[first]
             return
-    if (order.may_repeat or order.is_revision) and _was_let_go(
-        connection, order.document.root if not same else "", [of_leg[leg.agency_id] for leg in legs]
+    if (order.may_repeat or order.is_revision) and (
+        any(of_leg[leg.agency_id].is_archived for leg in legs)  # what is gone may have said the same
+        or (not same and not packets.has_root(connection, order.document.root))
     ):
         done.refused[prepared.packet_id] = Conflict("submission.archived", document=document)
         return
@@ -170,18 +181,6 @@ def _dispatch_one(
     done.lines[prepared.packet_id] = [_line(delivery) for delivery in written]
 
 
-def _was_let_go(connection: Connection, root: str, chains: Sequence[Chain]) -> bool:
-    """Whether this may have been delivered by packets that were archived and are gone: nothing is sent a second time.
-
-    `root`: the family of which some packet must be there; "" where one is known.  A chain that began before the last
-    month that went, and has no link any more, may have had any.
-    """
-    if root and not packets.has_root(connection, root):
-        return True
-    empty = [chain.id for chain in chains if not chain.links]
-    return bool(empty) and min(empty) < periods.gone_until(connection)
-
-
 def _held(chain: Chain, packet_ids: frozenset[str]) -> list[str]:
     """Which of these packets this recipient has, or had, oldest first."""
     return [link.packet_id for link in chain if link.packet_id in packet_ids]
@@ -197,8 +196,7 @@ def _is_recalled(chain: Chain, order: Dispatch, agency_id: str) -> bool:
         return False
     if prepared.kind is LinkKind.REPLACEMENT and not order.document.is_recalled:
         return False
-    came = any(link.kind is not LinkKind.RECALL for link in chain)
-    return came and chain.links[-1].kind is LinkKind.RECALL
+    return chain.is_recalled()
 
 
 def _may_get_revision(chain: Chain) -> bool:
@@ -221,7 +219,7 @@ def _plan_links(
     for leg in legs:
         chain = chains[order.document.root, leg.agency_id]
         link = _link(order.prepared, leg, facts[leg.channel_id], now)
-        chain = Chain(chain.id, (*chain.links, link))
+        chain = chain.longer(link)
         own, *others = admit(chain, link, now, pace)
         rows.moves += [replace(move, actor=order.prepared.submission.caller.name) for move in others]
         before = chain.links[-2].transfer_id if len(chain.links) > 1 else ""
@@ -235,7 +233,7 @@ def _plan_links(
                 NewDelivery(
                     link=replace(link, transfer_id=transfer_id),
                     chain_id=chain.id,
-                    position=chain.links[-2].position + 1 if len(chain.links) > 1 else 1,
+                    position=chain.links[-2].position + 1 if len(chain.links) > 1 else 1 + chain.is_archived,
                     agency_id=leg.agency_id,
                     organ=leg.organ_ids[0],
                     book=book_of(order.prepared),

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     RECALL_ORPHAN = "recall_orphan"
     RECALL_ORPHAN_WAITS = "recall_orphan_waits"
     RECALL_DOUBTFUL = "recall_doubtful"
+    RECALL_ARCHIVED = "recall_archived"
     RECALLED = "recalled"
     RECALLED_BEFORE = "recalled_before"
     NOTHING_TO_RECALL = "nothing_to_recall"
@@ -142,10 +143,29 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """All links of one (document, recipient), oldest first."""
+    """All links of one (document, recipient), oldest first.
+
+    `is_archived`: earlier ones were archived and are gone. All of them were at their end; what that was is in the
+    archive, so any of them may have arrived.
+    """
 
     id: str
     links: tuple[Link, ...]
+    is_archived: bool = False
+    ended_recalled: bool = False  #: of what is gone the last one was a recall; told only where nothing is left
+
+    def came(self) -> bool:
+        """Whether a document, not only recalls, ever joined it."""
+        return self.is_archived or any(link.kind is not LinkKind.RECALL for link in self.links)
+
+    def is_recalled(self) -> bool:
+        """Whether a recall is the last thing that joined it after a document."""
+        last = self.links[-1].kind is LinkKind.RECALL if self.links else self.ended_recalled
+        return last and self.came()
+
+    def longer(self, link: Link) -> Chain:
+        """The same chain with one link more."""
+        return replace(self, links=(*self.links, link))
 
     def __iter__(self) -> Iterator[Link]:
         return iter(self.links)
@@ -164,7 +184,7 @@ class Chain:
     def with_link(self, changed: Link) -> Chain:
         """The same chain with one link replaced (matched on its delivery)."""
         links = tuple(changed if old.delivery_id == changed.delivery_id else old for old in self.links)
-        return Chain(self.id, links)
+        return replace(self, links=links)
 
     def has_recall_waiting(self, behind: Link) -> bool:
         """A recall that came after `behind` is waiting for it."""

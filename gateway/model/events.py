@@ -84,6 +84,7 @@ _REASON_KINDS = {
     "recall_passed": EventKind.DELIVERY_PROMOTED,
     "recall_orphan": EventKind.DELIVERY_PROMOTED,
     "recall_doubtful": EventKind.DELIVERY_PROMOTED,
+    "recall_archived": EventKind.DELIVERY_PROMOTED,
     "released": EventKind.DELIVERY_RELEASED,
     "resent": EventKind.DELIVERY_RESENT,
     "moved": EventKind.DELIVERY_MOVED,

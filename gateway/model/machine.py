@@ -42,17 +42,19 @@ def admit(chain: Chain, link: Link, now: int, pace: Pace) -> tuple[Move, ...]:
     `link` is given in state WAITING and is already the chain's last.  The first move returned is always its own
     (before WAITING; equal to WAITING where it has to wait).  Rule 6: a document accepted after its recall is
     withdrawn at once, together with the recall if that is unattempted, and so is an update or a replacement; one
-    whose document never came is parked, unless it is what adds this recipient.
+    whose document never came is parked, unless it is what adds this recipient.  A document that was archived came, and
+    nothing of it can still move.
     """
     earlier = chain.before(link)
     documents = [old for old in earlier if old.kind is not LinkKind.RECALL]
-    if link.kind is not LinkKind.RECALL and earlier and not documents:
+    if link.kind is not LinkKind.RECALL and earlier and not documents and not chain.is_archived:
         recalls = [old for old in earlier if old.is_untouched()]
         return (
             move_of(link, S.WITHDRAWN, Reason.RECALLED_BEFORE),
             *(move_of(old, S.WITHDRAWN, Reason.NOTHING_TO_RECALL) for old in recalls),
         )
-    if link.kind in (LinkKind.UPDATE, LinkKind.REPLACEMENT) and not documents and not link.adds_recipient:
+    came = documents or chain.is_archived or link.adds_recipient
+    if link.kind in (LinkKind.UPDATE, LinkKind.REPLACEMENT) and not came:
         return (move_of(link, S.PARKED, Reason.DOCUMENT_NEVER_CAME),)
     moves = settle(chain, now, pace)
     own = [move for move in moves if move.delivery_id == link.delivery_id]
@@ -91,10 +93,13 @@ def _may_follow(earlier: tuple[Link, ...]) -> bool:
 
 
 def _settle_recall(chain: Chain, recall: Link, now: int, pace: Pace) -> list[Move]:
-    """Withdraw *every* earlier packet that is untouched, wait for the others, then go on or end (rule 6)."""
+    """Withdraw *every* earlier packet that is untouched, wait for the others, then go on or end (rule 6).
+
+    What was archived is waited for no more and may have arrived: the recall goes on, with a finding.
+    """
     earlier = chain.before(recall)
     moves = [move_of(link, S.WITHDRAWN, Reason.RECALLED) for link in earlier if link.is_untouched()]
-    if all(link.kind is LinkKind.RECALL for link in earlier):
+    if not chain.is_archived and all(link.kind is LinkKind.RECALL for link in earlier):
         if now < recall.accepted_at + pace.orphan_wait:
             return moves
         return [*moves, move_of(recall, first_state(recall), Reason.RECALL_ORPHAN)]
@@ -103,6 +108,8 @@ def _settle_recall(chain: Chain, recall: Link, now: int, pace: Pace) -> list[Mov
     if any(not _lets_recall_pass(link, now) for link in left):
         return moves
     if not any(_arrived_or_may_have(link) for link in left):
+        if chain.is_archived:
+            return [*moves, move_of(recall, first_state(recall), Reason.RECALL_ARCHIVED)]
         return [*moves, move_of(recall, S.WITHDRAWN, Reason.NOTHING_TO_RECALL)]
     doubtful = any(link.state in (S.PARKED, S.EXPIRED) for link in left)
     reason = Reason.RECALL_DOUBTFUL if doubtful else Reason.RECALL_PASSED

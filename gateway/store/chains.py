@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, insert, select
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select
 
 from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows
+from gateway.store.periods import gone_until
 from gateway.store.schema import attempts, chains, channels, deliveries, transfers
 
-__all__ = ["chain_of", "chains_of_deliveries", "ensure_chains", "insert_chains", "load_chains", "was_sent"]
+__all__ = [
+    "chain_of", "chains_of_deliveries", "drop_chains", "ensure_chains", "insert_chains", "load_chains", "was_sent",
+    "with_archived",
+]  # fmt: skip
 
 _CHAIN_OF = select(chains.c.id, chains.c.root, chains.c.agency_id).where(among(chains.c.root, "roots"))
 _INSERT_CHAIN = insert(chains)
@@ -87,7 +92,40 @@ def load_chains(connection: Connection, ids: Iterable[str], *, lock: bool = True
     links: dict[str, list[Link]] = defaultdict(list)
     for row in rows:
         links[row.chain_id].append(_link(row, tuple(by_delivery.get(row.id, ()))))
-    return {chain_id: Chain(chain_id, tuple(links.get(chain_id, ()))) for chain_id in wanted}
+    return {chain_id: _chain(chain_id, tuple(links.get(chain_id, ()))) for chain_id in wanted}
+
+
+def _chain(chain_id: str, links: tuple[Link, ...]) -> Chain:
+    """Places begin at 1 and grow: where the first that is left stands further on, those before it were archived."""
+    return Chain(chain_id, links, is_archived=bool(links) and links[0].position > 1)
+
+
+_ENDED = select(chains.c.id, chains.c.ended_recalled).where(among(chains.c.id, "ids"))
+
+
+def with_archived(connection: Connection, loaded: Iterable[Chain]) -> list[Chain]:
+    """Chains of earlier transactions as they are known where none of their links is left.
+
+    A chain's row is made with its first link, so one without any was archived whole, if that can be by its time.
+    """
+    found = list(loaded)
+    empty = [chain.id for chain in found if not chain.links]
+    if not empty or not (until := gone_until(connection)):
+        return found
+    gone = {row.id: bool(row.ended_recalled) for row in connection.execute(_ENDED, {"ids": empty}) if row.id < until}
+    return [
+        replace(chain, is_archived=True, ended_recalled=gone[chain.id]) if chain.id in gone else chain
+        for chain in found
+    ]
+
+
+_DROP = delete(chains).where(among(chains.c.id, "ids"))
+
+
+def drop_chains(connection: Connection, ids: Sequence[str]) -> None:
+    """Forget chains that were made in this transaction for links that were not written."""
+    if ids:
+        connection.execute(_DROP, {"ids": list(ids)})
 
 
 def chains_of_deliveries(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, str]:
@@ -145,5 +183,8 @@ def chain_of(connection: Connection, root: str, agency_id: str) -> str | None:
 
 
 def was_sent(connection: Connection, root: str, agency_id: str) -> bool:
-    """Whether this document was ever planned for this recipient."""
-    return bool(connection.execute(_WAS_SENT, {"root": root, "agency": agency_id}).scalar())
+    """Whether this document was ever planned for this recipient; also where it was archived since."""
+    if connection.execute(_WAS_SENT, {"root": root, "agency": agency_id}).scalar():
+        return True
+    found = chain_of(connection, root, agency_id)
+    return found is not None and with_archived(connection, [Chain(found, ())])[0].is_archived

@@ -23,7 +23,8 @@ from gateway.store.dialect import APPEND_ONLY
 
 __all__ = [
     "GUARD", "PARTITIONED", "Month", "Partition", "analyze", "append_only_on", "cut_into_months", "is_partitioned",
-    "letting_go", "locked_all", "made_at", "make_month", "missing_months", "month_of", "packets_without_month",
+    "letting_go", "locked_all", "made_at", "make_month", "missing_months", "month_named", "month_of",
+    "packets_without_month",
     "partitions_of", "rest_count",
 ]  # fmt: skip
 
@@ -83,6 +84,12 @@ def month_of(instant: int) -> Month:
     """The month that an instant lies in."""
     local = as_local(instant).astimezone(VIETNAM)
     return Month(year=local.year, month=local.month)
+
+
+def month_named(name: str) -> Month:
+    """The month of a name as `Month.name` writes it."""
+    year, _, month = name.partition("-")
+    return Month(year=int(year), month=int(month))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

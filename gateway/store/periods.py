@@ -10,24 +10,34 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Column, Connection, Table, bindparam, delete, exists, func, insert, select, update
 
 from gateway.model.instants import DAY, id_floor
+from gateway.model.states import LinkKind
 from gateway.store import holds
 from gateway.store.dialect import COMMIT_ORDER, execute_rows, settled_until, upsert_counts
 from gateway.store.followers import Follower
 from gateway.store.holds import Hold
-from gateway.store.partitions import PARTITIONED, Month, is_partitioned, letting_go, made_at, month_of, partitions_of
+from gateway.store.partitions import (
+    PARTITIONED,
+    Month,
+    is_partitioned,
+    letting_go,
+    made_at,
+    month_named,
+    month_of,
+    partitions_of,
+)
 from gateway.store.rollups import count
-from gateway.store.schema import attempts, deliveries, events, is_state, notices, packets, statuses, transfers
+from gateway.store.schema import attempts, chains, deliveries, events, is_state, notices, packets, statuses, transfers
 from gateway.store.schema_judged import followers, inspections, signature_verdicts
 from gateway.store.schema_periods import carried, periods
 from gateway.store.schema_walks import faults
 
 __all__ = [
     "KEPT_TABLES", "Carried", "Obstacles", "Period", "add_carried", "carried_between", "count_deliveries",
-    "delete_packets", "delete_strays", "drop_partitions", "gone_until", "last_position", "mark_dropped", "months_there",
-    "obstacles", "own_partitions", "read_periods", "record", "rows_of",
+    "delete_packets", "delete_strays", "drop_partitions", "gone_until", "last_position", "mark_dropped",
+    "mark_recalled", "months_there", "obstacles", "own_partitions", "read_periods", "record", "rows_of",
     "settled_position", "uncount",
 ]  # fmt: skip
 
@@ -193,19 +203,18 @@ def mark_dropped(connection: Connection, month: Month, now: int) -> None:
     connection.execute(_DROPPED, {"b_month": month.name, "now": now})
 
 
-_NEWEST_GONE = select(func.max(periods.c.month)).where(periods.c.dropped_at.is_not(None))
+_NEWEST_GONE = select(func.max(periods.c.month))
 
 
 def gone_until(connection: Connection) -> str:
-    """What every id made after the last month that went sorts after; "" where none ever went.
+    """What every id made after the last month of which anything may have gone sorts after; "" where none ever went.
 
     A day later than the month's end: what hangs on a packet is made after its id, by an upload's length.
     """
     newest: str | None = connection.execute(_NEWEST_GONE).scalar()
     if newest is None:
         return ""
-    year, _, month = newest.partition("-")
-    return id_floor(Month(year=int(year), month=int(month)).end + DAY)
+    return id_floor(month_named(newest).end + DAY)
 
 
 def rows_of(connection: Connection, table: str, month: Month) -> Iterator[dict[str, Any]]:
@@ -260,6 +269,37 @@ def count_deliveries(connection: Connection, month: Month) -> list[tuple[str, st
 def uncount(connection: Connection, counts: Iterable[tuple[str, str, str, int]]) -> None:
     """Take deliveries that go off the roll-ups, in the transaction in which they go."""
     count(connection, [(agency, book, state, -n) for agency, book, state, n in counts])
+
+
+_after = deliveries.alias("after")
+_LAST_LINK = select(deliveries.c.chain_id).where(
+    *_within(deliveries.c.packet_id),
+    ~exists().where(
+        _after.c.chain_id == deliveries.c.chain_id,
+        _after.c.position > deliveries.c.position,
+        _after.c.packet_id < bindparam("high"),
+    ),
+)
+_ENDED = (
+    update(chains)
+    .where(~chains.c.ended_recalled, chains.c.id.in_(_LAST_LINK.where(deliveries.c.kind == LinkKind.RECALL)))
+    .values(ended_recalled=True)
+)
+_WENT_ON = (
+    update(chains)
+    .where(chains.c.ended_recalled, chains.c.id.in_(_LAST_LINK.where(deliveries.c.kind != LinkKind.RECALL)))
+    .values(ended_recalled=False)
+)
+
+
+def mark_recalled(connection: Connection, month: Month) -> None:
+    """Keep beside the chains of a month that is about to go whether a recall was the last that joined them in it.
+
+    A document that comes after its recall is known for ever (protocol §6).  What is kept says nothing while links are
+    left, so it may be told early, and again.
+    """
+    for statement in (_ENDED, _WENT_ON):
+        connection.execute(statement, _values(month))
 
 
 _BY_PACKET = ("deliveries", "events", "packets")

@@ -185,6 +185,9 @@ chains = Table(
     _id("id", primary=True),
     Column("root", Text, nullable=False),
     _id("agency_id"),
+    Column(
+        "ended_recalled", Boolean, nullable=False, server_default="0"
+    ),  # a recall was the last that was archived
     Index("chains_root", "root", "agency_id", unique=True),
 )
 
@@ -237,12 +240,8 @@ Index(
     sqlite_where=deliveries.c.state == "waiting",
     postgresql_where=deliveries.c.state == "waiting",
 )
-Index(
-    "deliveries_parked",
-    deliveries.c.id,
-    sqlite_where=deliveries.c.state == "parked",
-    postgresql_where=deliveries.c.state == "parked",
-)
+_parked = deliveries.c.state == "parked"
+Index("deliveries_parked", deliveries.c.id, sqlite_where=_parked, postgresql_where=_parked)
 _owing = deliveries.c.owes != ""
 Index("deliveries_owing", deliveries.c.id, sqlite_where=_owing, postgresql_where=_owing)
 
@@ -334,6 +333,7 @@ statuses = Table(
     Column("recorded_at", BigInteger, nullable=False),
     Column("by_node", Boolean, nullable=False, default=False),
     Index("statuses_document", "document_key", "reporter_id"),
+    Index("statuses_packet", "packet_id"),
 )
 
 notices = Table(
@@ -346,6 +346,7 @@ notices = Table(
     Column("code", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     Index("notices_agency", "agency_id", "id"),
+    Index("notices_packet", "packet_id"),
 )
 
 # --- memory: events, roll-ups, jobs --------------------------------------------------------------------------
@@ -394,7 +395,6 @@ jobs = Table(
 
 intake_faults = Table(
     "intake_faults",
-    metadata,
-    Column("key", Text, primary_key=True),  # a thing on which work began and never ended (rule 8)
+    metadata, Column("key", Text, primary_key=True),  # a thing on which work began and never ended (rule 8)
     Column("count", Integer, nullable=False),
-)
+)  # fmt: skip

@@ -149,7 +149,7 @@ _TRACES = (
         name="nobody looks whether the recall came first",
         row="§6 orphans look again",
         file="gateway/model/machine.py",
-        old="if link.kind is not LinkKind.RECALL and earlier and not documents:",
+        old="if link.kind is not LinkKind.RECALL and earlier and not documents and not chain.is_archived:",
         new="if link.kind is LinkKind.RECALL and earlier and not documents:",
         tests=(_ORDER + "6_a_document_in_minute_sixteen_after_its_recall_never_arrives",),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -143,6 +144,25 @@ def test_admit(drawn: str, first: str, others: dict[str, str]) -> None:
 def test_admit_an_update_that_adds_this_recipient_needs_no_document() -> None:
     made = Chain("c", (link("update:waiting", adds_recipient=True),))
     assert machine.admit(made, made.links[0], NOW, PACE)[0].after is S.READY
+
+
+@pytest.mark.parametrize(
+    ("drawn", "first"),
+    [
+        ("recall:waiting", "ready recall_archived"),
+        ("update:waiting", "ready planned"),
+        ("replacement:waiting", "ready planned"),
+        ("recall:delivered update:waiting", "ready promoted"),
+        ("recall:claimed:open recall:waiting", "waiting behind_earlier"),
+        ("update:expired:not recall:waiting", "ready recall_archived"),
+        ("update:delivered recall:waiting", "ready recall_passed"),
+    ],
+)
+def test_a_document_that_was_archived_came_and_is_waited_for_no_more(drawn: str, first: str) -> None:
+    made = replace(chain(drawn, accepted_at=NOW), is_archived=True)
+    own, *others = machine.admit(made, made.links[-1], NOW, PACE)
+    assert f"{own.after} {own.reason}" == first
+    assert others == []
 
 
 def test_admit_to_a_polled_channel_makes_it_available() -> None:
