@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from edxml.crashpoints import crash_point, declare
+from gateway.model.instants import Instant
 from gateway.node import Node
 from gateway.store import picking, transfers
 from gateway.store.picking import Due
+from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Ticket
 from gateway.workers.loop import Loop
 from monitoring import log
@@ -30,19 +33,12 @@ def relay_once(node: Node) -> int:
     Crash points: relay.announced, relay.noted.
     """
     began = time.monotonic()
-    with node.store.lock_or_read() as connection:
-        picked_at = node.store.now(connection)
-        since = picked_at - node.pace.announce_again
-        picked = picking.pick_due(connection, now=picked_at, since=since, most=_MOST)
+    picked, picked_at = _pick(node)
     if not picked:
         return 0
     confirmed = node.transport.announce([_ticket(due) for due in picked])
     crash_point("relay.announced")
-    taken = {ticket.transfer_id for ticket in confirmed}
-    with node.store.write() as connection:
-        now = node.store.now(connection)
-        picking.put_back(connection, [due for due in picked if due.transfer_id not in taken], picked_at)
-        transfers.mark_announced(connection, [(t.transfer_id, t.turn) for t in confirmed], now)
+    _note(node, picked, picked_at, confirmed)
     crash_point("relay.noted")
     node.metrics.count_tickets(TicketEvent.ANNOUNCED, len(confirmed))
     node.metrics.count_tickets(TicketEvent.UNCONFIRMED, len(picked) - len(confirmed))
@@ -50,6 +46,24 @@ def relay_once(node: Node) -> int:
     node.metrics.count_hop(Hop.RELAY, HopOutcome.DONE, seconds, len(confirmed))
     _log.info("tickets.announced", hop=Hop.RELAY, outcome=HopOutcome.DONE, count=len(confirmed), ms=seconds * 1000)
     return len(confirmed)
+
+
+@repeated_where_undone
+def _pick(node: Node) -> tuple[list[Due], Instant]:
+    """What is due, and when it was picked."""
+    with node.store.lock_or_read() as connection:
+        now = node.store.now(connection)
+        return picking.pick_due(connection, now=now, since=now - node.pace.announce_again, most=_MOST), now
+
+
+@repeated_where_undone
+def _note(node: Node, picked: Sequence[Due], picked_at: Instant, confirmed: Sequence[Ticket]) -> None:
+    """Write down which tickets are out; the others are picked again with the next batch."""
+    taken = {ticket.transfer_id for ticket in confirmed}
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        picking.put_back(connection, [due for due in picked if due.transfer_id not in taken], picked_at)
+        transfers.mark_announced(connection, [(t.transfer_id, t.turn) for t in confirmed], now)
 
 
 def _ticket(due: Due) -> Ticket:

@@ -12,6 +12,8 @@ from gateway.exchange.claims import claim_group
 from gateway.model.errors import StoreBusy, StoreUndone
 from gateway.store import Connection
 from gateway.store.repeating import MOST_TRIES, repeated_where_undone
+from gateway.transport.contract import Ticket
+from gateway.workers.relay import relay_once
 from tests.support.inspectors import wait_until
 from tests.support.nodes import Database, House, build_house
 from tests.support.stores import tell
@@ -121,3 +123,31 @@ def test_what_is_not_undone_is_not_repeated(house: House) -> None:
     assert not isinstance(told.value, StoreUndone)
     assert begun == [1]
     other.close()
+
+
+_EVERY_SECOND_UPDATE_IS_UNDONE = (
+    "CREATE SEQUENCE thu_asked",
+    "CREATE FUNCTION thu_undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " IF mod(nextval('thu_asked'), 2) = 1 THEN RAISE EXCEPTION 'for another''s sake' USING ERRCODE = '40P01'; END IF;"
+    " RETURN NULL; END $$",
+    "CREATE TRIGGER thu_undo BEFORE UPDATE ON transfers FOR EACH STATEMENT EXECUTE FUNCTION thu_undo()",
+)
+
+
+def test_a_relay_whose_picking_and_noting_are_undone_announces_each_ticket_once(house: House) -> None:
+    """A round picks, is undone, picks; announces; notes, is undone, notes."""
+    house.send(["check"])
+    announced: list[Ticket] = []
+
+    def listen(tickets: tuple[Ticket, ...]) -> None:
+        announced.extend(tickets)
+
+    house.node.transport.listen("deliver.normal", 1, listen)
+    with house.node.store.write() as connection:
+        for statement in _EVERY_SECOND_UPDATE_IS_UNDONE:
+            connection.exec_driver_sql(statement)
+    assert relay_once(house.node) == 1
+    assert relay_once(house.node) == 0
+    wait_until(lambda: announced)
+    assert len(announced) == 1
+    assert house.rows("SELECT last_value AS n FROM thu_asked")[0]["n"] == 4
