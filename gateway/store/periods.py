@@ -306,17 +306,14 @@ _BY_PACKET = ("deliveries", "events", "packets")
 _STRAYS = ((transfers, transfers.c.id), (attempts, attempts.c.id), *(
     (table, table.c.packet_id) for table in (statuses, notices, signature_verdicts, inspections)
 ))  # fmt: skip
-_OF_DELIVERY = delete(attempts).where(
-    attempts.c.delivery_id.in_(
-        select(deliveries.c.id).where(deliveries.c.packet_id.in_(bindparam("ids", expanding=True)))
-    )
-)
 
 
 def delete_packets(connection: Connection, ids: Sequence[str]) -> None:
-    """Delete these packets with all that hangs on them, row by row; `delete_strays` takes the rest."""
+    """Delete these packets with their deliveries and events, row by row; `delete_strays` takes the rest of the month.
+
+    Attempts and transfers that were made in a later month stand in that month's archive, and go with it.
+    """
     values = {"ids": list(ids)}
-    connection.execute(_OF_DELIVERY, values)
     with letting_go(connection):
         for name in _BY_PACKET:
             table, column = KEPT_TABLES[name]

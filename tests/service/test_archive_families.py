@@ -134,3 +134,21 @@ def test_what_commits_behind_the_archive_is_not_taken_for_archived(tmp_path: Pat
 
 def told_of(packet_id: str) -> Event:
     return Event(kind=EventKind.PACKET_REPEATED, at=wall_now(), actor="test", packet_id=packet_id, reason="slow")
+
+
+def test_hand_overs_of_a_later_month_go_with_that_months_archive(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes row by row takes nothing along that its archive does not hold."""
+    house.send(["check"])
+    begin_month(monkeypatch, house, 1)
+    house.send(["idem"], "2")
+    house.work()
+    month = month_of(wall_now())
+    begin_month(monkeypatch, house, 2)
+    let_first_go(house, tmp_path)
+    later = archive(house, tmp_path, month.later(1))
+    first = [row["id"] for row in read_rows(tmp_path / f"truc-thu-{month.name}.zip", "attempts")]
+    assert len(first) + len([row["id"] for row in read_rows(later, "attempts")]) == 2
+    assert let_go(house, later, month.later(1)).packets == 1
+    assert house.rows("SELECT id FROM attempts") == []
