@@ -119,6 +119,8 @@ def _wrong_together(settings: Settings) -> Iterator[str]:
         yield "today"
     if settings.data.exists() and not settings.data.is_dir():
         yield "data"
+    if "password=" in settings.database.partition("?")[2]:  # also sslpassword: an address is shown and handed on
+        yield "database"
     if settings.database_password_file and not _is_readable(settings.database_password_file):
         yield "database_password_file"
     if settings.blobs and not Path(settings.blobs).is_dir():
@@ -146,7 +148,7 @@ _FORMS = {
     "database_password_file": "settings.database_file",
 }  # fmt: skip
 _LONGEST_SHOWN = 60
-_PASSWORD = re.compile(r":[^:/@]*@")  # within an address: it is said to nobody
+_PASSWORD = re.compile(r"(//[^:/@?]*:).*(?=@)|(password=)[^&]*")  # within an address: it is said to nobody
 
 
 def _wrong(name: str, value: object) -> SettingFault:
@@ -157,7 +159,7 @@ def _wrong(name: str, value: object) -> SettingFault:
         next((getattr(limit, word) for limit in field.metadata if hasattr(limit, word)), None)
         for word in ("ge", "le", "gt")
     )
-    said = _PASSWORD.sub(":…@", str(value)) if name == "database" else str(value)
+    said = _PASSWORD.sub(r"\1\2…", str(value)) if name == "database" else str(value)
     shown = "".join(each if each.isprintable() else "\ufffd" for each in said)[:_LONGEST_SHOWN]
     params: dict[str, object] = {"name": f"TRUC_{name.upper()}", "value": shown, "default": str(field.default)}
     if kind in (int, float):

@@ -85,3 +85,19 @@ def test_a_value_of_any_length_and_kind_is_shown_harmlessly() -> None:
 def test_every_setting_has_a_sentence_for_a_wrong_value(name: str) -> None:
     wrong = told({f"TRUC_{name.upper()}": "\N{PILE OF POO}"})
     assert "\N{PILE OF POO}" in wrong.text(Language.VI)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://truc:mat@may/truc",
+        "postgresql://truc:m:at@khau/mat@may/truc",
+        "postgresql://truc@may/truc?sslmode=require&password=mat",
+        "postgresql://truc@may/truc?sslpassword=mat&sslmode=require",
+    ],
+)
+def test_a_password_within_the_databases_address_is_refused_and_not_said_again(address: str) -> None:
+    (fault,) = told({"TRUC_DATABASE": address}).faults
+    assert fault.code == "settings.database"
+    assert "may/truc" in str(fault.params["value"])
+    assert "mat" not in str(fault.params["value"])
