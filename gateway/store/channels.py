@@ -120,7 +120,10 @@ def _channel(row: Any, agency_ids: frozenset[str]) -> ChannelRow:
 
 def stored_windows(stored: str) -> tuple[str, ...]:
     """The windows that a row says. Raises ValueError where they cannot be read."""
-    windows = tuple(map(str, json.loads(stored)))
+    found = json.loads(stored)
+    if not isinstance(found, list):
+        raise ValueError(stored)
+    windows = tuple(map(str, found))
     parse_windows(windows)
     return windows
 

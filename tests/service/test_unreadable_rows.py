@@ -18,6 +18,7 @@ from gateway.model.instants import HOUR
 from gateway.node import Node
 from gateway.store.followers import Follower
 from gateway.store.systems import list_systems
+from gateway.store.views import document
 from gateway.workers.counting import count_once
 from gateway.workers.figures import Progress, figures_once
 from gateway.workers.periodic import ClockWatch, periodic_once
@@ -179,3 +180,17 @@ def test_the_doctor_names_a_follower_that_is_far_behind(truc: Terminal, house: H
     house.send(["inbox-a"], "1", sender="sender-2")
     house.pass_time(HOUR)
     assert "doctor.follower_behind" in {one["code"] for one in truc.json("doctor", code=1)}
+
+
+@pytest.mark.parametrize("stored", ["5", "null", "[5]", "không", '["25:00-26:00"]', "{}"])
+def test_windows_that_cannot_be_read_rest_their_channel_and_no_other(house: House, stored: str) -> None:
+    sent = [house.send([agency], number) for agency, number in (("idem", "1"), ("check", "2"))]
+    with house.node.store.write() as connection:
+        connection.exec_driver_sql("UPDATE channels SET windows = ? WHERE id = 'idem'", (stored,))
+        connection.exec_driver_sql("UPDATE node SET configuration_version = configuration_version + 1")
+    house.work()
+    assert (house.state(sent[0], "idem"), house.state(sent[1], "check")) == ("ready", "delivered")
+    with house.node.store.read() as connection:
+        view = document(connection, sent[0].packet_id, seen_by=None, now=house.now())
+    assert view is not None
+    assert [line.waits_for for line in view.recipients] == ["window"]
