@@ -14,7 +14,7 @@ from gateway.model.errors import NotFound
 from gateway.model.events import EventKind
 from gateway.model.inspection import PdfSignature
 from gateway.store.agencies import load_directory
-from gateway.store.views import DocumentView, RecipientLine, TimelineLine, find_packets, named_issuers
+from gateway.store.views import DocumentView, RecipientLine, TimelineLine, archived, find_packets, named_issuers
 from gateway.store.views import document as view_document
 
 __all__ = ["register", "show_document"]
@@ -45,6 +45,8 @@ def show(
             issuers = named_issuers(directory, document) or {agency.id for agency in directory.agencies}
             found = find_packets(connection, document, issuers=issuers)
             seen = view_document(connection, found[0], seen_by=None, now=local.store.now(connection)) if found else None
+            if seen is None and (gone := archived(connection, document, issuers=issuers, seen_by=None)):
+                raise NotFound("document_told.archived", document=document, month=gone.month, file=gone.file)
             if seen is None:
                 raise NotFound("document_told.unknown", document=document)
             view, names = seen, Names.of_directory(directory)

@@ -17,10 +17,11 @@ from edxml.packet import Organization, ResponseFor, StatusPacket
 from edxml.write import write_status
 from gateway.channels import Echoed
 from gateway.exchange.acknowledge import acknowledge
+from gateway.exchange.collect import unknown_item
 from gateway.exchange.examine import prepare
 from gateway.exchange.submission import Outcome, Submission
 from gateway.identity import Caller
-from gateway.model.errors import GatewayError, NotFound
+from gateway.model.errors import GatewayError
 from gateway.model.instants import as_datetime
 from gateway.node import Node
 from gateway.store import reports
@@ -65,8 +66,8 @@ def refuse_for(
     """
     with node.store.read() as connection:
         owed = reports.of_delivery(connection, delivery_id)
-    if owed is None or owed.agency_id not in agency_ids:
-        return NotFound("inbox.unknown_item")
+        if owed is None or owed.agency_id not in agency_ids:
+            return unknown_item(connection, delivery_id)
     return report_status(node, owed, StatusCode.REFUSED, _TEXTS[StatusCode.REFUSED] + reason[:1000], caller=caller)
 
 

@@ -88,7 +88,9 @@ def _find(edge: Edge, caller: Caller, wanted: str) -> dict[str, Any]:
             return _words(edge, view_of(edge, caller, packet_id))
         except NotFound:
             continue
-    raise NotFound("api.unknown_document")
+    with edge.node.store.read() as connection:
+        gone = views.archived(connection, wanted, issuers=issuers, seen_by=seen_by(caller))
+    raise NotFound("api.unknown_document") if gone is None else NotFound("api.archived_document", month=gone.month)
 
 
 def seen_by(caller: Caller) -> frozenset[str] | None:
@@ -97,11 +99,15 @@ def seen_by(caller: Caller) -> frozenset[str] | None:
 
 
 def view_of(edge: Edge, caller: Caller, packet_id: str) -> views.DocumentView:
-    """One packet as the caller may see it; in a thread. Raises NotFound, foreign and absent alike."""
+    """One packet as the caller may see it; in a thread. Raises NotFound, foreign and absent alike.
+
+    Of a month that went, all ids are told to be archived.
+    """
     with edge.node.store.read() as connection:
-        view = views.document(
-            connection, packet_id, seen_by=seen_by(caller), now=edge.node.store.now(connection)
-        )
+        view = views.document(connection, packet_id, seen_by=seen_by(caller), now=edge.node.store.now(connection))
+        gone = None if view is not None else views.archived_id(connection, packet_id)
+    if gone is not None:
+        raise NotFound("api.archived_document", month=gone.month)
     if view is None:
         raise NotFound("api.unknown_document")
     return view

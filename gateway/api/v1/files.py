@@ -19,7 +19,7 @@ from gateway.exchange.attached import read_attachments
 from gateway.exchange.collect import Fetch
 from gateway.identity import Caller
 from gateway.model.errors import BlobDamaged, BlobMissing, NotFound
-from gateway.store import packets
+from gateway.store import packets, views
 
 __all__ = ["BYTES", "router"]
 
@@ -107,6 +107,9 @@ def _own(edge: Edge, caller: Caller, packet_id: str) -> Any:
     """The packet's row where the caller sent it; in a thread. Raises NotFound, foreign and absent alike."""
     with edge.node.store.read() as connection:
         row = packets.by_ids(connection, [packet_id]).get(packet_id)
+        gone = None if row is not None else views.archived_id(connection, packet_id)
+    if gone is not None:
+        raise NotFound("api.archived_document", month=gone.month)
     if row is None or row.sender_id not in caller.agency_ids:
         raise NotFound("api.unknown_document")
     return row

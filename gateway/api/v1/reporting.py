@@ -20,6 +20,7 @@ from gateway.api.v1.inbox import agency_of
 from gateway.api.v1.shapes import RefuseBody, StatusBody
 from gateway.api.v1.submit import Accounted
 from gateway.api.v1.words import encode_answer
+from gateway.exchange.collect import unknown_item
 from gateway.exchange.report import refuse_for, report_status
 from gateway.exchange.submission import Answer, Outcome
 from gateway.identity import Caller
@@ -87,8 +88,8 @@ def _report(edge: Edge, caller: Caller, body: StatusBody) -> Outcome:
 def _by_delivery(edge: Edge, caller: Caller, delivery_id: str) -> Owed:
     with edge.node.store.read() as connection:
         owed = reports.of_delivery(connection, delivery_id)
-    if owed is None or owed.agency_id not in caller.agency_ids:
-        raise NotFound("inbox.unknown_item")
+        if owed is None or owed.agency_id not in caller.agency_ids:
+            raise unknown_item(connection, delivery_id)
     return owed
 
 
@@ -106,4 +107,6 @@ def _by_document(edge: Edge, caller: Caller, body: StatusBody) -> Owed:
         for line in reversed(lines):
             if line.agency_id == agency_id:
                 return _by_delivery(edge, caller, line.delivery_id)
-    raise NotFound("api.unknown_document")
+    with edge.node.store.read() as connection:
+        gone = views.archived(connection, body.document_id, issuers=issuers, seen_by=frozenset({agency_id}))
+    raise NotFound("api.unknown_document") if gone is None else NotFound("api.archived_document", month=gone.month)

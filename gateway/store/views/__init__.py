@@ -1,6 +1,7 @@
 """Read models for the API, the command line and alerts: frozen values out of a connection, nothing changed.
 
     document   one document: recipients, statuses, timeline, sister packets; and who may see which of it
+    archived   what is no longer here because its month went
     verdicts   what the signatures of a packet are worth
     lists      what an agency sent and was told; what is parked, open for longest, slowest
     figures    counts and ages: backlog, inboxes, the snapshot behind alerts
@@ -9,6 +10,7 @@ Every list is bounded, paged by key and read along an index, so no answer costs 
 for looking through: rows may commit out of order, so none of them is a feed to follow by its last id (protocol §13).
 """
 
+from gateway.store.views.archived import archived, archived_id
 from gateway.store.views.document import (
     DocumentView,
     PacketLine,
@@ -57,6 +59,8 @@ __all__ = [
     "StatusLine",
     "TimelineLine",
     "VerdictLine",
+    "archived",
+    "archived_id",
     "backlog",
     "document",
     "find_packets",

@@ -20,8 +20,8 @@ from gateway.store.views.verdicts import VerdictLine, verdicts
 from routing.directory import Directory
 
 __all__ = [
-    "DocumentView", "PacketLine", "RecipientLine", "StatusLine", "TimelineLine", "document", "find_packets",
-    "named_issuers",
+    "DocumentView", "PacketLine", "RecipientLine", "StatusLine", "TimelineLine", "document", "document_keys",
+    "find_packets", "named_issuers",
 ]  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def find_packets(connection: Connection, text: str, *, issuers: Iterable[str] = 
     for statement in (_PACKET_ID, _DELIVERY_ID):
         if found := connection.execute(statement, {"text": text}).scalar():
             return (str(found),)
-    keys = _document_keys(text, issuers)
+    keys = document_keys(text, issuers)
     if not keys:
         return ()
     return tuple(row.id for row in connection.execute(_KEYS, {"keys": keys, "limit": limit}))
@@ -148,8 +148,8 @@ def named_issuers(directory: Directory, text: str) -> frozenset[str]:
     return frozenset() if parts is None else frozenset(agency.id for agency in directory.find_all(parts.organ))
 
 
-def _document_keys(text: str, issuers: Iterable[str]) -> list[str]:
-    """As `exchange.examine` writes them: under our own id of the issuer."""
+def document_keys(text: str, issuers: Iterable[str]) -> list[str]:
+    """Keys of a document's id as `exchange.examine` writes them: under our own id of each issuer."""
     try:
         document_id = DocumentId(text)
     except EdxmlError:
