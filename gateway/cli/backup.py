@@ -37,6 +37,7 @@ from gateway.model.instants import local_iso
 from gateway.settings import Settings, read_settings
 from gateway.store import recoveries
 from gateway.store.dumping import DatabaseAccess
+from gateway.store.homes import check_home
 
 __all__ = ["register"]
 
@@ -167,6 +168,8 @@ def restore_node(
     with show_steps(voice, "backup_told") as tell:
         checked = check_backup(folder, node=settings.node, tell=tell, generation=generation, keys=keys)
         shared = Path(settings.blobs) if settings.blobs else None
+        if shared is not None:
+            check_home(shared, settings.node)
         with _alone(settings):
             if is_beside and access is not None:
                 beside = restore_beside(checked, settings.data, access, actor=ACTOR, tell=tell, shared=shared)

@@ -22,7 +22,7 @@ from gateway.store import recoveries
 from gateway.store.blobs import BlobFolder, sync_folder
 from gateway.store.schema import node as node_table
 
-__all__ = ["MARK", "claim_home", "claim_seal", "noted_seal", "place_of"]
+__all__ = ["MARK", "check_home", "claim_home", "claim_seal", "noted_seal", "place_of"]
 
 MARK: Final = "node"
 _OWN: Final = select(node_table.c.blobs)
@@ -49,6 +49,13 @@ def claim_home(connection: Connection, blobs: BlobFolder, node: str) -> None:
         blobs.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(blobs.root / MARK, found)
     connection.execute(_SET, {"which": found.partition(" ")[2]})
+
+
+def check_home(folder: Path, node: str) -> None:
+    """Before anything is copied into a folder of packets. Raises BlobsElsewhere where its line names another node."""
+    found = _read(folder / MARK)
+    if found and found.partition(" ")[0] != node:
+        raise BlobsElsewhere(folder=str(folder), found=found, wanted=node)
 
 
 def noted_seal(connection: Connection) -> str:

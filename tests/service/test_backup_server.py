@@ -39,8 +39,8 @@ def places(tmp_path: Path) -> tuple[str, str]:
     return str(tmp_path / "sao-luu"), str(tmp_path / "khoa")
 
 
-def account_of(data: Path, database: str) -> Account:
-    store = open_store(data, node="thu", database=database, reserve=1)
+def account_of(data: Path, database: str, blobs: Path | None = None) -> Account:
+    store = open_store(data, node="thu", database=database, reserve=1, blobs=blobs)
     try:
         return close_books(store, 0, wall_now() + 1)
     finally:
