@@ -5,7 +5,8 @@ GatewayError
 │   ├── StoreBusy            the database is locked or away: try again (retryable)
 │   │   ├── StoreUndone      PostgreSQL undid the transaction for another's sake: run it again
 │   │   ├── StoreUnreachable, StoreCrowded               nobody answers there, no connection is free: it goes by itself
-│   │   └── StoreRefused, StoreAbsent, StoreUntrusted    user or password, name, certificate: a person's turn
+│   │   ├── StoreRefused, StoreAbsent, StoreUntrusted    user or password, name, certificate: a person's turn
+│   │   └── StorePooled      a pooler stands between us and the server: a person's turn
 │   ├── StoreConflict        a unique constraint refused it: somebody else was faster
 │   ├── StoreUnsafe          the database would not keep what it confirms: refuse to start
 │   ├── StoreUnwritable      the data folder takes nothing: full, read-only, or not ours (retryable)
@@ -84,6 +85,7 @@ __all__ = [
     "StoreForeign",
     "StoreMoved",
     "StoreOutdated",
+    "StorePooled",
     "StoreProgram",
     "StorePutBack",
     "StoreRefused",
@@ -147,6 +149,12 @@ class StoreAbsent(StoreBusy):
     """The server has no database of this name. Parameter `why`."""
 
     code = "store.absent"
+
+
+class StorePooled(StoreBusy):
+    """A pooler stands between us and the server, so that our connections would not be our own. Parameter `why`."""
+
+    code = "store.pooled"
 
 
 class StoreUntrusted(StoreBusy):

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 
-from gateway.model.errors import StoreRefused
+from gateway.model.errors import StorePooled, StoreRefused
 from gateway.store.faults import translating
 
 __all__ = ["name_of", "open_postgres", "open_sqlite", "translating"]
@@ -79,6 +79,9 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
     The password is the first line of `password_file`, read when connecting, so that it may be changed; without one,
     libpq's own ways hold (a password file in the home folder, a certificate, the socket's peer).  Waits up to
     `wait_seconds` for another's lock and for a free connection.  Does not connect yet.
+
+    Connecting raises StorePooled where a pooler answers: it keeps the limits of waiting from the server, or lends what
+    a session has set (a wake line's commits wait for no disk) to whoever comes next.
     """
     told = {
         "lock_timeout": int(wait_seconds * 1000),
@@ -103,6 +106,7 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
             "options": " ".join(f"-c {name}={value}" for name, value in told.items()),
         },
     )
+    event.listen(engine, "connect", _refuse_pooler)
     if password_file:
 
         @event.listens_for(engine, "do_connect")
@@ -113,6 +117,14 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
                 raise StoreRefused(why=str(why)) from why
 
     return engine
+
+
+def _refuse_pooler(connection: Any, _record: Any) -> None:
+    """The server names its process when we connect; a pooler names what it made up."""
+    (process,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+    connection.rollback()
+    if process != (named := connection.info.backend_pid):
+        raise StorePooled(why=f"pg_backend_pid {process} ≠ {named}")
 
 
 def _url(address: str) -> URL:

@@ -18,6 +18,7 @@ from gateway.model.errors import (
     StoreCrowded,
     StoreDamaged,
     StoreError,
+    StorePooled,
     StoreRefused,
     StoreUndone,
     StoreUnreachable,
@@ -54,6 +55,7 @@ _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[StoreBusy]], ...]] = (
     (re.compile(r"certificate|SSL|\btls\b", re.IGNORECASE), StoreUntrusted),
     (re.compile(r"too many (clients|connections)|connection slots|no more connections allowed"), StoreCrowded),
     (re.compile(r'database "[^"]*" does not exist|no such database'), StoreAbsent),
+    (re.compile(r"unsupported startup parameter"), StorePooled),
     (
         re.compile(
             r"authentication failed|no password supplied|no pg_hba\.conf entry|rejects connection"

@@ -17,12 +17,14 @@ from gateway.model.errors import (
     StoreAbsent,
     StoreBusy,
     StoreCrowded,
+    StorePooled,
     StoreRefused,
     StoreUnreachable,
     StoreUntrusted,
 )
 from gateway.store import has_database, open_store
 from tests.support.broker_tls import Papers
+from tests.support.pooler import pooler
 from tests.support.postgres import PASSWORD, Cluster, cluster, start_cluster
 from tests.support.stores import tell
 from tests.support.terminal import Terminal, truc
@@ -71,6 +73,16 @@ def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["postgresql://truc@khong-co.invalid/truc", "postgresql://truc@127.0.0.1:1/truc"])
 def test_a_server_that_nobody_finds_is_said(tmp_path: Path, address: str) -> None:
     assert type(told(tmp_path, address)) is StoreUnreachable
+
+
+@pytest.mark.parametrize("settings", [(), ("ignore_startup_parameters = options",)])
+def test_a_pooler_is_not_spoken_to(tmp_path: Path, settings: tuple[str, ...]) -> None:
+    """Left as it is it takes none of our settings; told to ignore them it would take us, and keep none."""
+    url = cluster().create()
+    with pooler(cluster(), *settings) as port:
+        why = told(tmp_path, make_url(url).set(port=port).render_as_string(hide_password=False))
+    assert type(why) is StorePooled
+    assert not has_database(tmp_path, database=url)
 
 
 # --- a server of their own ----------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from sqlalchemy.engine import make_url
 
 from tests.support.processes import free_ports, need_program
 
-__all__ = ["PASSWORD", "Cluster", "cluster", "start_cluster"]
+__all__ = ["PASSWORD", "Cluster", "as_owner", "cluster", "own", "start_cluster"]
 
 PASSWORD = "mật-khẩu thử"
 """Of the user `khoa`, who must say one."""
@@ -51,13 +51,14 @@ def _programs() -> Path:
     raise AssertionError("the Debian package postgresql brought no initdb")
 
 
-def _as_owner() -> list[str]:
+def as_owner() -> list[str]:
     """What starts a program as the user whom the files belong to, and ends it when the test process is gone."""
     gone = ["setpriv", "--pdeathsig", "INT"]
     return [*gone, "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else gone
 
 
-def _own(folder: Path) -> None:
+def own(folder: Path) -> None:
+    """Let it belong to that user."""
     if os.geteuid() == 0:
         user = pwd.getpwnam("postgres")
         os.chown(folder, user.pw_uid, user.pw_gid)
@@ -77,7 +78,7 @@ class Cluster:
     def start(self, *options: str) -> None:
         """Start it and wait until it answers; `options` are settings of the server such as `max_connections=20`."""
         more = [f"{name}={value}" for name, value in self.environment.items()]
-        command = [*_as_owner(), "env", *more, str(self.programs / "postgres"), "-D", str(self.folder / "data")]
+        command = [*as_owner(), "env", *more, str(self.programs / "postgres"), "-D", str(self.folder / "data")]
         for option in options:
             command += ["-c", option]
         with (self.folder / "log").open("ab") as log:
@@ -153,12 +154,12 @@ def start_cluster(within: Path | None = None, environment: Mapping[str, str] | N
     folder.chmod(0o755)
     for name in ("data", "run"):
         (folder / name).mkdir(mode=0o700)
-        _own(folder / name)
+        own(folder / name)
     secret = folder / "secret"
     secret.write_text(PASSWORD + "\n", "utf-8")
-    _own(secret)
+    own(secret)
     owner = ["-U", _USER, "--auth=trust", f"--pwfile={secret}", "-E", "UTF8", "--no-locale"]
-    _run([*_as_owner(), str(programs / "initdb"), "-D", str(folder / "data"), *owner])
+    _run([*as_owner(), str(programs / "initdb"), "-D", str(folder / "data"), *owner])
     rules = folder / "data" / "pg_hba.conf"
     rules.write_text("host all khoa 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n")
     made = Cluster(folder, programs, free_ports(1)[0], dict(environment or {}))
