@@ -15,10 +15,10 @@ import pytest
 
 from gateway.cli.exits import ExitCode
 from gateway.trial.ledger import digest
-from tests.support.clients import FAST, Home, Users, letter, make_home
+from tests.support.clients import FAST, HANGS, Home, Users, letter, make_home
 from tests.support.processes import NodeProcesses, SmallDisk
 
-pytestmark = [pytest.mark.fault]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 XML = {"Content-Type": "application/xml"}
 MIB = 1 << 20
@@ -142,7 +142,7 @@ def node_url(node: NodeProcesses) -> str:
     return node.url
 
 
-def wait_until(condition: object, what: str, seconds: float = 15.0) -> None:
+def wait_until(condition: object, what: str, seconds: float = HANGS) -> None:
     """Wait for something that comes by itself."""
     assert callable(condition)
     deadline = time.monotonic() + seconds
@@ -246,7 +246,7 @@ def test_a_fetch_that_the_node_died_in_is_offered_again_soon(tmp_path: Path) -> 
         node.kill("serve")
         node.start("serve")
         with client(home, node.url, "hop-1") as software:
-            wait_until(lambda: listed(software) == 1, "the item is listed again", seconds=10)
+            wait_until(lambda: listed(software) == 1, "the item is listed again")
             assert fetch(software, item["delivery_id"]) == digest(one.body)
 
 

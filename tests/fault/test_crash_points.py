@@ -24,12 +24,12 @@ from tests.fault.test_archive_kills import AT_ARCHIVE
 from tests.fault.test_move_kills import AT_MOVE
 from tests.fault.test_rest_recipients import AT_POST
 from tests.fault.test_restore_drill import AT_BACKUP, AT_RECOVERY, AT_RESTORE, AT_SERVER
-from tests.support.clients import FAST, NODE, Users, letter, make_home
+from tests.support.clients import FAST, HANGS, NODE, Users, letter, make_home
 from tests.support.postgres import cluster
 from tests.support.processes import NodeProcesses
 from tests.support.stores import Database
 
-pytestmark = [pytest.mark.fault]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 _ENUMERATE = """
 import importlib, json, pkgutil
@@ -140,7 +140,7 @@ def test_killed_there_everything_arrives_once(tmp_path: Path, point: str, databa
         working = users.in_background(work)
         node.wait_killed("serve")
         node.start("serve")
-        working.result(timeout=60)
+        working.result(timeout=HANGS)
         users.settle()
         users.assert_all_is_well()
         node.assert_alive()
@@ -205,7 +205,7 @@ def test_killed_again_and_again_at_the_same_point(tmp_path: Path) -> None:
         node.start("serve", crash_at="folder.published")
         node.wait_killed("serve")
         node.start("serve")
-        working.result(timeout=60)
+        working.result(timeout=HANGS)
         users.settle()
         users.assert_all_is_well()
 

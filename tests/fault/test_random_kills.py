@@ -1,7 +1,8 @@
 """Random kills of everything, while everybody sends and collects; then the books must close (promise 1 and 2).
 
-`make test` kills more than 20 times, in at most 75 s; `make kills MINUTES=… SEED=…` runs the marked variant with at
-least 200.  The seed is printed, and repeats the blows (not the moments at which the kernel ran whom).
+`make test` kills more than 20 times; `make kills MINUTES=… SEED=…` runs the marked variant with at least 200.  The seed
+is printed, and repeats the blows (not the moments at which the kernel ran whom).  Nothing here is timed but what hangs:
+how long a kill and a start take is the machine's affair.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clients import FAST, Users, make_home
+from tests.support.clients import FAST, HANGS, Users, make_home
 from tests.support.kill import BadLuck
 from tests.support.postgres import cluster
 from tests.support.processes import ROLES, NodeProcesses
 
-pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("kills")]
+pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("kills"), pytest.mark.timeout(1200)]
 
 
 def seed() -> int:
@@ -28,9 +29,12 @@ def seed() -> int:
 
 
 def live_through(
-    folder: Path, roles: tuple[str, ...], *, kills: int, seconds: float, number: int, database: str = ""
+    folder: Path, roles: tuple[str, ...], *, kills: int, number: int, database: str = "", struck: tuple[str, ...] = ()
 ) -> Counter[str]:
-    """One node's life under blows, from empty to closed books; what was struck how often."""
+    """One node's life under blows against all its roles or those `struck`, from empty to closed books.
+
+    Gives what was struck how often.
+    """
     print(f"SEED={number} roles={','.join(roles)} kills={kills}")
     home = make_home(folder, database)
     with NodeProcesses(home.data, FAST | {"database": database}) as node, Users(home) as users:
@@ -39,14 +43,14 @@ def live_through(
         for role in roles:
             node.await_ready(role)
         users.begin(node.url)
-        luck = BadLuck(node, roles, random.Random(number))
+        luck = BadLuck(node, struck or roles, random.Random(number))
         working = users.in_background(lambda u: u.work_until_told())
         try:
-            luck.rage(kills=kills, seconds=seconds)
+            luck.rage(kills=kills)
         finally:
             users.enough.set()
-        working.result(timeout=90)
-        users.settle(90)
+        working.result(timeout=HANGS)
+        users.settle()
         users.assert_all_is_well()
         node.assert_alive()
         print(
@@ -56,26 +60,28 @@ def live_through(
         return luck.struck
 
 
-@pytest.mark.timeout(300)
 def test_parts_killed_at_random(tmp_path: Path) -> None:
-    struck = live_through(tmp_path, ROLES, kills=16, seconds=160, number=seed())
+    struck = live_through(tmp_path, ROLES, kills=16, number=seed())
     assert all(struck[role] + struck[f"{role} frozen"] for role in ROLES)
 
 
-@pytest.mark.timeout(180)
 def test_the_whole_node_killed_at_random(tmp_path: Path) -> None:
-    live_through(tmp_path, ("serve",), kills=6, seconds=70, number=seed())
+    live_through(tmp_path, ("serve",), kills=6, number=seed())
 
 
-@pytest.mark.timeout(180)
 def test_the_whole_node_killed_at_random_on_postgresql(tmp_path: Path) -> None:
-    live_through(tmp_path, ("serve",), kills=3, seconds=60, number=seed(), database=cluster().create())
+    live_through(tmp_path, ("serve",), kills=3, number=seed(), database=cluster().create())
+
+
+def test_parts_apart_killed_on_postgresql(tmp_path: Path) -> None:
+    """Those that hold rows while they work, each once; all parts as often as on SQLite with the long tests."""
+    parts, struck = ("api", "relay", "deliver", "periodic", "intake"), ("api", "relay", "deliver")
+    live_through(tmp_path, parts, kills=3, number=seed(), database=cluster().create(), struck=struck)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(400)
 def test_parts_killed_at_random_on_postgresql(tmp_path: Path) -> None:
-    struck = live_through(tmp_path, ROLES, kills=16, seconds=160, number=seed(), database=cluster().create())
+    struck = live_through(tmp_path, ROLES, kills=16, number=seed(), database=cluster().create())
     assert all(struck[role] + struck[f"{role} frozen"] for role in ROLES)
 
 
@@ -93,5 +99,5 @@ def test_the_long_run(tmp_path: Path) -> None:
         roles = ("serve",) if life % 4 == 0 else ROLES
         folder = tmp_path / f"life-{life}"
         folder.mkdir()
-        struck += live_through(folder, roles, kills=40, seconds=600, number=dice.randrange(1 << 32))
+        struck += live_through(folder, roles, kills=40, number=dice.randrange(1 << 32))
     print(f"{life} lives, struck {dict(struck)}")

@@ -46,8 +46,10 @@ from gateway.trial.province import Place
 from tests.support.packets import build_status
 from tests.support.stores import tell
 
-__all__ = ["FAST", "NAMES", "NODE", "TODAY", "Home", "Users", "letter", "make_home"]
+__all__ = ["FAST", "HANGS", "NAMES", "NODE", "TODAY", "Home", "Users", "letter", "make_home"]
 
+HANGS: Final = 300.0
+"""Seconds after which what has not come will not come, on a machine however busy."""
 TODAY: Final = date(2025, 10, 1)
 NAMES: Final = {
     "don": "Sở Gửi Văn bản", "hop-1": "Xã Hộp Một", "hop-2": "Xã Hộp Hai", "tm-1": "Xã Thư Mục Một",
@@ -257,7 +259,7 @@ class Users:
         os.rename(root / "den" / f"{key}.tu-choi.txt.tmp", root / "den" / f"{key}.tu-choi.txt")
         self.statuses_due += 1
 
-    def _await_arrival(self, agency: str, wanted: str, seconds: float = 40.0) -> list[Arrival]:
+    def _await_arrival(self, agency: str, wanted: str, seconds: float = HANGS) -> list[Arrival]:
         deadline = time.monotonic() + seconds
         while not (found := [a for a in self.ledger.arrivals if (a.agency, a.digest) == (agency, wanted)]):
             assert time.monotonic() < deadline, f"the letter did not come to {agency} in {seconds:.0f} s"
@@ -277,7 +279,7 @@ class Users:
 
     # --- the end --------------------------------------------------------------------------------------------
 
-    def settle(self, seconds: float = 45.0) -> None:
+    def settle(self, seconds: float = HANGS) -> None:
         """Wait until every delivery is final and every user has what it waits for."""
         deadline = time.monotonic() + seconds
         while why := self._unsettled():
