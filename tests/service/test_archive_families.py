@@ -43,32 +43,22 @@ def let_first_go(house: House, folder: Path) -> None:
     assert let_go(house, archive(house, folder, month), month).packets > 0
 
 
+def go_into_next_month(house: House, monkeypatch: pytest.MonkeyPatch, folder: Path, *, is_update: bool) -> None:
+    """What was sent arrives; a packet of the same document comes in the next month; the first month goes."""
+    house.work()
+    begin_month(monkeypatch, house, 1)
+    (house.update if is_update else house.send)(["check"])
+    house.work()
+    let_first_go(house, folder)
+
+
+@pytest.mark.parametrize(("first", "is_update"), [(["check", "idem"], True), (["idem"], False)], ids=str)
 def test_a_repeat_to_whom_only_the_gone_month_knows_is_not_delivered_again(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: list[str], is_update: bool
 ) -> None:
-    house.send(["check", "idem"])
-    house.work()
-    begin_month(monkeypatch, house, 1)
-    house.update(["check"])
-    house.work()
-    let_first_go(house, tmp_path)
-    again = house.submit(house.packet(["idem"], dialect=Dialect.B))
-    house.work()
-    assert house.recipient("idem").kinds() == ["new"]
-    assert isinstance(again, Conflict)
-    assert again.reason == "submission.archived"
-
-
-def test_a_repeat_where_the_same_went_to_somebody_else_in_a_later_month_is_not_delivered_again(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Many systems send one packet per recipient; a month may end in between."""
-    house.send(["idem"])
-    house.work()
-    begin_month(monkeypatch, house, 1)
-    house.send(["check"])
-    house.work()
-    let_first_go(house, tmp_path)
+    """Of the later month an update is left, or the same for somebody else: many systems send one packet to each."""
+    house.send(first)
+    go_into_next_month(house, monkeypatch, tmp_path, is_update=is_update)
     again = house.submit(house.packet(["idem"], dialect=Dialect.B))
     house.work()
     assert house.recipient("idem").kinds() == ["new"]
@@ -80,11 +70,7 @@ def test_who_never_had_a_document_still_gets_it_when_its_first_month_is_gone(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.send(["idem"])
-    house.work()
-    begin_month(monkeypatch, house, 1)
-    house.send(["check"])
-    house.work()
-    let_first_go(house, tmp_path)
+    go_into_next_month(house, monkeypatch, tmp_path, is_update=False)
     house.send(["blind"])
     house.work()
     assert house.recipient("blind").kinds() == ["new"]
@@ -94,11 +80,7 @@ def test_updates_keep_their_order_when_the_document_is_gone(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.send(["check"])
-    house.work()
-    begin_month(monkeypatch, house, 1)
-    house.update(["check"])
-    house.work()
-    let_first_go(house, tmp_path)
+    go_into_next_month(house, monkeypatch, tmp_path, is_update=True)
     begin_month(monkeypatch, house, 2)
     house.update(["check"], subject="Lần sau")
     house.work()
