@@ -13,24 +13,21 @@ from functools import partial
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.advance import Planned, advance, give_wakes
 from gateway.model.chain import Chain, Link
-from gateway.model.instants import SECOND
 from gateway.model.machine import expire, reclaim
 from gateway.model.step import Step
 from gateway.node import Node
-from gateway.store import due, transfers
+from gateway.store import ahead, due
 from gateway.store.chains import load_chains
 from gateway.store.dialect import writes_beside_others
 from gateway.store.repeating import repeated_where_undone
 from monitoring import log
 from monitoring.registry import SweepFind
 
-__all__ = ["expire_once", "hasten_once", "reclaim_once", "settle_once", "sweep_once"]
+__all__ = ["expire_once", "mend_once", "reclaim_once", "settle_once", "sweep_once"]
 
 declare("sweep.committed", "time's own moves are written")
 
 _BATCH = 200
-_AHEAD = 5 * SECOND
-"""How far clocks of one database may be apart: of more, one was wrong."""
 
 _log = log.get("sweep")
 
@@ -40,23 +37,24 @@ _Find = Callable[..., Sequence[tuple[str, str]]]
 
 def sweep_once(node: Node) -> int:
     """One pass of each kind; how many moves were made. Crash points: sweep.committed."""
-    hasten_once(node)
+    mend_once(node)
     return reclaim_once(node) + settle_once(node) + expire_once(node)
 
 
-def hasten_once(node: Node) -> None:
-    """What was due at once and no worker ever had is due now, though the store's clock was set back meanwhile.
+@repeated_where_undone
+def mend_once(node: Node) -> None:
+    """What waits for a time that the present clock cannot have given goes on: that clock was ahead (rule 13).
 
-    Its turn is still 0, so nothing but its planning gave it a time: one that lies ahead was told by a clock that has
-    been corrected since, and nobody must wait until that time comes again (rule 13).  Repeats change nothing.
+    Nobody must wait until the wrong time comes.  Repeats change nothing.
     """
+    lease = node.pace.lease
     with node.store.read() as connection:
-        if not transfers.is_ahead(connection, node.store.now(connection) + _AHEAD):
+        if not ahead.is_ahead(connection, now=node.store.now(connection), lease=lease):
             return
     with node.store.write() as connection:
-        now = node.store.now(connection)
-        hastened = transfers.hasten(connection, now + _AHEAD, now)
-    _log.warning("transfers.hastened", count=hastened)
+        mended = ahead.mend(connection, now=node.store.now(connection), lease=lease)
+    for kind, count in mended.items():
+        _log.warning("times.mended", reason=kind, count=count)
 
 
 def reclaim_once(node: Node) -> int:

@@ -14,8 +14,8 @@ from typing import NewType
 from zoneinfo import ZoneInfo
 
 __all__ = [
-    "DAY", "HOUR", "MINUTE", "SECOND", "VIETNAM", "Instant", "as_datetime", "as_instant", "as_local", "id_floor",
-    "local_iso", "micros", "new_id", "random_bytes", "wall_now",
+    "CLOCKS_APART", "DAY", "HOUR", "MINUTE", "SECOND", "VIETNAM", "Instant", "as_datetime", "as_instant", "as_local",
+    "id_floor", "local_iso", "micros", "new_id", "random_bytes", "wall_now",
 ]  # fmt: skip
 
 Instant = NewType("Instant", int)
@@ -24,6 +24,9 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+
+CLOCKS_APART = 5 * SECOND
+"""How far two looks at one clock may be apart at once: of more, one was wrong (protocol §13)."""
 
 VIETNAM = ZoneInfo("Asia/Ho_Chi_Minh")
 """The one zone that people see (QĐ 28/2018 art. 14.4)."""

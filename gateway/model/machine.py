@@ -23,6 +23,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from gateway.model.chain import Chain, Link, Move, Reason, SinkSureness
+from gateway.model.instants import CLOCKS_APART
 from gateway.model.states import AttemptEnd, LinkKind
 from gateway.model.states import DeliveryState as S
 from gateway.model.step import Pace, Report, Step, backoff, first_state, move_of
@@ -95,12 +96,13 @@ def _may_follow(earlier: tuple[Link, ...]) -> bool:
 def _settle_recall(chain: Chain, recall: Link, now: int, pace: Pace) -> list[Move]:
     """Withdraw *every* earlier packet that is untouched, wait for the others, then go on or end (rule 6).
 
-    What was archived is waited for no more and may have arrived: the recall goes on, with a finding.
+    What was archived is waited for no more and may have arrived: the recall goes on, with a finding.  One that was
+    accepted in the future, by a clock that was ahead, has waited long enough for its document (rule 13).
     """
     earlier = chain.before(recall)
     moves = [move_of(link, S.WITHDRAWN, Reason.RECALLED) for link in earlier if link.is_untouched()]
     if not chain.is_archived and all(link.kind is LinkKind.RECALL for link in earlier):
-        if now < recall.accepted_at + pace.orphan_wait:
+        if recall.accepted_at - CLOCKS_APART <= now < recall.accepted_at + pace.orphan_wait:
             return moves
         return [*moves, move_of(recall, first_state(recall), Reason.RECALL_ORPHAN)]
     gone = {move.delivery_id for move in moves}
@@ -240,15 +242,19 @@ def release(chain: Chain, link: Link, now: int) -> Step | Reason:
     return Step(move=move_of(link, first_state(link), Reason.RELEASED, due_at=now), tries=0, permits=_permit(link))
 
 
-def resend(chain: Chain, link: Link, now: int) -> Step | Reason:
-    """Send the newest packet of a chain again, as a new transfer with a new key; a Reason says why not (rule 9)."""
+def resend(chain: Chain, link: Link, now: int, *, channel_id: str = "") -> Step | Reason:
+    """Send the newest packet of a chain again, as a new transfer with a new key; a Reason says why not (rule 9).
+
+    On the channel `channel_id`, whose facts `link` has; "": on the one that it had.
+    """
     if link.state not in (S.PARKED, S.EXPIRED):
         return Reason.RESENT
     if any(other.has_open_attempt(now) for other in chain):
         return Reason.ATTEMPT_STILL_OPEN
     if chain.links[-1].delivery_id != link.delivery_id:
         return Reason.BEHIND_EARLIER
-    return Step(move=move_of(link, first_state(link), Reason.RESENT, due_at=now), tries=0, permits=_permit(link))
+    again = replace(move_of(link, first_state(link), Reason.RESENT, due_at=now), channel_id=channel_id)
+    return Step(move=again, tries=0, permits=_permit(link))
 
 
 def move(link: Link, channel_id: str, now: int, *, is_polled: bool) -> Step | Reason:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, select, union_all, update
 
+from gateway.model.instants import CLOCKS_APART, HOUR
 from gateway.model.states import DeliveryState
 from gateway.store.dialect import among, execute_rows, lock_rows, select_rows
 from gateway.store.schema import chains, channels, deliveries, is_state, packets, transfers
 
-__all__ = ["Item", "items", "rotate", "waiting"]
+__all__ = ["LONGEST_RESPONSE", "Item", "items", "rotate", "waiting"]
+
+LONGEST_RESPONSE: Final = 1 * HOUR
+"""Longest time that one response may run, and hide its item."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,7 @@ def _of_state(state: DeliveryState, *, is_urgent: bool) -> Select[tuple[str]]:
             deliveries.c.agency_id == bindparam("agency"),
             is_state(deliveries.c.state, state),
             deliveries.c.is_urgent.is_(is_urgent),
-            deliveries.c.served_until <= bindparam("now"),
+            (deliveries.c.served_until <= bindparam("now")) | (deliveries.c.served_until > bindparam("longest")),
         )
         .order_by(deliveries.c.polled_at, deliveries.c.id)
         .limit(bindparam("most"))
@@ -138,7 +142,10 @@ def waiting(connection: Connection, agency_id: str, *, now: int, limit: int) -> 
 
     Urgent ones that nobody fetches hide nobody either (protocol §10).
     """
-    values = {"agency": agency_id, "now": now, "most": limit}
+    longest = (
+        now + LONGEST_RESPONSE + CLOCKS_APART
+    )  # one that is hidden for longer was hidden by a clock that was ahead
+    values = {"agency": agency_id, "now": now, "longest": longest, "most": limit}
     return [_item(row) for row in select_rows(connection, _WAITING, values)]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from gateway.model.instants import CLOCKS_APART
 from gateway.store.dialect import insert_ignore
 from gateway.store.schema import jobs
 
@@ -17,8 +18,10 @@ _TAKE = (
     update(jobs)
     .where(
         jobs.c.name == bindparam("b_name"),
-        jobs.c.done_at <= bindparam("before"),
-        (jobs.c.lease_until <= bindparam("now")) | (jobs.c.holder == bindparam("who")),
+        (jobs.c.done_at <= bindparam("before")) | (jobs.c.done_at > bindparam("later")),
+        (jobs.c.lease_until <= bindparam("now"))
+        | (jobs.c.holder == bindparam("who"))
+        | (jobs.c.lease_until > bindparam("longest")),
     )
     .values(holder=bindparam("who"), lease_until=bindparam("until"), done_at=bindparam("done"))
 )
@@ -27,7 +30,8 @@ _TAKE = (
 def take(connection: Connection, name: str, worker: str, *, now: int, seconds: float, every: float = 0.0) -> bool:
     """Whether this worker may do job `name` now: nobody else holds it, and it was not done within `every` seconds.
 
-    A holder that dies loses it after `seconds`; the same worker may take it again at any time.
+    A holder that dies loses it after `seconds`; the same worker may take it again at any time.  What a clock that
+    was ahead told, a lease longer than `seconds` or a job done in the future, keeps nobody from it (protocol §13).
     """
     insert_ignore(connection, jobs, [{"name": name, "holder": "", "lease_until": 0, "done_at": 0}], "name")
     values = {
@@ -35,7 +39,9 @@ def take(connection: Connection, name: str, worker: str, *, now: int, seconds: f
         "who": worker,
         "now": now,
         "until": now + int(seconds * 1e6),
+        "longest": now + int(seconds * 1e6) + CLOCKS_APART,
         "before": now - int(every * 1e6),
+        "later": now + CLOCKS_APART,
         "done": now if every else 0,
     }
     return connection.execute(_TAKE, values).rowcount == 1

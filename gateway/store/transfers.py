@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, and_, bindparam, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Integer, bindparam, exists, func, insert, select, tuple_, update
 
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
@@ -19,7 +19,7 @@ from gateway.store.schema_recoveries import NOT_RECOVERING
 
 __all__ = [
     "Member", "NewTransfer", "TransferChange", "TransferRow", "change_transfers", "channel_facts", "claim",
-    "forget_announced", "hasten", "insert_new", "is_ahead", "mark_announced", "members_of", "next_due",
+    "forget_announced", "insert_new", "mark_announced", "members_of", "next_due",
     "renew_leases", "rows_of", "set_counts",
 ]  # fmt: skip
 
@@ -260,21 +260,6 @@ def forget_announced(connection: Connection, channel_id: str = "") -> None:
     Where somebody does, his ticket and a second one say the same, and one of them finds nothing to claim.
     """
     connection.execute(_FORGET, {"channel": channel_id})
-
-
-_AHEAD = and_(is_state(transfers.c.state, "ready"), transfers.c.due_at > bindparam("later"), transfers.c.turn == 0)
-_IS_AHEAD = select(exists().where(_AHEAD))
-_HASTEN = update(transfers).where(_AHEAD).values(due_at=bindparam("due"), announced_at=None)
-
-
-def is_ahead(connection: Connection, later: int) -> bool:
-    """Whether something that was due at once when it was planned is due only after `later`."""
-    return bool(connection.execute(_IS_AHEAD, {"later": later}).scalar())
-
-
-def hasten(connection: Connection, later: int, now: int) -> int:
-    """Make that due now; how many."""
-    return connection.execute(_HASTEN, {"later": later, "due": now}).rowcount
 
 
 _NEXT_DUE = select(func.min(transfers.c.due_at)).where(

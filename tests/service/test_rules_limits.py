@@ -291,26 +291,6 @@ def test_rule_13_a_small_step_is_no_jump(house: House) -> None:
     assert watch.jumped() < -5.0
 
 
-def test_rule_13_nobody_waits_for_a_time_that_a_wrong_clock_told(house: House) -> None:
-    sent = house.send(["check"])
-    house.pass_time(-HOUR)
-    assert house.work() == 0
-    assert house.state(sent, "check") == "ready"
-    house.sweep()
-    house.work()
-    assert house.state(sent, "check") == "delivered"
-    house.assert_books_close()
-
-
-def test_rule_13_what_waits_after_a_failure_is_not_hastened(house: House) -> None:
-    sent = house.send(["check"])
-    house.recipient("check").next(Does.REFUSE)
-    house.work()
-    house.sweep()
-    assert house.work() == 0
-    assert house.state(sent, "check") == "ready"
-
-
 def test_rule_13_scheduling_compares_with_the_stores_clock_only(house: House) -> None:
     sent = house.send(["check"])
     house.recipient("check").next(Does.DIE_BEFORE)

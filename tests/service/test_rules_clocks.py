@@ -1,0 +1,140 @@
+"""Rule 13 of the protocol: the store's clock was an hour ahead, and is right again. What was told meanwhile waits for
+nobody, but for what keeps a hand-over from being made twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from gateway.model.breaker import FAULTS_TO_OPEN
+from gateway.model.instants import HOUR, MINUTE, SECOND
+from gateway.store import jobs
+from tests.support.nodes import Does, House, WorkerDied
+
+
+@contextmanager
+def an_hour_ahead(house: House) -> Iterator[None]:
+    house.pass_time(HOUR)
+    yield
+    house.pass_time(-HOUR)
+
+
+def take(house: House, name: str, worker: str, *, every: float = 0.0) -> bool:
+    with house.node.store.write() as connection:
+        return jobs.take(connection, name, worker, now=house.now(), seconds=6, every=every)
+
+
+def test_rule_13_a_job_that_a_dead_worker_took_ahead_is_taken_by_the_next(house: House) -> None:
+    with an_hour_ahead(house):
+        assert take(house, "sweep", "one")
+    assert take(house, "sweep", "two")
+    assert not take(house, "sweep", "one"), "a lease of today's clock stands"
+
+
+def test_rule_13_a_job_done_ahead_is_done_again(house: House) -> None:
+    with an_hour_ahead(house):
+        assert take(house, "months", "one", every=3600)
+    assert take(house, "months", "one", every=3600)
+    assert not take(house, "months", "one", every=3600), "it was done just now"
+
+
+def test_rule_13_what_is_due_at_once_waits_for_no_wrong_time(house: House) -> None:
+    with an_hour_ahead(house):
+        sent = house.send(["check"])
+    assert house.work() == 0
+    house.sweep()
+    house.work()
+    assert house.state(sent, "check") == "delivered"
+    house.assert_books_close()
+
+
+def test_rule_13_a_retry_of_the_wrong_hour_is_due_now(house: House) -> None:
+    with an_hour_ahead(house):
+        sent = house.send(["check"])
+        house.recipient("check").next(Does.REFUSE)
+        house.work()
+    assert house.work() == 0
+    house.sweep()
+    house.work()
+    assert house.state(sent, "check") == "delivered"
+
+
+def test_rule_13_a_wait_that_the_right_clock_gave_is_kept(house: House) -> None:
+    sent = house.send(["check"])
+    house.recipient("check").next(Does.REFUSE)
+    house.work()
+    house.sweep()
+    assert house.work() == 0
+    assert house.state(sent, "check") == "ready"
+
+
+def test_rule_13_a_ticket_announced_ahead_and_lost_is_announced_again(house: House) -> None:
+    sent = house.send(["check"])
+    house.pass_time(HOUR)
+    with house.node.store.write() as connection:
+        connection.exec_driver_sql(f"UPDATE transfers SET announced_at = {house.now()}")
+    house.pass_time(-HOUR)
+    assert house.work() == 0
+    house.sweep()
+    house.work()
+    assert house.state(sent, "check") == "delivered"
+
+
+def test_rule_13_a_claim_of_the_wrong_hour_returns_after_one_lease(house: House) -> None:
+    with an_hour_ahead(house):
+        sent = house.send(["check"])
+        house.recipient("check").next(Does.DIE_BEFORE)
+        with pytest.raises(WorkerDied):
+            house.work()
+    house.sweep()
+    assert house.state(sent, "check") == "claimed", "its worker may live, and renews it within a lease"
+    house.pass_time(house.node.pace.lease + SECOND)
+    house.sweep()
+    assert house.state(sent, "check") == "ready"
+
+
+def test_rule_13_a_channel_broken_off_ahead_is_tried_again(house: House) -> None:
+    with an_hour_ahead(house):
+        for number in range(FAULTS_TO_OPEN):
+            house.recipient("check").next(Does.REFUSE)
+            house.send(["check"], str(number))
+        house.work()
+    house.sweep()
+    house.work()
+    assert house.recipient("check").kinds()
+    assert all(row["open_until"] <= house.now() for row in house.rows("SELECT open_until FROM channels"))
+
+
+def test_rule_13_an_item_that_a_response_of_the_wrong_hour_hides_is_shown(house: House) -> None:
+    with an_hour_ahead(house):
+        sent = house.send(["inbox-a"])
+        house.fetch("inbox-a", house.delivery(sent, "inbox-a"))
+        assert house.shown("inbox-a") == []
+    assert house.shown("inbox-a") == [house.delivery(sent, "inbox-a")]
+
+
+def test_rule_13_a_recall_accepted_ahead_waits_no_longer_for_its_document(house: House) -> None:
+    with an_hour_ahead(house):
+        recall = house.recall(["check"])
+    house.sweep()
+    house.work()
+    assert house.state(recall, "check") == "delivered"
+
+
+def test_rule_13_a_doubt_of_the_wrong_hour_is_waited_out(house: House) -> None:
+    """`over_by` keeps a hand-over from being made twice: nobody knows which clock was wrong, so nothing is risked."""
+    recipient = house.recipient("check")
+    with an_hour_ahead(house):
+        sent = house.send(["check"])
+        recipient.next(Does.DIE_BEFORE)
+        with pytest.raises(WorkerDied):
+            house.work()
+    house.run(until=HOUR - 5 * MINUTE, step=5 * MINUTE)
+    assert recipient.kinds() == [], "a no of find counts only when nothing can land any more"
+    assert house.state(sent, "check") != "delivered"
+    house.run(until=HOUR, step=5 * MINUTE)
+    assert recipient.kinds() == ["new"]
+    assert house.state(sent, "check") == "delivered"
+    house.assert_books_close()
