@@ -21,12 +21,14 @@ from gateway.model.machine import conclude
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.model.step import Pace, Report, Step
 from gateway.node import Node
-from gateway.store import Connection, attempts, deliveries, inbox
+from gateway.store import Connection, attempts, deliveries, inbox, views
 from gateway.store.chains import load_chains
 from gateway.store.inbox import Item
 from gateway.store.repeating import repeated_where_undone
 
-__all__ = ["Confirm", "Fetch", "Listing", "Served", "confirm", "end_responses", "fetch", "list_items", "look"]
+__all__ = [
+    "Confirm", "Fetch", "Listing", "Served", "confirm", "end_responses", "fetch", "list_items", "look", "unknown_item",
+]  # fmt: skip
 
 declare("collect.fetched", "the fetch is written; no byte has gone out")
 declare("collect.confirmed", "the confirmation is written; the recipient has not been answered")
@@ -115,7 +117,7 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
         begun: list[attempts.Response] = []
         first: dict[str, Move] = {}
         for want in group:
-            outcome = _may_serve(found.get(want.delivery_id), want.caller, now)
+            outcome = _may_serve(connection, want, found.get(want.delivery_id), now)
             if isinstance(outcome, Item) and outcome.state in _UNCONFIRMED:
                 response = attempts.Response(
                     id=new_id(), delivery_id=outcome.delivery_id, transfer_id=outcome.transfer_id, turn=outcome.turn,
@@ -159,7 +161,7 @@ def look(node: Node, want: Fetch) -> Item:
     with node.store.read() as connection:
         now = node.store.now(connection)
         found = inbox.items(connection, {want.delivery_id}).get(want.delivery_id)
-    outcome = _may_serve(found, want.caller, now)
+        outcome = _may_serve(connection, want, found, now)
     if isinstance(outcome, Refusal):
         raise outcome
     return outcome
@@ -168,9 +170,15 @@ def look(node: Node, want: Fetch) -> Item:
 _UNCONFIRMED = (DeliveryState.AVAILABLE, DeliveryState.FETCHED)
 
 
-def _may_serve(item: Item | None, caller: Caller, now: int) -> Item | Refusal:
-    if item is None or item.agency_id not in caller.agency_ids or not item.is_polled:
-        return NotFound("inbox.unknown_item")
+def unknown_item(connection: Connection, delivery_id: str) -> NotFound:
+    """What is answered to an absent and to a foreign id alike; of a month that went, to every id."""
+    gone = views.archived_id(connection, delivery_id)
+    return NotFound("inbox.unknown_item") if gone is None else NotFound("inbox.archived", month=gone.month)
+
+
+def _may_serve(connection: Connection, want: Fetch, item: Item | None, now: int) -> Item | Refusal:
+    if item is None or item.agency_id not in want.caller.agency_ids or not item.is_polled:
+        return unknown_item(connection, want.delivery_id)
     if item.state in _UNCONFIRMED:
         return item
     if item.state == DeliveryState.DELIVERED and now < item.since + _KEPT:
@@ -218,7 +226,7 @@ def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refus
         found = inbox.items(connection, {said.delivery_id for said in group})
         mine = {d: i for d, i in found.items() if i.is_polled}
         chains = load_chains(connection, {item.chain_id for item in mine.values()})
-        outcomes, planned = _decide_all(node, group, mine, chains, now)
+        outcomes, planned = _decide_all(connection, node, group, mine, chains, now)
         effects = _take(connection, node, chains, planned, now, group[0].caller.name)
     crash_point("collect.confirmed")
     give_wakes(node, effects)
@@ -227,7 +235,12 @@ def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refus
 
 
 def _decide_all(
-    node: Node, group: Sequence[Confirm], found: Mapping[str, Item], chains: Mapping[str, Chain], now: int
+    connection: Connection,
+    node: Node,
+    group: Sequence[Confirm],
+    found: Mapping[str, Item],
+    chains: Mapping[str, Chain],
+    now: int,
 ) -> tuple[list[DeliveryState | Refusal], list[Planned]]:
     outcomes: list[DeliveryState | Refusal] = []
     planned: list[Planned] = []
@@ -235,7 +248,7 @@ def _decide_all(
     for said in group:
         item = found.get(said.delivery_id)
         if item is None or item.agency_id not in said.caller.agency_ids:
-            outcomes.append(NotFound("inbox.unknown_item"))
+            outcomes.append(unknown_item(connection, said.delivery_id))
             continue
         link = chains[item.chain_id].find(item.delivery_id)
         decided = _decide(node, said, link, now)
