@@ -20,7 +20,7 @@ from gateway.trial.province import Place
 
 __all__ = ["FolderSoftware", "Polling", "Sending", "ask", "ask_patiently"]
 
-_PATIENCE = 60.0
+_PATIENCE = 300.0  # seconds: a killed process may take long to come back on a busy machine
 _NOT_YET = (408, 429, 500, 502, 503, 504, 507)
 """Answers after which the same request may be taken later."""
 
@@ -58,7 +58,7 @@ class Sending:
 
 
 def ask(client: httpx2.Client, ledger: Ledger, method: str, path: str, **request: Any) -> httpx2.Response:
-    """One request, repeated while the node is away or busy. Raises TimeoutError after a minute."""
+    """One request, repeated while the node is away or busy. Raises TimeoutError after five minutes."""
     return ask_patiently(client.request, method, path, patience=_PATIENCE, on_retry=ledger.note_retry, **request)
 
 

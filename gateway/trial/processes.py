@@ -49,6 +49,11 @@ class Fleet:
         """Roles whose process ended by itself: a fault of the node."""
         return [role for role, process in self._running.items() if process.poll() is not None]
 
+    def last_words(self, role: str) -> str:
+        """The last line of a role's log, beside its name: why it is not there."""
+        lines = (self._logs / f"{role}.log").read_text("utf-8", "replace").splitlines()
+        return f"{role}: {lines[-1] if lines else '–'}"
+
     def stop(self, timeout: float = 15.0) -> None:
         """SIGTERM to all, then wait; SIGKILL for what does not end in time."""
         for process in self._running.values():
