@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.exchange.advance import Planned, advance, give_wakes
 from gateway.model.chain import Chain, Link, Reason
@@ -13,11 +13,13 @@ from gateway.model.machine import resend as decide_resend
 from gateway.model.states import DeliveryState
 from gateway.model.step import Step
 from gateway.node import Node
-from gateway.store import Connection, transfers
+from gateway.store import Connection, channels, transfers
 from gateway.store.chains import chains_of_deliveries, load_chains
 from gateway.store.repeating import repeated_where_undone
 
 __all__ = ["check_release", "check_resend", "release", "resend"]
+
+_Decide = Callable[[Connection, Chain, Link, int], Step | Reason]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +27,25 @@ class _Act:
     """What an operator says, and how the machine decides whether it may be."""
 
     name: str
-    decide: Callable[[Chain, Link, int], Step | Reason]
+    decide: _Decide
     takes_partners: bool  #: who shares a transfer in doubt goes on together with it, or not at all (rule 5)
 
 
-_RELEASE = _Act(name="release", decide=decide_release, takes_partners=True)
-_RESEND = _Act(name="resend", decide=decide_resend, takes_partners=False)
+def _release(_connection: Connection, chain: Chain, link: Link, now: int) -> Step | Reason:
+    return decide_release(chain, link, now)
+
+
+def _resend(connection: Connection, chain: Chain, link: Link, now: int) -> Step | Reason:
+    """By the channel that serves the agency today; where none does, by the one that it had."""
+    today = channels.channel_of_delivery(connection, link.delivery_id)
+    if today is None:
+        return decide_resend(chain, link, now)
+    channel_id, is_polled, sink = today
+    return decide_resend(chain, replace(link, is_polled=is_polled, sink=sink), now, channel_id=channel_id)
+
+
+_RELEASE = _Act(name="release", decide=_release, takes_partners=True)
+_RESEND = _Act(name="resend", decide=_resend, takes_partners=False)
 
 
 def release(node: Node, delivery_id: str, *, actor: str, turn: int | None = None) -> DeliveryState:
@@ -46,7 +61,8 @@ def release(node: Node, delivery_id: str, *, actor: str, turn: int | None = None
 def resend(node: Node, delivery_id: str, *, actor: str, turn: int | None = None) -> DeliveryState:
     """Send again as a new transfer with a new key: only the newest packet of its chain, with nothing open.
 
-    Raises NotFound, or Conflict saying why not.
+    By the channel that serves its agency now, also where what waited was left on an earlier one; where none does, by
+    that.  Raises NotFound, or Conflict saying why not.
     """
     return _do(node, _RESEND, delivery_id, actor, turn)
 
@@ -94,12 +110,12 @@ def _plan(
         partners = _partners(connection, link)
         chains |= load_chains(connection, [partner_chain for partner_chain, _ in partners], lock=lock)
         asked += partners
-    return chains, [_planned(act, chains[chain], member, now) for chain, member in asked]
+    return chains, [_planned(connection, act, chains[chain], member, now) for chain, member in asked]
 
 
-def _planned(act: _Act, chain: Chain, delivery_id: str, now: int) -> Planned:
+def _planned(connection: Connection, act: _Act, chain: Chain, delivery_id: str, now: int) -> Planned:
     link = chain.find(delivery_id)
-    step = act.decide(chain, link, now)
+    step = act.decide(connection, chain, link, now)
     if isinstance(step, Reason):
         raise Conflict(f"{act.name}.{step}", delivery=delivery_id, state=link.state)
     return Planned(chain_id=chain.id, delivery_id=delivery_id, step=step)

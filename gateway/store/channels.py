@@ -21,12 +21,13 @@ from gateway.model.states import ChannelState
 from gateway.model.windows import held_until, parse_windows
 from gateway.store import events
 from gateway.store.dialect import among, insert_ignore, lock_rows
-from gateway.store.schema import channel_agencies, channels
+from gateway.store.schema import channel_agencies, channels, deliveries
 from gateway.store.transfers import forget_announced
 from gateway.store.versions import raise_configuration
 
 __all__ = [
-    "ChannelHealth", "ChannelRow", "channels_of", "list_channels", "list_health", "note_hand_over",
+    "ChannelHealth", "ChannelRow", "channel_of_delivery", "channels_of", "list_channels", "list_health",
+    "note_hand_over",
     "put_channel", "release_agencies", "serve_agencies", "set_state", "set_windows", "stored_windows",
 ]  # fmt: skip
 
@@ -152,6 +153,20 @@ def put_channel(connection: Connection, channel: ChannelRow) -> None:
 _CHANNELS_OF = select(channel_agencies.c.agency_id, channel_agencies.c.channel_id).where(
     among(channel_agencies.c.agency_id, "ids")
 )
+_TODAY = (
+    select(channels.c.id, channels.c.is_polled, channels.c.sink)
+    .join_from(channel_agencies, channels, channels.c.id == channel_agencies.c.channel_id)
+    .join(deliveries, deliveries.c.agency_id == channel_agencies.c.agency_id)
+    .where(deliveries.c.id == bindparam("delivery"))
+)
+
+
+def channel_of_delivery(connection: Connection, delivery_id: str) -> tuple[str, bool, SinkSureness] | None:
+    """(channel, is polled, sureness of its sink) that serves the delivery's agency now; None where none does."""
+    row = connection.execute(_TODAY, {"delivery": delivery_id}).one_or_none()
+    return None if row is None else (row.id, bool(row.is_polled), SinkSureness.stored(row.sink))
+
+
 _RELEASE = delete(channel_agencies).where(
     channel_agencies.c.channel_id == bindparam("channel"),
     among(channel_agencies.c.agency_id, "ids"),

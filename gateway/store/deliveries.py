@@ -159,7 +159,7 @@ def apply(connection: Connection, moves: Sequence[Move], *, now: int, at: int, a
 def _apply_once(connection: Connection, moves: Sequence[Move], now: int, at: int, actor: str) -> None:
     facts = {row.id: row for row in connection.execute(_FACTS, {"ids": [move.delivery_id for move in moves]})}
     for move in moves:
-        check_move(move.before, move.after, across=bool(move.channel_id))
+        check_move(move.before, move.after, across=move.reason is Reason.MOVED)
     in_order = sorted(moves, key=lambda move: move.delivery_id)
     done = execute_rows(connection, _MOVE, [_move_row(move, facts[move.delivery_id], now) for move in in_order])
     if done != len(moves):

@@ -200,6 +200,47 @@ def test_rule_9_what_may_have_arrived_goes_to_a_person_and_never_to_the_other_ch
     house.assert_books_close()
 
 
+def test_rule_9_a_resend_goes_by_the_channel_of_today(house: House) -> None:
+    """What a moved backlog left in doubt on the old channel, and what waited there too long."""
+    doubtful = house.send(to=["idem"])
+    house.recipient("idem").next(Does.TAKE_SILENTLY)
+    house.work()
+    house.pass_time(MINUTE)
+    _succeed(house, "idem", "blind", "idem")
+    assert _move(house, "idem", "blind") == (0, 1, 0, 0)
+    house.resend(doubtful, "idem")
+    assert house.rows("SELECT channel_id FROM transfers WHERE id = ?", house.row(doubtful, "idem")["transfer_id"]) == [
+        {"channel_id": "blind"}
+    ]
+    house.work()
+    assert house.state(doubtful, "idem") == "delivered", "the person permits one attempt on a channel that is blind"
+    assert [len(house.recipient(name).arrivals) for name in ("idem", "blind")] == [1, 1]
+    late = house.send(to=["check"], number="2")
+    _state(house, "check", ChannelState.PAUSED)
+    house.pass_time(31 * DAY)
+    house.sweep()
+    assert house.state(late, "check") == "expired"
+    with house.node.store.write() as connection:
+        put_channel(connection, inbox_row("hop-moi"))
+    _succeed(house, "check", "hop-moi", "check")
+    house.resend(late, "check")
+    assert house.state(late, "check") == "available"
+    house.collect("check", house.delivery(late, "check"))
+    assert house.state(late, "check") == "delivered"
+    house.assert_books_close()
+
+
+def test_rule_9_a_resend_to_an_agency_that_no_channel_serves_goes_by_the_one_it_had(house: House) -> None:
+    sent = house.send(to=["check"])
+    house.pass_time(31 * DAY)
+    house.sweep()
+    with house.node.store.write() as connection:
+        release_agencies(connection, "check", ["check"])
+    house.resend(sent, "check")
+    house.work()
+    assert house.state(sent, "check") == "delivered"
+
+
 def test_rule_9_a_backlog_moves_between_pushed_and_polled(house: House) -> None:
     sent = house.send(to=["idem", "inbox-a"])
     waiting = house.update(to=["idem"])
