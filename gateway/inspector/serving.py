@@ -16,7 +16,6 @@ from edxml.sign.policy import Policy
 from edxml.sign.trust import TrustUnreadable, read_trust
 from gateway.inspector import cage
 from gateway.inspector.jobs import NO_ROOM, NOT_CAGED, READY, Job, Orders, read_job, read_orders, write_line
-from gateway.inspector.unsigned import is_plainly_unsigned
 from gateway.model.inspection import FileInspection, PdfVerdict
 
 __all__ = ["serve"]
@@ -66,8 +65,6 @@ def _inspect(job: Job, told: Orders, policy: Policy, inspect_pdf: _Inspect) -> F
                 raise SystemExit(NO_ROOM) from None
             return FileInspection(verdict=PdfVerdict.DAMAGED)
         file.seek(0)
-        if is_plainly_unsigned(file):
-            return FileInspection(verdict=PdfVerdict.UNSIGNED, policy=policy.name)
         return inspect_pdf(file, policy, job.came_at)
 
 

@@ -3,13 +3,15 @@
 Every signature has its `ByteRange` (ISO 32000-2, 12.8.1), and the range is one of the file's own bytes around the
 signature's value: neither can stand within something compressed.  Names may be written with escapes (7.3.5).  What
 only looks like a signature, and lacks its range, is left to the closer look too.
+
+Nothing is understood here but the places of a few words, so it needs no cage: constant memory, one pass.
 """
 
 from __future__ import annotations
 
-import mmap
 import re
-from typing import BinaryIO, Final
+from collections.abc import Iterable
+from typing import Final
 
 __all__ = ["is_plainly_unsigned"]
 
@@ -25,21 +27,16 @@ def _name(text: str) -> bytes:
 _TELLING: Final = re.compile(b"|".join(map(_name, ("ByteRange", "Sig", "SubFilter", "Encrypt"))))
 
 
-def is_plainly_unsigned(file: BinaryIO) -> bool:
+def is_plainly_unsigned(pieces: Iterable[bytes]) -> bool:
     """Whether this is a whole PDF, not encrypted, in which nothing says that it is signed. False says nothing.
 
-    `file` is a real one of any length; its position does not matter and is kept.
+    `pieces` are the file's bytes in order, cut anywhere; all of them are taken where the answer is True.
     """
-    if not file.seekable() or _length(file) < len(b"%PDF-1.0"):
-        return False
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
-        end = max(0, len(held) - _EDGE)
-        is_whole = held.find(b"%PDF-", 0, _EDGE) >= 0 and 0 <= held.find(b"startxref", end) < held.rfind(b"%%EOF", end)
-        return is_whole and _TELLING.search(held) is None
-
-
-def _length(file: BinaryIO) -> int:
-    before = file.tell()
-    length = file.seek(0, 2)
-    file.seek(before)
-    return length
+    head = tail = b""
+    for piece in pieces:
+        held = tail + piece  # a name may be cut in two, and is far shorter than the tail
+        if _TELLING.search(held) is not None:
+            return False
+        head += piece[: _EDGE - len(head)]
+        tail = held[-_EDGE:]
+    return b"%PDF-" in head and 0 <= tail.find(b"startxref") < tail.rfind(b"%%EOF")

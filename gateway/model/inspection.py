@@ -133,7 +133,7 @@ class FileInspection:
     verdict: PdfVerdict
     detail: str = ""
     signatures: tuple[PdfSignature, ...] = ()
-    policy: str = ""  #: the trust that it was held against
+    policy: str = ""  #: the trust that it was held against; "" where it plainly bears no signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

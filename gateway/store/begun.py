@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, delete, select
 
-from gateway.store.dialect import among, upsert_counts
+from gateway.store.dialect import among, execute_rows, upsert_counts
 from gateway.store.schema import intake_faults
 
 __all__ = ["begin", "begun", "end"]
@@ -24,7 +24,7 @@ def begin(connection: Connection, keys: Sequence[str]) -> None:
     """Note that the work on these things begins."""
     if keys:
         statement = upsert_counts(connection.dialect.name, intake_faults, ("key",), "count")
-        connection.execute(statement, [{"key": key, "count": 1} for key in keys])
+        execute_rows(connection, statement, [{"key": key, "count": 1} for key in keys])
 
 
 def end(connection: Connection, keys: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ from gateway.workers.inspect import inspect_once
 from gateway.workers.signatures import TrustWatch, check_once
 from tests.support.certificates import NOW, Authority
 from tests.support.nodes import House, build_house
-from tests.support.pdfs import plain_pdf
+from tests.support.pdfs import plain_pdf, sign_pdf
 from tests.support.stores import HandClock
 
 LIMITS = InspectionLimits(file=4 << 20, files=3, wall=20, cpu=20, memory=512 << 20, idle=60)
@@ -40,10 +40,11 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture
 def signed(house: House) -> str:
-    """The id of an accepted packet that bears a signature and a PDF."""
+    """The id of an accepted packet that bears a signature and a signed PDF."""
     out = io.BytesIO()
-    body = house.packet(["inbox-a"], "1", files=(("a.pdf", plain_pdf()),))
-    sign_packet(io.BytesIO(body), out, Authority().issue().signer(), signing_time=NOW)
+    issued = Authority().issue()
+    body = house.packet(["inbox-a"], "1", files=(("a.pdf", sign_pdf(plain_pdf(), issued)),))
+    sign_packet(io.BytesIO(body), out, issued.signer(), signing_time=NOW)
     answer = house.submit(out.getvalue())
     assert isinstance(answer, Answer), answer
     return answer.packet_id

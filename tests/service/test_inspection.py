@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gateway.exchange.attached import read_attachments
 from gateway.inspector.jobs import Job
 from gateway.model.errors import DiskReserve
 from gateway.model.inspection import FileInspection, InspectionLimits, PdfVerdict
@@ -139,8 +141,39 @@ def test_what_takes_the_node_down_three_times_is_given_up_and_blames_no_other(ho
     assert house.rows("SELECT * FROM intake_faults") == []
 
 
-def test_a_full_disk_leaves_everything_due_and_blames_nothing(house: House, start: Any) -> None:
+def test_what_plainly_bears_no_signature_needs_no_process(house: House, start: Any, root: Authority) -> None:
+    inspector = start()
+    plain = house.send(["inbox-a"], "1", files=(("a.pdf", plain_pdf()), ("b.pdf", plain_pdf("hai"))))
+    look(house, inspector)
+    assert verdicts(house, plain.packet_id) == [(1, "unsigned", "absent"), (2, "unsigned", "absent")]
+    assert inspector._process is None
+    signed = house.send(["inbox-a"], "2", files=(("a.pdf", sign_pdf(plain_pdf(), root.issue())),))
+    look(house, inspector)
+    assert verdicts(house, signed.packet_id) == [(1, "valid", "valid")]
+    assert inspector._process is not None
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_what_is_no_longer_what_was_accepted_is_never_plainly_unsigned(house: House, start: Any, is_gone: bool) -> None:
     sent = house.send(["inbox-a"], files=(("a.pdf", plain_pdf()),))
+    (row,) = house.rows("SELECT blob, attachments FROM packets")
+    blob = house.node.store.blobs.path(str(row["blob"]))
+    (file,) = read_attachments(str(row["attachments"]))
+    packet = bytearray(blob.read_bytes())
+    text = packet[slice(*file.span)]
+    other = base64.b64encode(base64.b64decode(text).replace(b"Kinh gui", b"Gui kinh"))
+    packet[slice(*file.span)] = other
+    blob.chmod(0o600)
+    blob.unlink()
+    if not is_gone:
+        assert text != other
+        blob.write_bytes(packet)
+    look(house, start())
+    assert verdicts(house, sent.packet_id) == [(1, "damaged", "open")]
+
+
+def test_a_full_disk_leaves_everything_due_and_blames_nothing(house: House, start: Any, root: Authority) -> None:
+    sent = house.send(["inbox-a"], files=(("a.pdf", sign_pdf(plain_pdf(), root.issue())),))
     full = replace(house.node.store.blobs, reserve=1 << 60)
     cramped = replace(house, node=replace(house.node, store=replace(house.node.store, blobs=full)))
     for _ in range(5):
@@ -148,7 +181,7 @@ def test_a_full_disk_leaves_everything_due_and_blames_nothing(house: House, star
             look(cramped, start())
     assert house.rows("SELECT * FROM intake_faults") == []
     look(house, start())
-    assert verdicts(house, sent.packet_id) == [(1, "unsigned", "absent")]
+    assert verdicts(house, sent.packet_id) == [(1, "valid", "valid")]
 
 
 def test_the_node_ends_in_the_middle_of_a_file_and_goes_on_after_it(house: House, trust: Path) -> None:
@@ -189,9 +222,9 @@ class Overtaken:
         return FileInspection(verdict=PdfVerdict.BROKEN)
 
 
-def test_overtaken_by_another_process_the_first_verdict_stands(house: House, start: Any) -> None:
-    sent = house.send(["inbox-a"], files=(("a.pdf", plain_pdf()),))
+def test_overtaken_by_another_process_the_first_verdict_stands(house: House, start: Any, root: Authority) -> None:
+    sent = house.send(["inbox-a"], files=(("a.pdf", sign_pdf(plain_pdf(), root.issue())),))
     assert look(house, Overtaken(house, start())) == 1  # type: ignore[arg-type]
-    assert verdicts(house, sent.packet_id) == [(1, "unsigned", "absent")]
+    assert verdicts(house, sent.packet_id) == [(1, "valid", "valid")]
     assert len(house.rows("SELECT 1 FROM events WHERE kind = 'packet.inspected'")) == 1
     assert 'truc_inspections_total{verdict="broken"}' not in house.node.metrics.render().decode()

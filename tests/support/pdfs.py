@@ -43,10 +43,13 @@ __all__ = [
 ]  # fmt: skip
 
 
-def plain_pdf(text: str = "Kinh gui UBND xa") -> bytes:
-    """One page with a line of text, and no signature."""
-    writer = PdfFileWriter()
+def plain_pdf(text: str = "Kinh gui UBND xa", *, is_compressed: bool = False) -> bytes:
+    """One page with a line of text, and no signature. Compressed: the name `Sig` stands in an object stream."""
+    writer = PdfFileWriter(stream_xrefs=is_compressed)
     _add_page(writer, text)
+    if is_compressed:
+        names = generic.DictionaryObject({generic.NameObject("/Sig"): generic.NumberObject(1)})
+        writer.add_object(names, obj_stream=writer.prepare_object_stream())
     out = io.BytesIO()
     writer.write(out)
     return out.getvalue()
