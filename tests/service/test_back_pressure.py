@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -53,6 +54,35 @@ def test_who_finds_no_place_is_told_to_come_again_before_anything_breaks(tmp_pat
         assert _waiting(api) == sorted(got.json()["packet_id"] for got in answers if got.status_code == 202)
         assert api.front.edge.room.taken == 0
         assert not api.spooled()
+
+
+def _begin(api: RunningApi, body: bytes, sent: int) -> socket.socket:
+    """A submission of which so many bytes of the body are sent."""
+    head = (
+        f"POST /v1/packets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.tokens[SENDER]}\r\n"
+        f"Content-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    opened = socket.create_connection(("127.0.0.1", api.server.port), timeout=PATIENCE)
+    opened.sendall(head.encode() + body[:sent])
+    return opened
+
+
+def test_who_finds_no_place_is_told_so_before_the_body_is_read(tmp_path: Path) -> None:
+    """The only place is held by a body that came by half; of the next body no byte has come when it is refused."""
+    with running_api(tmp_path, submissions="1") as api:
+        body, next_body = api.packet(), api.packet()
+        with _begin(api, body, len(body) // 2) as held:
+            deadline = time.monotonic() + PATIENCE
+            while not api.front.edge.room.taken:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            with _begin(api, next_body, 0) as refused:
+                told = refused.recv(4096).split(b"\r\n\r\n")[0]
+                assert told.startswith(b"HTTP/1.1 503")
+                assert b"retry-after:" in told.lower()
+            held.sendall(body[len(body) // 2 :])
+            assert held.recv(64).startswith(b"HTTP/1.1 202"), "whoever has a place keeps it"
+        assert len(_waiting(api)) == 1
 
 
 def test_a_crowd_that_comes_again_gets_everything_in_once(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from gateway.cli.lock import take_lock
 from gateway.compose import build_node
 from gateway.exchange.resting import Drains, begin_drain, finish_drains
-from gateway.keys import KeysElsewhere
+from gateway.keys import KeysElsewhere, make_keys
 from gateway.model.errors import BlobsElsewhere, DataShared, StoreForeign, StoreUnsafe
 from gateway.node import Node
 from gateway.settings import read_settings
@@ -148,6 +148,9 @@ def test_every_machine_seals_with_the_nodes_keys(machines: Machines) -> None:
     assert not (machines.data("b") / "keys").exists(), "none are made beside those that seal"
     shutil.copytree(machines.data("a") / "keys", machines.data("b") / "keys", dirs_exist_ok=True)
     with machines.node("b"):
+        pass
+    make_keys(machines.data("c") / "keys", "thu")  # of its own: made before the database was named to it, say
+    with pytest.raises(KeysElsewhere), machines.node("c"):
         pass
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from gateway.backup import begin_recovery, find_unknown
 from gateway.exchange.recover import end_recovery, recover_once
 from gateway.exchange.submission import Answer
-from gateway.model.errors import Conflict
+from gateway.model.errors import Conflict, StorePutBack
 from gateway.model.instants import DAY, MINUTE
 from gateway.model.states import DeliveryState
 from gateway.store import recoveries
@@ -275,6 +276,26 @@ def test_packets_of_the_lost_time_are_told_and_kept_for_weeks(house: House, tmp_
     again.pass_time(31 * DAY)
     periodic_once(again.node, ClockWatch(again.node.now), 1.0)
     assert not blobs.path(digest).exists()
+
+
+def test_a_database_that_knows_less_than_its_folder_is_refused(house: House, tmp_path: Path) -> None:
+    """Until a recovery is begun; an earlier one does not count."""
+    store, note = house.node.store, tmp_path / "data/newest"
+    house.send(["check"])
+    begin_recovery(store, backup="", backup_at=house.now(), actor="test")
+    with store.read() as connection:
+        begun = recoveries.running(connection)
+    assert begun is not None
+    assert end_recovery(house.node, begun, actor="test")
+    house.pass_time(MINUTE)
+    remember(store, tmp_path / "data")
+    check_remembered(store, tmp_path / "data")
+    known = json.loads(note.read_bytes())
+    note.write_text(json.dumps({**known, "position": known["position"] + 1}), "ascii")
+    with pytest.raises(StorePutBack):
+        check_remembered(store, tmp_path / "data")
+    begin_recovery(store, backup="", backup_at=house.now(), actor="test", may_repeat=True)
+    check_remembered(store, tmp_path / "data")
 
 
 def test_a_database_that_was_put_back_by_hand_is_noticed_at_the_start(house: House, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.process import _Stop
 from gateway.workers.delivery import Delivery
 from gateway.workers.relay import relay_once
 from tests.service.test_processes import SENDER, _configure, _organ
@@ -96,6 +97,21 @@ def test_closing_twice_and_starting_again_is_harmless(house: House) -> None:
         for one in (delivery, twin, delivery):
             one.close()
     assert len(house.recipient("idem").arrivals) == 2
+
+
+def test_of_two_signals_the_second_is_the_systems() -> None:
+    """Every part that is no API: whatever it is at when the first one comes, also while it starts."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        stop = _Stop()
+        stop.watch()
+        assert not stop.event.is_set()
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.event.is_set()
+        assert {signal.getsignal(number) for number in before} == {signal.SIG_DFL}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # --- the API ---------------------------------------------------------------------------------------------------------

@@ -353,9 +353,25 @@ _RESTS = (
         new=".where(NOT_RECOVERING)",
         tests=("tests/service/test_channel_rests.py::test_a_ticket_that_was_out_before_the_pause_hands_nothing_over",),
     ),
+    Defect(
+        name="a resend goes to where the agency was",
+        row="§9 resend by the channel of today",
+        file="gateway/exchange/release.py",
+        old="if today is None:",
+        new="if today:",
+        tests=("tests/service/test_channel_rests.py::test_rule_9_a_resend_goes_by_the_channel_of_today",),
+    ),
 )
 
 _RESTORES = (
+    Defect(
+        name="a node works on a database that was put back",
+        row="§13 what was sent since is not asked for",
+        file="gateway/store/remembered.py",
+        old="if position <= (0 if newest is None else newest.position):",
+        new="if position:",
+        tests=("tests/service/test_recovering.py::test_a_database_that_knows_less_than_its_folder_is_refused",),
+    ),
     Defect(
         name="after a restore nothing is in doubt",
         row="§13 the lost window's attempts are unsure",
