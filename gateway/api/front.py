@@ -6,6 +6,7 @@ route can forget it and the hot ones pass no middleware.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 
 from edxml.errors import TrucError
@@ -13,6 +14,7 @@ from gateway.api.asked import Asked, ClientGone, Message, Receive, Send, request
 from gateway.api.edge import Edge
 from gateway.api.problems import NotAllowed, TooSlow, full_disk, problem_of
 from gateway.api.routes import CONFIRM, INBOX, INBOX_PACKET, PACKETS
+from gateway.api.v1.doors import UUID
 from gateway.api.v1.inbox import confirm, list_inbox
 from gateway.api.v1.serve import fetch_packet
 from gateway.api.v1.submit import Accounted, submit
@@ -40,7 +42,7 @@ _ELSEWHERE = frozenset({("GET", PACKETS)})
 """Of those methods the ones that FastAPI answers."""
 
 _INBOX = INBOX + "/"
-_ID = 36
+_IS_ID = re.compile(UUID).fullmatch
 
 
 class Front:
@@ -113,8 +115,9 @@ def _find_door(method: str, path: str) -> tuple[Door, str, dict[str, str]] | Non
     if path.startswith(_INBOX):
         delivery_id, _, rest = path[len(_INBOX) :].partition("/")
         template = _ITEM_PATHS.get(rest)
-        if template is None or len(delivery_id) != _ID:
-            # an id of another length is no id: FastAPI's table answers, like for everything else that is not there
+        if template is None or _IS_ID(delivery_id) is None:
+            # no id of ours: FastAPI's table answers, like for everything else that is not there, before the store is
+            # asked for characters that it does not take
             return None
         return _DOORS.get((method, template), _refuse_method), template, {"delivery_id": delivery_id}
     if path not in _ALLOWED or (method, path) in _ELSEWHERE:

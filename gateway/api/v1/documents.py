@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from edxml.messages import Language, text
 from gateway.api.edge import Edge
+from gateway.api.free_text import FreeText
 from gateway.api.v1.doors import After, Calling, Limit, PacketId, TheEdge
 from gateway.api.v1.examples import answer, refusals
 from gateway.api.v1.shapes import DocumentShape, NoticeList, SentList
@@ -71,7 +72,7 @@ async def show_document(
     edge: TheEdge,
     caller: Calling,
     id: Annotated[
-        str, Query(min_length=1, max_length=200, description="Mã định danh văn bản, gói tin hoặc lượt chuyển")
+        FreeText, Query(min_length=1, max_length=200, description="Mã định danh văn bản, gói tin hoặc lượt chuyển")
     ],
 ) -> Any:
     """The newest packet of a document, found by the document's, a packet's or a delivery's id."""

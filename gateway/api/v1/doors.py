@@ -11,9 +11,9 @@ from gateway.api.asked import Asked
 from gateway.api.edge import Edge
 from gateway.identity import Caller
 
-__all__ = ["After", "Calling", "DeliveryId", "Here", "Limit", "PacketId", "Position", "TheEdge"]
+__all__ = ["UUID", "After", "Calling", "DeliveryId", "Here", "Limit", "PacketId", "Position", "TheEdge"]
 
-_UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 _bearer = HTTPBearer(auto_error=False, scheme_name="token", description="`truc_…`, as `truc system add` gave it")
 
 
@@ -39,8 +39,8 @@ async def _caller(
 
 
 Calling = Annotated[Caller, Depends(_caller)]
-DeliveryId = Annotated[str, Path(pattern=_UUID, description="Mã lượt chuyển")]
-PacketId = Annotated[str, Path(pattern=_UUID, description="Mã gói tin")]
+DeliveryId = Annotated[str, Path(pattern=UUID, description="Mã lượt chuyển")]
+PacketId = Annotated[str, Path(pattern=UUID, description="Mã gói tin")]
 Position = Annotated[int, Path(ge=1, le=10_000, description="Vị trí của tệp trong gói tin, từ 1")]
 Limit = Annotated[int, Query(ge=1, le=500, description="Số dòng nhiều nhất")]
-After = Annotated[str, Query(pattern=r"^$|" + _UUID, description="`next` của lần trước")]
+After = Annotated[str, Query(pattern=r"^$|" + UUID, description="`next` của lần trước")]
