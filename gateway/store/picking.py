@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import ARRAY, Boolean, Connection, Integer, Text, and_, bindparam, func, or_, select, true, update
 
 from gateway.model.windows import held_until, parse_windows
 from gateway.store.channels import stored_windows
@@ -17,7 +17,10 @@ from gateway.store.schema import channels, is_state, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
 from gateway.store.transfers import mark_announced
 
-__all__ = ["Due", "in_flight", "pick_due", "put_back"]
+__all__ = ["LARGE", "Due", "in_flight", "pick_due", "put_back"]
+
+LARGE: Final = 8 << 20
+"""Bytes of a packet above which its ticket goes to a queue of its own (design §5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,7 @@ _CLAIMED_OF = (
     .group_by(transfers.c.channel_id)
 )
 _ANNOUNCED_OF = (
-    select(transfers.c.channel_id, func.count())
+    select(transfers.c.channel_id, func.count(), func.count().filter(transfers.c.size <= LARGE, ~transfers.c.is_urgent))
     .where(is_state(transfers.c.state, "ready"), transfers.c.announced_at > bindparam("since"))
     .group_by(transfers.c.channel_id)
 )
@@ -59,33 +62,85 @@ _CHANNELS = (
     .select_from(_waiting.join(channels, _waiting.c.id == channels.c.id))
     .where(channels.c.state == "open", channels.c.open_until <= bindparam("now"), NOT_RECOVERING)
 )
-_DUE_OF = (
-    select(transfers.c.id, transfers.c.turn, transfers.c.is_urgent, transfers.c.size, transfers.c.due_at)
-    .where(
-        is_state(transfers.c.state, "ready"),
-        transfers.c.channel_id == bindparam("channel"),
-        transfers.c.due_at <= bindparam("now"),
-        or_(transfers.c.announced_at.is_(None), transfers.c.announced_at <= bindparam("since")),
+_CHANNELS_ALONE = _CHANNELS.with_for_update(of=channels, skip_locked=True)
+
+
+def _is_due(table: Any) -> Any:
+    """Due, not announced lately, and urgent where nothing else is wanted."""
+    return and_(
+        is_state(table.c.state, "ready"),
+        table.c.due_at <= bindparam("now"),
+        or_(table.c.announced_at.is_(None), table.c.announced_at <= bindparam("since")),
+        or_(bindparam("ordinary", type_=Boolean), table.c.is_urgent),
     )
-    .order_by(transfers.c.is_urgent.desc(), transfers.c.due_at, transfers.c.id)
+
+
+def _order(table: Any) -> tuple[Any, ...]:
+    return table.c.is_urgent.desc(), table.c.due_at, table.c.id
+
+
+_PICKED = (
+    transfers.c.id, transfers.c.turn, transfers.c.channel_id, transfers.c.is_urgent, transfers.c.size,
+    transfers.c.due_at,
+)  # fmt: skip
+_DUE_OF = (
+    select(*_PICKED)
+    .where(_is_due(transfers), transfers.c.channel_id == bindparam("channel"))
+    .order_by(*_order(transfers))
     .limit(bindparam("room"))
 )
 
-_CHANNELS_ALONE = _CHANNELS.with_for_update(of=channels, skip_locked=True)
-_DUE_OF_ALONE = _DUE_OF.with_for_update(skip_locked=True)
+# The same of many channels in one statement: as many rows are locked as are picked, whatever else could be.
+_asked = func.unnest(
+    bindparam("channels", type_=ARRAY(Text)), bindparam("rooms", type_=ARRAY(Integer))
+).table_valued("channel_id", "room", name="asked").render_derived()  # fmt: skip
+_ready = transfers.alias("ready")
+_of_each = (
+    select(_ready.c.id, _ready.c.is_urgent, _ready.c.due_at)
+    .where(_is_due(_ready), _ready.c.channel_id == _asked.c.channel_id)
+    .order_by(*_order(_ready))
+    .limit(_asked.c.room)
+    .lateral("of_each")
+)
+_chosen = (
+    select(_of_each.c.id)
+    .select_from(_asked.join(_of_each, true()))
+    .order_by(*_order(_of_each))
+    .limit(bindparam("most"))
+    .subquery("chosen")
+)
+_DUE_OF_ALL_ALONE = (
+    select(*_PICKED)
+    .select_from(_chosen.join(transfers, transfers.c.id == _chosen.c.id))
+    .where(_is_due(transfers))
+    .order_by(*_order(transfers))
+    .with_for_update(of=transfers, skip_locked=True)
+)
 
 
 def in_flight(connection: Connection, *, since: int) -> dict[str, int]:
     """Transfers per channel that are claimed, or announced after `since` and not claimed yet."""
+    return _running(connection, since)[0]
+
+
+def _running(connection: Connection, since: int) -> tuple[dict[str, int], dict[str, int]]:
+    """Per channel what is in flight, and how many tickets of it lie unclaimed among the ordinary ones."""
     running: dict[str, int] = defaultdict(int)
-    for statement, values in ((_CLAIMED_OF, {}), (_ANNOUNCED_OF, {"since": since})):
-        for channel_id, count in connection.execute(statement, values):
-            running[channel_id] += count
-    return running
+    unclaimed: dict[str, int] = {}
+    for channel_id, count in connection.execute(_CLAIMED_OF):
+        running[channel_id] += count
+    for channel_id, count, ordinary in connection.execute(_ANNOUNCED_OF, {"since": since}):
+        running[channel_id] += count
+        unclaimed[channel_id] = ordinary
+    return running, unclaimed
 
 
 def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list[Due]:
     """What may be announced now, urgent first, then by due time; a channel never over its `in_flight` (rule 3).
+
+    Ordinary tickets lie unclaimed up to twice `most` at once, over all channels: more would only fill the slots of
+    channels before anybody can work on them, and urgent documents to these would wait for all.  Tickets in queues of
+    their own (large packets, slow channels) do not count.
 
     Where other relays pick at the same time (PostgreSQL, in a transaction that writes), channels and transfers that
     another one has under its hands are left to it, and what is picked counts as announced from the commit on: so the
@@ -96,20 +151,38 @@ def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list
     picked, not what waits.
     """
     is_shared = writes_beside_others(connection)
-    channels_open = connection.execute(_CHANNELS_ALONE if is_shared else _CHANNELS, {"now": now}).all()
-    running = in_flight(connection, since=since)  # read with the channels in hand
-    due_of = _DUE_OF_ALONE if is_shared else _DUE_OF
-    found: list[tuple[tuple[bool, int, str], Due]] = []
-    for channel in channels_open:
-        room = 0 if _is_resting(channel.windows, now) else _allowed(channel) - running.get(channel.id, 0)
-        if room > 0:
-            values = {"channel": channel.id, "now": now, "since": since, "room": room}
-            found += [_due(channel, row) for row in connection.execute(due_of, values)]
-    found.sort(key=lambda pair: pair[0])
-    picked = [due for _, due in found[:most]]
+    channels_open = {
+        row.id: row for row in connection.execute(_CHANNELS_ALONE if is_shared else _CHANNELS, {"now": now})
+    }
+    running, unclaimed = _running(connection, since)  # read with the channels in hand
+    lying = sum(n for channel_id, n in unclaimed.items() if not _is_slow(channels_open.get(channel_id)))
+    rooms = {
+        channel.id: room
+        for channel in channels_open.values()
+        if not _is_resting(channel.windows, now) and (room := _allowed(channel) - running.get(channel.id, 0)) > 0
+    }
+    values = {"now": now, "since": since, "ordinary": lying <= most}
+    if not rooms:
+        return []
+    if is_shared:
+        asked = {"channels": list(rooms), "rooms": list(rooms.values()), "most": most}
+        rows = list(connection.execute(_DUE_OF_ALL_ALONE, values | asked))
+    else:
+        rows = [
+            row
+            for channel_id, room in rooms.items()
+            for row in connection.execute(_DUE_OF, {**values, "channel": channel_id, "room": room})
+        ]
+        rows.sort(key=lambda row: (not row.is_urgent, row.due_at, row.id))
+    picked = [_due(channels_open[row.channel_id], row) for row in rows[:most]]
     if is_shared:
         mark_announced(connection, [(due.transfer_id, due.turn) for due in picked], now)
     return picked
+
+
+def _is_slow(channel: Any) -> bool:
+    """Whether a channel's tickets go to the slow queue; one that is not open has none that anybody waits behind."""
+    return channel is None or bool(channel.is_slow)
 
 
 _PUT_BACK = (
@@ -143,8 +216,8 @@ def _allowed(channel: Any) -> int:
     return min(int(channel.in_flight), max(int(channel.ramp), 1))
 
 
-def _due(channel: Any, row: Any) -> tuple[tuple[bool, int, str], Due]:
-    due = Due(
+def _due(channel: Any, row: Any) -> Due:
+    return Due(
         transfer_id=row.id,
         turn=row.turn,
         channel_id=channel.id,
@@ -152,4 +225,3 @@ def _due(channel: Any, row: Any) -> tuple[tuple[bool, int, str], Due]:
         is_slow=channel.is_slow,
         size=row.size,
     )
-    return (not row.is_urgent, row.due_at, row.id), due

@@ -9,7 +9,7 @@ from edxml.crashpoints import crash_point, declare
 from gateway.model.instants import Instant
 from gateway.node import Node
 from gateway.store import picking, transfers
-from gateway.store.picking import Due
+from gateway.store.picking import LARGE, Due
 from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Ticket
 from gateway.workers.loop import Loop
@@ -23,7 +23,6 @@ declare("relay.noted", "tickets are out, and it is written down when")
 
 _log = log.get("relay")
 _MOST = 256
-_LARGE = 8 << 20
 _IDLE = 5.0
 
 
@@ -68,7 +67,7 @@ def _note(node: Node, picked: Sequence[Due], picked_at: Instant, confirmed: Sequ
 
 def _ticket(due: Due) -> Ticket:
     """Large packets and channels known to be slow have queues of their own, so that they delay nobody (design §5)."""
-    if due.size > _LARGE:
+    if due.size > LARGE:
         queue = "deliver.large"
     elif due.is_slow:
         queue = "deliver.slow"

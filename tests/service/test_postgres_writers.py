@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edxml.codes import Priority
 from gateway.exchange.claims import claim_group
 from gateway.exchange.deliver import deliver
 from gateway.exchange.sweep import sweep_once
@@ -202,6 +203,19 @@ def test_a_channel_in_another_relays_hands_is_left_to_it(house: House) -> None:
         assert relay_once(replace(other, transport=late)) == 0  # type: ignore[arg-type]
     assert relay_once(replace(other, transport=late)) == 0  # type: ignore[arg-type]
     store.close()
+
+
+def test_with_many_tickets_unclaimed_only_urgent_ones_are_picked(house: House) -> None:
+    for number in range(6):
+        house.send(["check", "idem"], str(number))
+
+    def picked() -> list[bool]:
+        with house.node.store.write() as connection:
+            return [due.is_urgent for due in pick_due(connection, now=house.now(), since=0, most=3)]
+
+    assert [picked(), picked(), picked()] == [[False] * 3, [False] * 3, []]
+    house.send(["check"], "7", priority=Priority.URGENT)
+    assert [picked(), picked()] == [[True], []]
 
 
 def test_what_no_listener_took_is_picked_again_at_once(house: House) -> None:

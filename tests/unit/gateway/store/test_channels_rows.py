@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import Connection, event
@@ -149,6 +150,29 @@ def test_the_relay_obeys_the_breaker_none_then_one_two_four(tmp_path: Path) -> N
             _arrival(connection, "k", clock)
             seen.append(picked())
     assert seen == [4, 0, 1, 2, 4]
+
+
+def test_ordinary_tickets_wait_unpicked_while_many_lie_unclaimed_and_urgent_ones_go(tmp_path: Path) -> None:
+    """Announced at once they would fill their channel's slots, and an urgent document would wait for all of them."""
+    clock = HandClock()
+    store = fresh_store(tmp_path, clock)
+    with store.write() as connection:
+        channels.put_channel(connection, inbox_row("k", kind="folder", is_polled=False, in_flight=9))
+        channels.put_channel(connection, inbox_row("khac", kind="folder", is_polled=False, in_flight=9))
+        transfers.insert_new(connection, [_due(f"t{number}") for number in range(8)])
+
+        def picked() -> list[str]:
+            found = picking.pick_due(connection, now=clock.now(), since=clock.now() - SECOND, most=2)
+            transfers.mark_announced(connection, [(due.transfer_id, due.turn) for due in found], clock.now())
+            return [due.transfer_id for due in found]
+
+        assert [picked(), picked(), picked()] == [["t0", "t1"], ["t2", "t3"], []]
+        transfers.insert_new(connection, [replace(_due("gap"), is_urgent=True), replace(_due("u"), channel_id="khac")])
+        assert [picked(), picked()] == [["gap"], []], "the urgent one alone, though another channel has room"
+        transfers.claim(connection, [("t0", 0), ("t1", 0)], worker="w", lease_until=clock.now() + SECOND)
+        assert picked() == ["t4", "t5"]
+        channels.note_hand_over(connection, "k", now=clock.now(), seconds=5, has_arrived=True)
+        assert picked() == ["t6", "t7"], "what lies in the slow channels' queue keeps nobody waiting"
 
 
 def _fault(connection: Connection, channel_id: str, clock: HandClock, code: str) -> bool:
