@@ -7,7 +7,7 @@ account (cân sổ) of a filled store closes, so every table is consistent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +24,9 @@ from gateway.model.instants import new_id
 from gateway.store import schema
 from gateway.store.dialect import execute_rows
 
-__all__ = ["Growth", "fill", "measure_growth"]
+__all__ = ["TABLES", "Growth", "copied", "fill", "measure_growth"]
 
-_TABLES: Final = (
+TABLES: Final = (
     schema.documents, schema.submissions, schema.packets, schema.chains, schema.deliveries, schema.transfers,
     schema.attempts, schema.events,
 )  # fmt: skip
@@ -39,10 +39,10 @@ def fill(folder: Path, entry: Entry, documents: int) -> None:
     """Store about `documents` delivered documents in the node in `folder`. Raises RuntimeError if its books break."""
     walk(folder, entry, rounds=2, run="SEED")
     with opened(folder) as node, node.store.write() as connection:
-        seed = {table: _rows(connection, table) for table in _TABLES}
+        seed = {table: _rows(connection, table) for table in TABLES}
         seeds = len(seed[schema.packets])
         copies = max(0, documents // seeds - 1)
-        for table in _TABLES:
+        for table in TABLES:
             seed[table] = [row for row in seed[table] if table is not schema.events or row["packet_id"]]
         for batch in _batches(seed, copies):
             for table, rows in batch.items():
@@ -66,24 +66,32 @@ def _insert(table: Table) -> Any:
 
 
 def _batches(seed: dict[Table, list[dict[str, Any]]], copies: int) -> Iterator[dict[Table, list[dict[str, Any]]]]:
-    batch: dict[Table, list[dict[str, Any]]] = {table: [] for table in _TABLES}
+    batch: dict[Table, list[dict[str, Any]]] = {table: [] for table in TABLES}
     for number in range(copies):
-        ids: dict[str, str] = {}
-        for table in _TABLES:
-            batch[table] += [_copied(table, row, ids, number) for row in seed[table]]
+        ids = _NewIds()
+        for table in TABLES:
+            batch[table] += [copied(table, row, ids, number) for row in seed[table]]
         if len(batch[schema.packets]) >= _BATCH:
             yield batch
-            batch = {table: [] for table in _TABLES}
+            batch = {table: [] for table in TABLES}
     if batch[schema.packets]:
         yield batch
 
 
-def _copied(table: Table, row: dict[str, Any], ids: dict[str, str], number: int) -> dict[str, Any]:
+class _NewIds(dict[str, str]):
+    """The new id of each old one."""
+
+    def __missing__(self, old: str) -> str:
+        self[old] = new_id()
+        return self[old]
+
+
+def copied(table: Table, row: dict[str, Any], ids: Mapping[str, str], number: int) -> dict[str, Any]:
     """A row of another document that says the same: `ids` gives the new id of each old one, the same in every table."""
     made = dict(row)
     for name, value in row.items():
         if name in _IDS and value:
-            made[name] = ids.get(value) or ids.setdefault(value, new_id())
+            made[name] = ids[value]
         elif name in _KEYS and value:
             made[name] = f"{value}~{number}"
     if table is schema.events:

@@ -18,7 +18,12 @@ from tests.support.rabbitmq import Broker, free_ports
 
 __all__ = ["Process", "ProvinceServer", "Services", "run_services", "serve_province"]
 
-_POSTGRES: Final = ("shared_buffers=512MB", "max_wal_size=4GB", "max_connections=200")
+_POSTGRES: Final = (
+    "shared_buffers=512MB", "max_wal_size=4GB", "max_connections=200",
+    "shared_preload_libraries=pg_stat_statements", "pg_stat_statements.track=none",  # a database may ask for more
+)  # fmt: skip
+_READY: Final = 120.0
+"""Seconds for a process to start: of five at once on a machine that others use too."""
 POSTGRESQL: Final = "PostgreSQL"
 RABBITMQ: Final = "RabbitMQ"
 
@@ -110,7 +115,9 @@ def serve_province(
         for process, port in zip(processes, free_ports(len(processes)), strict=True):
             own = dict(environment) | {"TRUC_METRICS_PORT": str(port)}
             place = folder.with_name(f"{folder.name}-{process.name}")
-            running[process.name] = closing.enter_context(serve(process.command, place, environment=own))
+            running[process.name] = closing.enter_context(
+                serve(process.command, place, environment=own, ready_within=_READY)
+            )
         api = running[processes[0].name]
         pids = {name: server.pid for name, server in running.items()} | services.pids
         yield ProvinceServer(api, pids)
