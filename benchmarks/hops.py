@@ -1,6 +1,7 @@
 """Hop by hop: the same documents through the same functions in this process, one thread, no HTTP.
 
-For each hop: processor time per document, statements, pages of the database looked at, and how SQLite found its rows.
+For each hop: processor time per document, statements, pages of the database looked at, and how SQLite found its rows;
+on PostgreSQL the time that its server was at the statements instead, on top of the processor time here.
 What the whole product takes beyond their sum is HTTP, the event loop and the threads between them.
 """
 
@@ -8,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
+import psycopg
 from sqlalchemy import event
 
-from benchmarks.contestants import Entry
+from benchmarks.load import Agency
 from benchmarks.measure import page_counter
 from benchmarks.packets import PacketMaker
 from benchmarks.product import opened
@@ -45,6 +47,16 @@ class HopFigures:
     statements: float
     pages: float
     plans: frozenset[str]
+    server_ms: float = 0.0
+
+
+class Parties(Protocol):
+    """Who writes to whom."""
+
+    @property
+    def sender(self) -> Agency: ...
+    @property
+    def recipients(self) -> tuple[Agency, ...]: ...
 
 
 class _Watch:
@@ -69,9 +81,9 @@ class _Watch:
         if statement not in self._asked and not statement.startswith(("BEGIN", "PRAGMA")):
             self._asked[statement] = parameters[0] if many else parameters
 
-    def pages(self) -> int:
-        """Pages looked at since the last call."""
-        return sum(counter() for counter in self._counters)
+    def spent(self) -> tuple[int, float]:
+        """Pages looked at, and milliseconds of a server, since the last call."""
+        return sum(counter() for counter in self._counters), 0.0
 
     def take_plans(self, node: Node) -> frozenset[str]:
         """How SQLite finds the rows of every statement seen since the last call."""
@@ -87,26 +99,54 @@ class _Watch:
         return frozenset(found)
 
 
+_SPENT: Final = (
+    "SELECT sum(s.shared_blks_hit + s.shared_blks_read)::bigint, sum(s.total_exec_time + s.total_plan_time) "
+    "FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = %s"
+)
+
+
+class _ServerWatch(_Watch):
+    """The same for a database of PostgreSQL whose statements pg_stat_statements counts; plans are read elsewhere."""
+
+    def __init__(self, node: Node, counts: psycopg.Connection[Any]) -> None:
+        super().__init__(node)
+        self._counts, self._name = counts, node.store.engine.url.database
+        self._before = (0, 0.0)
+
+    def _on_connect(self, _connection: Any, _record: Any) -> None:
+        pass
+
+    def spent(self) -> tuple[int, float]:
+        row = self._counts.execute(_SPENT, (self._name,)).fetchone()
+        now = (int(row[0] or 0), float(row[1] or 0.0)) if row else (0, 0.0)
+        before, self._before = self._before, now
+        return now[0] - before[0], now[1] - before[1]
+
+    def take_plans(self, _node: Node) -> frozenset[str]:
+        return frozenset()
+
+
 @dataclass(slots=True)
 class _Round:
     cpu: dict[str, float]
     statements: dict[str, int]
     pages: dict[str, int]
+    server: dict[str, float]
 
 
 class _Walker:
-    def __init__(self, node: Node, entry: Entry, run: str) -> None:
+    def __init__(self, node: Node, entry: Parties, run: str, watch: _Watch) -> None:
         caller = node.callers.authenticate(f"Bearer {entry.sender.token}")
         node.channels.refresh()
         self._node, self._entry, self._caller = node, entry, caller
         self._maker = PacketMaker(entry.sender.party, run=run)
         self._number = 0
-        self._watch = _Watch(node)
+        self._watch = watch
         self.plans: dict[str, frozenset[str]] = {}
 
     def round(self) -> _Round:
         """One group of documents all its way. Raises RuntimeError where one of them does not come through."""
-        done = _Round({}, {}, {})
+        done = _Round({}, {}, {}, {})
         node, caller = self._node, self._caller
         submissions = [self._submission() for _ in range(_GROUP)]
         self._timed(done, "examine", lambda: [examine(node, s.spooled, body=s.body) for s in submissions])
@@ -135,24 +175,33 @@ class _Walker:
         )  # fmt: skip
 
     def _timed(self, done: _Round, hop: str, work: Callable[[], _Result]) -> _Result:
-        self._watch.pages()
+        self._watch.spent()
         before = self._watch.statements
         began = time.thread_time()
         result = work()
         done.cpu[hop] = time.thread_time() - began
-        done.pages[hop] = self._watch.pages()
+        done.pages[hop], done.server[hop] = self._watch.spent()
         done.statements[hop] = self._watch.statements - before
         self.plans[hop] = self.plans.get(hop, frozenset()) | self._watch.take_plans(self._node)
         return result
 
 
-def walk(folder: Path, entry: Entry, *, rounds: int = 40, run: str = "HOP") -> tuple[HopFigures, ...]:
+def walk(
+    folder: Path,
+    entry: Parties,
+    *,
+    rounds: int = 40,
+    run: str = "HOP",
+    more: Mapping[str, str] | None = None,
+    counts: str = "",
+) -> tuple[HopFigures, ...]:
     """Send `rounds` groups of 20 documents through the hops of the node in `folder`; the first tenth only warms up.
 
-    `run` tells the documents of this walk from those of others in the same store.
+    `run` tells the documents of this walk from those of others in the same store.  On PostgreSQL, `more` are the node's
+    settings and `counts` is the address of a database that has pg_stat_statements.
     """
-    with _logging(folder), opened(folder) as node:
-        walker = _Walker(node, entry, run)
+    with _logging(folder), opened(folder, more) as node, _watching(node, counts) as watch:
+        walker = _Walker(node, entry, run, watch)
         done = [walker.round() for _ in range(rounds)][rounds // 10 :]
     return tuple(
         HopFigures(
@@ -161,9 +210,19 @@ def walk(folder: Path, entry: Entry, *, rounds: int = 40, run: str = "HOP") -> t
             statements=_median([one.statements[hop] for one in done]) / _GROUP,
             pages=_median([one.pages[hop] for one in done]) / _GROUP,
             plans=walker.plans[hop],
+            server_ms=_median([one.server[hop] for one in done]) / _GROUP,
         )
         for hop in HOPS
     )
+
+
+@contextmanager
+def _watching(node: Node, counts: str) -> Iterator[_Watch]:
+    if not counts:
+        yield _Watch(node)
+        return
+    with closing(psycopg.connect(counts, autocommit=True)) as connection:
+        yield _ServerWatch(node, connection)
 
 
 @contextmanager

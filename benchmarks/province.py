@@ -13,26 +13,31 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from rich.console import Console
 
 from benchmarks.load import LoadPlan
 from benchmarks.measure import Interval, LoadRun, RunFolder, interleave, interval_of, percentile, run_load
+from benchmarks.province_backlog import measure_backlog
 from benchmarks.province_contestants import LIMIT, PRODUCT, Contestant
+from benchmarks.province_dead import measure_dead
 from benchmarks.province_notice import measure_notice
 from benchmarks.province_report import Calm, Figures, Speed, judge, show
 from benchmarks.province_services import Services, run_services
+from benchmarks.province_stored import measure_hops, measure_stored
 
 __all__ = ["Bench", "main"]
 
 _RATE: Final = 25.0  # documents/s of the latency run
-PARTS: Final = ("one", "four", "calm", "notice")
+_URGENT_RATE: Final = 5.0  # urgent documents/s beside a backlog
+_SINKS: Final = 160  # of the part dead, a quarter of them bad
+PARTS: Final = ("one", "four", "calm", "notice", "hops", "stored", "backlog", "dead")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +118,10 @@ def _spent(runs: Sequence[_Run]) -> dict[str, float]:
     return {name: statistics.median(run.spent[name] for run in runs) for name in runs[0].spent}
 
 
-_QUICK: Final = {"documents": 120, "calm_documents": 10, "pairs": 1, "warm_up": 20, "notices": 2}
+_QUICK: Final = {
+    "documents": 120, "calm_documents": 10, "pairs": 1, "warm_up": 20, "notices": 2, "rounds": 12, "stored": 400,
+    "stored_documents": 60, "few_pairs": 1, "channels": 12, "backlog": 60, "drain_seconds": 10, "dead_documents": 40,
+}  # fmt: skip
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -127,6 +135,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--pairs", type=int, default=5, help="interleaved pairs with the limit")
     parser.add_argument("--notices", type=int, default=9, help="to 600 recipients each")
+    parser.add_argument("--few-pairs", type=int, default=3, help="pairs of the parts stored and dead")
+    parser.add_argument("--rounds", type=int, default=40, help="of hops, 20 documents each")
+    parser.add_argument("--stored", type=int, default=80_000, help="stored documents, some 13 rows each")
+    parser.add_argument("--stored-documents", type=int, default=1_500, help="per run of the part stored")
+    parser.add_argument("--channels", type=int, default=600, help="of the backlog; the part dead has 160 at most")
+    parser.add_argument("--backlog", type=int, default=100_000, help="deliveries that wait")
+    parser.add_argument("--drain-seconds", type=float, default=120, help="after which a drain is judged as it is")
+    parser.add_argument("--dead-documents", type=int, default=1_200, help="to healthy agencies, per run")
     parser.add_argument("--folder", type=Path, help="where all data goes: the disk that is measured")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -146,13 +162,37 @@ def _measure(options: argparse.Namespace) -> Figures:
         parts = set(options.only)
         speeds = [bench.speed(each) for each, part in ((1, "one"), (4, "four")) if part in parts]
         calms = [bench.calm(contestant) for contestant in (LIMIT, PRODUCT) if "calm" in parts]
-        notice = None
-        if "notice" in parts:
-            notice = measure_notice(folders.fresh("notice"), bench.services, times=options.notices)
-            bench.disagreements += notice.disagreements
-        return Figures(
-            speeds=tuple(speeds), calms=tuple(calms), notice=notice, disagreements=tuple(bench.disagreements)
-        )  # fmt: skip
+        return _measure_more(folders, bench, options, Figures(speeds=tuple(speeds), calms=tuple(calms)))
+
+
+def _measure_more(folders: RunFolder, bench: Bench, options: argparse.Namespace, figures: Figures) -> Figures:
+    """The parts that have no limit to be held against; each tells on standard error when it is done."""
+    services = bench.services
+    makers: dict[str, Callable[[], Any]] = {
+        "notice": lambda: measure_notice(folders.fresh("notice"), services, times=options.notices),
+        "hops": lambda: measure_hops(folders, services, rounds=options.rounds),
+        "stored": lambda: measure_stored(
+            folders, services, stored=options.stored, documents=options.stored_documents, warm_up=options.warm_up,
+            pairs=options.few_pairs,
+        ),
+        "backlog": lambda: measure_backlog(
+            folders, services, channels=options.channels, waiting=options.backlog, seconds=options.drain_seconds,
+            rate=_URGENT_RATE,
+        ),
+        "dead": lambda: measure_dead(
+            folders, services, channels=min(_SINKS, options.channels), bad=min(_SINKS, options.channels) // 4,
+            documents=options.dead_documents, calm=options.dead_documents // 4, pairs=options.few_pairs,
+        ),
+    }  # fmt: skip
+    wrong = list(bench.disagreements)
+    for part, make in makers.items():
+        if part in options.only:
+            began = time.monotonic()
+            found = make()
+            figures = dataclasses.replace(figures, **{part: found})
+            wrong += getattr(found, "disagreements", ())
+            print(f"{part}: {time.monotonic() - began:.0f} s in all", file=sys.stderr)
+    return dataclasses.replace(figures, disagreements=tuple(wrong))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,6 +34,7 @@ class Drain:
     waiting: int
     done: int
     per_second: float
+    urgent_sent: int
     urgent_ms: tuple[float, ...]
 
 
@@ -54,7 +55,7 @@ class Backlog:
     @property
     def urgent_p99_ms(self) -> float:
         """Of urgent documents while the long backlog drained: from acceptance to the recipient's answer."""
-        return percentile(self.long.urgent_ms, 0.99)
+        return percentile(self.long.urgent_ms, 0.99) if self.long.urgent_ms else float("inf")
 
 
 def measure_backlog(
@@ -88,6 +89,7 @@ def _drain(place: PushPlace, notices: int, seconds: float, rate: float, wrong: l
         waiting=waiting,
         done=len(ends),
         per_second=(len(counted) - 1) / max(1, counted[-1] - counted[0]) * 1e6 if len(counted) > 1 else 0.0,
+        urgent_sent=urgent.sent,
         urgent_ms=tuple(place.waits_ms(urgent=True)),
     )
 

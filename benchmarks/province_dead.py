@@ -38,6 +38,7 @@ class Dead:
     rate_ratio: Interval
     p99_with_ms: Interval
     p99_without_ms: Interval
+    p99_ratio: Interval
     disagreements: tuple[str, ...]
 
 
@@ -69,6 +70,7 @@ def measure_dead(
         rate_ratio=interval_of([above.rate / below.rate for above, below in both]),
         p99_with_ms=interval_of([above.p99_ms for above, _ in both]),
         p99_without_ms=interval_of([below.p99_ms for _, below in both]),
+        p99_ratio=interval_of([above.p99_ms / below.p99_ms if below.p99_ms else 0.0 for above, below in both]),
         disagreements=tuple(wrong),
     )
 

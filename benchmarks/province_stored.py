@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from benchmarks.hops import HopFigures, walk
 from benchmarks.load import LoadPlan
 from benchmarks.measure import Interval, RunFolder, interleave, interval_of, run_load
 from benchmarks.product import gaps_of
@@ -26,7 +27,7 @@ from benchmarks.province_contestants import PRODUCT, Place
 from benchmarks.province_fill import fill
 from benchmarks.province_services import ProvinceServer, Services
 
-__all__ = ["Stored", "measure_stored"]
+__all__ = ["Stored", "measure_hops", "measure_stored"]
 
 _PLANNED: Final = 100
 """Documents of the runs whose plans are read: enough for plans that the server keeps."""
@@ -62,8 +63,7 @@ def measure_stored(
     folders: RunFolder, services: Services, *, stored: int, documents: int, warm_up: int, pairs: int
 ) -> Stored:
     """Fill one of two nodes, read plans on both, then load both in turns."""
-    with closing(psycopg.connect(services.cluster.admin_url, autocommit=True)) as connection:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    _count_statements(services)
     full, empty = (PRODUCT.prepare(folders.fresh(name), services) for name in ("full", "empty"))
     rows = fill(full, services, stored)
     planned = [_plans(place, services) for place in (empty, full)]
@@ -103,6 +103,19 @@ def measure_stored(
         ),
         disagreements=tuple(wrong),
     )  # fmt: skip
+
+
+def measure_hops(folders: RunFolder, services: Services, *, rounds: int) -> tuple[HopFigures, ...]:
+    """Hop by hop in this process, one thread, on a fresh node: what each costs here and on the server."""
+    _count_statements(services)
+    place = PRODUCT.prepare(folders.fresh("hops"), services)
+    _set(place, services, {_COUNTED: "top"})
+    return walk(place.folder, place, rounds=rounds, more=place.settings, counts=services.cluster.admin_url)
+
+
+def _count_statements(services: Services) -> None:
+    with closing(psycopg.connect(services.cluster.admin_url, autocommit=True)) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
 
 
 def _plan(place: Place, server: ProvinceServer, documents: int, run: str, warm_up: int) -> LoadPlan:
