@@ -52,7 +52,6 @@ _BY_STATE: Final[tuple[tuple[str, type[StoreBusy]], ...]] = (
     ("53300", StoreCrowded),
 )
 _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[StoreBusy]], ...]] = (
-    (re.compile(r"certificate|SSL|\btls\b", re.IGNORECASE), StoreUntrusted),
     (re.compile(r"too many (clients|connections)|connection slots|no more connections allowed"), StoreCrowded),
     (re.compile(r'database "[^"]*" does not exist|no such database'), StoreAbsent),
     (re.compile(r"unsupported startup parameter"), StorePooled),
@@ -64,6 +63,7 @@ _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[StoreBusy]], ...]] = (
         ),
         StoreRefused,
     ),
+    (re.compile(r"certificate|SSL|\btls\b", re.IGNORECASE), StoreUntrusted),
     (
         re.compile(
             r"resolve host|translate host name|Connection refused|No route to host|unreachable|timeout expired"
@@ -73,7 +73,8 @@ _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[StoreBusy]], ...]] = (
     ),
 )
 """While connecting the library gives no SQLSTATE, only words; the server's are English where its `lc_messages` is.
-The first that fits decides; what fits none is `store.busy` with the server's own words."""
+The first that fits decides: where the server's rules keep us out it names the encryption too.  What fits none is
+`store.busy` with the server's own words."""
 
 
 class Committing:

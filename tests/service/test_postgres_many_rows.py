@@ -71,6 +71,14 @@ def test_many_rows_are_written_as_they_are(words: Connection) -> None:
     assert found == {row["id"]: dict(row) for row in ODD}
 
 
+def test_new_rows_are_numbered_in_the_order_in_which_they_were_given(words: Connection) -> None:
+    """Events of one group get their positions so: what came first stands first in every account."""
+    words.exec_driver_sql("ALTER TABLE thu_words ADD COLUMN number bigint GENERATED ALWAYS AS IDENTITY")
+    keys = [f"{(number * 7_919) % 1_000:03}" for number in range(1_000)]
+    execute_rows(words, _INSERT, [_row(key) for key in keys])
+    assert words.exec_driver_sql("SELECT id FROM thu_words ORDER BY number").scalars().all() == keys
+
+
 def test_a_list_finds_odd_keys_and_nothing_else(words: Connection) -> None:
     execute_rows(words, _INSERT, [dict(row) for row in ODD])
     for wanted in ([row["id"] for row in ODD], ["\\", '"nháy"'], ["{}", "n"], []):

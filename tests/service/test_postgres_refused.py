@@ -57,6 +57,16 @@ def test_an_unknown_user_is_refused(tmp_path: Path) -> None:
     assert type(told(tmp_path, cluster().url("postgres", user="la"))) is StoreRefused
 
 
+def test_a_user_who_may_not_log_in_or_not_into_this_database_is_refused(tmp_path: Path) -> None:
+    database = make_url(cluster().create()).database
+    with psycopg.connect(cluster().admin_url, autocommit=True) as server:
+        server.execute("CREATE ROLE dong NOLOGIN")
+        server.execute("CREATE ROLE ngoai LOGIN")
+        server.execute(f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
+    for user in ("dong", "ngoai"):
+        assert type(told(tmp_path, cluster().url(str(database), user=user))) is StoreRefused
+
+
 def test_a_password_file_that_is_gone_is_refused(tmp_path: Path) -> None:
     why = told(tmp_path, cluster().url("postgres", user="khoa"), str(tmp_path / "khong-co"))
     assert type(why) is StoreRefused
@@ -103,6 +113,7 @@ def server(papers: Papers) -> Iterator[Cluster]:
         (data / name).chmod(0o600)
         if os.geteuid() == 0:
             shutil.chown(data / name, pwd.getpwnam("postgres").pw_uid)
+    (data / "pg_hba.conf").write_text("host all chan 127.0.0.1/32 reject\nhost all truc 127.0.0.1/32 trust\n")
     made.stop()
     made.start(
         "ssl=on", "ssl_cert_file=server.pem", "ssl_key_file=server.key", "max_connections=4",
@@ -110,6 +121,12 @@ def server(papers: Papers) -> Iterator[Cluster]:
     )  # fmt: skip
     yield made
     made.stop()
+
+
+@pytest.mark.parametrize("user", ["chan", "la"])
+def test_a_user_whom_its_rules_keep_out_is_refused(tmp_path: Path, server: Cluster, user: str) -> None:
+    """One whom a rule names, and one for whom there is none."""
+    assert type(told(tmp_path, server.url("postgres", user=user))) is StoreRefused
 
 
 def encrypted(server: Cluster, **words: str) -> str:
