@@ -37,6 +37,7 @@ from gateway.store.blobs import BlobFolder
 __all__ = [
     "MOST_FINDINGS",
     "PROBLEM_JSON",
+    "Crowded",
     "HeadTooLong",
     "ItemDamaged",
     "ItemMissing",
@@ -60,6 +61,12 @@ class Overloaded(GatewayError):
 
     code = "api.overloaded"
     retryable = True
+
+
+class Crowded(Overloaded):
+    """As many connections as fit are there; parameter `most`. Nothing of this one was read."""
+
+    code = "api.crowded"
 
 
 class TooSlow(BadRequest):

@@ -7,6 +7,7 @@ would cost a thousand sockets or all memory.
 from __future__ import annotations
 
 import asyncio
+import resource
 from http import HTTPStatus
 from typing import Any
 
@@ -14,10 +15,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from edxml.messages import Language
 from gateway.api.asked import request_id_of
-from gateway.api.problems import PROBLEM_JSON, HeadTooLong, problem_of
-from gateway.model.errors import BadRequest
+from gateway.api.problems import PROBLEM_JSON, Crowded, HeadTooLong, problem_of
+from gateway.model.errors import BadRequest, GatewayError
 
-__all__ = ["MOST_HEAD", "HeadBoundProtocol"]
+__all__ = ["MOST_HEAD", "HeadBoundProtocol", "most_connections", "widen_descriptors"]
 
 MOST_HEAD = 64 * 1024
 """Bytes of request line and headers."""
@@ -28,6 +29,23 @@ _HEAD_WAIT = 30.0
 
 _SMALL = 64 * 1024
 """Bytes up to which pieces are joined; larger ones are written as they come, never copied."""
+
+
+_DESCRIPTORS = 65_536
+
+
+def widen_descriptors() -> None:
+    """Let this process open as many files and connections as it may, up to 65,536: systems begin at 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def most_connections() -> int:
+    """Half of the descriptors that the process may have now; the other half is for the work: spools, packets, rows."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft) // 2)
 
 
 class Joining:
@@ -66,13 +84,17 @@ class Joining:
 
 
 class HeadBoundProtocol(HttpToolsProtocol):
-    """Ends connections whose request heads are too long (431) or too slow (closed without a word)."""
+    """Ends connections that are too many (503), and whose request heads are too long (431) or too slow (closed
+    without a word)."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Joining(transport, self.loop))  # type: ignore[arg-type]  # it is one in all that is used
         self._head_bytes = 0
         self._is_in_head = True
         self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(_HEAD_WAIT, self._give_up)
+        most = most_connections()
+        if len(self.connections) > most:
+            self._say(Crowded(most=most))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -110,7 +132,7 @@ class HeadBoundProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._say(BadRequest("api.bad_http"))
 
-    def _say(self, why: BadRequest) -> None:
+    def _say(self, why: GatewayError) -> None:
         """A problem and the end of the connection. Nobody read the headers: Vietnamese first, both languages in it."""
         request_id = request_id_of(())
         problem = problem_of(why, request_id)
@@ -119,8 +141,8 @@ class HeadBoundProtocol(HttpToolsProtocol):
             f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\ncontent-type: {PROBLEM_JSON}\r\n"
             f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n"
         )
-        dates = (b"%b: %b\r\n" % line for line in self.server_state.default_headers)
-        self.transport.write(b"".join((head.encode(), *dates, b"\r\n", body)))
+        more = (b"%b: %b\r\n" % line for line in (*problem.headers, *self.server_state.default_headers))
+        self.transport.write(b"".join((head.encode(), *more, b"\r\n", body)))
         self.transport.close()
 
     def _give_up(self) -> None:

@@ -15,7 +15,7 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from gateway.api.app import create_app
 from gateway.api.front import Front
-from gateway.api.protocol import HeadBoundProtocol
+from gateway.api.protocol import HeadBoundProtocol, widen_descriptors
 from gateway.node import Node
 from gateway.settings import Settings
 from monitoring import log
@@ -144,4 +144,5 @@ def run_api(node: Node, settings: Settings, *, on_listening: Listening | None = 
 
     Raises OSError where the address cannot be had. The node stays open: whoever built it closes it.
     """
+    widen_descriptors()
     ApiServer(create_app(node, settings), settings, on_listening).serve_until_stopped()
