@@ -20,7 +20,7 @@ from gateway.exchange.advance import Effects, Planned, advance, give_wakes
 from gateway.exchange.claims import Claimed, claim_group
 from gateway.exchange.telling import tell_delivered
 from gateway.model.chain import Link, Reason
-from gateway.model.errors import BlobDamaged, BlobMissing
+from gateway.model.errors import BlobDamaged, BlobMissing, StoreBusy
 from gateway.model.instants import as_datetime, micros
 from gateway.model.machine import Act, absent, conclude, next_act
 from gateway.model.states import AttemptEnd, DeliveryState
@@ -76,14 +76,14 @@ def deliver(
         return (None,) * len(tickets)
     crash_point("deliver.claimed")
     lease = _Lease(node, works)
-    _put_off_held(node, works)
+    _put_off_risky(works)
     for work in works:
         lease.keep()
-        _before(work, is_ending)
+        _before(node, work, is_ending)
         _look(node, work)
     for work in works:
         lease.keep()
-        _before(work, is_ending)
+        _before(node, work, is_ending)
         _stage(node, work, lease.ends)
     crash_point("deliver.staged")
     _begin(node, [work for work in works if work.staged is not None])
@@ -91,7 +91,7 @@ def deliver(
     for work in works:
         if work.staged is not None and work.outcome is None:
             lease.keep()
-            _before(work, is_ending)
+            _before(node, work, is_ending)
             _hand_over(work)
     crash_point("deliver.handed_over")
     _conclude(node, [work for work in works if work.outcome is not None])
@@ -127,28 +127,33 @@ def _boot_now() -> float:
 # --- before anything is sent ------------------------------------------------------------------------------------
 
 
-def _before(work: _Work, is_ending: Callable[[], bool]) -> None:
-    """Before each step that talks to somebody outside: whether it is begun at all."""
-    if work.outcome is None and is_ending():
+def _before(node: Node, work: _Work, is_ending: Callable[[], bool]) -> None:
+    """Before each step that talks to somebody outside: whether it is begun at all.
+
+    Not once this worker ends, nor in a maintenance window of the channel; the relay picks it when that is over.
+    """
+    if work.outcome is None and (is_ending() or _is_resting(node, work.claimed.channel_id)):
         work.put_off()
 
 
-def _put_off_held(node: Node, works: Sequence[_Work]) -> None:
-    """What was announced before its channel's rest began goes back; the relay picks it when the rest is over.
+def _is_resting(node: Node, channel_id: str) -> bool:
+    """Whether a window holds now. Where the store cannot say what time it is nothing is begun either: what went out
+    before is written down, or is an open attempt, as after a crash."""
+    row = node.channels.snapshot().by_id.get(channel_id)
+    if row is None or not row.windows:
+        return False
+    try:
+        with node.store.read() as connection:
+            return row.held_until(node.store.now(connection)) is not None
+    except StoreBusy:
+        return True
 
-    So does what turned out slow or broken off since: among others it would make them wait, alone it makes nobody.
-    """
+
+def _put_off_risky(works: Sequence[_Work]) -> None:
+    """What turned out slow or broken off since it was announced: among others it would make them wait."""
     if len(works) > 1:
         for work in works:
             if work.claimed.is_risky:
-                work.put_off()
-    by_id = node.channels.snapshot().by_id
-    if any(row.windows for row in by_id.values()):
-        with node.store.read() as connection:
-            now = node.store.now(connection)
-        for work in works:
-            row = by_id.get(work.claimed.channel_id)
-            if row is not None and row.held_until(now) is not None:
                 work.put_off()
 
 

@@ -134,6 +134,22 @@ def test_what_was_announced_before_the_window_goes_back(house: House) -> None:
     assert house.recipient("idem").arrivals
 
 
+def test_a_window_that_begins_while_a_group_is_handed_over_holds_the_rest_of_it(house: House) -> None:
+    begins, ends = house.now() + HOUR, house.now() + 3 * HOUR
+    _window(house, f"{as_local(begins).isoformat()}/{as_local(ends).isoformat()}")
+    sent = [house.send(to=["idem"], number=number) for number in ("1", "2")]
+    tickets = house.due()
+    house.recipient("idem").during = lambda _item: house.pass_time(2 * HOUR)
+    deliver(house.node, tickets)
+    house.recipient("idem").during = lambda _item: None
+    assert sorted(house.state(one, "idem") for one in sent) == ["delivered", "ready"]
+    assert len(house.recipient("idem").arrivals) == 1
+    house.pass_time(2 * HOUR)
+    house.work()
+    assert [house.state(one, "idem") for one in sent] == ["delivered", "delivered"]
+    house.assert_books_close()
+
+
 def test_a_window_that_cannot_be_read_holds_its_channel_alone(house: House) -> None:
     with house.node.store.write() as connection:
         connection.exec_driver_sql("UPDATE channels SET windows = '[\"sometimes\"]' WHERE id = 'idem'")
