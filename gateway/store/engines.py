@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 from gateway.model.errors import StorePooled, StoreRefused
 from gateway.store.faults import translating
@@ -92,9 +92,11 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
         **_PLANS,
         "timezone": "UTC",
     }
+    from gateway.store import sessions  # with the driver, which a node on SQLite does not load
+
     engine = create_engine(
-        _url(address),
-        isolation_level="READ COMMITTED",
+        make_url(address).set(drivername=sessions.DRIVER),
+        isolation_level="AUTOCOMMIT",  # the driver's: transactions begin as `sessions` says
         pool_size=_CONNECTIONS,
         max_overflow=_MORE_CONNECTIONS,
         pool_timeout=wait_seconds,
@@ -107,6 +109,7 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
         },
     )
     event.listen(engine, "connect", _refuse_pooler)
+    sessions.tell_how_to_begin(engine)
     if password_file:
 
         @event.listens_for(engine, "do_connect")
@@ -125,10 +128,6 @@ def _refuse_pooler(connection: Any, _record: Any) -> None:
     connection.rollback()
     if process != (named := connection.info.backend_pid):
         raise StorePooled(why=f"pg_backend_pid {process} ≠ {named}")
-
-
-def _url(address: str) -> URL:
-    return make_url(address).set(drivername="postgresql+psycopg")
 
 
 def name_of(engine: Engine) -> str:

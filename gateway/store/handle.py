@@ -130,14 +130,16 @@ class Store:
         """The same connections, for one view of everything."""
         if self.engine.dialect.name == "sqlite":
             return self.engine
-        return self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        return self.engine.execution_options(truc_reads=True)
 
     def now(self, connection: Connection) -> Instant:
         """The one clock that scheduling compares with (protocol §13)."""
         if self.goes_by_clock:
             return self.clock.now()
-        moment = connection.exec_driver_sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-        return Instant(moment.scalar_one())
+        from gateway.store import sessions  # with the driver, which a node on SQLite does not load
+
+        told = sessions.clock_at_begin(connection)
+        return Instant(connection.exec_driver_sql(sessions.CLOCK).scalar_one() if told is None else told)
 
     def close(self) -> None:
         """Let go of all connections, once whoever writes is done."""

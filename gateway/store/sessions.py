@@ -1,0 +1,102 @@
+"""How transactions begin on PostgreSQL: with the server's clock in the same round trip, on a connection that lives.
+
+A connection that is taken from the pool is asked whether it lives only where that is not plain: where it was not used
+for a while, or where the server has said something unasked, which is what it does when it closes one.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+__all__ = ["CLOCK", "DRIVER", "READS", "Sessions", "clock_at_begin", "tell_how_to_begin"]
+
+DRIVER: Final = "postgresql+truc"
+"""The driver's name in an engine's address. Its connections begin no transaction by themselves."""
+
+READS: Final = "truc_reads"
+"""The option of a connection whose transactions see one view of everything, and change nothing."""
+
+CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+_UNUSED_SECONDS: Final = 30.0
+_BEGIN: Final = {
+    False: f"BEGIN ISOLATION LEVEL READ COMMITTED; {CLOCK}",
+    True: f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {CLOCK}",
+}
+
+
+class _Session(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that knows what its transactions are for."""
+
+    used_at = float("-inf")
+    reads = False
+    clock: int | None = None  #: of the server, while the transaction has executed nothing else
+
+
+class Sessions(PGDialect_psycopg):
+    """SQLAlchemy's way to psycopg, with transactions that begin as said above."""
+
+    supports_statement_cache = True
+
+    def connect(self, *given: Any, **named: Any) -> Any:
+        """A new connection."""
+        return _Session.connect(*given, **named)
+
+    def do_begin(self, dbapi_connection: Any) -> None:
+        """Begin, and take the clock: two statements in one message, which the driver must not prepare."""
+        session: _Session = dbapi_connection.dbapi_connection
+        with session.cursor() as cursor:
+            cursor.execute(_BEGIN[session.reads], prepare=False)
+            cursor.nextset()
+            (session.clock,) = cursor.fetchone() or (None,)
+        session.used_at = time.monotonic()
+
+    def do_execute(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
+        """As the driver does; from now on the clock of the beginning is of the past."""
+        cursor.connection.clock = None
+        super().do_execute(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
+
+    def do_executemany(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
+        """As the driver does; from now on the clock of the beginning is of the past."""
+        cursor.connection.clock = None
+        super().do_executemany(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
+
+    def do_ping(self, dbapi_connection: Any) -> bool:
+        """Whether the connection lives; not asked where it was used a moment ago and nothing came since."""
+        session: _Session = dbapi_connection
+        if time.monotonic() - session.used_at < _UNUSED_SECONDS and _is_quiet(session):
+            return True
+        return bool(super().do_ping(dbapi_connection))  # type: ignore[no-untyped-call]
+
+
+def _is_quiet(session: _Session) -> bool:
+    """Whether nothing of the server's lies there to be read: neither a last word nor the end."""
+    looking = select.poll()
+    looking.register(session.fileno(), select.POLLIN | select.POLLERR | select.POLLHUP)
+    return not looking.poll(0)
+
+
+def tell_how_to_begin(engine: Engine) -> None:
+    """Let each connection's option `READS` decide how its transactions begin."""
+
+    @event.listens_for(engine, "begin")
+    def _tell(connection: Connection) -> None:
+        session: Any = connection.connection.dbapi_connection
+        session.reads = bool(connection.get_execution_options().get(READS, False))
+
+
+def clock_at_begin(connection: Connection) -> int | None:
+    """The server's clock, in microseconds, where this transaction has executed nothing since it was told."""
+    session: Any = connection.connection.dbapi_connection
+    clock: int | None = session.clock
+    return clock
+
+
+registry.register(DRIVER.replace("+", "."), __name__, Sessions.__name__)

@@ -1,0 +1,98 @@
+"""How transactions begin on PostgreSQL: the clock comes along, and whether a connection lives is seldom asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from gateway.store import Connection, Store, open_store
+from tests.support.inspectors import wait_until
+from tests.support.nodes import Database, House, build_house
+from tests.support.stores import tell
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    built = build_house(tmp_path, database=Database.POSTGRESQL)
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def store(house: House) -> Iterator[Store]:
+    """Another process's, which goes by the database's clock."""
+    opened = open_store(house.root.parent / "data", node="thu", database=house.database, reserve=1)
+    yield opened
+    opened.close()
+
+
+def session_of(connection: Connection) -> Any:
+    return connection.connection.dbapi_connection
+
+
+def server_says(connection: Connection, setting: str) -> str:
+    return str(tell(connection, f"SHOW {setting}").scalar_one())
+
+
+def test_who_reads_has_one_view_and_may_not_write_and_who_writes_sees_what_was_committed(store: Store) -> None:
+    for _ in range(10):  # often enough for the driver to prepare what comes again
+        with store.read() as connection:
+            assert server_says(connection, "transaction_isolation") == "repeatable read"
+            with pytest.raises(DBAPIError, match="read-only"):
+                tell(connection, "DELETE FROM jobs")
+            connection.rollback()
+        with store.write() as connection:
+            assert server_says(connection, "transaction_isolation") == "read committed"
+            tell(connection, "INSERT INTO jobs (name, holder, lease_until, done_at) VALUES ('x', '', 0, 0)")
+            connection.rollback()
+        with store.read() as connection:
+            assert tell(connection, "SELECT count(*) FROM jobs WHERE name = 'x'").scalar_one() == 0
+
+
+def test_the_clock_is_that_of_the_beginning_until_a_statement_is_executed(store: Store) -> None:
+    for taking in (store.write, store.read):
+        with taking() as connection:
+            began = int(tell(connection, "SELECT extract(epoch FROM transaction_timestamp()) * 1000000").scalar_one())
+        with taking() as connection:
+            first = store.now(connection)
+            assert first == session_of(connection).clock == store.now(connection)
+            assert first > began
+            tell(connection, "SELECT pg_sleep(0.01)")
+            assert session_of(connection).clock is None
+            assert store.now(connection) >= first + 10_000
+            assert store.now(connection) > first
+
+
+def test_a_connection_that_the_server_closed_is_seen_without_asking(house: House, store: Store) -> None:
+    with store.read() as connection:
+        session, pid = session_of(connection), int(tell(connection, "SELECT pg_backend_pid()").scalar_one())
+    with house.node.store.write() as other:
+        tell(other, "SELECT pg_terminate_backend(?)", pid)
+    wait_until(lambda: not house.rows(f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}"))
+    assert time.monotonic() - session.used_at < 300
+    with store.read() as connection:
+        assert session_of(connection) is not session
+
+
+def test_one_that_was_used_a_moment_ago_is_not_asked_and_one_that_was_not_is(house: House, store: Store) -> None:
+    asked = "SELECT query FROM pg_stat_activity WHERE pid = {}"
+
+    def last_of(pid: int) -> str:
+        """What the connection did last, taken from the pool and given back."""
+        with store.engine.connect() as connection:
+            session = session_of(connection)
+            assert session.info.backend_pid == pid
+            (row,) = house.rows(asked.format(pid))
+            return str(row["query"])
+
+    with store.read() as connection:
+        session, pid = session_of(connection), session_of(connection).info.backend_pid
+    session.used_at = time.monotonic() + 3_600
+    assert last_of(pid) == "COMMIT"
+    session.used_at = time.monotonic() - 31
+    assert last_of(pid) != "COMMIT"
