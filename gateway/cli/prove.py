@@ -79,7 +79,7 @@ def run(
             voice.hint("prove_told.settling")
             left = settle(installation, ledger, folder, settle_seconds)
         if left:
-            voice.hint("prove_told.left", count=left, seconds=f"{settle_seconds:g}")
+            voice.hint("prove_told.left", count=len(left), seconds=f"{settle_seconds:g}")
         _tell(voice, judge_folder(installation, ledger, folder), ledger, proof.seed, as_json)
 
 

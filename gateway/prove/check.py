@@ -90,17 +90,24 @@ _PARKED = frozenset(
 )  # fmt: skip
 """Reasons for which a person must decide though nobody did anything wrong: faults can bring each of them about."""
 
+_OF_BLIND = "outcome_unknown"
+"""Only where nobody can be asked, and a repeat would be a second copy, may a doubt come to a person by itself. Whether
+such a copy came is open; that it came twice is not (`twice`)."""
+
 Account = Mapping[str, Mapping[str, Copy]]
 """Packet id → agency → what the installation says. A packet that it does not know is not in it."""
 
 
-def judge(record: Record, account: Account, *, unwatched: Collection[str] = ()) -> Judgement:
+def judge(
+    record: Record, account: Account, *, unwatched: Collection[str] = (), blind: Collection[str] = ()
+) -> Judgement:
     """Hold the ledgers against the installation's own account of each packet.
 
     `unwatched`: agencies without a ledger (an echo answers within the node): what is said of them is believed.
+    `blind`: agencies that cannot be asked what they got, nor drop what they have.
     The answer is the same for the same values, in whatever order threads wrote lines of different agencies.
     """
-    case = _Case(record, account, frozenset(unwatched))
+    case = _Case(record, account, frozenset(unwatched), frozenset(blind))
     wrongs = (*case.words(), *case.copies(), *case.arrivals(), *case.order())
     fates = Counter(dict.fromkeys(FATES, 0))
     for packet_id in case.packets.values():
@@ -118,9 +125,12 @@ def judge(record: Record, account: Account, *, unwatched: Collection[str] = ()) 
 class _Case:
     """The ledgers, indexed once."""
 
-    def __init__(self, record: Record, account: Account, unwatched: frozenset[str]) -> None:
+    def __init__(
+        self, record: Record, account: Account, unwatched: frozenset[str], blind: frozenset[str] = frozenset()
+    ) -> None:
         self.account = account
         self.unwatched = unwatched
+        self.blind = blind
         self.meant = {meant.name: meant for meant in record.meant}
         self.told: dict[str, list[Told]] = defaultdict(list)
         for told in record.told:
@@ -209,6 +219,10 @@ class _Case:
                 yield wrong(WrongKind.LOST, "parked as surely not arrived, and seen")
             case "parked" if copy.reason not in _PARKED:
                 yield wrong(WrongKind.UNEXPLAINED, f"parked: {copy.reason}")
+            case "parked" if copy.reason == _OF_BLIND and agency not in self.blind:
+                yield wrong(
+                    WrongKind.UNEXPLAINED, "parked in doubt, where the recipient could be asked or sent to again"
+                )
 
     def _given_up(self, meant: Meant, agency: str, copy: Copy, *, arrived: bool) -> tuple[WrongKind, str] | None:
         """What is wrong with a copy that the node let go; None where a recall of its document says why.

@@ -14,8 +14,9 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -71,6 +72,7 @@ class Told:
     is_repeat: bool = False
     code: str = ""
     deliveries: Mapping[str, str] = field(default_factory=dict)
+    at: float = 0.0  #: when it was written, in seconds by the ledger's clock; 0: nobody knows
 
     @property
     def is_accepted(self) -> bool:
@@ -93,6 +95,7 @@ class Seen:
     document: str = ""
     is_status: bool = False
     refused: bool = False
+    at: float = 0.0  #: as of `Told`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +131,7 @@ class Ledger:
     def write(self, line: Meant | Told | Seen) -> None:
         """Add a line; on disk when this returns. Raises OSError where it is not."""
         file = self._files["seen" if isinstance(line, Seen) else "told"]
+        line = line if isinstance(line, Meant) else replace(line, at=round(time.time(), 3))
         words = json.dumps({"line": _NAMES[type(line)], **asdict(line)}, ensure_ascii=False)
         with self._lock:
             file.write(words.encode() + b"\n")

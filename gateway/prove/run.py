@@ -164,9 +164,11 @@ def _ask_all(installation: Installation, ledger: Ledger, wanted: Sequence[str]) 
             asking.close()
 
 
-def settle(installation: Installation, ledger: Ledger, folder: Path, seconds: float) -> int:
-    """Wait until no copy is under way any more, at most so long; how many still are. Those that ended are not asked
-    again: a state that changes afterwards is seen when the proof is judged."""
+def settle(installation: Installation, ledger: Ledger, folder: Path, seconds: float) -> tuple[str, ...]:
+    """Wait until no copy is under way any more, at most so long; the packets of which one still is.
+
+    Those that ended are not asked again: a state that changes afterwards is seen when the proof is judged.
+    """
     deadline = time.monotonic() + seconds
     record = read_record(folder)
     left = sorted({told.packet_id for told in record.told if told.is_accepted})
@@ -174,7 +176,7 @@ def settle(installation: Installation, ledger: Ledger, folder: Path, seconds: fl
         said = _ask_all(installation, ledger, left)
         left = [one for one in left if any(copy.fate == "open" for copy in said.get(one, {}).values())]
         if not left or time.monotonic() > deadline:
-            return len(left)
+            return tuple(left)
         time.sleep(0.5)
 
 

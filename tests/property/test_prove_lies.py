@@ -111,6 +111,14 @@ def a_copy_is_parked_for_a_fault_of_the_node(world: World, place: int) -> WrongK
     return WrongKind.UNEXPLAINED
 
 
+def a_doubt_was_left_to_a_person_where_the_recipient_can_be_asked(world: World, place: int) -> WrongKind:
+    seen = world.seen[place % len(world.seen)]
+    world.account[packet_of(world, seen)][seen.agency] = Copy(
+        state="parked", reason="outcome_unknown", may_have_arrived=True
+    )
+    return WrongKind.UNEXPLAINED
+
+
 def a_withdrawn_copy_was_seen(world: World, place: int) -> WrongKind:
     seen = world.seen[place % len(world.seen)]
     world.account[packet_of(world, seen)][seen.agency] = Copy(state="withdrawn", reason="recalled")
@@ -196,6 +204,7 @@ LIES = (
     a_contradiction_was_accepted, a_copy_expired_without_a_recall, a_copy_is_parked_for_a_fault_of_the_node,
     a_withdrawn_copy_was_seen, what_refers_came_first, what_refers_came_alone,
     a_recall_was_withdrawn_though_its_document_was_seen, a_recall_expired, a_refusal_was_taken_for_a_receipt,
+    a_doubt_was_left_to_a_person_where_the_recipient_can_be_asked,
 )  # fmt: skip
 
 
@@ -233,3 +242,22 @@ def test_a_repeat_of_a_known_key_is_no_second_copy() -> None:
     world = honest(2)
     world.seen += [replace(seen, is_copy=False) for seen in world.seen[:3]]
     assert judged(world).is_proof
+
+
+def test_a_doubt_at_a_blind_recipient_is_seen_once_or_never_and_not_twice() -> None:
+    world = honest(3)
+    seen = world.seen[0]
+    world.account[packet_of(world, seen)][seen.agency] = Copy(
+        state="parked", reason="outcome_unknown", may_have_arrived=True
+    )
+
+    def wrongs() -> set[WrongKind]:
+        found = judge(world.record, world.account, unwatched=world.unwatched, blind=[seen.agency])
+        return {wrong.kind for wrong in found.wrongs if wrong.agency == seen.agency}
+
+    assert wrongs() == set(), "seen once"
+    world.seen.append(replace(seen, key="again"))
+    assert wrongs() == {WrongKind.TWICE}
+    world.seen = [one for one in world.seen if (one.agency, one.digest) != (seen.agency, seen.digest)]
+    assert WrongKind.TWICE not in wrongs()
+    assert WrongKind.LOST not in wrongs(), "nobody saw it"

@@ -6,7 +6,8 @@
     --nodes 3                    three brokers; --no-clocks without libfaketime; --program DIR another program's folder
                                  (otherwise a copy of this one: it may be worked on meanwhile)
 
-Exit code 0 where every promise was kept, 1 where one was broken, and the folder with everything is said.
+Exit code 0 where every promise was kept, 1 where one was broken, and the folder with everything is said.  SIGTERM and
+SIGINT end it with everything that it started.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.fault.test_planted_defects import copy_program
+from tests.soak.guard import guarded
 from tests.soak.life import Outcome, live
 from tests.soak.province import Province, own_ground
 from tests.soak.schedule import TARGETS, Fault, draw, read_schedule, write_schedule
@@ -121,4 +123,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

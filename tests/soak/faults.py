@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from tests.soak.lateness import Window
 from tests.soak.parts import Part
 from tests.soak.province import BLOBS_MIB, POSTGRES_MIB, Province
 from tests.soak.recipients import MISDEEDS
@@ -25,7 +26,7 @@ from tests.support.rabbitmq import Broker
 __all__ = ["Blows"]
 
 _AGAIN: float = 90.0
-_LONGEST_START: float = 180.0
+_LONGEST_START: float = 300.0
 _HOUR = 3600
 _SLACK = 64 << 10
 _NETWORK = frozenset(map(str, CableFault))
@@ -38,6 +39,7 @@ class Blows:
     province: Province
     turns: dict[str, int] = field(default_factory=dict)
     hits: list[Fault] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)  #: when each stood, from its beginning until it was healed
     lanes: defaultdict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
 
     def strike(self, fault: Fault) -> None:
@@ -45,9 +47,12 @@ class Blows:
 
         It waits where what it hits is still being healed: a slow machine starts servers late.
         """
-        with self.lanes[fault.lane], ExitStack() as healing:
-            self._begin(fault, healing)
-            time.sleep(fault.seconds)
+        with self.lanes[fault.lane]:
+            begun = time.time()
+            with ExitStack() as healing:
+                self._begin(fault, healing)
+                time.sleep(fault.seconds)
+            self.windows.append((begun, time.time()))
         self.hits.append(fault)
 
     def _begin(self, fault: Fault, healing: ExitStack) -> None:

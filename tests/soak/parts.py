@@ -35,6 +35,7 @@ class Part:
     logs: Path
     program: Path
     more: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""  #: what is run in its place; "": its role
     ends: Counter[int] = field(default_factory=Counter)  #: exit codes of a process that ended by itself
     is_down: bool = False  #: a fault keeps it down
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -46,7 +47,7 @@ class Part:
         given = {f"TRUC_{name.upper()}": value for name, value in self.settings.items()}
         with (self.logs / f"{self.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", self.role],
+                [sys.executable, "-m", "gateway", self.command or self.role],
                 env=own | given | dict(self.more) | {"PYTHONPATH": str(self.program)}, cwd=self.program,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip

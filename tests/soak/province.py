@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, Self
 
 import httpx2
+import psycopg
 
 from gateway.configuration import apply, init_rows, parse
 from gateway.identity import rotate_token
@@ -36,7 +37,10 @@ from tests.support.processes import SmallDisk, need_program
 from tests.support.rabbitmq import Broker, cluster, free_ports
 from tests.support.sinks import SinkProcess
 
-__all__ = ["BLOBS_MIB", "POSTGRES_MIB", "Clock", "Ground", "Province", "own_ground", "soak_settings", "until"]
+__all__ = [
+    "BLOBS_MIB", "POSTGRES_MIB", "Clock", "Ground", "Province", "in_doubt_for_long", "own_ground", "soak_settings",
+    "until",
+]  # fmt: skip
 
 NODE: Final = "nut-ben"
 BLOBS_MIB: Final = 4_000
@@ -190,11 +194,13 @@ class Province:
 
     # --- our processes ----------------------------------------------------------------------------------------
 
-    def start(self, instances: Mapping[str, int] = _INSTANCES) -> None:
+    def start(self, instances: Mapping[str, int] = _INSTANCES, *, alone: bool = False) -> None:
         """Start every process, wait until the APIs answer, and watch over them. Raises AssertionError.
 
-        `instances`: how many processes of each kind.
+        `instances`: how many processes of each kind.  `alone`: one process does everything, in the place of an API.
         """
+        if alone:
+            instances = dict.fromkeys(PARTS, 0) | {"api": 1}
         logs = self.folder / "logs"
         logs.mkdir()
         more = self.ground.clocks["processes"].environment if self.ground.clocks else {}
@@ -203,7 +209,7 @@ class Province:
                 name = f"{role}-{number}"
                 port = self.ports[number - 1] if role == "api" else 0
                 settings = self._settings(role) | {"port": str(port)}
-                self.parts[name] = Part(name, role, settings, logs, self.program, more)
+                self.parts[name] = Part(name, role, settings, logs, self.program, more, "serve" if alone else "")
                 self.parts[name].start()
         self.watch = Watch(self.parts)
         self.watch.start()
@@ -247,6 +253,23 @@ class Province:
         for part in self.parts.values():
             part.end()
         self.closing.close()
+
+
+_DOUBTFUL: Final = """
+    SELECT open.packet_id FROM deliveries AS open
+     WHERE open.state NOT IN ('delivered', 'refused', 'withdrawn', 'undeliverable', 'expired', 'parked')
+     GROUP BY open.packet_id
+    HAVING bool_and(EXISTS (
+        SELECT FROM deliveries AS behind JOIN attempts ON attempts.delivery_id = behind.id
+         WHERE behind.chain_id = open.chain_id AND (attempts.outcome IS NULL OR attempts.outcome = 'unknown')
+           AND attempts.over_by > (extract(epoch FROM clock_timestamp()) + 120) * 1000000))
+"""
+
+
+def in_doubt_for_long(province: Province) -> frozenset[str]:
+    """Packets whose every open copy stands in, or behind, a doubt longer than any that the present clock gives."""
+    with psycopg.connect(province.ground.database, autocommit=True) as connection:
+        return frozenset(row[0] for row in connection.execute(_DOUBTFUL))
 
 
 def until(is_so: Callable[[], bool], seconds: float, why: Callable[[], str]) -> None:

@@ -13,11 +13,13 @@ from gateway.prove.ledger import Ledger, Seen, digest
 from gateway.prove.marks import MARK
 from tests.support.recipient import Fault, read_ledger
 
-__all__ = ["FOLDER", "MISDEEDS", "REST", "FolderClerk", "seen_by_server"]
+__all__ = ["BLIND", "FOLDER", "MISDEEDS", "REST", "FolderClerk", "seen_by_server"]
 
 FOLDER = f"{MARK}thu-muc"
 REST = {f"{MARK}rest-{kind}": kind for kind in (SinkKind.IDEMPOTENT, SinkKind.CHECKABLE, SinkKind.BLIND)}
 """Test agencies behind servers, and how sure the axis can be of each."""
+
+BLIND = frozenset(name for name, kind in REST.items() if kind is SinkKind.BLIND)
 
 MISDEEDS = {
     "silent": Fault(act="hang", lands=False), "error": Fault(act="error"), "twice": Fault(act="twice"),
@@ -29,7 +31,7 @@ MISDEEDS = {
 def seen_by_server(agency: str, folder: Path) -> list[Seen]:
     """What a server got, in the order in which it did. A blind one cannot tell a repeat: each is a copy."""
     return [
-        Seen(agency=agency, key=arrival.key, digest=arrival.digest, is_copy=arrival.is_copy)
+        Seen(agency=agency, key=arrival.key, digest=arrival.digest, is_copy=arrival.is_copy, at=arrival.at)
         for arrival in read_ledger(folder / "ledger.jsonl")
     ]
 

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +38,9 @@ __all__ = ["USER", "Broker", "broker", "cluster", "fragile", "free_ports", "pape
 USER: Final = "truc-test"
 _PASSWORD: Final = "mat-khau-thu"
 _BIN: Final = Path("/usr/lib/rabbitmq/bin")  # not the wrappers of /usr/sbin, which change the user
-_START: Final = 60.0
+_START: Final = 240.0
+"""Seconds; five where nobody else uses the machine."""
+
 _numbers = itertools.count(1)
 
 
@@ -99,7 +101,11 @@ class Broker:
         """A broker that answers."""
         broker = cls.lay(folder, tls=tls, **settings)
         broker.launch()
-        broker.wait()
+        try:
+            broker.wait()
+        except BaseException:
+            broker.end()
+            raise
         return broker
 
     def __enter__(self) -> Self:
@@ -134,7 +140,7 @@ class Broker:
         at, dist = str(self.folder), self.ports["dist"]
         return {
             **{key: value for key, value in os.environ.items() if not key.startswith(("RABBITMQ_", "ERL_"))},
-            "HOME": f"{at}/home", "LANG": "C.UTF-8",
+            "HOME": f"{at}/home", "LANG": "C.UTF-8", "ERL_CRASH_DUMP": f"{at}/log/erl_crash.dump",
             "ERL_EPMD_PORT": str(self.epmd.port), "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": f"{self.name}@localhost", "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_CONFIG_FILE": f"{at}/rabbitmq.conf", "RABBITMQ_ADVANCED_CONFIG_FILE": f"{at}/advanced.config",
@@ -200,10 +206,12 @@ class Broker:
         (self.folder / "data").mkdir()
 
     def kill_rest(self) -> None:
-        """End what was launched, however far it came. Safe to repeat."""
+        """End what was launched, however far it came, the Erlang machine below its script too. Safe to repeat."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
+            for pid in _family(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.wait(30)
 
     def _signal_and_wait(self, number: signal.Signals) -> None:
@@ -279,6 +287,15 @@ class Broker:
     def access(self, vhost: str, **files: str) -> BrokerAccess:
         """How the transport reaches it."""
         return BrokerAccess.parse(self.url(vhost, tls="ca_file" in files), **{**self.files, **files})
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all below it, the lowest last."""
+    try:
+        below = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        below = []
+    return [pid, *(each for child in below for each in _family(child))]
 
 
 def _answers(port: int) -> bool:

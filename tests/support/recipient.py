@@ -69,6 +69,7 @@ class Arrival:
     digest: str
     size: int
     is_copy: bool
+    at: float = 0.0  #: when, in seconds by this machine's clock
 
 
 class _Ledger:
