@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.defects import DEFECTS, Defect
+from tests.support.defects import DEFECTS as PROTOCOL_DEFECTS
+from tests.support.defects import Defect
+from tests.support.postgres_defects import POSTGRES_DEFECTS
 
 _ROOT = Path(__file__).parents[2]
 _COPIED = ("gateway", "edxml", "adapters", "routing", "monitoring", "tests", "pyproject.toml")
 _PROTOCOL_ROWS = ("§1", "§2", "§3", "§4", "§5", "§6", "§7", "§9", "§10")
 _PASSED, _FAILED = 0, 1
+
+DEFECTS = PROTOCOL_DEFECTS + POSTGRES_DEFECTS
 
 
 def copy_program(folder: Path) -> Path:

@@ -1,0 +1,29 @@
+"""Defects of what speaks to PostgreSQL, planted as those of `tests.support.defects`."""
+
+from __future__ import annotations
+
+from tests.support.defects import Defect
+
+__all__ = ["POSTGRES_DEFECTS"]
+
+_CUT = "tests/service/test_commits_cut.py::test_"
+_MANY = "tests/service/test_postgres_many_rows.py::test_"
+
+POSTGRES_DEFECTS = (
+    Defect(
+        name="a commit that nobody answered runs again",
+        row="§12 whoever called comes again: it may have been done",
+        file="gateway/store/faults.py",
+        old="not committing.began and ",
+        new="",
+        tests=(_CUT + "a_packet_whose_acceptance_was_cut_is_there_once[Cut.ANSWER]",),
+    ),
+    Defect(
+        name="rows of one statement change places",
+        row="§13 events are read in the order in which they were written",
+        file="gateway/store/arrays.py",
+        old="[row[name] for row in rows]",
+        new="[row[name] for row in rows[::-1]]",
+        tests=(_MANY + "new_rows_are_numbered_in_the_order_in_which_they_were_given",),
+    ),
+)
