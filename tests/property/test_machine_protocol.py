@@ -32,6 +32,7 @@ class OnPostgres(Protocol):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("examples", [1, 60])
 def test_the_protocol_holds_on_postgresql(examples: int) -> None:
     run_state_machine_as_test(
