@@ -137,19 +137,22 @@ _END_RESPONSE = (
     .where(attempts.c.id == bindparam("b_id"), attempts.c.outcome.is_(None))
     .values(outcome=AttemptEnd.UNKNOWN, ended_at=bindparam("now"), over_by=bindparam("now"))
 )
+_DELIVERIES = select(attempts.c.delivery_id).where(among(attempts.c.id, "ids")).distinct()
 _SERVED = (
     select(deliveries.c.id)
-    .where(
-        deliveries.c.id.in_(select(attempts.c.delivery_id).where(among(attempts.c.id, "ids"))),
-        deliveries.c.served_until > 0,
-    )
+    .where(among(deliveries.c.id, "ids"), deliveries.c.served_until > 0)
     .order_by(deliveries.c.id)
+)  # fmt: skip
+_LOCK_CHAINS = (
+    select(chains.c.id)
+    .where(chains.c.id.in_(
+        select(deliveries.c.chain_id).where(among(deliveries.c.id, "ids"))
+    ))
+    .order_by(chains.c.id)
+)  # fmt: skip
+_SHOW_AGAIN = (
+    update(deliveries).where(among(deliveries.c.id, "ids"), deliveries.c.served_until > 0).values(served_until=0)
 )
-_CHAINS = select(deliveries.c.chain_id).where(
-    deliveries.c.id.in_(select(attempts.c.delivery_id).where(among(attempts.c.id, "ids")))
-)
-_LOCK_CHAINS = select(chains.c.id).where(chains.c.id.in_(_CHAINS)).order_by(chains.c.id)
-_SHOW_AGAIN = update(deliveries).where(deliveries.c.id.in_(_SERVED.order_by(None))).values(served_until=0)
 
 
 def begin_responses(connection: Connection, begun: Sequence[Response], *, worker: str, now: int) -> None:
@@ -181,7 +184,8 @@ def end_responses(connection: Connection, attempt_ids: Sequence[str], now: int) 
     A confirmation may come at the same moment: the chains' rows are locked first, as everybody does (protocol §6).
     """
     if attempt_ids:
-        lock_rows(connection, _LOCK_CHAINS, {"ids": list(attempt_ids)})
-        lock_rows(connection, _SERVED, {"ids": list(attempt_ids)})
+        served = {"ids": list(connection.execute(_DELIVERIES, {"ids": list(attempt_ids)}).scalars())}
+        lock_rows(connection, _LOCK_CHAINS, served)
+        lock_rows(connection, _SERVED, served)
         execute_rows(connection, _END_RESPONSE, [{"b_id": attempt_id, "now": now} for attempt_id in attempt_ids])
-        connection.execute(_SHOW_AGAIN, {"ids": list(attempt_ids)})
+        connection.execute(_SHOW_AGAIN, served)

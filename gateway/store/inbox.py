@@ -53,17 +53,17 @@ _LISTED = (DeliveryState.AVAILABLE, DeliveryState.FETCHED)
 _COLUMNS = (
     deliveries.c.id, deliveries.c.transfer_id, deliveries.c.chain_id, deliveries.c.agency_id, deliveries.c.organ,
     deliveries.c.state, deliveries.c.since, deliveries.c.polled_at, deliveries.c.book, deliveries.c.kind,
-    deliveries.c.readdressed_from,
-    packets.c.id.label("packet_id"), packets.c.document_id, packets.c.status_code, packets.c.sender_organ,
-    packets.c.notation, packets.c.subject, packets.c.is_urgent, packets.c.size, packets.c.blob, packets.c.attachments,
-    packets.c.accepted_at,
+    deliveries.c.readdressed_from, deliveries.c.packet_id, deliveries.c.is_urgent,
     transfers.c.turn, channels.c.is_polled,
 )  # fmt: skip
-_FROM = (
-    deliveries.join(packets, deliveries.c.packet_id == packets.c.id)
-    .join(transfers, deliveries.c.transfer_id == transfers.c.id)
-    .join(channels, transfers.c.channel_id == channels.c.id)
+_FROM = deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id).join(
+    channels, transfers.c.channel_id == channels.c.id
 )
+_PACKETS = select(
+    packets.c.id, packets.c.document_id, packets.c.status_code, packets.c.sender_organ, packets.c.notation,
+    packets.c.subject, packets.c.is_urgent, packets.c.size, packets.c.blob, packets.c.attachments,
+    packets.c.accepted_at,
+).where(among(packets.c.id, "ids"))  # fmt: skip
 
 
 def _of_state(state: DeliveryState, *, is_urgent: bool) -> Select[tuple[str]]:
@@ -85,18 +85,7 @@ def _of_state(state: DeliveryState, *, is_urgent: bool) -> Select[tuple[str]]:
 _CANDIDATES = union_all(
     *(_of_state(state, is_urgent=urgent) for urgent in (True, False) for state in _LISTED)
 ).subquery("candidates")
-_WAITING = (
-    select(*_COLUMNS)
-    .select_from(_FROM)
-    .where(deliveries.c.id.in_(select(_CANDIDATES.c.id)))
-    .order_by(
-        deliveries.c.polled_at,
-        deliveries.c.is_urgent.desc(),
-        is_state(deliveries.c.state, DeliveryState.FETCHED),
-        deliveries.c.id,
-    )
-    .limit(bindparam("most"))
-)
+_WAITING = select(_CANDIDATES.c.id)
 _ITEMS = select(*_COLUMNS).select_from(_FROM).where(among(deliveries.c.id, "ids"))
 _CHAINS = (
     select(chains.c.id)
@@ -108,7 +97,18 @@ _CHAINS = (
 _ROTATE = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(polled_at=bindparam("now"))
 
 
-def _item(row: Any) -> Item:
+def _in_turn(row: Any) -> tuple[Any, ...]:
+    return row.polled_at, not row.is_urgent, row.state == DeliveryState.FETCHED, row.id
+
+
+def _with_packets(connection: Connection, rows: Sequence[Any]) -> list[Item]:
+    """The packets are asked for by id: PostgreSQL then looks into no month but theirs."""
+    ids = {"ids": list({row.packet_id for row in rows})}
+    found = {packet.id: packet for packet in connection.execute(_PACKETS, ids)} if rows else {}
+    return [_item(row, found[row.packet_id]) for row in rows if row.packet_id in found]
+
+
+def _item(row: Any, packet: Any) -> Item:
     return Item(
         delivery_id=row.id,
         key=row.transfer_id,
@@ -121,18 +121,18 @@ def _item(row: Any) -> Item:
         turn=row.turn,
         is_polled=bool(row.is_polled),
         packet_id=row.packet_id,
-        document_id=row.document_id,
+        document_id=packet.document_id,
         kind=row.kind,
         book=row.book,
-        status_code=row.status_code,
-        sender=row.sender_organ,
-        notation=row.notation,
-        subject=row.subject,
-        is_urgent=bool(row.is_urgent),
-        size=row.size,
-        digest=row.blob,
-        attachments=row.attachments,
-        accepted_at=row.accepted_at,
+        status_code=packet.status_code,
+        sender=packet.sender_organ,
+        notation=packet.notation,
+        subject=packet.subject,
+        is_urgent=bool(packet.is_urgent),
+        size=packet.size,
+        digest=packet.blob,
+        attachments=packet.attachments,
+        accepted_at=packet.accepted_at,
         readdressed_from=row.readdressed_from,
     )
 
@@ -146,14 +146,16 @@ def waiting(connection: Connection, agency_id: str, *, now: int, limit: int) -> 
         now + LONGEST_RESPONSE + CLOCKS_APART
     )  # one that is hidden for longer was hidden by a clock that was ahead
     values = {"agency": agency_id, "now": now, "longest": longest, "most": limit}
-    return [_item(row) for row in select_rows(connection, _WAITING, values)]
+    ids = [row.id for row in select_rows(connection, _WAITING, values)]
+    rows = connection.execute(_ITEMS, {"ids": ids}).all() if ids else ()
+    return _with_packets(connection, sorted(rows, key=_in_turn)[:limit])
 
 
 def items(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Item]:
     """Items by delivery; in a transaction that writes, with their chains locked (protocol §6)."""
     ids = {"ids": sorted(delivery_ids)}
     lock_rows(connection, _CHAINS, ids)
-    return {row.id: _item(row) for row in connection.execute(_ITEMS, ids)}
+    return {item.delivery_id: item for item in _with_packets(connection, connection.execute(_ITEMS, ids).all())}
 
 
 def rotate(connection: Connection, delivery_ids: Sequence[str], now: int) -> None:

@@ -70,6 +70,7 @@ def test_a_month_is_written_read_again_and_goes_and_its_account_still_closes(hou
     assert let_go(house, file, month=parse_month(manifest.month)).packets == 0, "the second time there is nothing to do"
 
 
+@pytest.mark.long
 def test_a_month_without_a_part_of_its_own_goes_row_by_row(tmp_path: Path) -> None:
     """As what an earlier release stored does on PostgreSQL."""
     house = build_house(tmp_path, database=Database.POSTGRESQL)
@@ -89,6 +90,7 @@ def test_a_month_without_a_part_of_its_own_goes_row_by_row(tmp_path: Path) -> No
     house.close()
 
 
+@pytest.mark.long
 def test_taking_in_goes_on_while_a_month_waits_for_its_tables(tmp_path: Path) -> None:
     """An open transaction keeps the tables from going; who writes meanwhile does not wait, and what came stays."""
     house = build_house(tmp_path, database=Database.POSTGRESQL)

@@ -104,6 +104,7 @@ def test_a_database_of_the_earlier_release_is_cut_into_months_and_its_books_clos
         store.close()
 
 
+@pytest.mark.long
 def test_who_writes_while_it_is_cut_loses_nothing(earlier: Engine, tmp_path: Path) -> None:
     """Writers of the earlier release write through the migration: each commit that was confirmed is there after it."""
     written: list[str] = []
