@@ -46,11 +46,6 @@ _UNDONE_STATES: Final = frozenset({"40001", "40P01"})
 _ENDED_STATES: Final = frozenset({"57P01", "57P02", "25P03"})
 """The server ended the connection, and with it what was not committed: told to, after a crash, or idle for too long."""
 
-_BY_STATE: Final[tuple[tuple[str, type[StoreBusy]], ...]] = (
-    ("28", StoreRefused),
-    ("3D", StoreAbsent),
-    ("53300", StoreCrowded),
-)
 _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[StoreBusy]], ...]] = (
     (re.compile(r"too many (clients|connections)|connection slots|no more connections allowed"), StoreCrowded),
     (re.compile(r'database "[^"]*" does not exist|no such database'), StoreAbsent),
@@ -138,8 +133,7 @@ def _ours(why: BaseException | None) -> type[StoreError] | None:
         return _by_words(str(why)) if is_lost else None
     if state in _DAMAGED_STATES:
         return StoreDamaged
-    named = next((kind for start, kind in _BY_STATE if state.startswith(start)), None)
-    return named or (StoreBusy if state[:2] in _AWAY_CLASSES else None)
+    return StoreBusy if state[:2] in _AWAY_CLASSES else None
 
 
 def _by_words(words: str) -> type[StoreBusy]:
