@@ -16,7 +16,7 @@ from tests.support.nodes import build_house
 from tests.support.postgres import cluster
 from tests.support.processes import NodeProcesses
 
-pytestmark = [pytest.mark.fault]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 AT_MOVE = ("move.source_left", "move.target_claimed", "move.batch_copied", "move.copied", "move.finished")
 """Points of `truc store move`, which works alone."""
