@@ -18,6 +18,7 @@ from tests.support.packets import build_packet
 from tests.support.processes import NodeProcesses
 
 PATIENCE = 120.0
+pytestmark = pytest.mark.timeout(400)
 DESCRIPTORS = 100
 MOST = DESCRIPTORS // 2
 CROWD = 90
