@@ -8,7 +8,21 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, Boolean, Connection, Integer, Text, and_, bindparam, func, or_, select, true, update
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Connection,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from gateway.model.windows import held_until, parse_windows
 from gateway.store.channels import stored_windows
@@ -41,9 +55,22 @@ _CLAIMED_OF = (
     .group_by(transfers.c.channel_id)
 )
 _ANNOUNCED_OF = (
-    select(transfers.c.channel_id, func.count(), func.count().filter(transfers.c.size <= LARGE, ~transfers.c.is_urgent))
+    select(transfers.c.channel_id, func.count())
     .where(is_state(transfers.c.state, "ready"), transfers.c.announced_at > bindparam("since"))
     .group_by(transfers.c.channel_id)
+)
+_LYING = (
+    select(func.count())
+    .select_from(transfers.join(channels, channels.c.id == transfers.c.channel_id))
+    .where(
+        is_state(transfers.c.state, "ready"),
+        transfers.c.announced_at > bindparam("since"),
+        ~transfers.c.is_urgent,
+        transfers.c.size <= LARGE,
+        ~channels.c.is_slow,
+        channels.c.state == "open",
+        channels.c.open_until <= bindparam("now"),
+    )
 )
 
 # The channels that have anything ready, by hops along the index of ready transfers instead of reading all of them.
@@ -55,12 +82,20 @@ _next = (
     .scalar_subquery()
 )
 _waiting = _waiting.union_all(select(_next).where(_waiting.c.id.is_not(None)))
+_has_urgent = exists().where(
+    is_state(transfers.c.state, "ready"), transfers.c.channel_id == channels.c.id, transfers.c.is_urgent
+)
 _CHANNELS = (
     select(
         channels.c.id, channels.c.is_slow, channels.c.in_flight, channels.c.ramp, channels.c.faults, channels.c.windows
     )
     .select_from(_waiting.join(channels, _waiting.c.id == channels.c.id))
-    .where(channels.c.state == "open", channels.c.open_until <= bindparam("now"), NOT_RECOVERING)
+    .where(
+        channels.c.state == "open",
+        channels.c.open_until <= bindparam("now"),
+        or_(bindparam("ordinary", type_=Boolean), _has_urgent),
+        NOT_RECOVERING,
+    )
 )
 _CHANNELS_ALONE = _CHANNELS.with_for_update(of=channels, skip_locked=True)
 
@@ -120,19 +155,11 @@ _DUE_OF_ALL_ALONE = (
 
 def in_flight(connection: Connection, *, since: int) -> dict[str, int]:
     """Transfers per channel that are claimed, or announced after `since` and not claimed yet."""
-    return _running(connection, since)[0]
-
-
-def _running(connection: Connection, since: int) -> tuple[dict[str, int], dict[str, int]]:
-    """Per channel what is in flight, and how many tickets of it lie unclaimed among the ordinary ones."""
     running: dict[str, int] = defaultdict(int)
-    unclaimed: dict[str, int] = {}
-    for channel_id, count in connection.execute(_CLAIMED_OF):
-        running[channel_id] += count
-    for channel_id, count, ordinary in connection.execute(_ANNOUNCED_OF, {"since": since}):
-        running[channel_id] += count
-        unclaimed[channel_id] = ordinary
-    return running, unclaimed
+    for statement, values in ((_CLAIMED_OF, {}), (_ANNOUNCED_OF, {"since": since})):
+        for channel_id, count in connection.execute(statement, values):
+            running[channel_id] += count
+    return running
 
 
 def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list[Due]:
@@ -151,17 +178,16 @@ def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list
     picked, not what waits.
     """
     is_shared = writes_beside_others(connection)
-    channels_open = {
-        row.id: row for row in connection.execute(_CHANNELS_ALONE if is_shared else _CHANNELS, {"now": now})
-    }
-    running, unclaimed = _running(connection, since)  # read with the channels in hand
-    lying = sum(n for channel_id, n in unclaimed.items() if not _is_slow(channels_open.get(channel_id)))
+    values = {"now": now, "since": since}
+    values["ordinary"] = connection.execute(_LYING, values).scalar_one() <= most
+    found = connection.execute(_CHANNELS_ALONE if is_shared else _CHANNELS, values)
+    channels_open = {row.id: row for row in found}
+    running = in_flight(connection, since=since)  # read with the channels in hand
     rooms = {
         channel.id: room
         for channel in channels_open.values()
         if not _is_resting(channel.windows, now) and (room := _allowed(channel) - running.get(channel.id, 0)) > 0
     }
-    values = {"now": now, "since": since, "ordinary": lying <= most}
     if not rooms:
         return []
     if is_shared:
@@ -178,11 +204,6 @@ def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list
     if is_shared:
         mark_announced(connection, [(due.transfer_id, due.turn) for due in picked], now)
     return picked
-
-
-def _is_slow(channel: Any) -> bool:
-    """Whether a channel's tickets go to the slow queue; one that is not open has none that anybody waits behind."""
-    return channel is None or bool(channel.is_slow)
 
 
 _PUT_BACK = (
