@@ -13,6 +13,8 @@ from gateway.backup import is_unfinished
 from gateway.model.errors import StoreUnfinished
 from gateway.model.instants import wall_now
 from gateway.store import open_store
+from gateway.store.copying import count_rows
+from gateway.store.dumping import DatabaseAccess, dump_database, load_database
 from tests.fault.test_restore_drill import AT_SERVER
 from tests.support.nodes import Database, House, build_house
 from tests.support.postgres import cluster
@@ -146,6 +148,18 @@ def test_beside_a_database_that_was_put_back_packets_and_keys_are_restored(
     after = account_of(data, house.database)
     assert (after.books, after.packets) == (before.books, before.packets)
     assert truc.json("recover", code=1)["is_recovering"]
+
+
+def test_a_dump_holds_what_its_transaction_saw(house: House, tmp_path: Path) -> None:
+    """The rows that a backup counts, and the packets that it copies, are the dump's, whatever comes meanwhile."""
+    with house.node.store.read() as connection:
+        seen = count_rows(connection)["packets"]
+        house.send(["inbox-a"], "3")
+        dump_database(connection, DatabaseAccess(address=house.database, node="thu"), tmp_path / "dump")
+    database = cluster().create()
+    load_database(DatabaseAccess(address=database, node="thu"), tmp_path / "dump")
+    with psycopg.connect(database) as connection_there:
+        assert connection_there.execute("SELECT count(*) FROM packets").fetchone() == (seen,)
 
 
 def test_a_dump_says_nothing_of_passwords(house: House, truc: Terminal, places: tuple[str, str]) -> None:
