@@ -133,7 +133,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--warm-up", type=int, default=1_000, help="documents before each run: servers keep plans from then on"
     )
-    parser.add_argument("--pairs", type=int, default=5, help="interleaved pairs with the limit")
+    parser.add_argument("--pairs", type=int, default=4, help="interleaved pairs with the limit")
     parser.add_argument("--notices", type=int, default=9, help="to 600 recipients each")
     parser.add_argument("--few-pairs", type=int, default=3, help="pairs of the parts stored and dead")
     parser.add_argument("--rounds", type=int, default=40, help="of hops, 20 documents each")
@@ -141,8 +141,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stored-documents", type=int, default=1_500, help="per run of the part stored")
     parser.add_argument("--channels", type=int, default=600, help="of the backlog; the part dead has 160 at most")
     parser.add_argument("--backlog", type=int, default=100_000, help="deliveries that wait")
-    parser.add_argument("--drain-seconds", type=float, default=120, help="after which a drain is judged as it is")
-    parser.add_argument("--dead-documents", type=int, default=1_200, help="to healthy agencies, per run")
+    parser.add_argument("--drain-seconds", type=float, default=90, help="after which a drain is judged as it is")
+    parser.add_argument("--dead-documents", type=int, default=900, help="to healthy agencies, per run")
     parser.add_argument("--folder", type=Path, help="where all data goes: the disk that is measured")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     given = list(sys.argv[1:] if arguments is None else arguments)
