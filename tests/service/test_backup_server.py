@@ -156,6 +156,7 @@ def test_a_dump_holds_what_its_transaction_saw(house: House, tmp_path: Path) -> 
         seen = count_rows(connection)["packets"]
         house.send(["inbox-a"], "3")
         dump_database(connection, DatabaseAccess(address=house.database, node="thu"), tmp_path / "dump")
+    house.close()
     database = cluster().create()
     load_database(DatabaseAccess(address=database, node="thu"), tmp_path / "dump")
     with psycopg.connect(database) as connection_there:
