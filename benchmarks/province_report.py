@@ -65,9 +65,11 @@ class Figures:
 def judge(figures: Figures) -> tuple[Verdict, ...]:
     """How the product stands to its targets."""
     verdicts: list[Verdict] = []
+    ones = [speed for speed in figures.speeds if speed.each == 1]
     for speed in figures.speeds:
-        fast = speed.each > 1 or speed.limit.median >= COUNTS_FROM * LIMIT_FIGURE
-        cheap = speed.each > 1 or speed.limit_cpu.median <= LIMIT_CPU_FIGURE / COUNTS_FROM
+        # The limit was once measured with one recipient: where that part did not run, nobody knows what others used.
+        fast = bool(ones) and ones[0].limit.median >= COUNTS_FROM * LIMIT_FIGURE
+        cheap = bool(ones) and ones[0].limit_cpu.median <= LIMIT_CPU_FIGURE / COUNTS_FROM
         each = f"{speed.each} recipient{'s' if speed.each > 1 else ''}"
         verdicts += [
             Verdict(target=f"{each}: documents/s ≥ 0.45 of the limit", reached=f"{speed.speed_ratio}",
