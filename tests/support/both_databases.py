@@ -40,8 +40,23 @@ MODULES: Final = frozenset(
     }
 )
 
-LONG: Final = frozenset({"test_inspection", "test_signature_verdicts"})
-"""Modules whose tests on PostgreSQL run with the long ones: they start processes, or make many certificates."""
+LONG: Final = frozenset(
+    {
+        "test_account",
+        "test_account_rounds",
+        "test_inspection",
+        "test_node_statuses",
+        "test_profiles_at_the_gate",
+        "test_repairs_counted",
+        "test_signature_verdicts",
+        "test_views",
+        "test_rule_10_five_hundred_poison_items_cannot_hide_the_next",
+        "test_rule_6_a_recall_waits_no_longer_than_the_document_takes",
+        "test_rule_8_faults_of_the_channel_are_not_counted_and_open_the_breaker_once",
+    }
+)
+"""Modules, and tests, that run on PostgreSQL with the long ones: they are not about locks, order or faults, or take
+many seconds."""
 
 SQLITE_ONLY: Final[Mapping[str, str]] = {
     "test_no_view_reads_a_growing_table_from_end_to_end": "reads SQLite's query plans",
@@ -56,6 +71,6 @@ def on_both(metafunc: pytest.Metafunc) -> None:
     module = metafunc.module.__name__.rpartition(".")[2]
     if "database" in metafunc.fixturenames and module in MODULES:
         only = metafunc.function.__name__ in SQLITE_ONLY
-        marks = pytest.mark.long if module in LONG else ()
+        marks = pytest.mark.long if LONG & {module, metafunc.function.__name__} else ()
         server = [] if only else [pytest.param(Database.POSTGRESQL, marks=marks)]
         metafunc.parametrize("database", [Database.SQLITE, *server], ids=str)
