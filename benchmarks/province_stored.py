@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ __all__ = ["Stored", "measure_hops", "measure_stored"]
 
 _PLANNED: Final = 100
 """Documents of the runs whose plans are read: enough for plans that the server keeps."""
+_HOT: Final = _PLANNED // 10
+"""Statements that ran less often there are not compared: they are the clock's, not a document's."""
 _EXPLAIN: Final = {
     "session_preload_libraries": "auto_explain", "auto_explain.log_min_duration": "0",
     "auto_explain.log_format": "json", "auto_explain.log_level": "log",
@@ -98,7 +101,7 @@ def measure_stored(
         dearest=_dearest(pages["empty"], pages["full"]),
         statements=len(same),
         changed_plans=tuple(
-            f"{statement}: {_words(planned[0][statement])} → {_words(planned[1][statement])}"
+            f"{_short(statement)}: {_words(planned[0][statement])} → {_words(planned[1][statement])}"
             for statement in sorted(same) if planned[0][statement] != planned[1][statement]
         ),
         disagreements=tuple(wrong),
@@ -161,7 +164,7 @@ def _dearest(empty: dict[str, float], full: dict[str, float], most: int = 6) -> 
 
 
 def _short(query: str) -> str:
-    return query if len(query) <= 160 else f"{query[:70]} … {query[-85:]}"
+    return query if len(query) <= 90 else f"{query[:45]} … {query[-40:]}"
 
 
 # --- plans -------------------------------------------------------------------------------------------------------
@@ -171,7 +174,7 @@ _OF_A_MONTH: Final = re.compile(r"_(?:\d{4}_\d{2}|rest|before|loose)(?=_|$)")
 
 
 def _plans(place: Place, services: Services) -> dict[str, frozenset[str]]:
-    """By statement, how its rows are found: the indexes that it uses, and tables that it reads whole."""
+    """By hot statement, how its rows are found: the indexes that it uses, and tables that it reads whole."""
     log = services.cluster.folder / "log"
     _set(place, services, _EXPLAIN)
     begin = log.stat().st_size
@@ -179,12 +182,14 @@ def _plans(place: Place, services: Services) -> dict[str, frozenset[str]]:
         run_load(_plan(place, server, _PLANNED, "KH", 20), server)
     _set(place, services, dict.fromkeys(_EXPLAIN, ""))
     found: dict[str, frozenset[str]] = {}
+    times: Counter[str] = Counter()
     for logged in _read_plans(log, begin):
         ways = frozenset(_ways(logged["Plan"]))
         query = " ".join(logged["Query Text"].split())
+        times[query] += 1
         if ways:
             found[query] = found.get(query, frozenset()) | ways
-    return found
+    return {query: ways for query, ways in found.items() if times[query] >= _HOT}
 
 
 def _read_plans(log: Path, begin: int) -> Iterator[dict[str, Any]]:
