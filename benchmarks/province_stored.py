@@ -30,9 +30,9 @@ from benchmarks.province_services import ProvinceServer, Services
 
 __all__ = ["Stored", "measure_hops", "measure_stored"]
 
-_PLANNED: Final = 100
+_PLANNED: Final = 200
 """Documents of the runs whose plans are read: enough for plans that the server keeps."""
-_HOT: Final = _PLANNED // 10
+_HOT: Final = _PLANNED // 20
 """Statements that ran less often there are not compared: they are the clock's, not a document's."""
 _EXPLAIN: Final = {
     "session_preload_libraries": "auto_explain", "auto_explain.log_min_duration": "0",
