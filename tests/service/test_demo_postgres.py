@@ -21,6 +21,7 @@ def test_a_database_with_a_node_is_left_alone(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_the_demo_plays_on_an_empty_database_and_its_account_closes(
     monkeypatch: pytest.MonkeyPatch, truc: Terminal
 ) -> None:
