@@ -68,7 +68,7 @@ def allow_altering(connection: Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE events DISABLE TRIGGER events_append_only")
 
 
-def tell(connection: Connection, sql: str, *values: Any) -> CursorResult[Any]:
+def tell(connection: Connection, sql: str, *values: Any) -> CursorResult[*tuple[Any, ...]]:
     """Say a sentence of a test's own, written in SQLite's dialect with `?` for values, to either database.
 
     `rowid` is the order in which rows came: of events that of their commits, elsewhere that of their ids.
