@@ -273,7 +273,8 @@ def test_the_books_are_read_by_index(filled: FilledStore) -> None:
                 plans.extend((statement, row[3]) for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", given))
 
     close(filled, START, EVER)
-    scans = [plan for plan in plans if plan[1].startswith("SCAN") and "rollups" not in plan[1]]
+    small = ("rollups", "carried")  # a row per agency, book and state; and month that went
+    scans = [plan for plan in plans if plan[1].startswith("SCAN") and plan[1].split()[1] not in small]
     assert plans
     assert not scans
 
