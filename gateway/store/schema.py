@@ -185,9 +185,7 @@ chains = Table(
     _id("id", primary=True),
     Column("root", Text, nullable=False),
     _id("agency_id"),
-    Column(
-        "ended_recalled", Boolean, nullable=False, server_default="0"
-    ),  # a recall was the last that was archived
+    Column("ended_recalled", Boolean, nullable=False, server_default="0"),  # a recall was the last that was archived
     Index("chains_root", "root", "agency_id", unique=True),
 )
 
