@@ -16,6 +16,7 @@ from typing import BinaryIO
 from adapters.contract import AdapterError, Done, HandOver, Outcome, Park, Probe, Retry, Scope, SinkKind
 from edxml.codes import StatusCode
 from edxml.errors import TrucError
+from gateway.model.instants import CLOCKS_APART
 
 __all__ = ["EchoAnswer", "EchoChannel", "EchoSink", "EchoStatus", "Echoed", "OnReceived", "echo_kind"]
 
@@ -75,11 +76,14 @@ class EchoSink:
     settle_time: timedelta = timedelta(0)
 
     def stage(self, item: HandOver) -> _Staged | Retry | Park:
-        """Check the bytes; a packet whose delay is not over yet is put off until then."""
+        """Check the bytes; a packet whose delay is not over yet is put off until then.
+
+        One that was accepted in the future, by a clock that was ahead, has waited long enough (protocol §13).
+        """
         if self.answer is EchoAnswer.DOWN:
             return Retry(reason="echo.down", scope=Scope.CHANNEL)
         wait = item.accepted_at + self.delay - self.now()
-        if wait > timedelta(0):
+        if timedelta(0) < wait <= self.delay + timedelta(microseconds=CLOCKS_APART):
             return Retry(reason="echo.not_yet", scope=Scope.DOCUMENT, after=wait)
         with item.open() as body:
             if _digest(body) != item.digest:

@@ -57,6 +57,14 @@ def test_it_delays_from_the_moment_the_axis_accepted() -> None:
     assert isinstance(hand_over(replace(sink, now=lambda: ITEM.accepted_at + timedelta(seconds=60))), Done)
 
 
+def test_what_a_clock_that_was_ahead_accepted_is_not_put_off_for_its_hour() -> None:
+    sink = echo_kind()({"delay": 60}, "echo").sink
+    right_again = hand_over(replace(sink, now=lambda: ITEM.accepted_at - timedelta(hours=1)))
+    assert isinstance(right_again, Done)
+    apart = hand_over(replace(sink, now=lambda: ITEM.accepted_at - timedelta(seconds=2)))
+    assert apart == Retry(reason="echo.not_yet", scope=Scope.DOCUMENT, after=timedelta(seconds=62))
+
+
 def test_down_is_the_channels_fault() -> None:
     sink = echo_kind()({"answer": "down"}, "echo").sink
     assert hand_over(sink) == Retry(reason="echo.down", scope=Scope.CHANNEL)
