@@ -28,13 +28,8 @@ def seed() -> int:
     return int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
 
 
-def live_through(
-    folder: Path, roles: tuple[str, ...], *, kills: int, number: int, database: str = "", struck: tuple[str, ...] = ()
-) -> Counter[str]:
-    """One node's life under blows against all its roles or those `struck`, from empty to closed books.
-
-    Gives what was struck how often.
-    """
+def live_through(folder: Path, roles: tuple[str, ...], *, kills: int, number: int, database: str = "") -> Counter[str]:
+    """One node's life under blows, from empty to closed books; what was struck how often."""
     print(f"SEED={number} roles={','.join(roles)} kills={kills}")
     home = make_home(folder, database)
     with NodeProcesses(home.data, FAST | {"database": database}) as node, Users(home) as users:
@@ -43,7 +38,7 @@ def live_through(
         for role in roles:
             node.await_ready(role)
         users.begin(node.url)
-        luck = BadLuck(node, struck or roles, random.Random(number))
+        luck = BadLuck(node, roles, random.Random(number))
         working = users.in_background(lambda u: u.work_until_told())
         try:
             luck.rage(kills=kills)
@@ -69,14 +64,9 @@ def test_the_whole_node_killed_at_random(tmp_path: Path) -> None:
     live_through(tmp_path, ("serve",), kills=6, number=seed())
 
 
-def test_the_whole_node_killed_at_random_on_postgresql(tmp_path: Path) -> None:
-    live_through(tmp_path, ("serve",), kills=3, number=seed(), database=cluster().create())
-
-
-def test_parts_apart_killed_on_postgresql(tmp_path: Path) -> None:
-    """Those that hold rows while they work, each once; all parts as often as on SQLite with the long tests."""
-    parts, struck = ("api", "relay", "deliver", "periodic", "intake"), ("api", "relay", "deliver")
-    live_through(tmp_path, parts, kills=3, number=seed(), database=cluster().create(), struck=struck)
+def test_a_node_and_parts_beside_it_killed_on_postgresql(tmp_path: Path) -> None:
+    """Two relays and two that deliver, side by side; each process is struck. All parts apart: with the long tests."""
+    live_through(tmp_path, ("serve", "relay", "deliver"), kills=3, number=seed(), database=cluster().create())
 
 
 @pytest.mark.long
