@@ -6,7 +6,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The long runs are for `make kills` and its like (`-m long`): elsewhere they are deselected, and counted as such."""
+    """The long runs are for `make kills` and its like (`-m long`): elsewhere they are deselected and counted so."""
     if "long" in str(config.option.markexpr):
         return
     long = [item for item in items if item.get_closest_marker("long") is not None]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gateway.account.fold import Sums, add_carried, altered, compare_counts, entered_at, fold_packet, is_intact
 from gateway.account.values import Account
-from gateway.store import Store, books, periods
+from gateway.store import Store, books
+from gateway.store.months import periods
 
 __all__ = ["close_books"]
 

@@ -16,9 +16,10 @@ from gateway.archive.folding import Folded, fold_month, fold_packets
 from gateway.archive.reading import ArchiveDamaged, digest_of, verify
 from gateway.model.errors import Conflict
 from gateway.model.events import Event, EventKind
-from gateway.store import Connection, Store, books, events, periods
-from gateway.store.partitions import PARTITIONED, Month, locked_all
-from gateway.store.periods import Period
+from gateway.store import Connection, Store, books, events
+from gateway.store.months import periods
+from gateway.store.months.partitions import PARTITIONED, Month, locked_all
+from gateway.store.months.periods import Period
 
 __all__ = ["Dropped", "drop_month"]
 

@@ -13,8 +13,8 @@ from gateway.model.errors import Conflict
 from gateway.model.instants import VIETNAM, as_instant, as_local
 from gateway.store import Connection, books
 from gateway.store.books import BookedPacket
-from gateway.store.partitions import Month
-from gateway.store.periods import Carried
+from gateway.store.months.partitions import Month
+from gateway.store.months.periods import Carried
 
 __all__ = ["Folded", "fold_month", "fold_packets"]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.settings import Settings
-from gateway.store import Store, periods
-from gateway.store.partitions import Month, month_of
-from gateway.store.periods import Obstacles, Period
+from gateway.store import Store
+from gateway.store.months import periods
+from gateway.store.months.partitions import Month, month_of
+from gateway.store.months.periods import Obstacles, Period
 
 __all__ = ["MonthState", "Terms", "months"]
 

@@ -19,10 +19,11 @@ from gateway.archive.shape import BYTES, FORMAT, MANIFEST, README, Content, Mani
 from gateway.model.errors import Conflict
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import local_iso
-from gateway.store import Store, events, periods
+from gateway.store import Store, events
 from gateway.store.blobs import sync_folder
-from gateway.store.partitions import Month
-from gateway.store.periods import KEPT_TABLES, Period
+from gateway.store.months import periods
+from gateway.store.months.partitions import Month
+from gateway.store.months.periods import KEPT_TABLES, Period
 
 __all__ = ["write_month"]
 

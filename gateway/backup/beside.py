@@ -21,8 +21,8 @@ from gateway.backup.shape import Tell, read_blobs, write_blobs
 from gateway.channels import KINDS, Kind
 from gateway.store import Clock, Store, backups
 from gateway.store.blobs import BlobFolder, sync_folder
-from gateway.store.copying import blobs_by_digest
-from gateway.store.dumping import DatabaseAccess
+from gateway.store.carrying.copying import blobs_by_digest
+from gateway.store.carrying.dumping import DatabaseAccess
 
 __all__ = ["Beside", "restore_beside"]
 

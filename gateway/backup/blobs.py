@@ -13,7 +13,7 @@ from gateway.backup.files import digest_of
 from gateway.backup.shape import Tell
 from gateway.model.errors import BlobDamaged, BlobMissing
 from gateway.store.blobs import BlobFolder, Put
-from gateway.store.copying import BlobSize
+from gateway.store.carrying.copying import BlobSize
 
 __all__ = ["Copied", "copy_blobs"]
 

@@ -31,8 +31,8 @@ from gateway.model.errors import BadRequest
 from gateway.model.instants import local_iso
 from gateway.store import Store, backups
 from gateway.store.blobs import sync_folder
-from gateway.store.copying import blobs_by_digest, copy_database, count_rows
-from gateway.store.dumping import DatabaseAccess, dump_database
+from gateway.store.carrying.copying import blobs_by_digest, copy_database, count_rows
+from gateway.store.carrying.dumping import DatabaseAccess, dump_database
 from gateway.store.migrate import HEAD
 
 __all__ = ["Backup", "make_backup"]

@@ -5,7 +5,7 @@
 
 A data folder is whole once its database has its name.  Until then `restoring/` stands there, every other command
 refuses the folder, and the same command goes on.  Of a node on PostgreSQL the database says so itself
-(`gateway.store.fillings`), and nothing opens it before its last commit (`gateway.backup.serving`).
+(`gateway.store.carrying.fillings`), and nothing opens it before its last commit (`gateway.backup.serving`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from gateway.channels import KINDS, Kind
 from gateway.model.errors import BadRequest, Conflict, NotFound, StoreBusy
 from gateway.store import Clock, open_store
 from gateway.store.blobs import BlobFolder, sync_folder
-from gateway.store.copying import count_rows
-from gateway.store.dumping import DatabaseAccess
+from gateway.store.carrying.copying import count_rows
+from gateway.store.carrying.dumping import DatabaseAccess
 from gateway.store.migrate import HEAD
 
 __all__ = [

@@ -9,10 +9,11 @@ from typing import Final
 from edxml.crashpoints import crash_point, declare
 from gateway.backup.shape import Manifest
 from gateway.model.instants import new_id, wall_now
-from gateway.store import Clock, Store, fillings, open_store
-from gateway.store.dumping import DatabaseAccess, claim_database, claim_rows, load_database
+from gateway.store import Clock, Store, open_store
+from gateway.store.carrying import fillings
+from gateway.store.carrying.dumping import DatabaseAccess, claim_database, claim_rows, load_database
+from gateway.store.carrying.fillings import Filling, FillingKind
 from gateway.store.engines import translating
-from gateway.store.fillings import Filling, FillingKind
 
 __all__ = ["Serving"]
 

@@ -13,7 +13,7 @@ from gateway.backup.files import LOCK, write_file
 from gateway.model.errors import Conflict, NotFound
 from gateway.model.instants import as_datetime, local_iso, wall_now
 from gateway.store.blobs import BlobFolder, sync_folder
-from gateway.store.copying import BlobSize
+from gateway.store.carrying.copying import BlobSize
 
 __all__ = [
     "BLOBS", "DATABASE", "DUMP", "FORMAT", "MANIFEST", "PART", "SERVER", "Destination", "Manifest", "Tell",

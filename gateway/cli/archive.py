@@ -15,7 +15,7 @@ from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.release import release_name
 from gateway.model.errors import BadRequest, Conflict, NotFound
 from gateway.model.instants import local_iso
-from gateway.store.partitions import Month
+from gateway.store.months.partitions import Month
 
 __all__ = ["parse_month", "register"]
 

@@ -36,7 +36,7 @@ from gateway.model.errors import BadRequest, Conflict
 from gateway.model.instants import local_iso
 from gateway.settings import Settings, read_settings
 from gateway.store import recoveries
-from gateway.store.dumping import DatabaseAccess
+from gateway.store.carrying.dumping import DatabaseAccess
 from gateway.store.homes import check_home
 
 __all__ = ["register"]

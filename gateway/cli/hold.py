@@ -12,9 +12,9 @@ from gateway.cli.opening import ACTOR, Local, open_local, today
 from gateway.cli.output import AsJson, voice_of
 from gateway.model.errors import BadRequest, NotFound
 from gateway.model.instants import local_iso, wall_now
-from gateway.store import holds
 from gateway.store.agencies import load_directory
-from gateway.store.holds import HoldKind
+from gateway.store.months import holds
+from gateway.store.months.holds import HoldKind
 
 __all__ = ["register"]
 

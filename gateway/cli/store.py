@@ -19,10 +19,11 @@ from gateway.cli.steps import show_steps
 from gateway.model.errors import BadRequest, Conflict, NotFound, StoreBusy
 from gateway.model.instants import wall_now
 from gateway.settings import Settings, read_settings
-from gateway.store import Store, fillings, moving, open_store
-from gateway.store.copying import find_lacking
+from gateway.store import Store, open_store
+from gateway.store.carrying import fillings, moving
+from gateway.store.carrying.copying import find_lacking
+from gateway.store.carrying.fillings import Filling, FillingKind
 from gateway.store.engines import name_of, open_postgres
-from gateway.store.fillings import Filling, FillingKind
 
 __all__ = ["register"]
 

@@ -16,9 +16,10 @@ from gateway.model.chain import Chain, Link
 from gateway.model.machine import expire, reclaim
 from gateway.model.step import Step
 from gateway.node import Node
-from gateway.store import ahead, due
+from gateway.store import due
 from gateway.store.chains import load_chains
 from gateway.store.dialect import writes_beside_others
+from gateway.store.months import ahead
 from gateway.store.repeating import repeated_where_undone
 from monitoring import log
 from monitoring.registry import SweepFind

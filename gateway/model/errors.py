@@ -45,6 +45,7 @@ GatewayError
 │   │   └── BrokerNotTls, BrokerUnknown, BrokerMisnamed, BrokerExpired, NodeUntrusted
 │   └── BrokerRefused, BrokerForbidden, BrokerOld, BrokerUnreadable, BrokerMislaid    a person's turn
 ├── Overloaded               (api.problems) as many submissions as fit are under way (retryable)
+│   └── Crowded              (api.problems) as many connections as fit are there
 ├── TransportClosed, KeyExpired               (api.health) this process is not ready, and why
 ├── InspectorUnavailable     (workers.inspect_process) no PDF can be inspected now, and none is to blame (retryable)
 │   └── InspectorStopped     the node ends in the middle of a file

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select
 from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows
-from gateway.store.periods import gone_until
+from gateway.store.months.periods import gone_until
 from gateway.store.schema import attempts, chains, channels, deliveries, transfers
 
 __all__ = [

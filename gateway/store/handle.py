@@ -14,8 +14,9 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.model.errors import StoreBusy, StoreForeign
 from gateway.model.instants import Instant, wall_now
-from gateway.store import fillings, schema
+from gateway.store import schema
 from gateway.store.blobs import BlobFolder
+from gateway.store.carrying import fillings
 from gateway.store.dialect import AloneAt, check_durability, continue_order, lock_alone
 from gateway.store.engines import name_of, open_postgres, open_sqlite
 from gateway.store.faults import Committing, translating

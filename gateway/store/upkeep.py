@@ -15,10 +15,10 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from gateway.model.instants import wall_now
-from gateway.store import partitions
 from gateway.store.engines import open_postgres, open_sqlite, translating
 from gateway.store.migrate import HEAD, found_revision
-from gateway.store.partitions import PARTITIONED, month_of
+from gateway.store.months import partitions
+from gateway.store.months.partitions import PARTITIONED, month_of
 from gateway.store.tables import metadata
 
 __all__ = ["Ailment", "DatabaseFinding", "DatabaseReport", "look_at_database"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gateway.model.instants import wall_now
 from gateway.node import Node
-from gateway.store import partitions
-from gateway.store.partitions import PARTITIONED, month_of
+from gateway.store.months import partitions
+from gateway.store.months.partitions import PARTITIONED, month_of
 from monitoring import log
 
 __all__ = ["keep_months"]

@@ -9,9 +9,10 @@ import httpx2
 import pytest
 
 from gateway.model.instants import new_id, wall_now
-from gateway.store import Store, periods
-from gateway.store.partitions import month_of
-from gateway.store.periods import Period
+from gateway.store import Store
+from gateway.store.months import periods
+from gateway.store.months.partitions import month_of
+from gateway.store.months.periods import Period
 from tests.support.edge import RunningApi, running_api
 from tests.support.nodes import House, build_house, document_id
 from tests.support.terminal import Terminal, truc

@@ -14,7 +14,7 @@ from gateway.model.errors import Conflict
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import DAY, wall_now
 from gateway.store.events import append
-from gateway.store.partitions import month_of
+from gateway.store.months.partitions import month_of
 from tests.support.archives import archive, let_go
 from tests.support.nodes import Database, House, build_house
 

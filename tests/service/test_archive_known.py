@@ -11,7 +11,7 @@ from gateway.exchange.submission import Answer
 from gateway.model import instants
 from gateway.model.errors import Conflict
 from gateway.model.instants import wall_now
-from gateway.store.partitions import month_of
+from gateway.store.months.partitions import month_of
 from tests.service.test_archive_families import begin_month, let_first_go
 from tests.support.archives import archive, let_go
 from tests.support.nodes import House, accepted, build_house

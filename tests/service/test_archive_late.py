@@ -9,7 +9,7 @@ import pytest
 from gateway.model import instants
 from gateway.model.instants import wall_now
 from gateway.store import packets
-from gateway.store.partitions import month_of
+from gateway.store.months.partitions import month_of
 from tests.service.test_archive_families import begin_month, let_first_go
 from tests.support.archives import account_of
 from tests.support.nodes import Database, Does, House, accepted, build_house

@@ -15,9 +15,10 @@ from gateway.archive import ArchiveDamaged, months, read_rows, verify
 from gateway.cli.archive import parse_month
 from gateway.model.errors import Conflict
 from gateway.model.instants import wall_now
-from gateway.store import holds, packets
-from gateway.store.holds import HoldKind
-from gateway.store.partitions import PARTITIONED, month_of
+from gateway.store import packets
+from gateway.store.months import holds
+from gateway.store.months.holds import HoldKind
+from gateway.store.months.partitions import PARTITIONED, month_of
 from tests.support.archives import KEPT, account_of, archive, let_go, month_of_house, pass_month
 from tests.support.nodes import Database, House, build_house
 from tests.support.recipients import Does

@@ -13,8 +13,8 @@ from gateway.backup import is_unfinished
 from gateway.model.errors import StoreUnfinished
 from gateway.model.instants import wall_now
 from gateway.store import open_store
-from gateway.store.copying import count_rows
-from gateway.store.dumping import DatabaseAccess, dump_database, load_database
+from gateway.store.carrying.copying import count_rows
+from gateway.store.carrying.dumping import DatabaseAccess, dump_database, load_database
 from tests.fault.test_restore_drill import AT_SERVER
 from tests.support.nodes import Database, House, build_house
 from tests.support.postgres import cluster

@@ -18,10 +18,11 @@ from gateway.account import close_books
 from gateway.model.errors import StoreUnmigrated
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import DAY, id_floor, new_id, wall_now
-from gateway.store import events, open_store, partitions, views
+from gateway.store import events, open_store, views
 from gateway.store.engines import open_postgres, open_sqlite
 from gateway.store.migrate import HEAD, alembic_config, found_revision
-from gateway.store.partitions import PARTITIONED, Month, month_of
+from gateway.store.months import partitions
+from gateway.store.months.partitions import PARTITIONED, Month, month_of
 from gateway.store.schema import metadata
 from gateway.workers.figures import figures_once
 from gateway.workers.months import keep_months

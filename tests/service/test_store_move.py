@@ -14,7 +14,8 @@ from gateway.cli.lock import take_lock
 from gateway.model.errors import StoreError, StoreMoved, StoreUnfinished
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import as_instant, id_floor, wall_now
-from gateway.store import events, moving, open_store
+from gateway.store import events, open_store
+from gateway.store.carrying import moving
 from gateway.store.engines import open_postgres
 from tests.support.nodes import Does, House, build_house
 from tests.support.postgres import cluster

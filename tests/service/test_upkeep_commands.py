@@ -9,7 +9,7 @@ import pytest
 
 from gateway.model.instants import wall_now
 from gateway.store.migrate import HEAD
-from gateway.store.partitions import month_of
+from gateway.store.months.partitions import month_of
 from gateway.workers.months import keep_months
 from tests.support.archives import archive, month_of_house, pass_month
 from tests.support.nodes import Database, House, build_house

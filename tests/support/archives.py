@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.account import Account, close_books
 from gateway.archive import Dropped, Terms, drop_month, months, write_month
 from gateway.model.instants import DAY, wall_now
-from gateway.store.partitions import Month, month_of
+from gateway.store.months.partitions import Month, month_of
 from tests.support.nodes import House
 
 __all__ = ["KEPT", "account_of", "archive", "let_go", "month_of_house", "pass_month"]

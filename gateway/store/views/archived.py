@@ -8,8 +8,8 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, exists, select
 
-from gateway.store.partitions import made_at, month_of
-from gateway.store.periods import Period
+from gateway.store.months.partitions import made_at, month_of
+from gateway.store.months.periods import Period
 from gateway.store.schema import chains, documents
 from gateway.store.schema_periods import periods
 from gateway.store.views.document import document_keys

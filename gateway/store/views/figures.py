@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, func, select
 
 from gateway.model.states import ChannelState, DeliveryState, TransferState
-from gateway.store import backups, partitions, recoveries
+from gateway.store import backups, recoveries
+from gateway.store.months import partitions
 from gateway.store.schema import channels, deliveries, rollups, transfers
 from gateway.store.views.lists import IS_OPEN
 from gateway.store.walks import count_faults, first_faults

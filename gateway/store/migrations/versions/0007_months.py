@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from gateway.model.instants import wall_now
-from gateway.store.partitions import cut_into_months
+from gateway.store.months.partitions import cut_into_months
 
 revision = "0007"
 down_revision = "0006"

@@ -17,10 +17,11 @@ from typing import Final
 from sqlalchemy import Connection, Engine, select
 
 from gateway.model.errors import Conflict, NotFound, StoreBusy, StoreForeign, StoreProgram
-from gateway.store import fillings, schema
+from gateway.store import schema
+from gateway.store.carrying import fillings
+from gateway.store.carrying.fillings import Filling
 from gateway.store.dialect import AloneAt, check_durability, lock_alone
 from gateway.store.engines import name_of, open_postgres
-from gateway.store.fillings import Filling
 
 __all__ = ["DatabaseAccess", "claim_database", "claim_rows", "dump_database", "load_database"]
 

@@ -14,11 +14,11 @@ from sqlalchemy import Column, Connection, Table, bindparam, delete, exists, fun
 
 from gateway.model.instants import DAY, id_floor
 from gateway.model.states import LinkKind
-from gateway.store import holds
 from gateway.store.dialect import COMMIT_ORDER, execute_rows, settled_until, upsert_counts
 from gateway.store.followers import Follower
-from gateway.store.holds import Hold
-from gateway.store.partitions import (
+from gateway.store.months import holds
+from gateway.store.months.holds import Hold
+from gateway.store.months.partitions import (
     PARTITIONED,
     Month,
     is_partitioned,

@@ -31,13 +31,13 @@ from sqlalchemy import (
 from edxml.crashpoints import crash_point, declare
 from gateway.model.errors import Conflict, StoreBusy, StoreForeign
 from gateway.model.instants import new_id, wall_now
-from gateway.store import fillings
+from gateway.store.carrying import fillings
+from gateway.store.carrying.fillings import Filling, FillingKind
 from gateway.store.dialect import COMMIT_ORDER, AloneAt, check_durability, continue_order, lock_alone
 from gateway.store.engines import name_of, translating
-from gateway.store.fillings import Filling, FillingKind
 from gateway.store.handle import Store
 from gateway.store.migrate import HEAD, found_revision, upgrade
-from gateway.store.partitions import PARTITIONED, is_partitioned, made_at, make_month, month_of
+from gateway.store.months.partitions import PARTITIONED, is_partitioned, made_at, make_month, month_of
 from gateway.store.schema import events
 from gateway.store.tables import metadata
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, insert, or_, select, update
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import new_id
 from gateway.store import events
-from gateway.store.partitions import Month
+from gateway.store.months.partitions import Month
 from gateway.store.schema import deliveries, packets
 from gateway.store.schema_periods import holds
 
