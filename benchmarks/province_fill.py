@@ -23,7 +23,7 @@ from benchmarks.province_contestants import PRODUCT, Place
 from benchmarks.province_services import Services
 from gateway.model.instants import id_floor, random_bytes, wall_now
 from gateway.store import schema
-from gateway.store.partitions import PARTITIONED, locked_all, made_at, make_month, month_of
+from gateway.store.months.partitions import PARTITIONED, locked_all, made_at, make_month, month_of
 
 __all__ = ["MONTHS", "fill"]
 
