@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from edxml.codes import Priority
 from gateway.exchange.claims import claim_group
@@ -192,15 +193,23 @@ def test_relays_side_by_side_keep_a_channels_cap(house: House) -> None:
 
 
 def test_a_channel_in_another_relays_hands_is_left_to_it(house: House) -> None:
-    """Without the channel's lock the second would pick four more: what the first has picked is not committed yet."""
+    """Another relay picks and commits between this one's count and its pick: unlocked, four become eight."""
     for number in range(12):
         house.send(["check", "idem"], str(number))
     other, store = beside(house, "r1")
-    late = _Voice()
+    between, late = _Voice(), _Voice()
+    turns = iter([True])
+
+    @event.listens_for(house.node.store.engine, "before_cursor_execute")
+    def pick_meanwhile(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if "LATERAL" in statement and next(turns, False):
+            relay_once(replace(other, transport=between))  # type: ignore[arg-type]
+
     with house.node.store.write() as connection:
         picked = pick_due(connection, now=house.now(), since=0, most=100)
-        assert len(picked) == 8
-        assert relay_once(replace(other, transport=late)) == 0  # type: ignore[arg-type]
+    assert next(turns, None) is None, "nobody picked in between"
+    assert Counter(one.channel_id for one in picked) == {"check": 4, "idem": 4}
+    assert between.said == []
     assert relay_once(replace(other, transport=late)) == 0  # type: ignore[arg-type]
     store.close()
 

@@ -284,6 +284,8 @@ def test_a_snapshot_tells_what_alerts_need(filled: FilledStore) -> None:
 GROWING = ("deliveries", "packets", "events", "attempts", "transfers", "statuses", "notices")
 OPEN_ONLY = ("SCAN deliveries USING INDEX deliveries_open", "SCAN deliveries USING INDEX deliveries_parked")
 """Indexes that hold only what is open: walking one whole costs the backlog, not what is stored."""
+SORTED_BY_HAND = ("since -", "document_key IN", "FROM recoveries")
+"""What sorts a few rows: spans of one delivery, packets of one document, restores of this node."""
 
 
 def test_no_view_reads_a_growing_table_from_end_to_end(filled: FilledStore) -> None:
@@ -316,5 +318,5 @@ def test_no_view_reads_a_growing_table_from_end_to_end(filled: FilledStore) -> N
     scans = [plan for plan in plans if plan.startswith(tuple(f"SCAN {table}" for table in GROWING))]
     assert not [plan for plan in scans if not plan.startswith(OPEN_ONLY)]
     for statement, _ in asked:
-        if "LIMIT" in statement and "since -" not in statement and "document_key IN" not in statement:
+        if "LIMIT" in statement and not any(words in statement for words in SORTED_BY_HAND):
             assert f"USE TEMP B-TREE FOR ORDER BY <- {statement}" not in plans
