@@ -107,6 +107,7 @@ def _is_served(processes: NodeProcesses) -> bool:
             return False
 
 
+@pytest.mark.long
 def test_a_crowd_of_large_packets_lies_on_disk_and_not_in_memory(
     node: tuple[NodeProcesses, dict[str, str]],
 ) -> None:

@@ -104,7 +104,15 @@ def test_a_profile_that_is_gone_stops_its_own_system_alone(house: House) -> None
     house.send(["inbox-a"], "2", sender="sender-2")
 
 
-@pytest.mark.parametrize("change", ["settings = '{'", "settings = '7'", "sink = 'sure'", "state = 'odd'"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "settings = '{'",
+        pytest.param("settings = '7'", marks=pytest.mark.long),
+        pytest.param("sink = 'sure'", marks=pytest.mark.long),
+        "state = 'odd'",
+    ],
+)
 def test_a_channel_that_cannot_be_read_stops_its_own_agencies_alone(house: House, change: str) -> None:
     tamper(house, f"UPDATE channels SET {change} WHERE id = 'check'")
     sent = house.send(["inbox-a", "idem", "check"], "1", sender="sender-2")
