@@ -20,6 +20,7 @@ __all__ = ["ArchiveDamaged", "digest_of", "read_manifest", "read_rows", "verify"
 
 _PIECE: Final = 1 << 20
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, NotImplementedError)
+"""What the libraries say of bytes that are no archive of ours, or of a ZIP made in a way that they do not read."""
 
 
 class ArchiveDamaged(StoreError):

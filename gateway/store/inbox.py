@@ -142,9 +142,8 @@ def waiting(connection: Connection, agency_id: str, *, now: int, limit: int) -> 
 
     Urgent ones that nobody fetches hide nobody either (protocol §10).
     """
-    longest = (
-        now + LONGEST_RESPONSE + CLOCKS_APART
-    )  # one that is hidden for longer was hidden by a clock that was ahead
+    # One that is hidden for longer was hidden by a clock that was ahead.
+    longest = now + LONGEST_RESPONSE + CLOCKS_APART
     values = {"agency": agency_id, "now": now, "longest": longest, "most": limit}
     ids = [row.id for row in select_rows(connection, _WAITING, values)]
     rows = connection.execute(_ITEMS, {"ids": ids}).all() if ids else ()

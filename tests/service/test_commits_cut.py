@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from gateway.model.errors import Conflict, StoreBusy, StoreUndone
 from gateway.model.instants import HOUR, MINUTE
 from gateway.store import open_store
 from tests.support.cut_commits import Cut, CutCommits
-from tests.support.nodes import Database, Does, House, accepted, build_house, document_id, organ
+from tests.support.nodes import Database, Does, House, accepted, document_id, organ
 from tests.support.packets import build_status
 
 CUTS = [pytest.param(Cut.COMMIT, marks=pytest.mark.long), Cut.ANSWER]
@@ -36,10 +35,8 @@ HAND_OVERS = [
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = build_house(tmp_path, database=Database.POSTGRESQL)
-    yield built
-    built.close()
+def database() -> Database:
+    return Database.POSTGRESQL
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from gateway.store.arrays import array, as_arrays
 from gateway.store.attempts import Ended
 from gateway.store.chains import chains_of_deliveries, load_chains
 from gateway.store.dialect import among, execute_rows
-from tests.support.nodes import Database, House, build_house
+from tests.support.nodes import Database, House
 
 _words = Table(
     "thu_words",
@@ -38,10 +37,8 @@ _LISTED = select(_words.c.id).where(among(_words.c.id, "ids")).order_by(_words.c
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = build_house(tmp_path, database=Database.POSTGRESQL)
-    yield built
-    built.close()
+def database() -> Database:
+    return Database.POSTGRESQL
 
 
 @pytest.fixture

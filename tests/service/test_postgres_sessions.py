@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +11,13 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.store import Connection, Store, open_store
 from tests.support.inspectors import wait_until
-from tests.support.nodes import Database, House, build_house
+from tests.support.nodes import Database, House
 from tests.support.stores import tell
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = build_house(tmp_path, database=Database.POSTGRESQL)
-    yield built
-    built.close()
+def database() -> Database:
+    return Database.POSTGRESQL
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -15,15 +13,13 @@ from gateway.store.repeating import MOST_TRIES, repeated_where_undone
 from gateway.transport.contract import Ticket
 from gateway.workers.relay import relay_once
 from tests.support.inspectors import wait_until
-from tests.support.nodes import Database, House, build_house
+from tests.support.nodes import Database, House
 from tests.support.stores import tell
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = build_house(tmp_path, database=Database.POSTGRESQL)
-    yield built
-    built.close()
+def database() -> Database:
+    return Database.POSTGRESQL
 
 
 def is_waiting(house: House, pid: int) -> bool:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 from sqlalchemy import event
@@ -28,15 +27,13 @@ from gateway.store.dialect import continue_order
 from gateway.store.picking import pick_due
 from gateway.transport.contract import Ticket
 from gateway.workers.relay import relay_once
-from tests.support.nodes import Database, House, build_house
+from tests.support.nodes import Database, House
 from tests.support.stores import tell
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = build_house(tmp_path, database=Database.POSTGRESQL)
-    yield built
-    built.close()
+def database() -> Database:
+    return Database.POSTGRESQL
 
 
 def beside(house: House, name: str) -> tuple[Node, Store]:

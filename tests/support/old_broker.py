@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
-import threading
-from typing import Self
+
+from tests.support.listening import Listening
 
 __all__ = ["OldBroker"]
 
@@ -14,33 +13,14 @@ _START, _TUNE, _OPEN_OK, _CLOSE_OK = (10, 10), (10, 30), (10, 41), (10, 51)
 _TUNE_OK, _OPEN, _CLOSE = (10, 31), (10, 40), (10, 50)
 
 
-class OldBroker:
-    """Listens on `port` until its block ends; takes anybody in and says that it is RabbitMQ `version`."""
+class OldBroker(Listening):
+    """Takes anybody in and says that it is RabbitMQ `version`."""
 
     def __init__(self, version: str = "3.13.7") -> None:
+        super().__init__()
         self._version = version.encode()
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):  # closed: the test is over
-            while True:
-                connection, _ = self._listening.accept()
-                with connection, contextlib.suppress(ConnectionError):
-                    self._speak(connection)
 
     def _speak(self, connection: socket.socket) -> None:
-        connection.settimeout(10)
         connection.recv(8)  # AMQP 0 0 9 1
         said = _table({b"product": b"RabbitMQ", b"version": self._version})
         connection.sendall(_method(_START, b"\0\x09" + said + _long(b"PLAIN") + _long(b"en_US")))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import socket
 import ssl
-import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.certificates import name
+from tests.support.listening import Listening
 
 __all__ = ["TlsListener", "Vouched"]
 
@@ -65,30 +64,14 @@ class Vouched:
         return str(self.folder / "ca.pem")
 
 
-class TlsListener:
-    """Listens on `port` until its block ends. `newest`: the newest TLS that it speaks."""
+class TlsListener(Listening):
+    """`newest`: the newest TLS that it speaks."""
 
     def __init__(self, vouched: Vouched, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> None:
+        super().__init__()
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.maximum_version = newest
         self._context.load_cert_chain(vouched.folder / "server.pem", vouched.folder / "server.key")
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):  # closed: the test is over
-            while True:
-                connection, _ = self._listening.accept()
-                connection.settimeout(10)
-                with connection, contextlib.suppress(OSError):
-                    self._context.wrap_socket(connection, server_side=True).close()
+    def _speak(self, connection: socket.socket) -> None:
+        self._context.wrap_socket(connection, server_side=True).close()
