@@ -21,6 +21,7 @@ from tests.soak.province import BLOBS_MIB, POSTGRES_MIB, Province
 from tests.soak.recipients import MISDEEDS
 from tests.soak.schedule import Fault
 from tests.support.cables import CableFault
+from tests.support.families import family, signal_all
 from tests.support.rabbitmq import Broker
 
 __all__ = ["Blows"]
@@ -137,9 +138,9 @@ class Blows:
         cluster = self.province.ground.cluster
         match kind:
             case "freeze":
-                everybody = _family(cluster.pid)
-                healing.callback(_signal_all, everybody, signal.SIGCONT)
-                _signal_all(everybody, signal.SIGSTOP)
+                everybody = family(cluster.pid)
+                healing.callback(signal_all, everybody, signal.SIGCONT)
+                signal_all(everybody, signal.SIGSTOP)
             case "read_only":
                 healing.callback(self._tell_server, "ALTER SYSTEM RESET default_transaction_read_only")
                 self._tell_server("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -147,7 +148,6 @@ class Blows:
                 self._occupy(healing)
             case "kill":
                 healing.callback(partial(self._raise, self._is_up_again))
-                _signal_all(_family(cluster.pid), signal.SIGKILL)  # as when the machine fails: nobody writes on
                 cluster.stop(signal.SIGKILL)
             case _:
                 healing.callback(partial(self._raise, self._is_up_again))
@@ -234,17 +234,3 @@ def _answers(url: str) -> bool:
     except psycopg.OperationalError:
         return False
     return True
-
-
-def _family(pid: int) -> list[int]:
-    """A process and its children, the parent first: a server of processes is frozen whole."""
-    children = [int(word) for word in open(f"/proc/{pid}/task/{pid}/children").read().split()]  # noqa: SIM115
-    return [pid, *children]
-
-
-def _signal_all(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue  # a child that ended meanwhile

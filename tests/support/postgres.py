@@ -29,6 +29,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from tests.support.families import end_family
 from tests.support.processes import free_ports, need_program
 
 __all__ = ["PASSWORD", "Cluster", "as_owner", "cluster", "own", "start_cluster"]
@@ -105,10 +106,14 @@ class Cluster:
         return self._process.pid
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Let go of all clients and end (SIGINT), or end as in a crash (SIGQUIT, SIGKILL). Safe to repeat."""
+        """Let go of all clients and end (SIGINT), or end as in a crash (SIGQUIT, SIGKILL). Safe to repeat.
+
+        SIGKILL is for all its processes, as when the machine fails: one that serves a client would else commit what it
+        was just told to, for a moment after its parent is gone.
+        """
         process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(how)
+        if process is not None and process.poll() is None:
+            end_family(process.pid) if how is signal.SIGKILL else process.send_signal(how)
             process.wait(_STOP)
 
     def url(self, name: str, user: str = _USER) -> str:

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,7 @@ import pytest
 
 from gateway.transport.broker import BrokerAccess
 from tests.support.broker_tls import Papers
+from tests.support.families import family, signal_all
 from tests.support.processes import free_ports, need_program
 
 __all__ = ["USER", "Broker", "broker", "cluster", "fragile", "free_ports", "papers"]
@@ -209,9 +210,7 @@ class Broker:
         """End what was launched, however far it came, the Erlang machine below its script too. Safe to repeat."""
         process, self._process = self._process, None
         if process is not None:
-            for pid in _family(process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            signal_all(family(process.pid), signal.SIGKILL)
             process.wait(30)
 
     def _signal_and_wait(self, number: signal.Signals) -> None:
@@ -287,15 +286,6 @@ class Broker:
     def access(self, vhost: str, **files: str) -> BrokerAccess:
         """How the transport reaches it."""
         return BrokerAccess.parse(self.url(vhost, tls="ca_file" in files), **{**self.files, **files})
-
-
-def _family(pid: int) -> list[int]:
-    """A process and all below it, the lowest last."""
-    try:
-        below = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        below = []
-    return [pid, *(each for child in below for each in _family(child))]
 
 
 def _answers(port: int) -> bool:
