@@ -113,6 +113,7 @@ def _tell(voice: Voice, judged: Judgement, ledger: Ledger, seed: int, as_json: b
         voice.tell(
             "prove_told.packets", packets=judged.packets, repeats=judged.repeats,
             refusals=sum(judged.refusals.values()), retries=ledger.retries,
+            statuses=judged.statuses, open_statuses=judged.open_statuses,
         )  # fmt: skip
         for language in (Language.VI, Language.EN):
             voice.write(last_line(judged, seed, language))

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from gateway.prove.ledger import Ledger, Seen, Told, digest
+from gateway.prove.ledger import Ledger, Reported, Seen, Told, digest
 from gateway.prove.plan import Sending, refuses
 from gateway.trial.clients import ask_patiently
 
@@ -159,3 +159,6 @@ class Recipient(_Actor):
         said = self._asking.ask("POST", f"/v1/inbox/{item['delivery_id']}/{act}", json=body)
         if said.status_code not in (404, 409, 410):  # closed meanwhile: its state is judged at the end
             said.raise_for_status()
+        if refused:
+            status = said.json()["packet_id"] if said.status_code == 202 else ""
+            self._ledger.write(Reported(agency=self._agency, about=item["packet_id"], packet_id=status))

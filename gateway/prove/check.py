@@ -2,7 +2,7 @@
 
 Its rules are the promises of docs/guarantees.md, seen from outside:
 
-    lost            told "accepted", and neither seen nor accounted for
+    lost            told "accepted", and neither seen nor accounted for; a status likewise
     seen twice      a recipient got two copies of one packet
     altered         a recipient got bytes that nobody sent, or somebody else's packet
     overtaken       a packet came before the one that it refers to, or a document after its recall
@@ -63,13 +63,18 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What became of everything that was accepted: `accepted` is the sum of `fates`, in copies."""
+    """What became of everything that was accepted: `accepted` is the sum of `fates`, in copies.
+
+    `statuses`: those that recipients reported; `open_statuses`: of these, the ones that are still on their way.
+    """
 
     packets: int
     accepted: int
     fates: Mapping[str, int]
     repeats: int
     refusals: Mapping[str, int]
+    statuses: int
+    open_statuses: int
     wrongs: tuple[Wrong, ...]
 
     def count(self, *kinds: WrongKind) -> int:
@@ -79,7 +84,7 @@ class Judgement:
     @property
     def is_proof(self) -> bool:
         """Nothing is broken and nothing is still on its way."""
-        return not self.wrongs and not self.fates["open"]
+        return not self.wrongs and not self.fates["open"] and not self.open_statuses
 
 
 _PARKED = frozenset(
@@ -95,7 +100,8 @@ _OF_BLIND = "outcome_unknown"
 such a copy came is open; that it came twice is not (`twice`)."""
 
 Account = Mapping[str, Mapping[str, Copy]]
-"""Packet id → agency → what the installation says. A packet that it does not know is not in it."""
+"""Packet id → agency → what the installation says. A packet that it does not know is not in it; what is in it and no
+sender was told of is a status."""
 
 
 def judge(
@@ -108,7 +114,7 @@ def judge(
     The answer is the same for the same values, in whatever order threads wrote lines of different agencies.
     """
     case = _Case(record, account, frozenset(unwatched), frozenset(blind))
-    wrongs = (*case.words(), *case.copies(), *case.arrivals(), *case.order())
+    wrongs = (*case.words(), *case.copies(), *case.arrivals(), *case.order(), *case.statuses())
     fates = Counter(dict.fromkeys(FATES, 0))
     for packet_id in case.packets.values():
         fates.update(copy.fate for copy in account.get(packet_id, {}).values())
@@ -118,6 +124,10 @@ def judge(
         fates=fates,
         repeats=sum(told.is_repeat for told in record.told),
         refusals=Counter(told.code for told in record.told if told.code),
+        statuses=len(case.reported),
+        open_statuses=sum(
+            any(copy.fate == "open" for copy in account.get(packet_id, {}).values()) for packet_id in case.reported
+        ),
         wrongs=tuple(sorted(set(wrongs), key=lambda wrong: (wrong.kind, wrong.name, wrong.agency, wrong.found))),
     )
 
@@ -143,7 +153,8 @@ class _Case:
         for seen in record.seen:
             if not seen.is_status:
                 self.seen[seen.agency].append(seen)
-        self.statuses = Counter((s.agency, s.packet_id) for s in record.seen if s.is_status and s.is_copy)
+        self.status_copies = Counter((s.agency, s.packet_id) for s in record.seen if s.is_status and s.is_copy)
+        self.reported = {one.packet_id: one.agency for one in record.reported if one.packet_id}
         self.places: dict[tuple[str, str], list[int]] = defaultdict(list)
         for agency, all_seen in self.seen.items():
             for place, seen in enumerate(all_seen):
@@ -267,7 +278,7 @@ class _Case:
                 known = self.by_digest.get(wanted, [])
                 name = known[0].name if known else wanted[:16]
                 yield Wrong(kind=WrongKind.TWICE, name=name, agency=agency, found=f"{len(places)} copies")
-        for (agency, packet_id), count in self.statuses.items():
+        for (agency, packet_id), count in self.status_copies.items():
             if count > 1:
                 yield Wrong(kind=WrongKind.TWICE, name=packet_id, agency=agency, found=f"{count} copies of a status")
 
@@ -295,3 +306,31 @@ class _Case:
         """Whether what is referred to may have arrived for all that the installation knows, or nobody watches."""
         copy = self.account.get(self.packets.get(about.name, ""), {}).get(agency)
         return agency in self.unwatched or (copy is not None and copy.may_have_arrived)
+
+    # --- what recipients said --------------------------------------------------------------------------------
+
+    def statuses(self) -> Iterator[Wrong]:
+        """Every status that was taken from a recipient, or that the installation speaks of, is seen by the sender."""
+        letters = {told.packet_id for all_told in self.told.values() for told in all_told}
+        for packet_id, reporter in self.reported.items():
+            if not self.account.get(packet_id):
+                found = "a status that was taken, and is not known any more"
+                yield Wrong(kind=WrongKind.LOST, name=packet_id, agency=reporter, found=found)
+        for packet_id in self.account.keys() - letters:
+            for agency, copy in self.account[packet_id].items():
+                if agency not in self.unwatched and (wrong := self._status(packet_id, agency, copy)):
+                    yield Wrong(kind=wrong[0], name=packet_id, agency=agency, found=wrong[1])
+
+    def _status(self, packet_id: str, agency: str, copy: Copy) -> tuple[WrongKind, str] | None:
+        has_arrived = bool(self.status_copies[agency, packet_id])
+        match copy.fate:
+            case "open":
+                return None
+            case "delivered":
+                return None if has_arrived else (WrongKind.LOST, "a status delivered, never seen")
+            case "parked" if copy.reason in _PARKED:
+                if has_arrived and not copy.may_have_arrived:
+                    return WrongKind.LOST, "a status parked as surely not arrived, and seen"
+                return None
+            case fate:
+                return WrongKind.UNEXPLAINED, f"a status {fate}: {copy.reason}"

@@ -2,10 +2,11 @@
 
 Each is a file of JSON lines that only grows.  A line is on disk (`fsync`) before whatever it says is acted on: a
 sender writes what it means to send before the first byte goes out, and what it was told before it counts it; a
-recipient writes what it saw before it confirms.  So a proof that is killed is judged by its files as one that ended.
+recipient writes what it saw before it confirms, and what became of its refusal as soon as it is answered.  So a proof
+that is killed is judged by its files as one that ended.
 
     told.jsonl    {"line": "meant", …}, {"line": "told", …}     by senders
-    seen.jsonl    {"line": "seen", …}                           by recipients, in the order in which each saw it
+    seen.jsonl    {"line": "seen", …}, {"line": "reported", …}  by recipients, in the order in which each saw it
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any, BinaryIO, Self
 
 import msgspec
 
-__all__ = ["Act", "Ledger", "Meant", "Record", "Seen", "Told", "digest", "read_record"]
+__all__ = ["Act", "Ledger", "Meant", "Record", "Reported", "Seen", "Told", "digest", "read_record"]
 
 
 def digest(body: bytes) -> str:
@@ -99,15 +100,30 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """A recipient's refusal was answered. `about`: the packet that it refused.
+
+    `packet_id`: of the status that goes to its sender; "" where none does, because the item was closed meanwhile.
+    """
+
+    agency: str
+    about: str
+    packet_id: str = ""
+    at: float = 0.0  #: as of `Told`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """Both ledgers as they were read, each in the order of its lines."""
 
     meant: tuple[Meant, ...] = ()
     told: tuple[Told, ...] = ()
     seen: tuple[Seen, ...] = ()
+    reported: tuple[Reported, ...] = ()
 
 
-_KINDS: Mapping[str, type[Meant | Told | Seen]] = {"meant": Meant, "told": Told, "seen": Seen}
+_Line = Meant | Told | Seen | Reported
+_KINDS: Mapping[str, type[_Line]] = {"meant": Meant, "told": Told, "seen": Seen, "reported": Reported}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
@@ -128,9 +144,9 @@ class Ledger:
         for file in self._files.values():
             file.close()
 
-    def write(self, line: Meant | Told | Seen) -> None:
+    def write(self, line: _Line) -> None:
         """Add a line; on disk when this returns. Raises OSError where it is not."""
-        file = self._files["seen" if isinstance(line, Seen) else "told"]
+        file = self._files["told" if isinstance(line, Meant | Told) else "seen"]
         line = line if isinstance(line, Meant) else replace(line, at=round(time.time(), 3))
         words = json.dumps({"line": _NAMES[type(line)], **asdict(line)}, ensure_ascii=False)
         with self._lock:
@@ -163,14 +179,15 @@ def read_record(folder: Path) -> Record:
         meant=tuple(line for line in lines if isinstance(line, Meant)),
         told=tuple(line for line in lines if isinstance(line, Told)),
         seen=tuple(line for line in lines if isinstance(line, Seen)),
+        reported=tuple(line for line in lines if isinstance(line, Reported)),
     )
 
 
-def _lines(path: Path) -> Iterator[Meant | Told | Seen]:
+def _lines(path: Path) -> Iterator[_Line]:
     for raw in path.read_bytes().splitlines(keepends=True):
         if raw.endswith(b"\n"):
             yield _line(json.loads(raw))
 
 
-def _line(words: dict[str, Any]) -> Meant | Told | Seen:
+def _line(words: dict[str, Any]) -> _Line:
     return msgspec.convert(words, type=_KINDS[words.pop("line")])

@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -130,17 +130,45 @@ def running(
         raise ProofFailed(why="; ".join(failed))
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the installation says of one packet: each recipient's copy, and the statuses that were reported about it."""
+
+    copies: Mapping[str, Copy]
+    statuses: tuple[str, ...]
+
+    @property
+    def is_under_way(self) -> bool:
+        return any(copy.fate == "open" for copy in self.copies.values())
+
+
 def ask_account(installation: Installation, ledger: Ledger, record: Record) -> Account:
-    """What the installation says of every packet that was accepted, recipient by recipient."""
-    wanted = sorted({told.packet_id for told in record.told if told.is_accepted})
-    return _ask_all(installation, ledger, wanted)
+    """What the installation says of every packet that was accepted and of every status, recipient by recipient."""
+    said = _ask_all(installation, ledger, sorted(_letters(record) | _statuses(record)))
+    further = {status for one in said.values() for status in one.statuses} - said.keys()
+    said |= _ask_all(installation, ledger, sorted(further))
+    return {packet_id: one.copies for packet_id, one in said.items()}
 
 
-def _ask_all(installation: Installation, ledger: Ledger, wanted: Sequence[str]) -> dict[str, dict[str, Copy]]:
+def _letters(record: Record) -> set[str]:
+    return {told.packet_id for told in record.told if told.is_accepted}
+
+
+def _statuses(record: Record) -> set[str]:
+    return {reported.packet_id for reported in record.reported if reported.packet_id}
+
+
+def _unanswered(record: Record) -> set[str]:
+    """Packets that a recipient refuses, and was not answered about."""
+    answered = {(reported.agency, reported.about) for reported in record.reported}
+    return {seen.packet_id for seen in record.seen if seen.refused and (seen.agency, seen.packet_id) not in answered}
+
+
+def _ask_all(installation: Installation, ledger: Ledger, wanted: Sequence[str]) -> dict[str, _Said]:
     local = threading.local()
     opened: list[Asking] = []
 
-    def ask(packet_id: str) -> dict[str, Copy] | None:
+    def ask(packet_id: str) -> _Said | None:
         if not hasattr(local, "asking"):
             local.asking = installation.asking(ledger)
             opened.append(local.asking)
@@ -148,12 +176,14 @@ def _ask_all(installation: Installation, ledger: Ledger, wanted: Sequence[str]) 
         if answer.status_code == 404:
             return None
         answer.raise_for_status()
-        return {
+        words = answer.json()
+        copies = {
             line["agency_id"]: Copy(
                 state=line["state"], reason=line["reason"], may_have_arrived=line["may_have_arrived"], key=line["key"]
             )
-            for line in answer.json()["recipients"]
+            for line in words["recipients"]
         }
+        return _Said(copies, tuple(line["packet_id"] for line in words["statuses"]))
 
     try:
         with ThreadPoolExecutor(_READERS, "account") as pool:
@@ -165,18 +195,22 @@ def _ask_all(installation: Installation, ledger: Ledger, wanted: Sequence[str]) 
 
 
 def settle(installation: Installation, ledger: Ledger, folder: Path, seconds: float) -> tuple[str, ...]:
-    """Wait until no copy is under way any more, at most so long; the packets of which one still is.
+    """Wait until no copy and no reported status is under way any more, at most so long; the packets of which one is.
 
     Those that ended are not asked again: a state that changes afterwards is seen when the proof is judged.
     """
     deadline = time.monotonic() + seconds
+    ended: set[str] = set()
     record = read_record(folder)
-    left = sorted({told.packet_id for told in record.told if told.is_accepted})
     while True:
-        said = _ask_all(installation, ledger, left)
-        left = [one for one in left if any(copy.fate == "open" for copy in said.get(one, {}).values())]
+        asked = sorted((_letters(record) | _statuses(record)) - ended)
+        said = _ask_all(installation, ledger, asked)
+        under_way = {one for one in asked if one in said and said[one].is_under_way}
+        ended.update(set(asked) - under_way)
+        record = read_record(folder)  # a refusal ends a copy before its recipient is answered and writes that down
+        left = under_way | _unanswered(record) | (_statuses(record) - ended)
         if not left or time.monotonic() > deadline:
-            return tuple(left)
+            return tuple(sorted(left))
         time.sleep(0.5)
 
 

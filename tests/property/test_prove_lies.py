@@ -19,7 +19,7 @@ Pick = Callable[[list[int]], int]
 
 
 def judged(world: World) -> Judgement:
-    return judge(world.record, world.account, unwatched=world.unwatched)
+    return judge(world.record, world.said, unwatched=world.unwatched)
 
 
 def packet_of(world: World, seen: Seen) -> str:
@@ -161,6 +161,44 @@ def what_refers_came_alone(world: World, place: int) -> WrongKind:
     return WrongKind.OVERTAKEN
 
 
+def a_reported_status_was_never_seen(world: World, place: int) -> WrongKind:
+    del world.heard[place % len(world.heard)]
+    return WrongKind.LOST
+
+
+def a_status_that_the_node_speaks_of_was_never_seen(world: World, place: int) -> WrongKind:
+    place %= len(world.heard)
+    del world.heard[place], world.reported[place]
+    return WrongKind.LOST
+
+
+def a_reported_status_is_not_known(world: World, place: int) -> WrongKind:
+    del world.statuses[list(world.statuses)[place % len(world.statuses)]]
+    return WrongKind.LOST
+
+
+def a_reported_status_goes_to_nobody(world: World, place: int) -> WrongKind:
+    world.statuses[list(world.statuses)[place % len(world.statuses)]] = {}
+    return WrongKind.LOST
+
+
+def a_status_came_twice(world: World, place: int) -> WrongKind:
+    world.heard.append(replace(world.heard[place % len(world.heard)], key="again"))
+    return WrongKind.TWICE
+
+
+def a_status_expired(world: World, place: int) -> WrongKind:
+    heard = world.heard[place % len(world.heard)]
+    world.statuses[heard.packet_id][heard.agency] = Copy(state="expired", reason="time_limit", may_have_arrived=True)
+    return WrongKind.UNEXPLAINED
+
+
+def a_status_that_was_seen_is_parked_as_surely_not_arrived(world: World, place: int) -> WrongKind:
+    heard = world.heard[place % len(world.heard)]
+    world.statuses[heard.packet_id][heard.agency] = Copy(state="parked", reason="tried_too_often")
+    return WrongKind.LOST
+
+
 def packet_named(world: World, name: str) -> str:
     return next(told.packet_id for told in world.told if told.name == name and told.is_accepted)
 
@@ -204,7 +242,9 @@ LIES = (
     a_contradiction_was_accepted, a_copy_expired_without_a_recall, a_copy_is_parked_for_a_fault_of_the_node,
     a_withdrawn_copy_was_seen, what_refers_came_first, what_refers_came_alone,
     a_recall_was_withdrawn_though_its_document_was_seen, a_recall_expired, a_refusal_was_taken_for_a_receipt,
-    a_doubt_was_left_to_a_person_where_the_recipient_can_be_asked,
+    a_doubt_was_left_to_a_person_where_the_recipient_can_be_asked, a_reported_status_was_never_seen,
+    a_status_that_the_node_speaks_of_was_never_seen, a_reported_status_is_not_known, a_reported_status_goes_to_nobody,
+    a_status_came_twice, a_status_expired, a_status_that_was_seen_is_parked_as_surely_not_arrived,
 )  # fmt: skip
 
 
@@ -238,6 +278,17 @@ def test_what_is_under_way_is_no_proof() -> None:
     assert not found.is_proof
 
 
+def test_a_reported_status_that_is_under_way_is_no_proof_and_no_wrong_either() -> None:
+    world = honest(1)
+    heard = world.heard.pop()
+    world.statuses[heard.packet_id][heard.agency] = Copy(state="available")
+    found = judged(world)
+    assert (found.wrongs, found.open_statuses, found.is_proof) == ((), 1, False)
+    assert found.statuses == len(world.reported) > 1
+    world.reported.pop()
+    assert judged(world).is_proof, "what the node says in somebody's place may still be under way"
+
+
 def test_a_repeat_of_a_known_key_is_no_second_copy() -> None:
     world = honest(2)
     world.seen += [replace(seen, is_copy=False) for seen in world.seen[:3]]
@@ -252,7 +303,7 @@ def test_a_doubt_at_a_blind_recipient_is_seen_once_or_never_and_not_twice() -> N
     )
 
     def wrongs() -> set[WrongKind]:
-        found = judge(world.record, world.account, unwatched=world.unwatched, blind=[seen.agency])
+        found = judge(world.record, world.said, unwatched=world.unwatched, blind=[seen.agency])
         return {wrong.kind for wrong in found.wrongs if wrong.agency == seen.agency}
 
     assert wrongs() == set(), "seen once"

@@ -1,9 +1,10 @@
 """An honest world for the checker of proofs: what the ledgers and the installation say where every promise is kept.
 
     world = honest(seed)                       ledgers and account that agree
-    judge(world.record, world.account, unwatched=world.unwatched).is_proof
+    judge(world.record, world.said, unwatched=world.unwatched).is_proof
 
-Each document's way to each agency is drawn: delivered, refused, withdrawn in time, expired or parked in doubt.
+Each document's way to each agency is drawn: delivered, refused, withdrawn in time, expired or parked in doubt.  Whoever
+refuses reports a status, which its sender sees.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from datetime import date
 from functools import cache
 
 from gateway.prove.check import Copy
-from gateway.prove.ledger import Act, Meant, Record, Seen, Told
+from gateway.prove.ledger import Act, Meant, Record, Reported, Seen, Told
 from gateway.prove.marks import ECHO, MARK, TestAgency
 from gateway.prove.plan import Sending, plan, refuses
 
@@ -38,18 +39,29 @@ def sendings(seed: int, count: int, run: int = 7) -> tuple[Sending, ...]:
 
 @dataclass(slots=True)
 class World:
-    """What stands in the ledgers, and what the installation says."""
+    """What stands in the ledgers, and what the installation says: of packets, and of statuses that came back."""
 
     meant: list[Meant] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     account: dict[str, dict[str, Copy]] = field(default_factory=dict)
+    reported: list[Reported] = field(default_factory=list)
+    heard: list[Seen] = field(default_factory=list)
+    statuses: dict[str, dict[str, Copy]] = field(default_factory=dict)
     unwatched: tuple[str, ...] = (ECHO,)
 
     @property
     def record(self) -> Record:
         """The ledgers as they are read."""
-        return Record(meant=tuple(self.meant), told=tuple(self.told), seen=tuple(self.seen))
+        return Record(
+            meant=tuple(self.meant), told=tuple(self.told), seen=(*self.seen, *self.heard),
+            reported=tuple(self.reported),
+        )  # fmt: skip
+
+    @property
+    def said(self) -> dict[str, dict[str, Copy]]:
+        """All that the installation says."""
+        return self.account | self.statuses
 
 
 def honest(seed: int, count: int = 40) -> World:
@@ -73,7 +85,24 @@ def honest(seed: int, count: int = 40) -> World:
                 if seen is not None and agency != ECHO:
                     arrivals.append((world.meant.index(meant) + late, place, seen))
     world.seen = [seen for _, _, seen in sorted(arrivals, key=lambda entry: entry[:2])]
+    by_digest = {meant.digest: meant for meant in world.meant}
+    for seen in world.seen:
+        if seen.refused:
+            _report(world, seen.agency, by_digest[seen.digest], packets[by_digest[seen.digest].name])
     return world
+
+
+def _report(world: World, agency: str, meant: Meant, packet_id: str) -> None:
+    """A refusal's status, on its way back to its end."""
+    status = f"{packet_id}:{agency}"
+    world.reported.append(Reported(agency=agency, about=packet_id, packet_id=status))
+    world.statuses[status] = {meant.sender: Copy(state="delivered", reason="confirmed")}
+    world.heard.append(
+        Seen(
+            agency=meant.sender, key=status, digest=status, is_copy=True, packet_id=status, document=meant.document,
+            is_status=True,
+        )
+    )  # fmt: skip
 
 
 def _answer(meant: Meant, packet_id: str, time: int) -> Told:

@@ -12,7 +12,7 @@ import pytest
 from edxml import read
 from edxml.packet import Packet
 from gateway.configuration import parse
-from gateway.prove.ledger import Act, Ledger, Meant, Seen, Told, digest, read_record
+from gateway.prove.ledger import Act, Ledger, Meant, Reported, Seen, Told, digest, read_record
 from gateway.prove.marks import ECHO, MARK, SYSTEM, NotMarked, cast_of, configuration
 from gateway.prove.plan import plan, refuses
 from gateway.prove.run import Proof, read_proof
@@ -75,14 +75,15 @@ def test_a_plan_without_recipients_is_refused() -> None:
 
 # --- ledgers ---------------------------------------------------------------------------------------------------------
 
-LINES: tuple[Meant | Told | Seen, ...] = (
+LINES: tuple[Meant | Told | Seen | Reported, ...] = (
     Meant(name="a", act=Act.RECALL, sender="s", digest="d", document="x", to=("b", "c"), about="z", key="k"),
     Told(name="a", status=202, packet_id="p", is_repeat=True, deliveries={"b": "ready"}),
     Seen(agency="b", key="k", digest="d", is_copy=True, packet_id="p", document="x", refused=True),
+    Reported(agency="b", about="p", packet_id="q"),
 )
 
 
-def _timeless(line: Told | Seen) -> Told | Seen:
+def _timeless(line: Told | Seen | Reported) -> Told | Seen | Reported:
     return replace(line, at=0.0)
 
 
@@ -95,6 +96,7 @@ def test_a_ledger_gives_back_what_was_written(tmp_path: Path) -> None:
     record = read_record(tmp_path)
     assert record.meant == (LINES[0],)
     assert [*map(_timeless, record.told), *map(_timeless, record.seen)] == [LINES[1], LINES[2], LINES[2]]
+    assert [*map(_timeless, record.reported)] == [LINES[3]]
     assert all(told.at > 0 for told in record.told)
     assert all(seen.at > 0 for seen in record.seen)
 
