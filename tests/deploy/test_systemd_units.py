@@ -20,6 +20,7 @@ import pytest
 
 from gateway.settings import Settings, find_misspelt, read_settings
 from tests.support.clients import FAST, Users, make_home
+from tests.support.patience import PATIENCE
 from tests.support.processes import NodeProcesses, need_program
 
 HOUSE = Path(__file__).parents[2]
@@ -212,7 +213,7 @@ def test_a_node_at_work_calls_nothing_that_its_unit_forbids(tmp_path: Path) -> N
 
 
 def _until_inspected(url: str) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + PATIENCE
     while not re.search(r"^truc_inspections_total\{.*\} [1-9]", httpx2.get(f"{url}/metrics").text, re.MULTILINE):
         assert time.monotonic() < deadline, "no PDF was inspected"
         time.sleep(0.2)

@@ -17,6 +17,7 @@ from edxml.crashpoints import ENVIRONMENT
 from gateway.store.channels import list_health
 from tests.fault.hops_child import BODY, accept_body, deliver_due, finish
 from tests.support.clients import FAST, NODE, Home, letter
+from tests.support.patience import PATIENCE
 from tests.support.processes import NodeProcesses
 from tests.support.rest_homes import deliveries, letter_to_may, node_of, rest_home
 from tests.support.sinks import Fault, SinkProcess
@@ -118,7 +119,7 @@ def arrival(client: httpx2.Client, home: Home, number: int) -> float:
     post(client, letter(number, ("tm-1",)).body)
     began = time.monotonic()
     while not set((folder / "den").glob("*.edxml")) - before:
-        assert time.monotonic() - began < 20, "it never came"
+        assert time.monotonic() - began < PATIENCE, "it never came"
         time.sleep(0.01)
     took = time.monotonic() - began
     time.sleep(0.3)
@@ -128,7 +129,7 @@ def arrival(client: httpx2.Client, home: Home, number: int) -> float:
 def wait_slow(home: Home) -> None:
     """Until the node knows that the channel is slow."""
     store = home.open()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     try:
         while True:
             with store.read() as connection:

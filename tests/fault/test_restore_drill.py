@@ -24,6 +24,7 @@ from gateway.trial.ledger import digest
 from gateway.trial.letters import Letter
 from tests.support.clients import FAST, NODE, Home, Users, make_home
 from tests.support.nodes import build_house
+from tests.support.patience import PATIENCE
 from tests.support.processes import NodeProcesses
 from tests.support.restores import back_up, keys_of, put_back, silent
 
@@ -57,7 +58,7 @@ def account_of_copy(database: Path, scratch: Path) -> Account:
     return account_of(scratch)
 
 
-def wait_until_recovered(home: Home, seconds: float = 30.0) -> None:
+def wait_until_recovered(home: Home, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while True:
         store = home.open()
@@ -71,7 +72,7 @@ def wait_until_recovered(home: Home, seconds: float = 30.0) -> None:
         time.sleep(0.2)
 
 
-def wait_for_folders(home: Home, letters: list[Letter], agency: str, seconds: float = 30.0) -> None:
+def wait_for_folders(home: Home, letters: list[Letter], agency: str, seconds: float = PATIENCE) -> None:
     """Until all of them have arrived there; and a moment longer, in which what comes twice would come."""
     folder = home.places[agency].folder
     assert folder is not None

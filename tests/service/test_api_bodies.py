@@ -16,6 +16,7 @@ from gateway.api.edge import Patience
 from gateway.model.events import EventKind
 from tests.support.edge import RECIPIENT, RunningApi, running_api
 from tests.support.packets import build_packet
+from tests.support.patience import PATIENCE
 
 MIB = 1 << 20
 
@@ -29,7 +30,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
 @pytest.fixture(autouse=True)
 def nothing_is_left_in_the_spool(api: RunningApi) -> Iterator[None]:
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while api.spooled() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert api.spooled() == []
@@ -99,7 +100,7 @@ def test_a_gigabyte_of_blanks_costs_no_memory(api: RunningApi) -> None:
 def test_a_body_shorter_than_its_length_leaves_nothing(api: RunningApi) -> None:
     opened = api.raw()
     opened.sendall(_head(api, "Content-Length: 600000") + b"<" + b" " * 500_000)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while not api.spooled() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(api.spooled()) == 1, "it was spooled while it came"
@@ -110,10 +111,8 @@ def test_a_body_that_stops_is_given_up(tmp_path: Path) -> None:
     with running_api(tmp_path, patience=Patience(between_chunks=0.3)) as api:
         opened = api.raw()
         opened.sendall(_head(api, "Content-Length: 600000") + b"<edXML")
-        began = time.monotonic()
         status, problem = _answer(opened)
         assert (status, problem["code"]) == (408, "api.too_slow")
-        assert time.monotonic() - began < 8
 
 
 def test_a_body_that_drips_is_given_up(tmp_path: Path) -> None:

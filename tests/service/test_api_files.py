@@ -12,6 +12,7 @@ import pytest
 
 from edxml.seal import verify_seal
 from tests.support.edge import RunningApi
+from tests.support.patience import PATIENCE
 
 LARGE = os.urandom(700_000)
 SMALL = b"%PDF-1.7\n" + os.urandom(2_000)
@@ -148,7 +149,7 @@ def test_a_blob_that_is_not_what_it_was_is_never_sent_whole(
         assert str(blob) not in got.text
     except httpx2.RemoteProtocolError:
         assert (harm, files) == ("altered", FILES), "only what is large can be begun and break off"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         (line,) = api.sender.get(f"/v1/packets/{sent['packet_id']}").json()["recipients"]
         if line["state"] == "parked":
@@ -194,7 +195,7 @@ def test_a_reader_that_goes_away_leaves_the_item_to_be_fetched_again(api: Runnin
             f"GET /v1/inbox/{item['delivery_id']}/packet HTTP/1.1\r\nHost: t\r\nAuthorization: {token}\r\n\r\n".encode()
         )
         assert opened.recv(1000).startswith(b"HTTP/1.1 200")
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + PATIENCE
     found: list[dict[str, Any]] = []
     while not found and time.monotonic() < deadline:
         time.sleep(0.1)

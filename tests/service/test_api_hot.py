@@ -16,6 +16,7 @@ from gateway.identity import rotate_token
 from gateway.model.events import EventKind
 from tests.support.edge import FOREIGN, RECIPIENT, SENDER, RunningApi
 from tests.support.packets import build_packet
+from tests.support.patience import PATIENCE
 
 
 def _only_item(api: RunningApi, packet_id: str) -> dict[str, object]:
@@ -55,7 +56,7 @@ def test_an_item_is_not_confirmed_before_it_was_fetched(api: RunningApi) -> None
 def test_an_item_is_listed_again_after_its_response_ended_unconfirmed(api: RunningApi) -> None:
     item = _only_item(api, api.send()["packet_id"])
     assert api.recipient.get(f"/v1/inbox/{item['delivery_id']}/packet").status_code == 200
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         again = [i for i in api.waiting() if i["delivery_id"] == item["delivery_id"]]
         if again:
@@ -120,23 +121,22 @@ def test_a_long_poll_is_woken_by_a_document(api: RunningApi) -> None:
     got: list[httpx2.Response] = []
     began = time.monotonic()
     poll = threading.Thread(
-        target=lambda: got.append(api.foreign.get("/v1/inbox", params={"agency": agency, "wait": "20"}))
+        target=lambda: got.append(api.foreign.get("/v1/inbox", params={"agency": agency, "wait": "60"}))
     )
     poll.start()
     time.sleep(0.5)
     assert poll.is_alive(), "it waits"
     api.send(body)
-    poll.join(5)
-    assert not poll.is_alive()
+    poll.join()
     assert [item["notation"] for item in got[0].json()["items"]] == ["9001/UBND-VX"]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50, "it would have waited for sixty"
 
 
 def test_a_long_poll_ends_empty_after_its_time(api: RunningApi) -> None:
     began = time.monotonic()
     got = api.sender.get("/v1/inbox", params={"agency": SENDER, "wait": "0.4"})
     assert got.json() == {"items": []}
-    assert 0.4 <= time.monotonic() - began < 3
+    assert time.monotonic() - began >= 0.4
 
 
 def test_an_agency_may_be_named_by_its_code(api: RunningApi) -> None:

@@ -194,6 +194,6 @@ def test_stopping_sends_long_polls_home(tmp_path_factory: pytest.TempPathFactory
         time.sleep(0.5)
         began = time.monotonic()
         api.server.stop()
-        poll.join(10)
+        poll.join()
         assert got[0].json() == {"items": []}
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 25, "it would have waited for thirty"

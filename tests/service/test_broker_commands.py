@@ -13,9 +13,10 @@ from edxml.messages import Language
 from gateway.transport.broker import BrokerAccess, BrokerError
 from gateway.transport.rabbitmq import RabbitTransport, look_at_broker, make_layout
 from gateway.transport.topology import EXCHANGES, LAYOUT, LEAST_RIGHTS
-from tests.support.announcing import NORMAL, announce_all, tickets, until
+from tests.support.announcing import NORMAL, announce_all, tickets
 from tests.support.broker_tls import Papers
 from tests.support.old_broker import OldBroker
+from tests.support.patience import until
 from tests.support.rabbitmq import USER, Broker, free_ports
 from tests.support.terminal import Terminal
 
@@ -172,7 +173,7 @@ def _connections(broker: Broker, least: int) -> list[dict[str, Any]]:
         found[:] = [each for each in broker.ask("GET", "connections") if each.get("ssl_protocol")]
         return len(found) >= least
 
-    until(known, timeout=15)
+    until(known)
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.transport.rabbitmq import make_layout
 from gateway.transport.topology import DEAD, LAYOUT, TICKETS
-from tests.support.announcing import until
+from tests.support.patience import until
 from tests.support.rabbitmq import Broker
 from tests.support.terminal import Terminal
 
@@ -80,7 +80,7 @@ def _get(channel: pika.adapters.blocking_connection.BlockingChannel, queue: str)
             found.append((method, properties, body))
         return bool(found)
 
-    until(got, timeout=20)
+    until(got)
     return found[0]
 
 
@@ -99,13 +99,13 @@ def test_an_alarm_is_said_by_commands_that_end(truc: Terminal, vhost: str, broke
     """The broker stops reading whoever publishes: farewells too. No command waits for it."""
     try:
         broker.ctl("set_disk_free_limit", "9999GiB")
-        until(lambda: _blocked(truc), timeout=20)
+        until(lambda: _blocked(truc))
         assert _broker_lines(truc, exit_code=1) == {"broker.blocked": "fail"}
         truc("broker", "apply", code=8)
         assert "[broker.blocked]" in truc.err
     finally:
         broker.ctl("set_disk_free_limit", "50MB")
-    until(lambda: not _blocked(truc), timeout=20)
+    until(lambda: not _blocked(truc))
 
 
 def _blocked(truc: Terminal) -> bool:

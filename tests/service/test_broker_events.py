@@ -14,6 +14,7 @@ from pika.exceptions import ChannelClosedByBroker
 from gateway.transport.rabbitmq import make_layout
 from gateway.transport.topology import EVENTS, SUBSCRIBER_RIGHTS
 from tests.support.nodes import build_house
+from tests.support.patience import PATIENCE
 from tests.support.rabbitmq import Broker
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -51,7 +52,7 @@ def test_an_agency_hears_of_its_own_documents(broker: Broker, vhost: str, tmp_pa
         house.collect("inbox-a", house.delivery(sent, "inbox-a"))
         house.send(["inbox-a"], "7", sender="sender-2")
         heard = []
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while not any(state == "delivered" for _, state in heard) and time.monotonic() < deadline:
             method, _, body = channel.basic_get(QUEUE, auto_ack=True)
             if method is not None:

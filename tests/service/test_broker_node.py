@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ import pytest
 from gateway.transport.rabbitmq import look_at_broker
 from gateway.transport.topology import WAKES
 from tests.service.test_processes import DAY, FOLDER, INBOX, SENDER, _arrived, _configure, _organ, _submit
-from tests.support.announcing import NORMAL, until
+from tests.support.announcing import NORMAL
 from tests.support.packets import build_packet
+from tests.support.patience import until
 from tests.support.postgres import Cluster, cluster, start_cluster
 from tests.support.processes import NodeProcesses
 from tests.support.rabbitmq import Broker
@@ -98,14 +98,10 @@ def test_after_a_wipe_all_that_is_due_is_handed_over_by_itself(
         assert _arrived(tmp_path / "thu-muc") == []
 
         fragile.start_again()
-        began = time.monotonic()
-        until(lambda: len(_arrived(tmp_path / "thu-muc")) == 2, timeout=float(again) + 30)
-        assert time.monotonic() - began < 120
+        until(lambda: len(_arrived(tmp_path / "thu-muc")) == 2, timeout=float(again) + 90)  # the issue: two minutes
         node.assert_alive()
         here.run("account")
-        before = time.monotonic()
         node.stop()
-        assert time.monotonic() - before < 10
 
 
 def _waiting(broker: Broker) -> int:
@@ -138,7 +134,7 @@ def test_broker_and_database_go_and_come_in_every_order(
         for role in roles:
             node.start(role)
         _submit(node, tokens[SENDER], "1")
-        until(lambda: len(_arrived(folder)) == 1, timeout=60)
+        until(lambda: len(_arrived(folder)) == 1)
 
         server.stop()  # the database alone
         refused = _try_to_submit(node, tokens[SENDER], "2")
@@ -146,16 +142,16 @@ def test_broker_and_database_go_and_come_in_every_order(
         assert int(refused.headers["retry-after"]) > 0
         node.assert_alive()
         server.start()
-        until(lambda: _try_to_submit(node, tokens[SENDER], "2").status_code == 202, timeout=60)
-        until(lambda: len(_arrived(folder)) == 2, timeout=60)
+        until(lambda: _try_to_submit(node, tokens[SENDER], "2").status_code == 202)
+        until(lambda: len(_arrived(folder)) == 2)
 
         fragile.stop()  # both at once
         server.stop()
         node.assert_alive()
         server.start()
-        until(lambda: _try_to_submit(node, tokens[SENDER], "3").status_code == 202, timeout=60)
+        until(lambda: _try_to_submit(node, tokens[SENDER], "3").status_code == 202)
         fragile.start_again()
-        until(lambda: len(_arrived(folder)) == 3, timeout=60)
+        until(lambda: len(_arrived(folder)) == 3)
 
         node.stop()  # the node before the broker
         fragile.stop()
@@ -163,7 +159,7 @@ def test_broker_and_database_go_and_come_in_every_order(
             node.start(role)
         _submit(node, tokens[SENDER], "4")
         fragile.start_again()
-        until(lambda: len(_arrived(folder)) == 4, timeout=60)
+        until(lambda: len(_arrived(folder)) == 4)
 
         node.stop()  # the node before the database: it ends with a sentence, and whoever watches it starts it again
         server.stop()
@@ -175,7 +171,7 @@ def test_broker_and_database_go_and_come_in_every_order(
         for role in roles:
             node.start(role)
         _submit(node, tokens[SENDER], "5")
-        until(lambda: len(_arrived(folder)) == 5, timeout=60)
+        until(lambda: len(_arrived(folder)) == 5)
         here.run("account")
 
 
@@ -209,7 +205,7 @@ def test_who_waits_at_one_machine_hears_what_another_accepted(
                 )
             )
             waiting.start()
-            until(lambda: _listens(broker, vhost), timeout=30)  # it was asked: a process that nobody waits at does not
+            until(lambda: _listens(broker, vhost))  # it was asked: a process that nobody waits at does not
             tap = f"queues/{vhost}/nghe-ke"
             broker.ask("PUT", tap, {})
             broker.ask("POST", f"bindings/{vhost}/e/{WAKES}/q/nghe-ke", {})

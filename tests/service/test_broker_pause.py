@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.transport.contract import Ticket
 from gateway.transport.rabbitmq import RabbitTransport
 from gateway.workers.relay import relay_once, start_relay
-from tests.support.announcing import until
 from tests.support.nodes import House, build_house
+from tests.support.patience import until
 from tests.support.rabbitmq import free_ports
 from tests.support.stores import tell
 

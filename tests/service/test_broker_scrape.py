@@ -10,7 +10,7 @@ import pytest
 
 from gateway.transport.rabbitmq import make_layout
 from gateway.transport.topology import LAYOUT
-from tests.support.announcing import until
+from tests.support.patience import until
 from tests.support.rabbitmq import Broker, free_ports
 
 pytestmark = [pytest.mark.xdist_group("rabbitmq"), pytest.mark.long]
@@ -30,7 +30,7 @@ def test_the_broker_tells_what_the_rules_ask_for(tmp_path: Path) -> None:
         asked = set(re.findall(r"\brabbitmq_\w+", RULES.read_text("utf-8")))
         wanted = {(name, queue.name) for name in asked for queue in LAYOUT}
         assert len(asked) >= 2
-        until(lambda: not wanted - _said(port), timeout=60)  # figures of a queue come some seconds after it was made
+        until(lambda: not wanted - _said(port))  # figures of a queue come some seconds after it was made
 
 
 def _said(port: int) -> set[tuple[str, str]]:

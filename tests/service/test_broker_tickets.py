@@ -15,7 +15,8 @@ from gateway.transport.rabbitmq import RabbitTransport, look_at_broker
 from gateway.transport.topology import LAYOUT
 from tests.service.test_transport_rabbitmq import ground
 from tests.service.transport_child import Child
-from tests.support.announcing import NORMAL, announce_all, stuck_at, tickets, until
+from tests.support.announcing import NORMAL, announce_all, stuck_at, tickets
+from tests.support.patience import PATIENCE, until
 from tests.support.rabbitmq import Broker, free_ports
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -33,7 +34,7 @@ def test_a_worker_killed_before_its_claim_gives_its_tickets_back_at_once(broker:
         until(lambda: early.handled == ["early0"])
         early.kill()
         late.tell("listen", queue=NORMAL, slots=1, group=8, seconds=60)
-        until(lambda: late.handled == ["early0"], timeout=3)
+        until(lambda: late.handled == ["early0"])
         time.sleep(2)
         late.kill()
     transport.listen(NORMAL, 1, lambda group: handled.update(ticket.transfer_id for ticket in group))
@@ -48,16 +49,16 @@ def test_closing_gives_back_what_waits(broker: Broker, tmp_path: Path) -> None:
 
     def handle(_group: tuple[Ticket, ...]) -> None:
         started.set()
-        gate.wait(20)
+        gate.wait(PATIENCE)
 
     one, other = (RabbitTransport(broker.access(vhost), tmp_path, name) for name in ("one", "other"))
     closing = one.listen(NORMAL, 1, handle, group=1)
     announce_all(other, tickets(10))
-    assert started.wait(5)
+    assert started.wait(PATIENCE)
     other.listen(NORMAL, 1, lambda group: handled.update(ticket.transfer_id for ticket in group))
     ending = threading.Thread(target=closing.close, args=(15.0,))
     ending.start()
-    until(lambda: len(handled) >= 9, timeout=8)
+    until(lambda: len(handled) >= 9)
     assert ending.is_alive(), "what waits is given back while what runs is waited for"
     gate.set()
     ending.join()
@@ -108,7 +109,7 @@ def test_processes_of_one_machine_wake_each_other_without_the_broker(tmp_path: P
     woken = set[str]()
     one.on_wake(["*"], woken.add)
     other.wake("inbox:1")
-    until(lambda: woken == {"inbox:1"}, timeout=3)
+    until(lambda: woken == {"inbox:1"})
     one.close()
     other.close()
     assert not list((tmp_path / "run").iterdir())

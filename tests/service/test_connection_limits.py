@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import resource
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,9 +14,9 @@ import pytest
 
 from tests.service.test_processes import INBOX, SENDER, _configure, _organ
 from tests.support.packets import build_packet
+from tests.support.patience import PATIENCE, until
 from tests.support.processes import NodeProcesses
 
-PATIENCE = 120.0
 pytestmark = pytest.mark.timeout(400)
 DESCRIPTORS = 100
 MOST = DESCRIPTORS // 2
@@ -45,13 +44,6 @@ def _head(token: str, size: int) -> bytes:
         f"POST /v1/packets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: application/xml\r\nContent-Length: {size}\r\n\r\n"
     ).encode()
-
-
-def _wait(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
 
 
 def _submit(opened: socket.socket, token: str, number: int) -> str:
@@ -93,7 +85,7 @@ def test_whoever_is_one_too_many_is_told_so_and_those_who_are_there_are_served(
         accepted = [_submit(one, tokens[SENDER], number) for number, one in enumerate(crowd)]
     found = {packet for packet in accepted if packet}
     assert 0 < len(found) <= MOST
-    _wait(lambda: _is_served(processes))
+    until(lambda: _is_served(processes))
     assert _waiting(processes, tokens[INBOX]) == found
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
@@ -129,6 +121,6 @@ def test_a_crowd_of_large_packets_lies_on_disk_and_not_in_memory(
             opened.sendall(_head(tokens[SENDER], (PIECES + 2) << 20))
             for _ in range(PIECES):
                 opened.sendall(b" " * (1 << 20))
-        _wait(lambda: spooled() >= LARGE * (PIECES - 1))
+        until(lambda: spooled() >= LARGE * (PIECES - 1))
         assert resident() - before < MOST_MIB
-    _wait(lambda: not spooled())
+    until(lambda: not spooled())

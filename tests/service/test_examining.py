@@ -7,7 +7,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from gateway.exchange.take_in import Unprepared, take_in
 from gateway.model.events import EventKind
 from gateway.settings import read_settings
 from tests.support.edge import SENDER, RunningApi, running_api
+from tests.support.patience import PATIENCE, until
 from tests.support.processes import NodeProcesses
 
 _Given = Outcome | Unprepared
@@ -64,11 +65,11 @@ class Desk:
     def wait(self, count: int) -> None:
         """Until `count` outcomes came."""
         for _ in range(count):
-            self._came.get(timeout=60)
+            self._came.get(timeout=PATIENCE)
 
     def wait_for(self, ready: int) -> None:
         """Until that many examiners take packets."""
-        _until(lambda: self.examining.ready == ready)
+        until(lambda: self.examining.ready == ready)
 
     def check_all_accepted(self, count: int) -> None:
         """One answer each, and one stored packet each, whatever happened to the examiner."""
@@ -81,13 +82,6 @@ class Desk:
             stored = connection.exec_driver_sql("SELECT count(*) FROM packets").scalar_one()
         assert stored == count
         assert self.api.spooled() == []
-
-
-def _until(holds: Callable[[], bool], within: float = 40.0) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
 
 
 def _children(pid: int | None = None) -> list[int]:
@@ -164,7 +158,7 @@ def test_killed_again_and_again_nothing_is_lost_and_nothing_comes_twice(tmp_path
             os.kill(child, signal.SIGKILL)
             killed += 1
             desk.wait(61)
-            _until(lambda: not _children())
+            until(lambda: not _children())
             time.sleep(1.1)  # one is started at most in each second
         desk.check_all_accepted(given)
 
@@ -179,13 +173,13 @@ def test_a_frozen_one_is_given_up_and_its_packets_go_on(tmp_path: Path) -> None:
             desk.give()
         desk.wait(51)
         desk.check_all_accepted(51)
-        _until(lambda: child not in _children())
+        until(lambda: child not in _children())
 
 
 def test_at_rest_it_ends_and_the_next_packet_needs_none(tmp_path: Path) -> None:
     with _desk(tmp_path, Habits(many=2, rest=0.3)) as desk:
-        _until(lambda: desk.give() >= 0 and bool(_children()))
-        _until(lambda: desk.examining.ready == 0 and not _children())
+        until(lambda: desk.give() >= 0 and bool(_children()))
+        until(lambda: desk.examining.ready == 0 and not _children())
         desk.give()
         count = len(desk.outcomes)
         desk.wait(count)
@@ -226,7 +220,7 @@ def test_two_share_the_work_and_one_that_dies_leaves_it_to_the_other(tmp_path: P
         count = len(desk.outcomes)
         desk.wait(count)
         desk.check_all_accepted(count)
-        _until(lambda: desk.examining.ready == 1)
+        until(lambda: desk.examining.ready == 1)
 
 
 def test_it_ends_with_the_process_that_asked_it_however_that_ends(tmp_path: Path) -> None:
@@ -239,12 +233,12 @@ def test_it_ends_with_the_process_that_asked_it_however_that_ends(tmp_path: Path
         threads = [threading.Thread(target=_send, args=(node.url, token, bodies[part::8])) for part in range(8)]
         for thread in threads:
             thread.start()
-        _until(lambda: bool(_children(pid)))
+        until(lambda: bool(_children(pid)))
         (child,) = _children(pid)
         node.kill("api")
         for thread in threads:
             thread.join()
-        _until(lambda: not Path(f"/proc/{child}").exists())
+        until(lambda: not Path(f"/proc/{child}").exists())
 
 
 def _send(url: str, token: str, bodies: list[bytes]) -> None:

@@ -18,6 +18,7 @@ from gateway.workers.intake import intake_once, start_intake
 from gateway.workers.watching import FolderWatches
 from tests.support.nodes import House, build_house, document_id, organ
 from tests.support.packets import build_status
+from tests.support.patience import PATIENCE
 
 LONG = 600.0
 """Seconds from look to look in which no test would see anything by time."""
@@ -70,7 +71,7 @@ def watching() -> list[threading.Thread]:
 def test_a_dropped_packet_is_seen_at_once(house: House) -> None:
     with running(house, LONG):
         assert is_seen_soon(house, 1.5)
-        assert wait_until(lambda: not list((house.root / "di").glob("*.edxml")), 5)
+        assert wait_until(lambda: not list((house.root / "di").glob("*.edxml")), PATIENCE)
     sent = len(list((house.root / "di" / "da-gui").glob("*.edxml")))
     assert len(house.rows("SELECT id FROM packets")) == sent >= 1
 
@@ -88,12 +89,12 @@ def test_a_folder_that_tells_nothing_is_looked_at_by_time(house: House) -> None:
     di = house.root / "di"
     with running(house, 0.3):
         assert is_seen_soon(house, 1.5)
-        assert wait_until(lambda: not list(di.glob("*.edxml")), 5)
+        assert wait_until(lambda: not list(di.glob("*.edxml")), PATIENCE)
         subprocess.run(["mount", "-t", "tmpfs", "truc-test", house.root], check=True)
         try:
-            assert wait_until(di.is_dir, 5), "the look makes what is missing"
+            assert wait_until(di.is_dir, PATIENCE), "the look makes what is missing"
             path = drop(house, 99)
-            assert wait_until(lambda: not path.exists(), 5)
+            assert wait_until(lambda: not path.exists(), PATIENCE)
             assert (di / "da-gui" / path.name).exists()
         finally:
             subprocess.run(["umount", "-l", house.root], check=True)
@@ -127,7 +128,7 @@ def test_a_folder_that_was_missing_is_watched_once_it_is_there(house: House) -> 
     shutil.rmtree(house.root / "di")
     watches = FolderWatches(house.node, again=0)
     watches.renew()
-    assert wait_until(lambda: not watching(), 5), "a watch of nothing goes on"
+    assert wait_until(lambda: not watching(), PATIENCE), "a watch of nothing goes on"
     assert intake_once(house.node) == 0  # its look makes the folders
     watches.renew()
     time.sleep(0.5)

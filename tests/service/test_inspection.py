@@ -25,8 +25,9 @@ from gateway.workers.inspect import inspect_once, start_inspection
 from gateway.workers.inspect_process import InspectorProcess
 from monitoring import log
 from tests.support.certificates import Authority
-from tests.support.inspectors import LIMITS, root, start, trust, wait_until  # noqa: F401
+from tests.support.inspectors import LIMITS, root, start, trust  # noqa: F401
 from tests.support.nodes import House
+from tests.support.patience import until
 from tests.support.pdfs import bomb_pdf, plain_pdf, sign_pdf, slow_pdf
 from tests.support.stores import tell
 
@@ -189,14 +190,14 @@ def test_the_node_ends_in_the_middle_of_a_file_and_goes_on_after_it(house: House
     house.send(["inbox-a"], "1", files=(("cham.pdf", slow_pdf(400_000)),))
     began = time.monotonic()
     working = start_inspection(house.node, limits, trust, 0.1)
-    wait_until(lambda: house.rows("SELECT * FROM intake_faults") != [])
+    until(lambda: house.rows("SELECT * FROM intake_faults") != [])
     time.sleep(1.0)
     working.close()
     assert time.monotonic() - began < 30
     assert house.rows("SELECT 1 FROM inspections") == []
     working = start_inspection(house.worker("periodic").node, limits, trust, 0.1)
     house.pass_time(20_000_000)
-    wait_until(lambda: len(house.rows("SELECT 1 FROM inspections WHERE verdict = 'unsigned'")) == 1)
+    until(lambda: len(house.rows("SELECT 1 FROM inspections WHERE verdict = 'unsigned'")) == 1)
     working.close()
 
 

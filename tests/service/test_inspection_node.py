@@ -18,8 +18,9 @@ import pytest
 
 from routing.rows import load_nghe_an
 from tests.support.certificates import Authority
-from tests.support.inspectors import root, start, trust, wait_until  # noqa: F401
+from tests.support.inspectors import root, start, trust  # noqa: F401
 from tests.support.packets import build_packet
+from tests.support.patience import until
 from tests.support.pdfs import plain_pdf, sign_pdf, slow_pdf
 from tests.support.processes import NodeProcesses
 
@@ -89,7 +90,7 @@ def test_a_node_inspects_what_it_accepted_and_lets_the_inspector_go(node: NodePr
     node.start("serve")
     with _client(node) as client:
         packet_id = _send(client, sign_pdf(plain_pdf(), root.issue("UBND xa Mot")), "10")
-        wait_until(lambda: _told(client, packet_id))
+        until(lambda: _told(client, packet_id))
         (line,) = _told(client, packet_id)
         assert (line["verdict"], line["standing"], line["code"]) == ("unchecked", "open", "inspection.unchecked")
         assert line["evidence"]["coverage"] == "whole"
@@ -97,7 +98,7 @@ def test_a_node_inspects_what_it_accepted_and_lets_the_inspector_go(node: NodePr
         assert "UBND xa Mot" in line["vi"]
         shown = node.run("document", "show", packet_id)
         assert "UBND xa Mot" in shown.stdout
-    wait_until(lambda: _inspectors(node.pid("serve")) == [], 20)
+    until(lambda: _inspectors(node.pid("serve")) == [])
     resident = Path(f"/proc/{node.pid('serve')}/status").read_text("ascii")
     mib = int(next(line for line in resident.splitlines() if line.startswith("VmRSS")).split()[1]) >> 10
     assert mib <= 120
@@ -109,12 +110,12 @@ def test_the_inspector_is_killed_on_the_way_and_the_verdict_still_comes(node: No
     node.start("serve")
     with _client(node) as client:
         packet_id = _send(client, slow_pdf(400_000), "10")
-        wait_until(lambda: _inspectors(node.pid("serve")))
+        until(lambda: _inspectors(node.pid("serve")))
         (pid,) = _inspectors(node.pid("serve"))
         time.sleep(0.5)
         if not _told(client, packet_id):
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: _told(client, packet_id))
+        until(lambda: _told(client, packet_id))
         assert [line["verdict"] for line in _told(client, packet_id)] == ["unsigned"]
         assert client.get("/v1/packets").status_code == 200
     node.assert_alive()
@@ -136,7 +137,7 @@ def test_killed_at_each_point_a_node_gives_each_file_one_verdict(node: NodeProce
         node.wait_killed("inspect")
         node.start("inspect")
         for packet_id in packet_ids:
-            wait_until(lambda packet_id=packet_id: _told(client, packet_id))
+            until(lambda packet_id=packet_id: _told(client, packet_id))
             assert [line["verdict"] for line in _told(client, packet_id)] == ["unsigned"]
             kinds = [line["kind"] for line in client.get(f"/v1/packets/{packet_id}").json()["timeline"]]
             assert kinds.count("packet.inspected") == 1

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from gateway.store import Connection, Store, open_store
-from tests.support.inspectors import wait_until
 from tests.support.nodes import Database, House
+from tests.support.patience import until
 from tests.support.stores import tell
 
 
@@ -70,7 +70,7 @@ def test_a_connection_that_the_server_closed_is_seen_without_asking(house: House
         session, pid = session_of(connection), int(tell(connection, "SELECT pg_backend_pid()").scalar_one())
     with house.node.store.write() as other:
         tell(other, "SELECT pg_terminate_backend(?)", pid)
-    wait_until(lambda: not house.rows(f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}"))
+    until(lambda: not house.rows(f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}"))
     assert time.monotonic() - session.used_at < 300
     with store.read() as connection:
         assert session_of(connection) is not session

@@ -12,8 +12,8 @@ from gateway.store import Connection
 from gateway.store.repeating import MOST_TRIES, repeated_where_undone
 from gateway.transport.contract import Ticket
 from gateway.workers.relay import relay_once
-from tests.support.inspectors import wait_until
 from tests.support.nodes import Database, House
+from tests.support.patience import until
 from tests.support.stores import tell
 
 
@@ -60,9 +60,9 @@ def test_a_hop_that_lost_a_deadlock_runs_again_and_nobody_is_told(house: House) 
             hold(crossing, third)
             mine = pid_of(crossing)
             claimed = pool.submit(claim_group, house.node, tickets)
-            wait_until(lambda: house.rows(_WAITERS))
+            until(lambda: house.rows(_WAITERS))
             waiting = pool.submit(hold, crossing, first)
-            wait_until(lambda: is_waiting(house, mine))
+            until(lambda: is_waiting(house, mine))
             middle.rollback()
             waiting.result(60)  # the hop was undone, and let the first go
         other.close()
@@ -144,6 +144,6 @@ def test_a_relay_whose_picking_and_noting_are_undone_announces_each_ticket_once(
             connection.exec_driver_sql(statement)
     assert relay_once(house.node) == 1
     assert relay_once(house.node) == 0
-    wait_until(lambda: announced)
+    until(lambda: announced)
     assert len(announced) == 1
     assert house.rows("SELECT last_value AS n FROM thu_asked")[0]["n"] == 4

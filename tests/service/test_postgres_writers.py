@@ -28,6 +28,7 @@ from gateway.store.picking import pick_due
 from gateway.transport.contract import Ticket
 from gateway.workers.relay import relay_once
 from tests.support.nodes import Database, House
+from tests.support.patience import PATIENCE
 from tests.support.stores import tell
 
 
@@ -244,7 +245,7 @@ def waits_for_chain(house: House, chain_id: str, work: Callable[[], object]) -> 
         working.start()
         working.join(0.3)
         has_waited = working.is_alive()
-    working.join(5)
+    working.join(PATIENCE)
     return has_waited and not working.is_alive()
 
 

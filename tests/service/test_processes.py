@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pytest
 from gateway.cli.lock import take_lock
 from routing.rows import load_nghe_an
 from tests.support.packets import build_packet
+from tests.support.patience import until
 from tests.support.processes import ROLES, NodeProcesses
 
 DAY = "2025-10-01"
@@ -31,13 +32,6 @@ def node(tmp_path: Path) -> Iterator[NodeProcesses]:
     with NodeProcesses(tmp_path / "nut", settings) as processes:
         assert processes.run("init").returncode == 0
         yield processes
-
-
-def _wait(is_so: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.05)
 
 
 # --- whose a folder is -----------------------------------------------------------------------------------------------
@@ -233,7 +227,7 @@ def test_a_document_goes_from_rest_to_a_folder_and_an_inbox(
     for role in roles:
         node.start(role)
     packet_id = _submit(node, tokens[SENDER], "1")
-    _wait(lambda: len(_arrived(folder)) == 1)
+    until(lambda: len(_arrived(folder)) == 1)
     headers = {"authorization": f"Bearer {tokens[INBOX]}"}
     items = httpx2.get(f"{node.url}/v1/inbox?wait=10", headers=headers, timeout=30).json()["items"]
     assert [item["packet_id"] for item in items] == [packet_id]
@@ -245,7 +239,7 @@ def test_a_document_goes_from_rest_to_a_folder_and_an_inbox(
             line["status_code"] == "01" for line in recipients
         )
 
-    _wait(has_status)
+    until(has_status)
     node.assert_alive()
     closed = node.run("account", "--json")
     assert closed.returncode == 0, closed.stdout
@@ -261,7 +255,7 @@ def test_a_killed_node_goes_on_where_it_was(node: NodeProcesses, tmp_path: Path)
     node.start("serve")
     again = _submit(node, tokens[SENDER], "1")
     assert again == packets[0], "a repeat gets the first answer, whoever was killed in between"
-    _wait(lambda: len(_arrived(folder)) >= len(packets))
+    until(lambda: len(_arrived(folder)) >= len(packets))
     node.kill("serve")
     node.start("serve")
     time.sleep(0.5)

@@ -12,6 +12,7 @@ import pytest
 
 from adapters.contract import AdapterError, Done, Outcome, Retry, SinkKind, Unknown
 from tests.support.folders import build_item
+from tests.support.patience import PATIENCE
 from tests.support.sinks import Fault, SinkProcess, StagedBytes, StandInSink
 
 ITEM = build_item(b"<edXML>" + b"x" * 100_000 + b"</edXML>", "key-1")
@@ -88,7 +89,7 @@ def test_bytes_land_after_the_sender_gave_up(tmp_path: Path) -> None:
         recipient.set_fault(Fault(act="delay", late=True, seconds=0.8))
         assert isinstance(send(recipient, 0.2), Unknown)
         assert recipient.sink().find("key-1") is None
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while not recipient.ledger() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert recipient.sink().find("key-1") is not None

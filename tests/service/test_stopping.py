@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -19,17 +18,8 @@ from gateway.workers.relay import relay_once
 from tests.service.test_processes import SENDER, _configure, _organ
 from tests.support.nodes import House, build_house
 from tests.support.packets import build_packet
+from tests.support.patience import PATIENCE, until
 from tests.support.processes import NodeProcesses
-
-PATIENCE = 60.0
-
-
-def _wait(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
-
 
 # --- delivering ------------------------------------------------------------------------------------------------------
 
@@ -51,7 +41,7 @@ def _close_amid(house: House, delivery: Delivery, stuck: _Stuck) -> None:
     assert stuck.has_begun.wait(PATIENCE)
     closing_it = threading.Thread(target=delivery.close)
     closing_it.start()
-    _wait(delivery.is_ending)
+    until(delivery.is_ending)
     stuck.may_end.set()
     closing_it.join(PATIENCE)
     assert not closing_it.is_alive()
@@ -93,7 +83,7 @@ def test_closing_twice_and_starting_again_is_harmless(house: House) -> None:
         sent = house.send(to=["idem"], number=str(number))
         delivery, twin = Delivery(house.node), Delivery(replace(house.node, worker="thu/deliver/2"))
         assert relay_once(house.node) == 1
-        _wait(lambda sent=sent: house.state(sent, "idem") == "delivered")  # type: ignore[misc]
+        until(lambda sent=sent: house.state(sent, "idem") == "delivered")  # type: ignore[misc]
         for one in (delivery, twin, delivery):
             one.close()
     assert len(house.recipient("idem").arrivals) == 2
@@ -161,7 +151,7 @@ def test_an_api_that_ends_answers_what_was_begun(node: tuple[NodeProcesses, str]
     with opened:
         _settled(processes, opened)
         process.send_signal(signal.SIGTERM)
-        _wait(lambda: _takes_nobody(processes.port))
+        until(lambda: _takes_nobody(processes.port))
         opened.sendall(rest)
         assert opened.recv(64).startswith(b"HTTP/1.1 202")
     processes.stop(patience=PATIENCE)
@@ -175,7 +165,7 @@ def test_a_second_signal_ends_an_api_at_once_and_nothing_is_left_over(node: tupl
     with opened:
         _settled(processes, opened)
         process.send_signal(signal.SIGTERM)
-        _wait(lambda: _takes_nobody(processes.port))
+        until(lambda: _takes_nobody(processes.port))
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == -signal.SIGTERM, "it does not wait for the body that never comes"
     processes.stop(patience=PATIENCE)

@@ -14,7 +14,8 @@ from gateway.transport.local import LocalTransport, TransportCount
 from gateway.transport.rendezvous import Rendezvous, start_time
 from tests.service.transport_child import Heard
 from tests.service.transport_suite import OpenTransport, StartChild, TransportSuite
-from tests.support.announcing import NORMAL, stuck_at, tickets, until
+from tests.support.announcing import NORMAL, stuck_at, tickets
+from tests.support.patience import until
 
 
 class TestLocalTransport(TransportSuite):
@@ -79,9 +80,9 @@ class TestLocalTransport(TransportSuite):
             try:
                 assert len(transport.announce(tickets(8))) == 8
                 before = time.monotonic()
-                for _ in range(10):
+                for _ in range(100):
                     transport.announce(tickets(1))
-                assert time.monotonic() - before < 1.0
+                assert time.monotonic() - before < 20.0, "a hundred times its 0.3 seconds were 30"
             finally:
                 frozen.thaw()
 
@@ -195,7 +196,7 @@ class TestLocalTransport(TransportSuite):
         time.sleep(2.0)
         child.tell("cpu")
         before, after = child.wait_for("cpu", 2)
-        assert after["seconds"] - before["seconds"] < 0.005
+        assert after["seconds"] - before["seconds"] < 0.05  # of two; a loop that never rests takes them whole
 
     def test_closing_leaves_no_thread_and_no_descriptor(self, tmp_path: Path) -> None:
         threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))

@@ -12,7 +12,8 @@ from gateway.transport.broker import BrokerAccess, BrokerError
 from gateway.transport.rabbitmq import look_at_broker
 from gateway.transport.topology import LAYOUT
 from tests.service.transport_suite import OpenTransport, TransportSuite
-from tests.support.announcing import NORMAL, announce_all, tickets, until
+from tests.support.announcing import NORMAL, announce_all, tickets
+from tests.support.patience import until
 from tests.support.rabbitmq import Broker, cluster
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -70,7 +71,7 @@ class TestRabbitCluster(TransportSuite):
         for node in nodes[1:]:
             node.kill()
         try:
-            until(lambda: not sender.announce(tickets(3, prefix="lonely")), timeout=30)
+            until(lambda: not sender.announce(tickets(3, prefix="lonely")))
             for _ in range(3):
                 assert sender.announce(tickets(3, prefix="lonely")) == ()
             ground = json.loads(where)
@@ -82,10 +83,10 @@ class TestRabbitCluster(TransportSuite):
             for node in nodes[1:]:
                 node.wait()
         more = tickets(50, prefix="again")
-        announce_all(sender, more, timeout=120)
+        announce_all(sender, more)
         worker = open_one("worker")
         worker.listen(NORMAL, 2, lambda group: handled.update(ticket.transfer_id for ticket in group))
-        until(lambda: handled >= {ticket.transfer_id for ticket in wanted + more}, timeout=60)
+        until(lambda: handled >= {ticket.transfer_id for ticket in wanted + more})
 
     def test_zz_one_of_three_nodes_lost_loses_no_ticket(self, nodes: list[Broker], open_one: OpenTransport) -> None:
         """Killed while tickets wait: what was confirmed is handed out by the others. The last test of its class."""
@@ -94,10 +95,10 @@ class TestRabbitCluster(TransportSuite):
         announce_all(sender, wanted)
         nodes[0].kill()
         more = tickets(200, prefix="after")
-        announce_all(sender, more, timeout=30)
+        announce_all(sender, more)
         worker = open_one("worker")
         worker.listen(NORMAL, 2, lambda group: handled.update(ticket.transfer_id for ticket in group))
-        until(lambda: handled >= {ticket.transfer_id for ticket in wanted + more}, timeout=30)
+        until(lambda: handled >= {ticket.transfer_id for ticket in wanted + more})
         nodes[0].start_again()
 
 

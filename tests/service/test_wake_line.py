@@ -19,7 +19,7 @@ from gateway.store.wake_line import WakeLine, is_carrying
 from gateway.transport.local import LocalTransport
 from gateway.workers.loop import Loop
 from monitoring.metrics import Metrics
-from tests.support.inspectors import wait_until
+from tests.support.patience import until
 from tests.support.postgres import Cluster, cluster, start_cluster
 
 _PATIENCE = 60.0  # seconds until something counts as not coming
@@ -86,7 +86,7 @@ def test_a_loop_on_another_machine_is_woken_long_before_it_looks_by_itself(tmp_p
     assert there.line.wait_up(_PATIENCE)
     while rounds.get(timeout=_PATIENCE) and not there.count("heard"):
         here.transport.wake("relay")
-    wait_until(lambda: here.count("sent") >= 1)
+    until(lambda: here.count("sent") >= 1)
 
 
 def test_a_process_of_one_command_is_heard_though_it_ends_before_its_line_is_there(
@@ -117,7 +117,7 @@ def test_words_of_every_length_come_each_once(tmp_path: Path, closing: ExitStack
     while len(seen) < len(topics):
         seen.add(told.get(timeout=_PATIENCE))
     assert seen == topics
-    wait_until(lambda: there.count("heard") == here.count("sent") == len(topics))
+    until(lambda: there.count("heard") == here.count("sent") == len(topics))
 
 
 def test_processes_of_one_machine_hear_each_other_once(tmp_path: Path, closing: ExitStack) -> None:
@@ -144,9 +144,9 @@ def test_a_line_that_was_lost_is_said_and_found_again_and_nothing_is_missed(tmp_
         told.get()
     assert there.is_up == 1
     server.stop()
-    wait_until(lambda: there.is_up == 0 and here.is_up == 0)
+    until(lambda: there.is_up == 0 and here.is_up == 0)
     here.transport.wake("relay")
-    wait_until(lambda: here.count("lost") == 1)
+    until(lambda: here.count("lost") == 1)
     server.start()
     assert told.get(timeout=_PATIENCE) == "relay"  # nobody said it again: it may have been missed
     assert there.line.wait_up(_PATIENCE)
@@ -177,7 +177,7 @@ def test_a_hop_goes_on_while_no_word_can_be_sent(tmp_path: Path, closing: ExitSt
     full = a_process(closing, tmp_path / "b", url)
     full.heard("nothing")
     full.transport.wake("relay")
-    wait_until(lambda: full.count("lost") == 1)
+    until(lambda: full.count("lost") == 1)
     with full.store.write() as connection:
         connection.exec_driver_sql("UPDATE public.node SET created_at = 7")
     with full.store.read() as connection:

@@ -23,6 +23,7 @@ from gateway.transport.contract import Ticket, Transport
 from gateway.transport.local import LocalTransport
 from gateway.transport.rabbitmq import RabbitTransport
 from monitoring import log
+from tests.support.patience import PATIENCE
 
 __all__ = ["Child", "Heard", "open_transport"]
 
@@ -56,7 +57,7 @@ class Heard:
         with self._changed:
             return tuple(self._items)
 
-    def wait_for(self, is_enough: Callable[[tuple[Any, ...]], bool], timeout: float = 10.0) -> tuple[Any, ...]:
+    def wait_for(self, is_enough: Callable[[tuple[Any, ...]], bool], timeout: float = PATIENCE) -> tuple[Any, ...]:
         """All items once they are enough; AssertionError with the items if they are not within `timeout` seconds."""
         with self._changed:
             if not self._changed.wait_for(lambda: is_enough(tuple(self._items)), timeout):
@@ -94,7 +95,7 @@ class Child:
     def heard_of(self, event: str) -> list[dict[str, Any]]:
         return [item for item in self.heard.items if item["event"] == event]
 
-    def wait_for(self, event: str, count: int = 1, timeout: float = 20.0) -> list[dict[str, Any]]:
+    def wait_for(self, event: str, count: int = 1, timeout: float = PATIENCE) -> list[dict[str, Any]]:
         """The first `count` happenings of `event`."""
         self.heard.wait_for(lambda items: sum(item["event"] == event for item in items) >= count, timeout)
         return self.heard_of(event)[:count]

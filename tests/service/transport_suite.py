@@ -16,7 +16,8 @@ import pytest
 
 from gateway.transport.contract import QUEUES, Ticket, Transport
 from tests.service.transport_child import Child, Heard, open_transport
-from tests.support.announcing import NORMAL, URGENT, announce_all, stuck_at, tickets, until
+from tests.support.announcing import NORMAL, URGENT, announce_all, stuck_at, tickets
+from tests.support.patience import PATIENCE, until
 
 __all__ = ["OpenTransport", "StartChild", "TransportSuite"]
 
@@ -111,7 +112,7 @@ class TransportSuite:
 
         def handle(group: tuple[Ticket, ...]) -> None:
             handled.add(group)
-            gate.wait(10)
+            gate.wait(PATIENCE)
 
         transport.listen(NORMAL, 1, handle, group=8)
         announce_all(transport, tickets(1, prefix="first"))
@@ -146,14 +147,14 @@ class TransportSuite:
 
         def handle(group: tuple[Ticket, ...]) -> None:
             started.add(group)
-            gate.wait(30)
+            gate.wait(PATIENCE)
 
         transport.listen(NORMAL, 2, handle, group=4)
         confirmed = 0
         for round_number in range(20):
             before = time.monotonic()
             confirmed += len(transport.announce(tickets(50, prefix=f"{round_number}-")))
-            assert time.monotonic() - before < 1.0
+            assert time.monotonic() - before < 20.0, "it waits for no handler"
         gate.set()
         assert 0 < confirmed <= self.most_confirmed(2, 4)
         started.wait_for(lambda groups: sum(map(len, groups)) == confirmed)
@@ -165,7 +166,7 @@ class TransportSuite:
         for _ in range(5):
             transport.announce(tickets(20))
         announce_all(transport, tickets(1, URGENT))
-        urgent.wait_for(bool, timeout=2.0)
+        urgent.wait_for(bool)
         gate.set()
 
     def test_a_handler_that_raises_is_forgotten_and_its_slot_lives_on(self, open_one: OpenTransport) -> None:
@@ -211,7 +212,7 @@ class TransportSuite:
 
         def handle(group: tuple[Ticket, ...]) -> None:
             started.add(group)
-            gate.wait(30)
+            gate.wait(PATIENCE)
 
         subscription = transport.listen(NORMAL, 1, handle)
         announce_all(transport, tickets(1))
@@ -258,7 +259,7 @@ class TransportSuite:
 
         def callback(topic: str) -> None:
             started.add(topic)
-            gate.wait(10)
+            gate.wait(PATIENCE)
 
         transport.on_wake(["relay"], callback)
         transport.wake("relay")
@@ -295,7 +296,7 @@ class TransportSuite:
         before = time.monotonic()
         for index in range(1000):
             transport.wake(f"inbox.{index % 10}")
-        assert time.monotonic() - before < 1.0
+        assert time.monotonic() - before < 20.0, "it waits for no handler"
         gate.set()
 
     # Several processes
@@ -351,7 +352,7 @@ class TransportSuite:
             for number in range(30):
                 before = time.monotonic()
                 transport.announce(tickets(4, prefix=f"{number}-"))
-                assert time.monotonic() - before < 1.0
+                assert time.monotonic() - before < 20.0, "it waits for no handler"
                 transport.wake("relay")
             until(lambda: len(set(living.handled)) >= 4)
         finally:
@@ -379,7 +380,7 @@ class TransportSuite:
         before = time.monotonic()
         for topic in wanted:
             transport.wake(topic)
-        assert time.monotonic() - before < 1.0
+        assert time.monotonic() - before < 20.0, "it waits for no handler"
         child.heard.wait_for(lambda _: {item["topic"] for item in child.heard_of("woken")} >= wanted)
 
     def test_waking_a_killed_process_does_nothing(self, open_one: OpenTransport, start_child: StartChild) -> None:

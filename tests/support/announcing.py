@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 
 from gateway.transport.contract import Ticket, Transport
+from tests.support.patience import PATIENCE
 
-__all__ = ["NORMAL", "URGENT", "announce_all", "stuck_at", "tickets", "until"]
+__all__ = ["NORMAL", "URGENT", "announce_all", "stuck_at", "tickets"]
 
 
 NORMAL, URGENT = "deliver.normal", "deliver.urgent"
@@ -18,24 +19,16 @@ def tickets(number: int, queue: str = NORMAL, prefix: str = "t") -> list[Ticket]
     return [Ticket(f"{prefix}{index}", 1, queue) for index in range(number)]
 
 
-def until(is_true: Callable[[], bool], timeout: float = 10.0) -> None:
-    """Wait for what gives no sign of itself."""
-    end = time.monotonic() + timeout
-    while not is_true():
-        assert time.monotonic() < end, f"not within {timeout} s"
-        time.sleep(0.01)
-
-
 def stuck_at(gate: threading.Event) -> Callable[[object], None]:
     """A handler or callback that ends when the gate opens."""
 
     def wait(_: object) -> None:
-        gate.wait(30)
+        gate.wait(PATIENCE)
 
     return wait
 
 
-def announce_all(transport: Transport, wanted: list[Ticket], timeout: float = 20.0) -> None:
+def announce_all(transport: Transport, wanted: list[Ticket], timeout: float = PATIENCE) -> None:
     """As the relay does: announce again what was not confirmed, until all is."""
     end = time.monotonic() + timeout
     left = wanted

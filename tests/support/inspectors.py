@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +18,7 @@ from gateway.model.inspection import InspectionLimits
 from gateway.workers.inspect_process import InspectorProcess
 from tests.support.certificates import NOW, Authority
 
-__all__ = ["HOUSE", "LIMITS", "job", "pid_of", "root", "start", "trust", "wait_until"]
+__all__ = ["HOUSE", "LIMITS", "job", "pid_of", "root", "start", "trust"]
 
 
 LIMITS = InspectionLimits(file=64 << 20, files=3, wall=30, cpu=20, memory=512 << 20, idle=60)
@@ -75,11 +74,3 @@ def job(folder: Path, file: bytes, *, digest: str = "") -> Job:
         digest=digest or hashlib.sha256(file).hexdigest(),
         came_at=int(NOW.timestamp() * 1e6),
     )
-
-
-def wait_until(is_so: Callable[[], object], seconds: float = 60.0) -> None:
-    """Until it is so; fails where it does not come to pass in time."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.05)

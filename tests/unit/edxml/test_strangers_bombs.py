@@ -170,4 +170,4 @@ def test_elements_cost_no_more_than_they_may(piece: str, count: int, tmp_path: P
     )
     grown, seconds = done.stdout.split()
     assert int(grown) <= 32
-    assert float(seconds) < 3  # 1 s for 1 MB on an idle machine is measured by the bench; here machines are busy
+    assert float(seconds) < 10  # of processor time; 1 s for 1 MB on an idle machine is measured by the bench
