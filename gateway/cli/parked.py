@@ -1,4 +1,4 @@
-"""`truc parked list|release|resend`: what waits for a person (chờ xử lý tay), and what a person can say."""
+"""`truc parked list|release|resend|arrived`: what waits for a person (chờ xử lý tay), and what a person can say."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from gateway.cli.exits import ExitCode
 from gateway.cli.names import Names
 from gateway.cli.opening import ACTOR, open_local, open_node
 from gateway.cli.output import AsJson, Voice, voice_of
-from gateway.exchange.release import check_release, check_resend
+from gateway.exchange.release import check_release, check_resend, check_vouch
 from gateway.exchange.release import release as release_delivery
 from gateway.exchange.release import resend as resend_delivery
+from gateway.exchange.release import vouch as vouch_for_delivery
 from gateway.model.errors import BadRequest, Refusal
 from gateway.model.states import DeliveryState
 from gateway.node import Node
@@ -30,6 +31,7 @@ _PAGE = 200
 _Outcome = tuple[str, str, dict[str, str]]
 """A delivery, the code of what came of it, and that text's parameters."""
 _Ids = Annotated[list[str] | None, typer.Argument(help="help.delivery_ids", show_default=False)]
+_Named = Annotated[list[str], typer.Argument(help="help.delivery_ids", show_default=False)]
 _Reason = Annotated[str, typer.Option("--reason", help="help.parked_reason")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="help.dry_run")]
 
@@ -44,6 +46,7 @@ class _Act:
 
 _RELEASE = _Act(do=release_delivery, check=check_release)
 _RESEND = _Act(do=resend_delivery, check=check_resend)
+_VOUCH = _Act(do=vouch_for_delivery, check=check_vouch)
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +55,7 @@ def register(app: typer.Typer) -> None:
     group.command("list", help="help.parked_list")(list_all)
     group.command("release", help="help.parked_release")(release)
     group.command("resend", help="help.parked_resend")(resend)
+    group.command("arrived", help="help.parked_arrived")(arrived)
     app.add_typer(group, name="parked")
 
 
@@ -101,6 +105,11 @@ def resend(
 ) -> None:
     """Send deliveries again under a new key, where the first may have been lost. Exit code 1 where one could not."""
     _act(ctx, _RESEND, deliveries, reason, dry_run, as_json)
+
+
+def arrived(ctx: typer.Context, deliveries: _Named, dry_run: _DryRun = False, as_json: AsJson = False) -> None:
+    """Write down that recipients have what was in doubt: each by its id: somebody asked. Exit code 1 if not all."""
+    _act(ctx, _VOUCH, deliveries, "", dry_run, as_json)
 
 
 def _act(

@@ -1,4 +1,4 @@
-"""What operators do with what needs a hand: release, resend (rule 9). Every act is an event with its author."""
+"""What operators do with what needs a hand: release, resend, vouch (rule 9). Every act is an event with its author."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gateway.model.chain import Chain, Link, Reason
 from gateway.model.errors import Conflict, NotFound
 from gateway.model.machine import release as decide_release
 from gateway.model.machine import resend as decide_resend
+from gateway.model.machine import vouch as decide_vouch
 from gateway.model.states import DeliveryState
 from gateway.model.step import Step
 from gateway.node import Node
@@ -17,7 +18,7 @@ from gateway.store import Connection, channels, transfers
 from gateway.store.chains import chains_of_deliveries, load_chains
 from gateway.store.repeating import repeated_where_undone
 
-__all__ = ["check_release", "check_resend", "release", "resend"]
+__all__ = ["check_release", "check_resend", "check_vouch", "release", "resend", "vouch"]
 
 _Decide = Callable[[Connection, Chain, Link, int], Step | Reason]
 
@@ -44,8 +45,13 @@ def _resend(connection: Connection, chain: Chain, link: Link, now: int) -> Step 
     return decide_resend(chain, replace(link, is_polled=is_polled, sink=sink), now, channel_id=channel_id)
 
 
+def _vouch(_connection: Connection, _chain: Chain, link: Link, _now: int) -> Step | Reason:
+    return decide_vouch(link)
+
+
 _RELEASE = _Act(name="release", decide=_release, takes_partners=True)
 _RESEND = _Act(name="resend", decide=_resend, takes_partners=False)
+_VOUCH = _Act(name="vouch", decide=_vouch, takes_partners=True)
 
 
 def release(node: Node, delivery_id: str, *, actor: str, turn: int | None = None) -> DeliveryState:
@@ -67,6 +73,15 @@ def resend(node: Node, delivery_id: str, *, actor: str, turn: int | None = None)
     return _do(node, _RESEND, delivery_id, actor, turn)
 
 
+def vouch(node: Node, delivery_id: str, *, actor: str, turn: int | None = None) -> DeliveryState:
+    """The recipient has what is parked or expired in doubt, as it said: it is delivered, what waits behind it goes on.
+
+    Raises NotFound, or Conflict: nothing of it is in doubt.  A repeat is a Conflict.  Recipients that share a transfer
+    in doubt got it together.  The account counts it as delivered; the event says who vouched.
+    """
+    return _do(node, _VOUCH, delivery_id, actor, turn)
+
+
 def check_release(node: Node, delivery_id: str) -> None:
     """Raises what `release` would raise now; changes nothing."""
     _check(node, _RELEASE, delivery_id)
@@ -77,6 +92,11 @@ def check_resend(node: Node, delivery_id: str) -> None:
     _check(node, _RESEND, delivery_id)
 
 
+def check_vouch(node: Node, delivery_id: str) -> None:
+    """Raises what `vouch` would raise now; changes nothing."""
+    _check(node, _VOUCH, delivery_id)
+
+
 @repeated_where_undone
 def _do(node: Node, act: _Act, delivery_id: str, actor: str, turn: int | None) -> DeliveryState:
     with node.store.write() as connection:
@@ -85,7 +105,7 @@ def _do(node: Node, act: _Act, delivery_id: str, actor: str, turn: int | None) -
         effects = advance(connection, chains, plans, pace=node.pace, now=now, at=node.now(), actor=actor)
     give_wakes(node, effects)
     own = plans[0].step.move
-    assert own is not None, "a release always moves"
+    assert own is not None, "an act always moves"
     return own.after
 
 

@@ -65,6 +65,7 @@ class Reason(StrEnum):
     RELEASED = "released"
     RESENT = "resent"
     MOVED = "moved"
+    VOUCHED = "vouched"
     SINK_PARKED = "sink_parked"
     BLOB_MISSING = "blob_missing"
     BLOB_DAMAGED = "blob_damaged"

@@ -37,6 +37,7 @@ class EventKind(StrEnum):
     DELIVERY_PARKED = "delivery.parked"
     DELIVERY_RELEASED = "delivery.released"
     DELIVERY_RESENT = "delivery.resent"
+    DELIVERY_VOUCHED = "delivery.vouched"
     DELIVERY_MOVED = "delivery.moved"
     DELIVERY_LATE_RECEIPT = "delivery.late_receipt"
     STATUS_RECORDED = "status.recorded"
@@ -87,6 +88,7 @@ _REASON_KINDS = {
     "recall_archived": EventKind.DELIVERY_PROMOTED,
     "released": EventKind.DELIVERY_RELEASED,
     "resent": EventKind.DELIVERY_RESENT,
+    "vouched": EventKind.DELIVERY_VOUCHED,
     "moved": EventKind.DELIVERY_MOVED,
     "late_receipt": EventKind.DELIVERY_LATE_RECEIPT,
 }

@@ -257,6 +257,17 @@ def resend(chain: Chain, link: Link, now: int, *, channel_id: str = "") -> Step 
     return Step(move=again, tries=0, permits=_permit(link))
 
 
+def vouch(link: Link) -> Step | Reason:
+    """A person asked the recipient, which has it: a receipt by word; a Reason says why that is not taken (rule 9).
+
+    Only of what is parked or expired in doubt: of what surely did not arrive no word is taken, it is released.  Open
+    attempts do not matter: what arrived stays arrived.
+    """
+    if link.state not in (S.PARKED, S.EXPIRED) or not link.is_in_doubt():
+        return Reason.VOUCHED
+    return Step(move=move_of(link, S.DELIVERED, Reason.VOUCHED), end=AttemptEnd.ARRIVED)
+
+
 def move(link: Link, channel_id: str, now: int, *, is_polled: bool) -> Step | Reason:
     """Let it wait on another channel of its agency; a Reason says why it stays where it is (rule 9).
 

@@ -162,7 +162,7 @@ def test_parked_is_listed_released_and_counted(truc: Terminal, house: House) -> 
 
 def test_a_dry_run_asks_what_the_act_asks(truc: Terminal, house: House) -> None:
     parked, open_ = _park(house, "1"), str(house.send(["inbox-a"], "2").recipients[0]["delivery_id"])
-    for act in ("release", "resend"):
+    for act in ("arrived", "release", "resend"):
         would = truc.json("parked", act, parked, open_, "khong-co", "--dry-run", code=1)
         assert "parked_told" not in truc.err
         done = truc.json("parked", act, open_, "khong-co", code=1)

@@ -113,6 +113,17 @@ def parked(house: House, does: Does = Does.PARK, channel: str = "check") -> Answ
     return sent
 
 
+def in_doubt(house: House, channel: str) -> None:
+    """Three workers die over what is due there; nobody knows whether it arrived, and it is parked."""
+    house.recipient(channel).default = Does.DIE_AFTER
+    for _ in range(3):
+        with pytest.raises(WorkerDied):
+            house.work(house.ready())
+        house.recipient(channel).arrivals.clear()  # `find` says no: nothing had landed yet
+        house.pass_time(2 * MINUTE)
+        house.sweep()
+
+
 def test_rule_9_release_lets_a_parked_delivery_go_on(house: House) -> None:
     sent = parked(house)
     assert house.release(sent, "check") == "ready"
@@ -183,18 +194,44 @@ def test_rule_9_a_release_starts_the_time_limit_anew(house: House) -> None:
 def test_rule_9_a_shared_transfer_in_doubt_is_released_whole(house: House) -> None:
     """Released alone, one member would get a new key, of which `find` knows nothing, and would arrive twice."""
     sent = house.send(["pair-a", "pair-b"])
-    house.recipient("pair").default = Does.DIE_AFTER
-    for _ in range(3):
-        with pytest.raises(WorkerDied):
-            house.work(house.ready())
-        house.recipient("pair").arrivals.clear()  # `find` says no: nothing had landed yet
-        house.pass_time(2 * MINUTE)
-        house.sweep()
+    in_doubt(house, "pair")
     assert house.states(sent) == {"pair-a": "parked", "pair-b": "parked"}
     key = house.ticket(sent, "pair-a").transfer_id
     house.release(sent, "pair-a")
     assert house.states(sent) == {"pair-a": "ready", "pair-b": "ready"}
     assert house.ticket(sent, "pair-a").transfer_id == house.ticket(sent, "pair-b").transfer_id == key
+
+
+# --- rule 9: vouch -------------------------------------------------------------------------------------------------
+
+
+def test_rule_9_what_a_person_vouches_for_is_delivered_and_its_successor_goes_on(house: House) -> None:
+    sent = parked(house, Does.LOSE, "blind")
+    update = house.update(["blind"])
+    house.run()
+    assert house.state(update, "blind") == "waiting"
+    assert house.vouch(sent, "blind") == "delivered"
+    assert refusal("vouch", lambda: house.vouch(sent, "blind")) == "vouched"
+    house.run()
+    assert house.state(update, "blind") == "delivered"
+    assert house.recipient("blind").seen(sent.packet_id) == 0, "nothing was sent for it"
+    (event,) = house.rows("SELECT actor, state_after FROM events WHERE kind = 'delivery.vouched'")
+    assert event == {"actor": "operator", "state_after": "delivered"}
+    house.assert_books_close()
+
+
+def test_rule_9_what_surely_did_not_arrive_is_not_vouched_for(house: House) -> None:
+    sent = parked(house)
+    assert refusal("vouch", lambda: house.vouch(sent, "check")) == "vouched"
+    assert house.state(sent, "check") == "parked"
+
+
+def test_rule_9_a_shared_transfer_is_vouched_for_whole(house: House) -> None:
+    sent = house.send(["pair-a", "pair-b"])
+    in_doubt(house, "pair")
+    house.vouch(sent, "pair-b")
+    assert house.states(sent) == {"pair-a": "delivered", "pair-b": "delivered"}
+    house.assert_books_close()
 
 
 # --- rule 9: resend ------------------------------------------------------------------------------------------------

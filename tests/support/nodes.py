@@ -310,6 +310,10 @@ class House:
         """The same by the delivery's id."""
         return str(release.release(self.node, delivery, actor="operator", **more))
 
+    def vouch(self, sent: Answer, agency: str, **more: Any) -> str:
+        """Say that the recipient has it; its state afterwards. Raises Conflict."""
+        return str(release.vouch(self.node, self.delivery(sent, agency), actor="operator", **more))
+
     def resend(self, sent: Answer, agency: str, **more: Any) -> str:
         """Send it again under a new key; its state afterwards. Raises Conflict."""
         return self.resend_delivery(self.delivery(sent, agency), **more)

@@ -108,6 +108,23 @@ def test_resend(drawn: str, expected: str) -> None:
     assert after(machine.resend(made, made.links[0], NOW)) == expected
 
 
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        ("new:parked:lost", "delivered vouched"),
+        ("new:parked:open update:waiting", "delivered vouched"),
+        ("new:parked:lost recall:ready", "delivered vouched"),
+        ("new:expired:unknown", "delivered vouched"),
+        ("new:parked", "no: vouched"),
+        ("new:parked:not", "no: vouched"),
+        ("new:ready:lost", "no: vouched"),
+        ("new:delivered", "no: vouched"),
+    ],
+)
+def test_vouch(drawn: str, expected: str) -> None:
+    assert after(machine.vouch(chain(drawn).links[0])) == expected
+
+
 @pytest.mark.parametrize(("drawn", "permits"), [("new:parked:lost", 1), ("new:parked:not", None), ("new:parked", None)])
 def test_an_operator_permits_one_attempt_on_a_blind_sink_in_doubt(drawn: str, permits: int | None) -> None:
     made = chain(drawn, sink=SinkSureness.BLIND)
