@@ -27,6 +27,7 @@ from gateway.prove.marks import ECHO
 from gateway.prove.run import Installation, Proof, ProofFailed, ask_account, find_cast, running, settle
 from tests.soak.faults import Blows
 from tests.soak.lateness import Lateness, measure
+from tests.soak.operator import Operator
 from tests.soak.province import Province, in_doubt_for_long, until
 from tests.soak.recipients import BLIND, FOLDER, REST, FolderClerk, seen_by_server
 from tests.soak.schedule import Fault, table, write_schedule
@@ -91,6 +92,7 @@ def live(
         try:
             with (
                 _clerk(province, ledger) as clerk,
+                _operator(province) as operator,
                 running(proof, installation, ledger, folder / "so", rate=rate) as enough,
             ):
                 failures += _play(blows, faults)
@@ -110,7 +112,7 @@ def live(
         except ProofFailed as why:
             failures.append(str(why))
         _say(f"{len(left)} packets are under way")
-        failures += [repr(clerk.failure)] if clerk.failure is not None else []
+        failures += [repr(one.failure) for one in (clerk, operator) if one.failure is not None]
         failures += [f"under way after {_SETTLE:.0f} s: {' '.join(left)}"] if left else []
         failures += [defect for part in province.parts.values() for defect in part.defects]
         record = _with_servers(read_record(folder / "so"), province, folder)
@@ -163,6 +165,19 @@ def _clerk(province: Province, ledger: Ledger) -> Iterator[FolderClerk]:
     finally:
         done.set()
         clerk.join(30)
+
+
+@contextmanager
+def _operator(province: Province) -> Iterator[Operator]:
+    done = Event()
+    operator = Operator(province, done)
+    operator.start()
+    try:
+        yield operator
+    finally:
+        done.set()
+        operator.join()
+        _say(f"an operator said: {dict(operator.said) or 'nothing'}")
 
 
 def _with_servers(record: Record, province: Province, folder: Path) -> Record:

@@ -18,11 +18,18 @@ from pathlib import Path
 
 from gateway.cli.exits import ExitCode
 
-__all__ = ["Part", "Watch"]
+__all__ = ["EXCUSED", "Part", "Watch", "environment"]
 
 EXCUSED = frozenset({int(ExitCode.OK), int(ExitCode.STORE), int(ExitCode.BROKER)})
 _GRACE = 45.0
 """Seconds to end in after SIGTERM, as systemd/ and docker/ give them."""
+
+
+def environment(settings: Mapping[str, str], program: Path) -> dict[str, str]:
+    """Of a process with these settings (TRUC_… without the prefix) that runs the program in that folder."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TRUC_")}
+    given = {f"TRUC_{name.upper()}": value for name, value in settings.items()}
+    return own | given | {"PYTHONPATH": str(program)}
 
 
 @dataclass(slots=True)
@@ -43,12 +50,10 @@ class Part:
 
     def start(self) -> None:
         """Start it, without waiting until it is ready."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("TRUC_")}
-        given = {f"TRUC_{name.upper()}": value for name, value in self.settings.items()}
         with (self.logs / f"{self.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gateway", self.command or self.role],
-                env=own | given | dict(self.more) | {"PYTHONPATH": str(self.program)}, cwd=self.program,
+                env=environment(self.settings, self.program) | dict(self.more), cwd=self.program,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 

@@ -208,14 +208,16 @@ class Province:
             for number in range(1, instances[role] + 1):
                 name = f"{role}-{number}"
                 port = self.ports[number - 1] if role == "api" else 0
-                settings = self._settings(role) | {"port": str(port)}
+                settings = self.settings(role) | {"port": str(port)}
                 self.parts[name] = Part(name, role, settings, logs, self.program, more, "serve" if alone else "")
                 self.parts[name].start()
         self.watch = Watch(self.parts)
         self.watch.start()
         self.await_ready()
 
-    def _settings(self, role: str) -> dict[str, str]:
+    def settings(self, role: str) -> dict[str, str]:
+        """Of a process of that kind, without their prefix: it reaches the servers by its kind's cables."""
+
         def by_cable(url: str, server: str) -> str:
             return url.replace(f":{self._port(server)}/", f":{self.cables[f'{role}>{server}'].port}/")
 
