@@ -39,12 +39,13 @@ _HELD_UP: Final = """
 class Operator(threading.Thread):
     """Acts until told to end. `said`: how often it said what, by the outcome that the program told."""
 
-    def __init__(self, province: Province, done: threading.Event) -> None:
+    def __init__(self, province: Province, done: threading.Event, *, asks_after: float = _ASKS_AFTER) -> None:
         super().__init__(daemon=True, name="operator")
         self.said: Counter[str] = Counter()
         self.failure: Exception | None = None
         self._province = province
         self._done = done
+        self._asks_after = asks_after
         self._since: dict[str, float] = {}
 
     def run(self) -> None:
@@ -52,7 +53,7 @@ class Operator(threading.Thread):
         try:
             while not self._done.wait(_EVERY):
                 for delivery, agency, keys in self._held_up():
-                    if time.monotonic() - self._since.setdefault(delivery, time.monotonic()) > _ASKS_AFTER:
+                    if time.monotonic() - self._since.setdefault(delivery, time.monotonic()) >= self._asks_after:
                         self._decide(delivery, agency, keys)
         except Exception as why:  # noqa: BLE001 - told at the end of the run, which it fails
             self.failure = why
