@@ -312,7 +312,11 @@ class House:
 
     def vouch(self, sent: Answer, agency: str, **more: Any) -> str:
         """Say that the recipient has it; its state afterwards. Raises Conflict."""
-        return str(release.vouch(self.node, self.delivery(sent, agency), actor="operator", **more))
+        return self.vouch_for(self.delivery(sent, agency), **more)
+
+    def vouch_for(self, delivery: str, **more: Any) -> str:
+        """The same by the delivery's id."""
+        return str(release.vouch(self.node, delivery, actor="operator", **more))
 
     def resend(self, sent: Answer, agency: str, **more: Any) -> str:
         """Send it again under a new key; its state afterwards. Raises Conflict."""

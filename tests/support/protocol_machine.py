@@ -248,10 +248,11 @@ class Protocol(RuleBasedStateMachine):
     # --- operators, time ---------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.house.rows("SELECT 1 FROM deliveries WHERE state IN ('parked', 'expired')"))
-    @rule(at=INDEX, again=st.booleans())
-    def operate(self, at: int, again: bool) -> None:
-        rows = self.house.rows("SELECT id, packet_id, transfer_id FROM deliveries WHERE state IN ('parked', 'expired')"
-                               " ORDER BY id")  # fmt: skip
+    @rule(at=INDEX, again=st.booleans(), asks=st.booleans())
+    def operate(self, at: int, again: bool, asks: bool = False) -> None:
+        """Somebody lets it go on or has it sent again; or asks the recipient first, who tells the truth."""
+        rows = self.house.rows("SELECT id, agency_id, packet_id, transfer_id FROM deliveries"
+                               " WHERE state IN ('parked', 'expired') ORDER BY id")  # fmt: skip
         if not rows:
             return
         row = rows[at % len(rows)]
@@ -261,10 +262,14 @@ class Protocol(RuleBasedStateMachine):
             " WHERE d.packet_id = ? AND c.sink = 'blind' AND coalesce(a.outcome, '') != 'surely_not'",
             row["packet_id"],
         )
+        channel = CHANNELS.get(row["agency_id"], "")
+        has_it = channel and self._knows(channel, row["transfer_id"])
         act = self.house.resend_delivery if again else self.house.release_delivery
         try:
-            act(row["id"])
+            self.house.vouch_for(row["id"]) if asks and has_it else act(row["id"])
         except Conflict:
+            return
+        if asks and has_it:
             return
         if again or doubt:
             self.let_go.add(row["packet_id"])
