@@ -49,13 +49,15 @@ class MonthState:
 
 
 def months(store: Store, terms: Terms) -> list[MonthState]:
-    """Every month that is over and still has rows, oldest first. Raises StoreBusy."""
+    """Every month that is over, still has rows and was not let go, oldest first. Raises StoreBusy."""
     with store.read() as connection:
         now = store.now(connection)
         archived = periods.read_periods(connection)
         found = []
         for month in periods.months_there(connection, now):
             due_from, known = terms.due(month), archived.get(month.name)
+            if known is not None and known.dropped_at is not None:
+                continue  # what was told of it since is in no archive: it stays
             found.append(
                 MonthState(
                     month=month,

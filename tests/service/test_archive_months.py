@@ -14,9 +14,10 @@ import pytest
 from gateway.archive import ArchiveDamaged, months, read_rows, verify
 from gateway.cli.archive import parse_month
 from gateway.model.errors import Conflict
-from gateway.model.instants import wall_now
-from gateway.store import packets
-from gateway.store.months import holds
+from gateway.model.events import Event, EventKind
+from gateway.model.instants import SECOND, id_floor, new_id, wall_now
+from gateway.store import events, packets
+from gateway.store.months import holds, periods
 from gateway.store.months.holds import HoldKind
 from gateway.store.months.partitions import PARTITIONED, month_of
 from tests.support.archives import KEPT, account_of, archive, let_go, month_of_house, pass_month
@@ -143,6 +144,44 @@ def test_a_repeat_of_what_is_gone_is_known_and_nothing_is_sent_again(house: Hous
     house.work()
     assert len(house.recipient("check").arrivals) == 1
     assert count(house, "packets") == 0
+
+
+def test_a_month_of_which_events_alone_are_there_goes_like_any_other(house: House, tmp_path: Path) -> None:
+    told = Event(kind=EventKind.PACKET_REPEATED, at=wall_now(), packet_id=new_id(), actor="test")
+    with house.node.store.write() as connection:
+        events.append(connection, [told], house.now())
+    pass_month(house)
+    (state,) = months(house.node.store, KEPT)
+    assert state.obstacles.is_free
+    file = archive(house, tmp_path)
+    assert [row["packet_id"] for row in read_rows(file, "events")] == [told.packet_id]
+    let_go(house, file)
+    assert house.rows("SELECT id FROM events WHERE packet_id = ?", told.packet_id) == []
+    assert account_of(house).closes
+    with house.node.store.write() as connection:
+        events.append(connection, [told], house.now())
+    assert months(house.node.store, KEPT) == [], "it went; what is told of it afterwards is in no archive"
+
+
+def test_what_a_delivery_of_a_later_month_needs_stays_where_a_clock_was_behind(house: House, tmp_path: Path) -> None:
+    """Two machines at a month's turn: the one whose clock is behind makes the transfer and the attempt."""
+    house.send(["idem"], "1")
+    house.work()
+    month = month_of(wall_now()).later(-1)
+    stray = id_floor(month.end - SECOND)
+    with house.node.store.write() as connection:
+        for statement in (
+            "UPDATE transfers SET id = '{0}'", "UPDATE deliveries SET transfer_id = '{0}'",
+            "UPDATE attempts SET id = '{0}', transfer_id = '{0}'",
+        ):  # fmt: skip
+            connection.exec_driver_sql(statement.format(stray))
+        assert not periods.delete_strays(connection, month)
+    assert [count(house, table) for table in ("deliveries", "transfers", "attempts")] == [1, 1, 1]
+    with house.node.store.write() as connection:
+        connection.exec_driver_sql("DELETE FROM deliveries")
+        assert periods.delete_strays(connection, month.later(1))
+        assert not periods.delete_strays(connection, month.later(1))
+    assert [count(house, table) for table in ("transfers", "attempts")] == [0, 0]
 
 
 def test_what_is_open_or_parked_stays(house: House, tmp_path: Path) -> None:

@@ -103,20 +103,30 @@ def _within(column: Column[str]) -> tuple[Any, Any]:
 
 # --- which months ------------------------------------------------------------------------------------------------
 
-_FIRST = select(func.min(packets.c.id)).where(packets.c.id >= bindparam("low"))
+_BY_PACKET = ("deliveries", "events", "packets")
+_FIRSTS = [
+    select(func.min(column)).where(column >= bindparam("low"))
+    for _, column in (KEPT_TABLES[table] for table in _BY_PACKET)
+]
 
 
 def months_there(connection: Connection, until: int) -> list[Month]:
-    """The months that packets lie in and that ended by the instant `until`, oldest first."""
+    """The months that anything of a packet lies in and that ended by the instant `until`, oldest first."""
     found: list[Month] = []
     low = id_floor(1)
-    while (first := connection.execute(_FIRST, {"low": low}).scalar()) is not None and first < id_floor(until):
+    while (first := _first_from(connection, low)) is not None and first < id_floor(until):
         month = month_of(made_at(first))
         if month.end > until:
             break
         found.append(month)
         low = month.high
     return found
+
+
+def _first_from(connection: Connection, low: str) -> str | None:
+    """The first packet's id from there on that a row of some table names."""
+    found = (connection.execute(first, {"low": low}).scalar() for first in _FIRSTS)
+    return min((one for one in found if one is not None), default=None)
 
 
 # --- what stands in the way --------------------------------------------------------------------------------------
@@ -302,10 +312,19 @@ def mark_recalled(connection: Connection, month: Month) -> None:
         connection.execute(statement, _values(month))
 
 
-_BY_PACKET = ("deliveries", "events", "packets")
 _STRAYS = ((transfers, transfers.c.id), (attempts, attempts.c.id), *(
     (table, table.c.packet_id) for table in (statuses, notices, signature_verdicts, inspections)
 ))  # fmt: skip
+
+
+_LEFT_BEHIND = {
+    table.name: (table.c.id < bindparam("high"), ~exists().where(theirs))
+    for table, theirs in (
+        (transfers, deliveries.c.transfer_id == transfers.c.id),
+        (attempts, deliveries.c.id == attempts.c.delivery_id),
+    )
+}
+"""Earlier months are gone when one goes."""
 
 
 def delete_packets(connection: Connection, ids: Sequence[str]) -> None:
@@ -321,11 +340,15 @@ def delete_packets(connection: Connection, ids: Sequence[str]) -> None:
 
 
 def delete_strays(connection: Connection, month: Month, most: int = 2000) -> bool:
-    """Delete up to `most` rows that were kept beside the packets of a month that is gone; False where none is left."""
+    """Delete up to `most` rows that were kept beside the packets of a month that is gone; False where none is left.
+
+    A transfer or an attempt whose delivery is there stays: where machines' clocks differ it may have been made in this
+    month for a packet of the next one.  It goes with that one.
+    """
     gone = 0
     for table, column in _STRAYS:
         keys = list(table.primary_key.columns)
-        page = select(*keys).where(*_within(column)).limit(most)
+        page = select(*keys).where(*_LEFT_BEHIND.get(table.name, _within(column))).limit(most)
         found = connection.execute(page, _values(month)).all()
         if found:
             chosen = [{f"b_{key.name}": value for key, value in zip(keys, row, strict=True)} for row in found]
