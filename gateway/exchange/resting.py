@@ -85,8 +85,9 @@ def move_backlog(node: Node, source: ChannelRow, target: ChannelRow, *, actor: s
     """Move what is open on `source` to `target`, for the agencies that `target` serves now. Raises as `check_move`.
 
     Order and once-only hold: chains stay as they are, each transfer gets a new key and a turn more, and whatever may
-    have arrived under the old key goes to a person (rule 9).  A page per transaction: killed in between it goes on
-    when run again, and a repeat finds nothing left to move.
+    have arrived under the old key goes to a person (rule 9).  A page per transaction, which says how many moved in it:
+    killed in between it goes on when run again, a repeat finds nothing left to move, and of two at once each moves what
+    the other has not.
     """
     check_move(source, target)
     counts: Counter[str] = Counter()
@@ -96,13 +97,19 @@ def move_backlog(node: Node, source: ChannelRow, target: ChannelRow, *, actor: s
             now = node.store.now(connection)
             page = backlog.page_of(connection, source.id, target.id, after=after, most=_PAGE)
             chains = load_chains(connection, {chain_id for _, chain_id in page})
+            # Who else moves it had its chain, and has committed: what is left is known since the chains are ours.
+            left = set(backlog.page_of(connection, source.id, target.id, after=after, most=_PAGE))
+            found: Counter[str] = Counter()
             planned = [
-                plan for delivery, chain in page if (plan := _plan(chains[chain], delivery, target, now, counts))
+                plan
+                for delivery, chain in page
+                if (delivery, chain) in left and (plan := _plan(chains[chain], delivery, target, now, found))
             ]
             effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=actor)
-            if not page and counts["moved"]:
-                backlog.note_emptied(connection, source.id, target.id, counts["moved"], now=now, actor=actor)
+            if found["moved"]:
+                backlog.note_emptied(connection, source.id, target.id, found["moved"], now=now, actor=actor)
         give_wakes(node, effects)
+        counts += found
         if not page:
             return Moved(**counts)
         after = page[-1][0]

@@ -105,6 +105,6 @@ def page_of(connection: Connection, source: str, target: str, *, after: str, mos
 
 
 def note_emptied(connection: Connection, source: str, target: str, count: int, *, now: int, actor: str) -> None:
-    """A backlog was moved: one event of the channels, beside each delivery's own."""
+    """So many of a backlog move in this transaction: an event of the channels, beside each delivery's own."""
     words = f"channel:{source} channel:{target} deliveries x{count}"
     events.append(connection, [Event(kind=EventKind.CHANNEL_EMPTIED, at=now, actor=actor, reason=words)], now)

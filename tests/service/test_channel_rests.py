@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.exchange import resting
 from gateway.exchange.deliver import deliver
 from gateway.exchange.resting import Drains, begin_drain, check_move, finish_drains, move_backlog
 from gateway.model.errors import Conflict
@@ -196,6 +197,19 @@ def test_rule_9_a_backlog_moves_in_order_and_arrives_once(house: House) -> None:
     assert (house.state(first, "blind"), house.state(update, "blind")) == ("delivered", "delivered")
     assert _happened(house, "channel.emptied") == ["channel:blind channel:check deliveries x2"]
     house.assert_books_close()
+
+
+def test_how_many_moved_is_told_with_each_commit_and_no_crash_takes_it_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resting, "_PAGE", 2)
+    for number in range(1, 4):
+        house.send(to=["blind"], number=str(number))
+    _succeed(house, "blind", "check", "blind")
+    assert _move(house, "blind", "check") == (3, 0, 0, 0)
+    assert _happened(house, "channel.emptied") == [
+        "channel:blind channel:check deliveries x2", "channel:blind channel:check deliveries x1"
+    ]  # fmt: skip
 
 
 def test_rule_9_what_may_have_arrived_goes_to_a_person_and_never_to_the_other_channel(house: House) -> None:

@@ -15,18 +15,23 @@ from sqlalchemy import event
 from edxml.codes import Priority
 from gateway.exchange.claims import claim_group
 from gateway.exchange.deliver import deliver
+from gateway.exchange.resting import move_backlog
 from gateway.exchange.sweep import sweep_once
 from gateway.model.errors import Refusal
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import MINUTE
+from gateway.model.states import ChannelState
 from gateway.node import Node
-from gateway.store import Connection, Store, events, followers
+from gateway.store import Connection, Store, events, followers, open_store
 from gateway.store.attempts import Begun, begin_attempts
-from gateway.store.chains import load_chains
+from gateway.store.chains import chains_of_deliveries, load_chains
+from gateway.store.channels import release_agencies, serve_agencies, set_state
 from gateway.store.dialect import continue_order
 from gateway.store.picking import pick_due
 from gateway.transport.contract import Ticket
 from gateway.workers.relay import relay_once
+from tests.support.clients import HANGS
+from tests.support.inspectors import wait_until
 from tests.support.nodes import Database, House
 from tests.support.patience import PATIENCE
 from tests.support.stores import tell
@@ -327,3 +332,43 @@ def test_a_busy_node_neither_stands_still_nor_counts_wrong(house: House) -> None
     for channel in ("check", "idem"):
         arrived = Counter(landed.key for landed in house.recipient(channel).arrivals)
         assert max(arrived.values()) == 1
+
+
+# --- a backlog that two move at once -----------------------------------------------------------------------------
+
+_WAITERS = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def test_a_backlog_that_two_move_at_once_moves_once(house: House) -> None:
+    """Both have read what there is to move before either has the chains: whoever gets them later finds nothing left."""
+    sent = [house.send(["blind"], str(number)) for number in range(3)]
+    wanted = [house.delivery(one, "blind") for one in sent]
+    with house.node.store.write() as connection:
+        release_agencies(connection, "blind", ["blind"])
+        assert not serve_agencies(connection, "check", ["blind"])
+        set_state(connection, "blind", ChannelState.PAUSED, now=house.now(), actor="test")
+    rows = house.node.channels.refresh().by_id
+    movers = [
+        open_store(
+            house.root.parent / "data", node="thu", database=house.database, clock=house.clock, reserve=1,
+            wait_seconds=HANGS,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    with ThreadPoolExecutor(2) as pool:
+        with house.node.store.write() as held:
+            load_chains(held, chains_of_deliveries(held, wanted).values())
+            moving = [
+                pool.submit(move_backlog, replace(house.node, store=store), rows["blind"], rows["check"], actor="test")
+                for store in movers
+            ]
+            wait_until(lambda: house.rows(_WAITERS)[0]["n"] == len(movers), HANGS)
+        moved = [one.result(HANGS).moved for one in moving]
+    for store in movers:
+        store.close()
+    assert sorted(moved) == [0, 3]
+    told = [row["reason"] for row in house.rows("SELECT reason FROM events WHERE kind = 'channel.emptied'")]
+    assert told == ["channel:blind channel:check deliveries x3"]
+    for one in sent:
+        assert [kind for kind, _ in house.events(one, "blind")].count("delivery.moved") == 1
+    house.assert_books_close()
