@@ -101,22 +101,14 @@ def make_backup(
         _clear(target)
         manifest, part = _copy_rows(store, data, access, target, node, release, tell)
         copied = copy_blobs(
-            store.blobs,
-            target.blobs,
-            read_blobs(part),
-            rereads=rereads,
-            step="packets",
-            total=manifest.blobs,
-            tell=tell,
-        )
+            store.blobs, target.blobs, read_blobs(part),
+            rereads=rereads, step="packets", total=manifest.blobs, tell=tell,
+        )  # fmt: skip
         crash_point("backup.blobs_copied")
         kept = None if keys is None else _copy_keys(data, keys, manifest)
         whole = _finish(target, part, manifest, copied, tell)
         crash_point("backup.named")
-        with store.write() as connection:
-            now = store.now(connection)
-            backups.note(connection, name=whole.generation, at=whole.at, now=now, actor=actor)
-        crash_point("backup.noted")
+        _note(store, whole, actor)
         removed = _let_go(target, keep) if keep else ()
     return Backup(
         manifest=whole, folder=target.generations / whole.generation, new_blobs=copied.new, new_bytes=copied.new_bytes,
@@ -227,6 +219,14 @@ def _finish(target: Destination, part: Path, manifest: Manifest, copied: Copied,
     part.rename(target.generations / whole.generation)
     sync_folder(target.generations)
     return whole
+
+
+def _note(store: Store, whole: Manifest, actor: str) -> None:
+    """The node knows of it, by an event."""
+    with store.write() as connection:
+        now = store.now(connection)
+        backups.note(connection, name=whole.generation, at=whole.at, now=now, actor=actor)
+    crash_point("backup.noted")
 
 
 def _let_go(target: Destination, keep: int) -> tuple[str, ...]:

@@ -268,8 +268,11 @@ def _tell_unknown(voice: Voice, found: tuple[UnknownPacket, ...], *, as_json: bo
         return
     voice.table(
         ("at", "sender", "document", "#size", "digest"),
-        [(voice.moment(one.at), one.sender, one.document, one.size, one.digest) for one in found],
+        [(voice.moment(one.at), one.sender, one.document, one.size, one.digest) for one in found if not one.fault],
     )
+    for one in found:
+        if one.fault:
+            voice.fault(voice.say("backup_told.unreadable", digest=one.digest), one.fault)
     if found:
         voice.hint("backup_told.unknown", count=len(found))
 

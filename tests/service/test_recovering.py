@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from gateway.workers.periodic import ClockWatch, periodic_once
 from tests.support.nodes import Does, House, build_house, organ
 from tests.support.processes import NodeProcesses
 from tests.support.restores import back_up, put_back, reopen
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture
@@ -276,6 +278,26 @@ def test_packets_of_the_lost_time_are_told_and_kept_for_weeks(house: House, tmp_
     again.pass_time(31 * DAY)
     periodic_once(again.node, ClockWatch(again.node.now), 1.0)
     assert not blobs.path(digest).exists()
+
+
+def test_an_unknown_packet_that_cannot_be_opened_any_more_is_told_beside_the_others(
+    house: House, truc: Terminal
+) -> None:
+    """As one that the sweep takes away between the list and the look, and one that was set aside."""
+    blobs, body = house.node.store.blobs, b"<edXML/>"
+    good, gone, damaged = (hashlib.sha256(bytes([number])).hexdigest() for number in range(3))
+    blobs.path(good).write_bytes(body)
+    for digest in (gone, damaged):
+        blobs.path(digest).symlink_to("nowhere")
+    (blobs.root / "damaged" / damaged).write_bytes(b"")
+    told = {one.digest: one for one in find_unknown(house.node.store, blobs.root.parent)}
+    assert {digest: (one.fault, one.size) for digest, one in told.items()} == {
+        good: ("", len(body)), gone: ("blob.missing", 0), damaged: ("blob.damaged", 0)
+    }  # fmt: skip
+    truc("recover", "--unknown", str(blobs.root))
+    assert good[:16] in truc.out
+    assert "blob.missing" in truc.err
+    assert damaged in truc.err
 
 
 def test_a_database_that_knows_less_than_its_folder_is_refused(house: House, tmp_path: Path) -> None:
