@@ -14,7 +14,7 @@ from gateway.model.machine import vouch as decide_vouch
 from gateway.model.states import DeliveryState
 from gateway.model.step import Step
 from gateway.node import Node
-from gateway.store import Connection, channels, transfers
+from gateway.store import Connection, channels, transfers, views
 from gateway.store.chains import chains_of_deliveries, load_chains
 from gateway.store.repeating import repeated_where_undone
 
@@ -59,6 +59,7 @@ def release(node: Node, delivery_id: str, *, actor: str, turn: int | None = None
 
     Raises NotFound, or Conflict saying why not: it is not parked, an attempt is open, it is frozen because a recall
     stands behind what may have arrived, or a later packet has started.  A repeat is a Conflict: it is not parked.
+    NotFound names the archive's file where the month of that id was archived and went.
     Recipients that share a transfer in doubt go on together.
     """
     return _do(node, _RELEASE, delivery_id, actor, turn)
@@ -121,7 +122,7 @@ def _plan(
     chain_id = chains_of_deliveries(connection, [delivery_id]).get(delivery_id)
     chains = {} if chain_id is None else load_chains(connection, [chain_id], lock=lock)
     if chain_id is None or not chains[chain_id].links:
-        raise NotFound("delivery.unknown", delivery=delivery_id)
+        raise _not_there(connection, delivery_id)
     link = chains[chain_id].find(delivery_id)
     if turn is not None and link.turn != turn:
         raise Conflict(f"{act.name}.moved_on", delivery=delivery_id)
@@ -131,6 +132,14 @@ def _plan(
         chains |= load_chains(connection, [partner_chain for partner_chain, _ in partners], lock=lock)
         asked += partners
     return chains, [_planned(connection, act, chains[chain], member, now) for chain, member in asked]
+
+
+def _not_there(connection: Connection, delivery_id: str) -> NotFound:
+    """There is none with this id, or its month was archived and went: then in which file it is."""
+    gone = views.archived_id(connection, delivery_id)
+    if gone is None:
+        return NotFound("delivery.unknown", delivery=delivery_id)
+    return NotFound("delivery.archived", delivery=delivery_id, month=gone.month, file=gone.file)
 
 
 def _planned(connection: Connection, act: _Act, chain: Chain, delivery_id: str, now: int) -> Planned:

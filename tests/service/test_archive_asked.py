@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +87,15 @@ def test_an_operator_is_told_the_file(truc: Terminal, tmp_path: Path) -> None:
         truc("document", "show", wanted, code=6)
         assert "luu-tru.zip" in truc.err
         assert MONTH in truc.err
+    delivery = str(sent.recipients[0]["delivery_id"])
+    for act in ("release", "resend"):
+        for more in ((), ("--dry-run",)):
+            said = json.loads(truc("parked", act, delivery, *more, "--json", code=1))
+            assert said == [
+                {"delivery": delivery, "outcome": "delivery.archived", "month": MONTH, "file": "luu-tru.zip"}
+            ]
+        assert "luu-tru.zip" in truc("parked", act, delivery, code=1)
+        assert "delivery.unknown" in truc("parked", act, "khong-co", "--json", code=1)
     truc("document", "show", document_id("2"), code=6)
     assert "luu-tru.zip" not in truc.err
     house.close()

@@ -298,6 +298,7 @@ def test_an_unknown_packet_that_cannot_be_opened_any_more_is_told_beside_the_oth
     assert good[:16] in truc.out
     assert "blob.missing" in truc.err
     assert damaged in truc.err
+    house.close()
 
 
 def test_a_database_that_knows_less_than_its_folder_is_refused(house: House, tmp_path: Path) -> None:
