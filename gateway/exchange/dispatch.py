@@ -101,6 +101,8 @@ def dispatch(
             done.effects.topics.add(f"inbox:{delivery.agency_id}")
         elif delivery.link.state is DeliveryState.READY:
             done.effects.topics.add("relay")
+            if delivery.is_urgent:
+                done.effects.topics.add("relay.urgent")
     return done
 
 

@@ -116,6 +116,11 @@ class Store:
         finally:
             self._turn.release()
 
+    @property
+    def has_many_writers(self) -> bool:
+        """Whether transactions that write run beside each other (PostgreSQL); else one after the other."""
+        return self.engine.dialect.name != "sqlite"
+
     def lock_or_read(self) -> AbstractContextManager[Connection]:
         """A transaction that can hold rows where others write at the same time; else one that reads: it is enough."""
         return self.read() if self.engine.dialect.name == "sqlite" else self.write()

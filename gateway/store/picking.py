@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from gateway.model.windows import held_until, parse_windows
 from gateway.store.channels import stored_windows
-from gateway.store.dialect import execute_rows, writes_beside_others
+from gateway.store.dialect import among, execute_rows, writes_beside_others
 from gateway.store.schema import channels, is_state, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
 from gateway.store.transfers import mark_announced
@@ -59,6 +59,7 @@ _ANNOUNCED_OF = (
     .where(is_state(transfers.c.state, "ready"), transfers.c.announced_at > bindparam("since"))
     .group_by(transfers.c.channel_id)
 )
+_OF_THESE = among(transfers.c.channel_id, "channels")
 _LYING = (
     select(func.count())
     .select_from(transfers.join(channels, channels.c.id == transfers.c.channel_id))
@@ -98,6 +99,7 @@ _CHANNELS = (
     )
 )
 _CHANNELS_ALONE = _CHANNELS.with_for_update(of=channels, skip_locked=True)
+_CHANNELS_IN_TURN = _CHANNELS.order_by(channels.c.id).with_for_update(of=channels)
 
 
 def _is_due(table: Any) -> Any:
@@ -153,16 +155,17 @@ _DUE_OF_ALL_ALONE = (
 )
 
 
-def in_flight(connection: Connection, *, since: int) -> dict[str, int]:
-    """Transfers per channel that are claimed, or announced after `since` and not claimed yet."""
+def in_flight(connection: Connection, *, since: int, of: Collection[str] | None = None) -> dict[str, int]:
+    """Transfers per channel (of all, of these) that are claimed, or announced after `since` and not claimed yet."""
     running: dict[str, int] = defaultdict(int)
-    for statement, values in ((_CLAIMED_OF, {}), (_ANNOUNCED_OF, {"since": since})):
-        for channel_id, count in connection.execute(statement, values):
+    asked: dict[str, Any] = {} if of is None else {"channels": list(of)}
+    for statement, values in ((_CLAIMED_OF, asked), (_ANNOUNCED_OF, asked | {"since": since})):
+        for channel_id, count in connection.execute(statement if of is None else statement.where(_OF_THESE), values):
             running[channel_id] += count
     return running
 
 
-def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list[Due]:
+def pick_due(connection: Connection, *, now: int, since: int, most: int, urgent_alone: bool = False) -> list[Due]:
     """What may be announced now, urgent first, then by due time; a channel never over its `in_flight` (rule 3).
 
     Ordinary tickets lie unclaimed up to twice `most` at once, over all channels: more would only fill the slots of
@@ -173,16 +176,20 @@ def pick_due(connection: Connection, *, now: int, since: int, most: int) -> list
     another one has under its hands are left to it, and what is picked counts as announced from the commit on: so the
     cap is exact.  Give back what nobody took (`put_back`).
 
+    `urgent_alone`: nothing ordinary; the few channels of what is urgent are waited for where another picks from them.
+
     A channel whose breaker has just closed again gets one transfer, then two, four … (`ramp`).  Nothing is picked while
     the node recovers from a restore (rule 13).  Costs what may be
     picked, not what waits.
     """
     is_shared = writes_beside_others(connection)
     values = {"now": now, "since": since}
-    values["ordinary"] = connection.execute(_LYING, values).scalar_one() <= most
-    found = connection.execute(_CHANNELS_ALONE if is_shared else _CHANNELS, values)
-    channels_open = {row.id: row for row in found}
-    running = in_flight(connection, since=since)  # read with the channels in hand
+    values["ordinary"] = not urgent_alone and connection.execute(_LYING, values).scalar_one() <= most
+    alone = _CHANNELS_IN_TURN if urgent_alone else _CHANNELS_ALONE
+    channels_open = {row.id: row for row in connection.execute(alone if is_shared else _CHANNELS, values)}
+    if not channels_open:
+        return []
+    running = in_flight(connection, since=since, of=channels_open if urgent_alone else None)  # channels in hand
     rooms = {
         channel.id: room
         for channel in channels_open.values()

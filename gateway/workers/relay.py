@@ -1,4 +1,8 @@
-"""Relay (chuyển tiếp): the only publisher. Announces what is due, notes what was confirmed (rule 3)."""
+"""Relay (chuyển tiếp): the only publisher. Announces what is due, notes what was confirmed (rule 3).
+
+Where others write at the same time a loop of its own announces what is urgent: a batch of 256 takes longer to pick, to
+be confirmed and to be noted than an urgent document may wait.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from gateway.workers.loop import Loop
 from monitoring import log
 from monitoring.registry import Hop, HopOutcome, TicketEvent
 
-__all__ = ["relay_once", "start_relay"]
+__all__ = ["Relay", "relay_once", "start_relay"]
 
 declare("relay.announced", "tickets are out; nobody wrote down that they are")
 declare("relay.noted", "tickets are out, and it is written down when")
@@ -24,15 +28,16 @@ declare("relay.noted", "tickets are out, and it is written down when")
 _log = log.get("relay")
 _MOST = 256
 _IDLE = 5.0
+_IDLE_URGENT = 30.0
 
 
-def relay_once(node: Node) -> int:
+def relay_once(node: Node, *, urgent_alone: bool = False) -> int:
     """Announce one batch of what is due; how many tickets were confirmed. May run twice: tickets are hints.
 
-    Crash points: relay.announced, relay.noted.
+    `urgent_alone`: nothing but what is urgent.  Crash points: relay.announced, relay.noted.
     """
     began = time.monotonic()
-    picked, picked_at = _pick(node)
+    picked, picked_at = _pick(node, urgent_alone)
     if not picked:
         return 0
     confirmed = node.transport.announce([_ticket(due) for due in picked])
@@ -48,21 +53,31 @@ def relay_once(node: Node) -> int:
 
 
 @repeated_where_undone
-def _pick(node: Node) -> tuple[list[Due], Instant]:
+def _pick(node: Node, urgent_alone: bool) -> tuple[list[Due], Instant]:
     """What is due, and when it was picked."""
     with node.store.lock_or_read() as connection:
         now = node.store.now(connection)
-        return picking.pick_due(connection, now=now, since=now - node.pace.announce_again, most=_MOST), now
+        since = now - node.pace.announce_again
+        return picking.pick_due(connection, now=now, since=since, most=_MOST, urgent_alone=urgent_alone), now
 
 
 @repeated_where_undone
 def _note(node: Node, picked: Sequence[Due], picked_at: Instant, confirmed: Sequence[Ticket]) -> None:
-    """Write down which tickets are out; the others are picked again with the next batch."""
+    """Write down which tickets are out; the others are picked again with the next batch.
+
+    Where others write at the same time they count as announced since they were picked: nothing more is written, and no
+    worker who claims one of them waits for this.
+    """
     taken = {ticket.transfer_id for ticket in confirmed}
+    others = [due for due in picked if due.transfer_id not in taken]
+    if node.store.has_many_writers and not others:
+        return
     with node.store.write() as connection:
         now = node.store.now(connection)
-        picking.put_back(connection, [due for due in picked if due.transfer_id not in taken], picked_at)
-        transfers.mark_announced(connection, [(t.transfer_id, t.turn) for t in confirmed], now)
+        if node.store.has_many_writers:
+            picking.put_back(connection, others, picked_at)
+        else:
+            transfers.mark_announced(connection, [(t.transfer_id, t.turn) for t in confirmed], now)
 
 
 def _ticket(due: Due) -> Ticket:
@@ -92,6 +107,29 @@ def _relay_pause(node: Node) -> float:
     return max(0.02, min(until_due, _IDLE))
 
 
-def start_relay(node: Node) -> Loop:
-    """The relay's loop, woken by the topic `relay`."""
-    return Loop("relay", lambda: _relay_pause(node), node.transport, ["relay"])
+def _urgent_pause(node: Node) -> float:
+    """Announce what is urgent; what must wait for a place or a time is seen by the other loop."""
+    if node.transport.takes_tickets and relay_once(node, urgent_alone=True):
+        return 0.0
+    return _IDLE_URGENT
+
+
+class Relay:
+    """The relay's loops: one woken by the topic `relay`, one by `relay.urgent` where there can be two."""
+
+    def __init__(self, node: Node) -> None:
+        self._loops = [Loop("relay", lambda: _relay_pause(node), node.transport, ["relay"])]
+        if node.store.has_many_writers:
+            self._loops.append(
+                Loop("relay-urgent", lambda: _urgent_pause(node), node.transport, ["relay.urgent"])
+            )
+
+    def close(self) -> None:
+        """Finish what is being done, then stop. Safe to repeat."""
+        for loop in self._loops:
+            loop.close()
+
+
+def start_relay(node: Node) -> Relay:
+    """Announce from now on what is due."""
+    return Relay(node)
