@@ -2,36 +2,37 @@
 
     claim ── commit ── look/stage ── attempt ── commit ── hand over ── conclude ── commit
 
-Nothing is sent without a committed attempt, and no transaction is open while a sink works (protocol §4, §5).
+Nothing is sent without a committed attempt, and no transaction is open while a sink works (protocol §4, §5).  Given
+hands, members of a group are handed over beside each other, and whoever does not answer is concluded when he does.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
-from adapters.contract import AdapterError, Bounded, Done, HandOver, Park, Retry, Scope, Staged, Unknown
+from adapters.contract import AdapterError, Bounded, HandOver, Park, Retry, Unknown
 from adapters.contract import Outcome as SinkOutcome
 from edxml.crashpoints import crash_point, declare
 from gateway.channels import name_fault
-from gateway.exchange.advance import Effects, Planned, advance, give_wakes
+from gateway.exchange.advance import Planned, advance, give_wakes
 from gateway.exchange.claims import Claimed, claim_group
-from gateway.exchange.telling import tell_delivered
-from gateway.model.chain import Link, Reason
+from gateway.exchange.conclude import conclude_all
+from gateway.exchange.hands import Hands, Outstanding
+from gateway.exchange.work import Work
+from gateway.model.chain import Reason
 from gateway.model.errors import BlobDamaged, BlobMissing, StoreBusy
 from gateway.model.instants import as_datetime, micros
-from gateway.model.machine import Act, absent, conclude, next_act
-from gateway.model.states import AttemptEnd, DeliveryState
-from gateway.model.step import Report, Step
+from gateway.model.machine import Act, absent, next_act
+from gateway.model.states import DeliveryState
 from gateway.node import Node
-from gateway.store import Connection, attempts, channels, transfers
+from gateway.store import attempts, channels, transfers
 from gateway.store.chains import load_chains
 from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Ticket
 
-__all__ = ["deliver"]
+__all__ = ["deliver", "open_hands"]
 
 declare("deliver.claimed", "claimed; nothing was prepared")
 declare("deliver.staged", "staged where the recipient cannot see it; no attempt is written")
@@ -40,38 +41,23 @@ declare("deliver.handed_over", "the recipient has it; nobody wrote it down")
 declare("deliver.concluded", "written down")
 
 
-@dataclass(slots=True)
-class _Work:
-    """One claimed transfer on its way through the steps of this hop."""
-
-    claimed: Claimed
-    staged: Staged | None = None
-    outcome: SinkOutcome | None = None
-    over_by: int = 0
-    until: float = 0.0
-    limit: float = 0.0
-    found: bool = False
-    began: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0  #: how long the sink itself took
-    was_sent: bool = False  #: not only looked for, or refused before the first byte
-    is_put_off: bool = False  #: its time was used up by another, its worker ends, its channel rests: nobody's fault
-
-    def put_off(self) -> None:
-        """Back to the queue at once: what was not begun costs nobody anything."""
-        self.is_put_off = True
-        self.outcome = Retry(reason=str(Reason.DRAINED), after=timedelta(0))
-
-
 def deliver(
-    node: Node, tickets: Sequence[Ticket], *, is_ending: Callable[[], bool] = lambda: False
+    node: Node,
+    tickets: Sequence[Ticket],
+    *,
+    is_ending: Callable[[], bool] = lambda: False,
+    hands: Hands[Work] | None = None,
 ) -> tuple[SinkOutcome | None, ...]:
     """Hand over what these tickets hint at; an outcome per ticket, None where it was not (or no longer) ours.
+
+    With `hands` (`open_hands`) they are handed over channel beside channel, and None stands also for what is not
+    answered yet: that is written down when it is, after this returned.  Without, one after the other.
 
     Once `is_ending` says so nothing more is begun: what was claimed goes back at once, and one hand-over is ended.
     May run twice and at the same time on the same tickets: the claim is one conditional update, the attempt another.
     Crash points: deliver.claimed, deliver.staged, deliver.attempt_committed, deliver.handed_over, deliver.concluded.
     """
-    works = [_Work(claimed) for claimed in claim_group(node, tickets)]
+    works = [Work(claimed) for claimed in claim_group(node, tickets)]
     if not works:
         return (None,) * len(tickets)
     crash_point("deliver.claimed")
@@ -88,22 +74,38 @@ def deliver(
     crash_point("deliver.staged")
     _begin(node, [work for work in works if work.staged is not None])
     crash_point("deliver.attempt_committed")
-    for work in works:
-        if work.staged is not None and work.outcome is None:
-            lease.keep()
-            _before(node, work, is_ending)
-            _hand_over(work)
+    left = _hand_over_all(node, works, lease, is_ending, hands)
+    in_time = [work for work in works if work not in left.late]
     crash_point("deliver.handed_over")
-    _conclude(node, [work for work in works if work.outcome is not None])
+    conclude_all(node, [work for work in in_time if work.outcome is not None])
     crash_point("deliver.concluded")
-    outcomes = {work.claimed.transfer_id: work.outcome for work in works}
+    if left.failure is not None:
+        raise left.failure
+    outcomes = {work.claimed.transfer_id: work.outcome for work in in_time}
     return tuple(outcomes.get(ticket.transfer_id) for ticket in tickets)
+
+
+def open_hands(node: Node, most: int, *, slow_from: float = channels.SLOW_FROM) -> Hands[Work]:
+    """Hands for up to `most` hand-overs at once; from `slow_from` seconds on a channel counts as slow. Close them."""
+
+    def conclude_late(works: Sequence[Work]) -> None:
+        crash_point("deliver.handed_over")
+        conclude_all(node, works)
+        crash_point("deliver.concluded")
+        node.transport.wake("relay")  # places of their channels are free again
+
+    @repeated_where_undone
+    def note_slow(channel_id: str) -> None:
+        with node.store.write() as connection:
+            channels.note_slow(connection, channel_id)
+
+    return Hands(most=most, group=node.group, conclude=conclude_late, note_slow=note_slow, slow_from=slow_from)
 
 
 class _Lease:
     """Keeps the claims of a group while its worker lives; `ends` is when they would run out, on the boot-time clock."""
 
-    def __init__(self, node: Node, works: Sequence[_Work]) -> None:
+    def __init__(self, node: Node, works: Sequence[Work]) -> None:
         self._node = node
         self._works = works
         self.ends = _boot_now() + node.pace.lease / 1e6
@@ -127,7 +129,7 @@ def _boot_now() -> float:
 # --- before anything is sent ------------------------------------------------------------------------------------
 
 
-def _before(node: Node, work: _Work, is_ending: Callable[[], bool]) -> None:
+def _before(node: Node, work: Work, is_ending: Callable[[], bool]) -> None:
     """Before each step that talks to somebody outside: whether it is begun at all.
 
     Not once this worker ends, nor in a maintenance window of the channel; the relay picks it when that is over.
@@ -149,7 +151,7 @@ def _is_resting(node: Node, channel_id: str) -> bool:
         return True
 
 
-def _put_off_risky(works: Sequence[_Work]) -> None:
+def _put_off_risky(works: Sequence[Work]) -> None:
     """What turned out slow or broken off since it was announced: among others it would make them wait."""
     if len(works) > 1:
         for work in works:
@@ -157,7 +159,7 @@ def _put_off_risky(works: Sequence[_Work]) -> None:
                 work.put_off()
 
 
-def _look(node: Node, work: _Work) -> None:
+def _look(node: Node, work: Work) -> None:
     """Rule 5: park what is in doubt on a blind sink; ask a checkable one whether it arrived."""
     if work.outcome is not None:
         return
@@ -180,7 +182,7 @@ def _look(node: Node, work: _Work) -> None:
 
 
 @repeated_where_undone
-def _note_absent(node: Node, work: _Work) -> list[str]:
+def _note_absent(node: Node, work: Work) -> list[str]:
     """`find` said no: the deliveries that went back instead of going on (an open attempt, or a recall waits)."""
     with node.store.write() as connection:
         now = node.store.now(connection)
@@ -196,7 +198,7 @@ def _note_absent(node: Node, work: _Work) -> list[str]:
     return [plan.delivery_id for plan in planned if plan.step.move is not None]
 
 
-def _stage(node: Node, work: _Work, lease_ends: float) -> None:
+def _stage(node: Node, work: Work, lease_ends: float) -> None:
     if work.outcome is not None or not work.claimed.links:
         return
     try:
@@ -235,7 +237,7 @@ def _item(node: Node, claimed: Claimed, lease_ends: float) -> HandOver:
 
 
 @repeated_where_undone
-def _begin(node: Node, works: Sequence[_Work]) -> None:
+def _begin(node: Node, works: Sequence[Work]) -> None:
     """Commit an attempt for each staged transfer that is still ours; the boot-time clock is read before (rule 4)."""
     if not works:
         return
@@ -259,7 +261,28 @@ def _begin(node: Node, works: Sequence[_Work]) -> None:
             work.staged = None
 
 
-def _hand_over(work: _Work) -> None:
+def _hand_over_all(
+    node: Node, works: Sequence[Work], lease: _Lease, is_ending: Callable[[], bool], hands: Hands[Work] | None
+) -> Outstanding[Work]:
+    """Hand over what was begun; gives what is left to its hands."""
+
+    def step(work: Work) -> None:
+        _before(node, work, is_ending)
+        _hand_over(work)
+
+    begun = [work for work in works if work.staged is not None and work.outcome is None]
+    if hands is not None:
+        lanes: dict[str, list[Work]] = defaultdict(list)
+        for work in begun:
+            lanes[work.claimed.channel_id].append(work)
+        return hands.hand_over(lanes, step, meanwhile=lease.keep)
+    for work in begun:
+        lease.keep()
+        step(work)
+    return Outstanding(late=frozenset())
+
+
+def _hand_over(work: Work) -> None:
     """Let the sink send, if enough of the attempt's time is left; a slow neighbour in the group is not its fault."""
     assert work.staged is not None
     if work.outcome is None and work.until - _boot_now() < work.limit / 2:
@@ -274,101 +297,3 @@ def _hand_over(work: _Work) -> None:
         work.outcome = Unknown(reason=name_fault(why))
     finally:
         work.seconds += time.monotonic() - started
-
-
-_END_LABELS = {
-    Done: str(AttemptEnd.ARRIVED),
-    Retry: str(AttemptEnd.SURELY_NOT),
-    Park: str(AttemptEnd.SURELY_NOT),
-    Unknown: str(AttemptEnd.UNKNOWN),
-}
-
-
-# --- writing it down --------------------------------------------------------------------------------------------
-
-
-@repeated_where_undone
-def _conclude(node: Node, works: Sequence[_Work]) -> None:
-    """One transaction for the group: outcomes, what settles after them, breakers; then wakes and metrics."""
-    if not works:
-        return
-    with node.store.write() as connection:
-        now = node.store.now(connection)
-        chains = load_chains(connection, {c for work in works for c in work.claimed.chain_ids})
-        links = {link.delivery_id: (chain.id, link) for chain in chains.values() for link in chain}
-        planned = [
-            plan for work in works for plan in _plans(node, work, [links[d] for d in work.claimed.delivery_ids], now)
-        ]
-        effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
-        _note_channels(connection, works, now)
-    give_wakes(node, effects)
-    _wake_reports(node, effects)
-    for work in works:
-        _tell(node, work)
-
-
-def _tell(node: Node, work: _Work) -> None:
-    assert work.outcome is not None
-    seconds = time.monotonic() - work.began
-    kind = node.channels.snapshot().by_id[work.claimed.channel_id].kind
-    node.metrics.count_attempt(kind, _END_LABELS[type(work.outcome)], seconds)
-    tell_delivered(
-        node, transfer_id=work.claimed.transfer_id, packet_id=work.claimed.packet.id,
-        channel_id=work.claimed.channel_id, outcome=work.outcome, seconds=seconds,
-    )  # fmt: skip
-
-
-def _plans(node: Node, work: _Work, members: Iterable[tuple[str, Link]], now: int) -> list[Planned]:
-    assert work.outcome is not None
-    report = _report(work)
-    plans = []
-    for chain_id, link in members:
-        step: Step = conclude(link, report, now, node.pace)
-        plans.append(Planned(chain_id=chain_id, delivery_id=link.delivery_id, step=step, detail=report.detail))
-    return plans
-
-
-def _report(work: _Work) -> Report:
-    """The sink's words as the machine's."""
-    turn = work.claimed.turn
-    match work.outcome:
-        case Done():
-            return Report(arrived=True, turn=turn, reason=Reason.FOUND if work.found else Reason.HANDED_OVER)
-        case Retry(reason=detail, scope=Scope.DOCUMENT, after=after):
-            wait = None if after is None else micros(after)
-            return Report(arrived=False, turn=turn, reason=Reason.DOCUMENT_FAULT, detail=detail, counts=True, wait=wait)
-        case Retry() if work.is_put_off:
-            return Report(arrived=False, turn=turn, reason=Reason.DRAINED, wait=0)
-        case Retry(reason=detail, after=after):
-            wait = None if after is None else micros(after)
-            return Report(arrived=False, turn=turn, reason=Reason.CHANNEL_FAULT, detail=detail, wait=wait)
-        case Park(reason=detail, said=said):
-            word = detail.replace("blob.", "blob_")  # a sink says the code, the machine the word
-            known = word in Reason.__members__.values()
-            reason = Reason(word) if known else Reason.SINK_PARKED
-            return Report(arrived=False, turn=turn, reason=reason, detail="" if known else said or detail, parks=True)
-        case Unknown(reason=detail):
-            return Report(arrived=None, turn=turn, reason=Reason.MAY_HAVE_ARRIVED, detail=detail)
-        case _:
-            raise AssertionError("every work that is concluded has an outcome")
-
-
-def _note_channels(connection: Connection, works: Sequence[_Work], now: int) -> None:
-    """Rule 8: faults of the channel feed its breaker, a success closes it; documents are not to blame."""
-    for work in works:
-        if not work.is_put_off:
-            channels.note_hand_over(
-                connection, work.claimed.channel_id, now=now, seconds=work.seconds,
-                has_arrived=isinstance(work.outcome, Done), fault=_channel_fault(work.outcome), was_sent=work.was_sent,
-            )  # fmt: skip
-
-
-def _channel_fault(outcome: SinkOutcome | None) -> str | None:
-    if isinstance(outcome, (Retry, Unknown)) and outcome.scope is Scope.CHANNEL:
-        return outcome.reason
-    return None
-
-
-def _wake_reports(node: Node, effects: Effects) -> None:
-    if any(move.after is DeliveryState.DELIVERED for move in effects.moves):
-        node.transport.wake("reports")

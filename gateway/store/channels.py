@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
@@ -26,9 +26,9 @@ from gateway.store.transfers import forget_announced
 from gateway.store.versions import raise_configuration
 
 __all__ = [
-    "ChannelHealth", "ChannelRow", "channel_of_delivery", "channels_of", "list_channels", "list_health",
-    "note_hand_over",
-    "put_channel", "release_agencies", "serve_agencies", "set_state", "set_windows", "stored_windows",
+    "SLOW_FROM", "ChannelHealth", "ChannelRow", "HandedOver", "channel_of_delivery", "channels_of", "list_channels",
+    "list_health", "note_hand_overs", "note_slow", "put_channel", "release_agencies", "serve_agencies", "set_state",
+    "set_windows", "stored_windows",
 ]  # fmt: skip
 
 
@@ -242,13 +242,16 @@ _HEALTH = select(
     channels.c.fault_reason,
 )  # fmt: skip
 _HEALTH_OF = _HEALTH.where(channels.c.id == bindparam("b_id"))
+_HEALTH_OF_THESE = _HEALTH.where(among(channels.c.id, "ids"))
 _SET_BREAKER = (
     update(channels)
     .where(channels.c.id == bindparam("b_id"))
     .values(faults=bindparam("faults"), open_until=bindparam("open_until"), ramp=bindparam("ramp"),
             fault_reason=bindparam("why"))
 )  # fmt: skip
-_SLOW_FROM, _QUICK_UNDER = 2.0, 0.5  # seconds
+SLOW_FROM: Final = 2.0
+"""Seconds of a hand-over from which on its channel counts as slow."""
+_QUICK_UNDER: Final = 0.5  # seconds
 _SET_SLOW = update(channels).where(channels.c.id == bindparam("b_id")).values(is_slow=bindparam("slow"))
 
 
@@ -258,53 +261,78 @@ def list_health(connection: Connection) -> dict[str, ChannelHealth]:
             for row in connection.execute(_HEALTH)}  # fmt: skip
 
 
-def note_hand_over(
-    connection: Connection,
-    channel_id: str,
-    *,
-    now: int,
-    seconds: float,
-    has_arrived: bool,
-    fault: str | None = None,
-    was_sent: bool = True,
-) -> bool:
-    """What one hand-over says of its channel; True where it opened or closed the breaker (its one event is written).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """What one hand-over, or one look whether something arrived, says of its channel.
 
-    One that arrived closes the breaker; `fault`, a message code, feeds it where the channel itself failed; a document's
-    own failure is neither.  Faults while it is open change nothing.  From 2 s on the channel counts as slow, under
-    0.5 s as quick again: slow channels share a quarter of the slots, so that they delay nobody else (design §5).
-    Where nothing was sent (`was_sent`), only looked, it may turn out slow but never quick.
-    On a healthy channel whose pace stays this is one read of one row and no write.
+    `fault`: a message code where the channel itself failed; a document's own failure is neither fault nor arrival.
     """
-    row = connection.execute(_HEALTH_OF, {"b_id": channel_id}).one()
-    _note_pace(connection, row, seconds, was_sent=was_sent)
-    if _after(row, now, has_arrived, fault) == _breaker(row):
-        return False
-    if lock_rows(connection, _HEALTH_OF, {"b_id": channel_id}):
-        row = connection.execute(_HEALTH_OF, {"b_id": channel_id}).one()
-    before, after = _breaker(row), _after(row, now, has_arrived, fault)
-    _set_breaker(connection, channel_id, after, fault or "")
+
+    channel_id: str
+    seconds: float
+    has_arrived: bool
+    fault: str | None = None
+    was_sent: bool = True  #: not only looked for
+
+
+def note_hand_overs(connection: Connection, ended: Sequence[HandedOver], *, now: int) -> int:
+    """What hand-overs say of their channels, in order; how often a breaker opened or closed (each has its event).
+
+    One that arrived closes the breaker; a fault feeds it.  Faults while it is open change nothing.  From `SLOW_FROM` on
+    the channel counts as slow, under 0.5 s as quick again: slow channels share a quarter of the slots, so that they
+    delay nobody else (design §5).  Where nothing was sent, only looked, it may turn out slow but never quick.
+    For a group on healthy channels whose pace stays this is one read and no write.
+    """
+    ids = {"ids": sorted({one.channel_id for one in ended})}
+    known = {row.id: row for row in connection.execute(_HEALTH_OF_THESE, ids)}
+    turned = 0
+    for one in sorted(ended, key=lambda one: one.channel_id):  # in one order: rows of several channels are locked
+        row = known[one.channel_id]
+        has_turned, has_changed = _note_one(connection, row, one, now)
+        turned += has_turned
+        if has_changed:
+            known[row.id] = connection.execute(_HEALTH_OF, {"b_id": row.id}).one()
+    return turned
+
+
+def _note_one(connection: Connection, row: Any, one: HandedOver, now: int) -> tuple[bool, bool]:
+    """Whether the breaker opened or closed, and whether anything was written."""
+    is_paced = _note_pace(connection, row, one)
+    if _after(row, one, now) == _breaker(row):
+        return False, is_paced
+    if lock_rows(connection, _HEALTH_OF, {"b_id": row.id}):
+        row = connection.execute(_HEALTH_OF, {"b_id": row.id}).one()
+    before, after = _breaker(row), _after(row, one, now)
+    _set_breaker(connection, row.id, after, one.fault or "")
     if before.is_broken == after.is_broken:
-        return False
+        return False, True
     kind, why = (
-        (EventKind.CHANNEL_BROKEN, fault or "") if after.is_broken else (EventKind.CHANNEL_RECOVERED, row.fault_reason)
+        (EventKind.CHANNEL_BROKEN, one.fault or "")
+        if after.is_broken
+        else (EventKind.CHANNEL_RECOVERED, row.fault_reason)
     )
-    events.append(connection, [Event(kind=kind, at=now, actor=f"channel:{channel_id}", reason=why)], now)
-    return True
+    events.append(connection, [Event(kind=kind, at=now, actor=f"channel:{row.id}", reason=why)], now)
+    return True, True
 
 
-def _after(row: Any, now: int, has_arrived: bool, fault: str | None) -> Breaker:
+def note_slow(connection: Connection, channel_id: str) -> None:
+    """A hand-over on this channel lasts for `SLOW_FROM` seconds already: what is announced next goes the slow way."""
+    connection.execute(_SET_SLOW, {"b_id": channel_id, "slow": True})
+
+
+def _after(row: Any, one: HandedOver, now: int) -> Breaker:
     known = _breaker(row)
-    if has_arrived:
+    if one.has_arrived:
         return after_success(known, row.in_flight)
-    return known if fault is None else after_fault(known, now)
+    return known if one.fault is None else after_fault(known, now)
 
 
-def _note_pace(connection: Connection, row: Any, seconds: float, *, was_sent: bool) -> None:
-    tells = seconds >= _SLOW_FROM or (was_sent and seconds < _QUICK_UNDER)
-    is_slow = seconds >= _SLOW_FROM if tells else bool(row.is_slow)
-    if is_slow != row.is_slow:
-        connection.execute(_SET_SLOW, {"b_id": row.id, "slow": is_slow})
+def _note_pace(connection: Connection, row: Any, one: HandedOver) -> bool:
+    tells = one.seconds >= SLOW_FROM or (one.was_sent and one.seconds < _QUICK_UNDER)
+    if not tells or (one.seconds >= SLOW_FROM) == row.is_slow:
+        return False
+    connection.execute(_SET_SLOW, {"b_id": row.id, "slow": one.seconds >= SLOW_FROM})
+    return True
 
 
 def _breaker(row: Any) -> Breaker:

@@ -1,13 +1,19 @@
-"""Delivery workers: listen for tickets, hand over. Slow channels share a quarter of the slots, large files one."""
+"""Delivery workers: listen for tickets, hand over. Slow channels share a quarter of the slots, large files one.
+
+Groups of several are handed over beside each other; what goes the slow or the large way keeps its slot until it ended.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
-from gateway.exchange.deliver import deliver
+from gateway.exchange.deliver import deliver, open_hands
+from gateway.exchange.hands import Hands
+from gateway.exchange.work import Work
 from gateway.model.errors import StoreError
 from gateway.node import Node
 from gateway.store import transfers
@@ -17,6 +23,7 @@ from monitoring import log
 __all__ = ["Delivery", "start_delivery"]
 
 _log = log.get("delivery")
+_ALONE: Final = frozenset({"deliver.slow", "deliver.large"})
 _GRACE: Final = 20.0
 """Seconds for the hand-overs that were begun, when the process ends."""
 
@@ -33,17 +40,20 @@ class Delivery:
             "deliver.slow": max(1, node.slots // 4),
             "deliver.large": 1,
         }
+        self._hands = {
+            queue: open_hands(node, count * node.group) for queue, count in slots.items() if queue not in _ALONE
+        }  # one queue's never wait for another's
         self._subscriptions: tuple[Subscription, ...] = tuple(
             node.transport.listen(
-                queue, count, self._work, group=1 if queue in ("deliver.slow", "deliver.large") else node.group
+                queue, count, partial(self._work, self._hands.get(queue)), group=1 if queue in _ALONE else node.group
             )
             for queue, count in slots.items()
         )
 
-    def _work(self, tickets: Sequence[Ticket]) -> None:
+    def _work(self, hands: Hands[Work] | None, tickets: Sequence[Ticket]) -> None:
         if self._ending.is_set():
             return  # not claimed: whoever announced it does so again
-        deliver(self._node, tickets, is_ending=self.is_ending)
+        deliver(self._node, tickets, is_ending=self.is_ending, hands=hands)
         self._node.transport.wake("relay")  # slots of channels are free again
 
     def is_ending(self) -> bool:
@@ -62,6 +72,8 @@ class Delivery:
         until = time.monotonic() + timeout
         for subscription in self._subscriptions:
             subscription.close(max(0.1, until - time.monotonic()))
+        for hands in self._hands.values():
+            hands.close(max(0.1, until - time.monotonic()))
         try:
             with self._node.store.write() as connection:
                 transfers.forget_announced(connection)

@@ -120,9 +120,7 @@ class Relay:
     def __init__(self, node: Node) -> None:
         self._loops = [Loop("relay", lambda: _relay_pause(node), node.transport, ["relay"])]
         if node.store.has_many_writers:
-            self._loops.append(
-                Loop("relay-urgent", lambda: _urgent_pause(node), node.transport, ["relay.urgent"])
-            )
+            self._loops.append(Loop("relay-urgent", lambda: _urgent_pause(node), node.transport, ["relay.urgent"]))
 
     def close(self) -> None:
         """Finish what is being done, then stop. Safe to repeat."""

@@ -19,7 +19,8 @@ def test_a_quick_look_makes_no_channel_quick_and_a_slow_one_makes_it_slow(tmp_pa
                     connection, inbox_row("k", kind="folder", is_polled=False, settings={"root": "/t"})
                 )
             now = store.now(connection)
-            channels.note_hand_over(connection, "k", now=now, seconds=seconds, has_arrived=True, was_sent=was_sent)
+            ended = channels.HandedOver(channel_id="k", seconds=seconds, has_arrived=True, was_sent=was_sent)
+            channels.note_hand_overs(connection, [ended], now=now)
             seen.append(channels.list_health(connection)["k"].is_slow)
     store.close()
     assert seen == [True, True, False, True, True]

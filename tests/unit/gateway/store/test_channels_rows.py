@@ -98,7 +98,8 @@ def test_from_two_seconds_on_a_channel_is_slow_until_it_is_quick_again(tmp_path:
         for seconds in (1.9, 2.0, 1.9, 0.5, 0.49, 0.5):
             _arrival(connection, "hop-thu", clock, seconds)
             seen.append(channels.list_health(connection)["hop-thu"].is_slow)
-        channels.note_hand_over(connection, "hop-thu", now=clock.now(), seconds=3, has_arrived=False)
+        ended = channels.HandedOver(channel_id="hop-thu", seconds=3, has_arrived=False)
+        channels.note_hand_overs(connection, [ended], now=clock.now())
         known = channels.list_health(connection)["hop-thu"]
     assert seen == [False, True, True, True, False, False]
     assert known.is_slow, "a document's own failure tells how long it took"
@@ -171,18 +172,18 @@ def test_ordinary_tickets_wait_unpicked_while_many_lie_unclaimed_and_urgent_ones
         assert [picked(), picked()] == [["gap"], []], "the urgent one alone, though another channel has room"
         transfers.claim(connection, [("t0", 0), ("t1", 0)], worker="w", lease_until=clock.now() + SECOND)
         assert picked() == ["t4", "t5"]
-        channels.note_hand_over(connection, "k", now=clock.now(), seconds=5, has_arrived=True)
+        _arrival(connection, "k", clock, 5)
         assert picked() == ["t6", "t7"], "what lies in the slow channels' queue keeps nobody waiting"
 
 
 def _fault(connection: Connection, channel_id: str, clock: HandClock, code: str) -> bool:
-    return channels.note_hand_over(
-        connection, channel_id, now=clock.now(), seconds=0.1, has_arrived=False, fault=code
-    )  # fmt: skip
+    ended = channels.HandedOver(channel_id=channel_id, seconds=0.1, has_arrived=False, fault=code)
+    return channels.note_hand_overs(connection, [ended], now=clock.now()) == 1
 
 
 def _arrival(connection: Connection, channel_id: str, clock: HandClock, seconds: float = 0.1) -> bool:
-    return channels.note_hand_over(connection, channel_id, now=clock.now(), seconds=seconds, has_arrived=True)
+    ended = channels.HandedOver(channel_id=channel_id, seconds=seconds, has_arrived=True)
+    return channels.note_hand_overs(connection, [ended], now=clock.now()) == 1
 
 
 def _due(transfer_id: str) -> transfers.NewTransfer:

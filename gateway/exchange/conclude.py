@@ -1,0 +1,120 @@
+"""Conclude: what came of a group's hand-overs, written down in one commit; then wakes, metrics and log lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from adapters.contract import Done, Park, Retry, Scope, Unknown
+from adapters.contract import Outcome as SinkOutcome
+from gateway.exchange.advance import Effects, Planned, advance, give_wakes
+from gateway.exchange.telling import tell_delivered
+from gateway.exchange.work import Work
+from gateway.model.chain import Link, Reason
+from gateway.model.instants import micros
+from gateway.model.machine import conclude
+from gateway.model.states import AttemptEnd, DeliveryState
+from gateway.model.step import Report, Step
+from gateway.node import Node
+from gateway.store import Connection, channels
+from gateway.store.chains import load_chains
+from gateway.store.repeating import repeated_where_undone
+
+__all__ = ["conclude_all"]
+
+_END_LABELS = {
+    Done: str(AttemptEnd.ARRIVED),
+    Retry: str(AttemptEnd.SURELY_NOT),
+    Park: str(AttemptEnd.SURELY_NOT),
+    Unknown: str(AttemptEnd.UNKNOWN),
+}
+
+
+@repeated_where_undone
+def conclude_all(node: Node, works: Sequence[Work]) -> None:
+    """One transaction for the group: outcomes, what settles after them, breakers; then wakes and metrics."""
+    if not works:
+        return
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        chains = load_chains(connection, {c for work in works for c in work.claimed.chain_ids})
+        links = {link.delivery_id: (chain.id, link) for chain in chains.values() for link in chain}
+        planned = [
+            plan for work in works for plan in _plans(node, work, [links[d] for d in work.claimed.delivery_ids], now)
+        ]
+        effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
+        _note_channels(connection, works, now)
+    give_wakes(node, effects)
+    _wake_reports(node, effects)
+    for work in works:
+        _tell(node, work)
+
+
+def _tell(node: Node, work: Work) -> None:
+    assert work.outcome is not None
+    seconds = time.monotonic() - work.began
+    kind = node.channels.snapshot().by_id[work.claimed.channel_id].kind
+    node.metrics.count_attempt(kind, _END_LABELS[type(work.outcome)], seconds)
+    tell_delivered(
+        node, transfer_id=work.claimed.transfer_id, packet_id=work.claimed.packet.id,
+        channel_id=work.claimed.channel_id, outcome=work.outcome, seconds=seconds,
+    )  # fmt: skip
+
+
+def _plans(node: Node, work: Work, members: Iterable[tuple[str, Link]], now: int) -> list[Planned]:
+    assert work.outcome is not None
+    report = _report(work)
+    plans = []
+    for chain_id, link in members:
+        step: Step = conclude(link, report, now, node.pace)
+        plans.append(Planned(chain_id=chain_id, delivery_id=link.delivery_id, step=step, detail=report.detail))
+    return plans
+
+
+def _report(work: Work) -> Report:
+    """The sink's words as the machine's."""
+    turn = work.claimed.turn
+    match work.outcome:
+        case Done():
+            return Report(arrived=True, turn=turn, reason=Reason.FOUND if work.found else Reason.HANDED_OVER)
+        case Retry(reason=detail, scope=Scope.DOCUMENT, after=after):
+            wait = None if after is None else micros(after)
+            return Report(arrived=False, turn=turn, reason=Reason.DOCUMENT_FAULT, detail=detail, counts=True, wait=wait)
+        case Retry() if work.is_put_off:
+            return Report(arrived=False, turn=turn, reason=Reason.DRAINED, wait=0)
+        case Retry(reason=detail, after=after):
+            wait = None if after is None else micros(after)
+            return Report(arrived=False, turn=turn, reason=Reason.CHANNEL_FAULT, detail=detail, wait=wait)
+        case Park(reason=detail, said=said):
+            word = detail.replace("blob.", "blob_")  # a sink says the code, the machine the word
+            known = word in Reason.__members__.values()
+            reason = Reason(word) if known else Reason.SINK_PARKED
+            return Report(arrived=False, turn=turn, reason=reason, detail="" if known else said or detail, parks=True)
+        case Unknown(reason=detail):
+            return Report(arrived=None, turn=turn, reason=Reason.MAY_HAVE_ARRIVED, detail=detail)
+        case _:
+            raise AssertionError("every work that is concluded has an outcome")
+
+
+def _note_channels(connection: Connection, works: Sequence[Work], now: int) -> None:
+    """Rule 8: faults of the channel feed its breaker, a success closes it; documents are not to blame."""
+    ended = [
+        channels.HandedOver(
+            channel_id=work.claimed.channel_id, seconds=work.seconds, has_arrived=isinstance(work.outcome, Done),
+            fault=_channel_fault(work.outcome), was_sent=work.was_sent,
+        )
+        for work in works
+        if not work.is_put_off
+    ]  # fmt: skip
+    channels.note_hand_overs(connection, ended, now=now)
+
+
+def _channel_fault(outcome: SinkOutcome | None) -> str | None:
+    if isinstance(outcome, (Retry, Unknown)) and outcome.scope is Scope.CHANNEL:
+        return outcome.reason
+    return None
+
+
+def _wake_reports(node: Node, effects: Effects) -> None:
+    if any(move.after is DeliveryState.DELIVERED for move in effects.moves):
+        node.transport.wake("reports")
