@@ -4,8 +4,8 @@
                                                                └─ late: the group goes on; written down when they end
 
 A quick group needs one hand: each look at one that is not done puts another hand to it, while lanes wait.  When nobody
-waits for a hand any more, what was not answered within `PATIENCE` is late.  How many are under way at once, late ones
-included, is bounded: then groups wait, and whoever gave their tickets keeps the rest.
+waits for a hand any more, what was not answered within half a second is late.  How many are under way at once, late
+ones included, is bounded: then groups wait, and whoever gave their tickets keeps the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from monitoring import log
 __all__ = ["PATIENCE", "Hands", "Outstanding"]
 
 PATIENCE: Final = 0.5
-"""Seconds within which a recipient answers whom its group waits for: as long as a channel counts as quick."""
+"""Seconds: as long as a channel counts as quick."""
 _LOOK: Final = 0.02  # seconds between two looks at a group that is not done
 _UNUSED: Final = 30.0  # seconds after which a hand that had nothing to do ends
 
@@ -71,7 +71,8 @@ class Hands(Generic[Item]):
     """The hands of one process: at most `most` hand-overs are under way in it at once.
 
     `conclude` is given, in groups of up to `group`, what ended late; `note_slow` the channel of a hand-over that has
-    lasted for `slow_from` seconds, at that moment.  Both run in threads of their own.
+    lasted for `slow_from` seconds, at that moment.  Both run in threads of their own.  `patience`: seconds within which
+    a recipient answers whom its group waits for.
     """
 
     def __init__(
@@ -82,11 +83,12 @@ class Hands(Generic[Item]):
         conclude: Callable[[Sequence[Item]], None],
         note_slow: Callable[[str], None],
         slow_from: float,
+        patience: float = PATIENCE,
     ) -> None:
         self._pool = _Pool(most)
         self._conclude = conclude
         self._late: Grouper[Item, None] = Grouper(self._conclude_late, most=group, name="deliver-late")
-        self._note_slow, self._slow_from = note_slow, slow_from
+        self._note_slow, self._slow_from, self._patience = note_slow, slow_from, patience
         self._lock = threading.Lock()
         self._late_on: Counter[str] = Counter()
 
@@ -126,7 +128,7 @@ class Hands(Generic[Item]):
 
     def _is_late(self, lane: _Lane[Item]) -> bool:
         """Whether nobody waits for this lane: for long without an answer, as another of its channel is already."""
-        return bool(self._late_on[lane.channel]) or time.monotonic() - lane.began >= PATIENCE
+        return bool(self._late_on[lane.channel]) or time.monotonic() - lane.began >= self._patience
 
     # --- in the hands' threads -----------------------------------------------------------------------------------
 

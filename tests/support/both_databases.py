@@ -34,7 +34,6 @@ MODULES: Final = frozenset(
         "test_rules_repeats",
         "test_rules_statuses",
         "test_rules_work",
-        "test_unanswered",
         "test_signature_rounds",
         "test_signature_verdicts",
         "test_views",
