@@ -185,8 +185,9 @@ def pick_due(connection: Connection, *, now: int, since: int, most: int, urgent_
     is_shared = writes_beside_others(connection)
     values = {"now": now, "since": since}
     values["ordinary"] = not urgent_alone and connection.execute(_LYING, values).scalar_one() <= most
-    alone = _CHANNELS_IN_TURN if urgent_alone else _CHANNELS_ALONE
-    channels_open = {row.id: row for row in connection.execute(alone if is_shared else _CHANNELS, values)}
+    waits = is_shared and urgent_alone
+    found = connection.execute(_CHANNELS_IN_TURN if waits else _CHANNELS_ALONE if is_shared else _CHANNELS, values)
+    channels_open = {row.id: row for row in found}
     if not channels_open:
         return []
     running = in_flight(connection, since=since, of=channels_open if urgent_alone else None)  # channels in hand

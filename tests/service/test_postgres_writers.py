@@ -33,7 +33,7 @@ from gateway.workers.relay import relay_once
 from tests.support.clients import HANGS
 from tests.support.inspectors import wait_until
 from tests.support.nodes import Database, House
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 from tests.support.stores import tell
 
 
@@ -228,6 +228,24 @@ def test_with_many_tickets_unclaimed_only_urgent_ones_are_picked(house: House) -
     assert [picked(), picked(), picked()] == [[False] * 3, [False] * 3, []]
     house.send(["check"], "7", priority=Priority.URGENT)
     assert [picked(), picked()] == [[True], []]
+
+
+_WAITERS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+def test_a_relay_that_picks_what_is_urgent_waits_for_its_channels_and_counts_what_others_took(house: House) -> None:
+    """Unlocked it would find four places free that the other relay's transaction has given away already."""
+    for number in range(4):
+        house.send(["check"], str(number))
+    with ThreadPoolExecutor(1) as pool:
+        with house.node.store.write() as ordinary:
+            assert len(pick_due(ordinary, now=house.now(), since=0, most=100)) == 4
+            house.send(["check"], "4", priority=Priority.URGENT)
+            voice = _Voice()
+            urgent = pool.submit(relay_once, replace(house.node, transport=voice), urgent_alone=True)  # type: ignore[arg-type]
+            until(lambda: urgent.done() or bool(house.rows(_WAITERS)))
+        assert urgent.result(PATIENCE) == 0
+    assert voice.said == []
 
 
 def test_what_no_listener_took_is_picked_again_at_once(house: House) -> None:

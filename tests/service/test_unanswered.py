@@ -19,11 +19,9 @@ from gateway.store import channels
 from gateway.transport.contract import Ticket
 from gateway.workers.delivery import Delivery
 from gateway.workers.relay import relay_once, start_relay
-from tests.support.announcing import until
 from tests.support.nodes import Database, House, build_house
+from tests.support.patience import PATIENCE, until
 from tests.support.recipients import Does
-
-PATIENCE = 60.0
 
 
 class _Held:
@@ -57,7 +55,7 @@ def test_others_of_a_group_are_answered_and_committed_before_one_that_is_held(ho
     told = dict(zip([ticket.transfer_id for ticket in tickets], deliver(house.node, tickets, hands=hands), strict=True))
     assert told[house.ticket(sent, "check").transfer_id] is None
     wanted = {"check": "claimed", "idem": "delivered", "blind": "delivered"}
-    until(lambda: house.states(sent) == wanted, timeout=PATIENCE)
+    until(lambda: house.states(sent) == wanted)
     assert len(house.attempts(sent, "check")) == 1, "its attempt is open"
     held.may_end.set()
     hands.close(PATIENCE)
@@ -114,10 +112,10 @@ def test_urgent_documents_go_while_every_slot_of_theirs_had_one_that_is_held(tmp
             assert held.has_begun.wait(PATIENCE)
             sent = house.send(to=["idem"], number="2", priority=Priority.URGENT)
             relay_once(house.node)
-            until(lambda: house.state(sent, "idem") == "delivered", timeout=PATIENCE)
+            until(lambda: house.state(sent, "idem") == "delivered")
             assert house.state(silent, "check") == "claimed"
             held.may_end.set()
-            until(lambda: house.state(silent, "check") == "delivered", timeout=PATIENCE)
+            until(lambda: house.state(silent, "check") == "delivered")
 
 
 def test_urgent_documents_go_while_all_ordinary_slots_are_held(tmp_path: Path) -> None:
@@ -131,7 +129,7 @@ def test_urgent_documents_go_while_all_ordinary_slots_are_held(tmp_path: Path) -
             relay_once(house.node)
             sent = house.send(to=["idem"], number="3", priority=Priority.URGENT)
             relay_once(house.node)
-            until(lambda: house.state(sent, "idem") == "delivered", timeout=PATIENCE)
+            until(lambda: house.state(sent, "idem") == "delivered")
             held.may_end.set()
 
 
@@ -140,10 +138,10 @@ def test_a_worker_that_ends_waits_for_who_is_held_and_writes_it_down(house: Hous
     held = _Held(house, "check")
     with _delivering(house) as delivery:
         assert relay_once(house.node) == 2
-        until(lambda: house.state(sent, "idem") == "delivered", timeout=PATIENCE)
+        until(lambda: house.state(sent, "idem") == "delivered")
         ending = threading.Thread(target=lambda: delivery.close(PATIENCE))
         ending.start()
-        until(delivery.is_ending, timeout=PATIENCE)
+        until(delivery.is_ending)
         held.may_end.set()
         ending.join(PATIENCE)
         assert not ending.is_alive()
@@ -159,7 +157,7 @@ def test_a_channel_is_known_to_be_slow_while_it_is_still_silent(house: House) ->
         with house.node.store.read() as connection:
             return channels.list_health(connection)["check"].is_slow
 
-    until(is_slow, timeout=PATIENCE)
+    until(is_slow)
     held.may_end.set()
     hands.close(PATIENCE)
 
@@ -194,7 +192,7 @@ def test_urgent_tickets_are_announced_while_ordinary_ones_are_not_confirmed_yet(
             assert transport.has_begun.wait(PATIENCE)
             sent = house.send(to=["blind"], number="2", priority=Priority.URGENT)
             urgent = replace(house.ticket(sent, "blind"), queue="deliver.urgent")
-            until(lambda: transport.said == [urgent], timeout=PATIENCE)
+            until(lambda: transport.said == [urgent])
         finally:
             transport.may_end.set()
             relay.close()

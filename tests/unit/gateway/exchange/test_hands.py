@@ -12,10 +12,8 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.exchange.hands import Hands, Outstanding
-from tests.support.announcing import until
+from tests.support.patience import PATIENCE, until
 from tests.support.recipients import WorkerDied
-
-PATIENCE = 60.0
 
 
 class _Agency:
@@ -81,10 +79,10 @@ def test_whoever_does_not_answer_is_left_and_concluded_when_he_does() -> None:
     with _open(books) as hands:
         left = _hand_over(hands, books, a=["a1", "a2"], b=["b1"], c=["c1"])
         assert left.late >= {"a1", "a2"}, "the rest of his channel waits with him"
-        until(lambda: sorted(books.done) == ["b1", "c1"], timeout=PATIENCE)
-        until(lambda: "a" in books.slow, timeout=PATIENCE)
+        until(lambda: sorted(books.done) == ["b1", "c1"])
+        until(lambda: "a" in books.slow)
         books.agencies["a1"].may_end.set()
-        until(lambda: [item for item in books.late if item.startswith("a")] == ["a1", "a2"], timeout=PATIENCE)
+        until(lambda: [item for item in books.late if item.startswith("a")] == ["a1", "a2"])
 
 
 def test_a_channel_on_which_one_is_late_is_not_waited_for_and_comes_last() -> None:
@@ -95,7 +93,7 @@ def test_a_channel_on_which_one_is_late_is_not_waited_for_and_comes_last() -> No
         assert books.done == ["b1", "c1"], "with the one hand that is left"
         for agency in books.agencies.values():
             agency.may_end.set()
-        until(lambda: sorted(books.late) == ["a1", "a2"], timeout=PATIENCE)
+        until(lambda: sorted(books.late) == ["a1", "a2"])
 
 
 def test_no_more_are_under_way_than_there_are_hands() -> None:
@@ -112,7 +110,7 @@ def test_no_more_are_under_way_than_there_are_hands() -> None:
         books.agencies["a1"].may_end.set()
         waiting.join(PATIENCE)
         assert "b1" in told[0].late
-        until(lambda: sorted(books.done) == ["a1", "c1", "d1"], timeout=PATIENCE)
+        until(lambda: sorted(books.done) == ["a1", "c1", "d1"])
 
 
 def test_leases_are_kept_while_it_is_waited() -> None:
