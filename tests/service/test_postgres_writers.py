@@ -31,10 +31,12 @@ from gateway.store.picking import pick_due
 from gateway.transport.contract import Ticket
 from gateway.workers.relay import relay_once
 from tests.support.clients import HANGS
-from tests.support.inspectors import wait_until
 from tests.support.nodes import Database, House
 from tests.support.patience import PATIENCE, until
 from tests.support.stores import tell
+
+
+_WAITERS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 @pytest.fixture
@@ -230,9 +232,6 @@ def test_with_many_tickets_unclaimed_only_urgent_ones_are_picked(house: House) -
     assert [picked(), picked()] == [[True], []]
 
 
-_WAITERS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-
-
 def test_a_relay_that_picks_what_is_urgent_waits_for_its_channels_and_counts_what_others_took(house: House) -> None:
     """Unlocked it would find four places free that the other relay's transaction has given away already."""
     for number in range(4):
@@ -354,8 +353,6 @@ def test_a_busy_node_neither_stands_still_nor_counts_wrong(house: House) -> None
 
 # --- a backlog that two move at once -----------------------------------------------------------------------------
 
-_WAITERS = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
 
 def test_a_backlog_that_two_move_at_once_moves_once(house: House) -> None:
     """Both have read what there is to move before either has the chains: whoever gets them later finds nothing left."""
@@ -380,7 +377,7 @@ def test_a_backlog_that_two_move_at_once_moves_once(house: House) -> None:
                 pool.submit(move_backlog, replace(house.node, store=store), rows["blind"], rows["check"], actor="test")
                 for store in movers
             ]
-            wait_until(lambda: house.rows(_WAITERS)[0]["n"] == len(movers), HANGS)
+            until(lambda: len(house.rows(_WAITERS)) == len(movers))
         moved = [one.result(HANGS).moved for one in moving]
     for store in movers:
         store.close()
