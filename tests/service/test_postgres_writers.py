@@ -35,7 +35,6 @@ from tests.support.nodes import Database, House
 from tests.support.patience import PATIENCE, until
 from tests.support.stores import tell
 
-
 _WAITERS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
