@@ -18,7 +18,7 @@ import psycopg
 from tests.soak.lateness import Window
 from tests.soak.parts import Part
 from tests.soak.province import BLOBS_MIB, POSTGRES_MIB, Province
-from tests.soak.recipients import MISDEEDS
+from tests.soak.recipients import LATE, MISDEEDS
 from tests.soak.schedule import Fault
 from tests.support.cables import CableFault
 from tests.support.families import family, signal_all
@@ -48,12 +48,15 @@ class Blows:
 
         It waits where what it hits is still being healed: a slow machine starts servers late.
         """
-        with self.lanes[fault.lane]:
+        with ExitStack() as lanes:
+            for lane in sorted(fault.lanes):
+                lanes.enter_context(self.lanes[lane])
             begun = time.time()
             with ExitStack() as healing:
                 self._begin(fault, healing)
                 time.sleep(fault.seconds)
             self.windows.append((begun, time.time()))
+            time.sleep(fault.rest)
         self.hits.append(fault)
 
     def _begin(self, fault: Fault, healing: ExitStack) -> None:
@@ -112,7 +115,7 @@ class Blows:
                 healing.callback(self._revive, server)
             else:
                 healing.callback(server.clear)
-            server.set_fault(type(wrong)(act=wrong.act, lands=wrong.lands, late=wrong.late, seconds=4.0, times=times))
+            server.set_fault(type(wrong)(act=wrong.act, lands=wrong.lands, late=wrong.late, seconds=LATE, times=times))
 
     @staticmethod
     def _revive(server: Any) -> None:

@@ -28,7 +28,7 @@ from gateway.keys import make_keys
 from gateway.prove.marks import SYSTEM, configuration
 from gateway.store import Store, open_store
 from tests.soak.parts import Part, Watch
-from tests.soak.recipients import FOLDER, REST
+from tests.soak.recipients import FOLDER, REST, SENDING_LIMIT
 from tests.soak.schedule import PARTS
 from tests.support.cables import Cable
 from tests.support.clients import FAST
@@ -47,6 +47,9 @@ BLOBS_MIB: Final = 4_000
 POSTGRES_MIB: Final = 3_000
 _READY: Final = 240.0
 _INSTANCES: Final = dict.fromkeys(PARTS, 1) | {"api": 2, "deliver": 2}
+_UNHURRIED: Final = ("wal_writer_delay=10s", "wal_writer_flush_after=1GB")
+"""The server brings to its disk what somebody's commit waits for, and nothing else for seconds: when it is killed, what
+was answered without waiting is lost, and not just what came in the last moment."""
 _FAKETIME: Final = Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "faketime" / "libfaketimeMT.so.1"
 
 
@@ -104,7 +107,8 @@ def own_ground(closing: ExitStack, folder: Path, *, nodes: int = 1, clocks: bool
         _need_faketime()
         clock.set(0)
     folder.chmod(0o755)
-    postgres = start_cluster(folder / "postgres", hands["postgres"].environment if clocks else None)
+    environment = hands["postgres"].environment if clocks else None
+    postgres = start_cluster(folder / "postgres", environment, _UNHURRIED)
     closing.callback(postgres.stop)
     brokers = closing.enter_context(_brokers(folder / "mq", nodes))
     return Ground(cluster=postgres, database=postgres.create(), brokers=brokers, disks=disks, clocks=hands)
@@ -177,7 +181,7 @@ class Province:
             f"settings = {settings}",
         ]
         for name, server in self.servers.items():
-            values = server.rest_settings() | {"sending_limit": 5, "settle_time": self.settle_time}
+            values = server.rest_settings() | {"sending_limit": SENDING_LIMIT, "settle_time": self.settle_time}
             values["url"] = f"http://127.0.0.1:{self.cables[f'deliver>{name}'].port}/den"
             words = ", ".join(f"{key} = {_toml(value)}" for key, value in values.items())
             parts.append(f'[[channel]]\nid = "{name}"\nkind = "rest"\nserves = ["{name}"]\nsettings = {{ {words} }}')

@@ -13,7 +13,7 @@ from gateway.prove.ledger import Ledger, Seen, digest
 from gateway.prove.marks import MARK
 from tests.support.recipient import Fault, read_ledger
 
-__all__ = ["BLIND", "FOLDER", "MISDEEDS", "REST", "FolderClerk", "seen_by_server"]
+__all__ = ["BLIND", "FOLDER", "LATE", "MISDEEDS", "REST", "SENDING_LIMIT", "FolderClerk", "seen_by_server"]
 
 FOLDER = f"{MARK}thu-muc"
 REST = {f"{MARK}rest-{kind}": kind for kind in (SinkKind.IDEMPOTENT, SinkKind.CHECKABLE, SinkKind.BLIND)}
@@ -26,6 +26,12 @@ MISDEEDS = {
     "late": Fault(act="hang", lands=True, late=True), "away": Fault(act="die", lands=True),
 }  # fmt: skip
 """What a server does to its next packets, by the kind of fault."""
+
+SENDING_LIMIT = 5
+"""Seconds after which the axis gives a hand-over to a server up."""
+
+LATE = SENDING_LIMIT + 2.0
+"""Seconds after which what a server takes late has landed: its sender has given up, and may have asked in vain."""
 
 
 def seen_by_server(agency: str, folder: Path) -> list[Seen]:

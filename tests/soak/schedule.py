@@ -1,7 +1,8 @@
 """The schedule of faults as data: drawn whole from a seed before anything starts, kept, played again, cut down.
 
 Every kind of fault hits every target that it can hit equally often; in 30 minutes at least five times.  Two faults
-never touch the same thing at once: each thing is a lane.
+never touch the same thing at once: each thing is a lane.  What lands late wants more than one: that nothing lands after
+the time it was given is a promise of the recipient and of its network, and that time goes by the database's clock.
 """
 
 from __future__ import annotations
@@ -59,6 +60,12 @@ _NET_SPAN: Final = (1.5, 6.0)
 _REST_AFTER: Final[Mapping[str, float]] = {"broker": 14.0, "postgres": 5.0}
 """Seconds after a fault in which a server comes to itself and is left alone."""
 
+_DATABASE_CLOCK: Final = "the database's clock"
+_TOO: Final[Mapping[str, tuple[str, ...]]] = {"late": (_DATABASE_CLOCK, "deliver>rest")}
+_LANDS_WITHIN: Final = 16.0
+"""Seconds after a fault in which what it makes late has landed, and is looked for: a hand-over's limit and what the
+recipient promises beyond it."""
+
 _PER_MINUTE: Final = 1 / 6
 """Rounds of everything: five in thirty minutes."""
 
@@ -77,14 +84,21 @@ class Fault:
             raise ValueError(f"nothing {self.kind} can be done to {self.target!r}")
 
     @property
-    def lane(self) -> str:
+    def lanes(self) -> frozenset[str]:
         """What it occupies: faults of one lane follow one another."""
-        return "clocks" if self.kind.startswith("clock") and self.target == "processes" else self.target
+        if self.kind.startswith("clock"):
+            return frozenset({"clocks"} if self.target == "processes" else {self.target, _DATABASE_CLOCK})
+        return frozenset({self.target, *_TOO.get(self.kind, ())})
+
+    @property
+    def rest(self) -> float:
+        """Seconds after its end in which it still has its lanes."""
+        return _LANDS_WITHIN if self.kind == "late" else 0.0
 
     @property
     def free_at(self) -> float:
-        """When its lane may be used again."""
-        return self.at + self.seconds + _REST_AFTER.get(self.lane, 1.0)
+        """When its lanes may be used again."""
+        return self.at + self.seconds + max(self.rest, *(_REST_AFTER.get(lane, 1.0) for lane in self.lanes))
 
 
 def draw(
@@ -105,9 +119,9 @@ def draw(
     while queue:
         for place, (kind, target) in enumerate(queue):
             fault = Fault(at=round(now, 3), kind=kind, target=target, seconds=_span(dice, kind))
-            if free.get(fault.lane, 0.0) <= now:
+            if all(free.get(lane, 0.0) <= now for lane in fault.lanes):
                 del queue[place]
-                free[fault.lane] = fault.free_at
+                free |= dict.fromkeys(fault.lanes, fault.free_at)
                 faults.append(fault)
                 break
         now += step * dice.uniform(0.5, 1.5)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.soak.recipients import LATE
 from tests.soak.schedule import TARGETS, Fault, draw, read_schedule, table, write_schedule
 from tests.soak.shrink import shrink
 
@@ -21,10 +22,21 @@ def test_half_an_hour_holds_every_fault_of_every_target_five_times_and_never_two
     }
     free: dict[str, float] = {}
     for fault in faults:
-        assert fault.at >= free.get(fault.lane, 0.0)
-        free[fault.lane] = fault.free_at
+        assert all(fault.at >= free.get(lane, 0.0) for lane in fault.lanes)
+        free |= dict.fromkeys(fault.lanes, fault.free_at)
     assert faults[-1].at < 45 * 60
     assert [fault.at for fault in faults] == sorted(fault.at for fault in faults)
+
+
+@given(seed=st.integers(0, 1 << 32))
+@settings(max_examples=20, deadline=None)
+def test_while_something_lands_late_neither_the_databases_clock_nor_the_network_changes(seed: int) -> None:
+    faults = draw(seed, 30)
+    for late in (fault for fault in faults if fault.kind == "late"):
+        beside = [one for one in faults if one is not late and late.at <= one.at < late.free_at]
+        assert not [one for one in beside if one.kind.startswith("clock") and one.target == "postgres"]
+        assert not [one for one in beside if one.target in ("rest", "deliver>rest")]
+        assert late.free_at - late.at > late.seconds + LATE
 
 
 def test_a_seed_gives_the_same_schedule_again() -> None:

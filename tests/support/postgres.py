@@ -149,10 +149,13 @@ def _run(command: Sequence[str]) -> None:
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
 
-def start_cluster(within: Path | None = None, environment: Mapping[str, str] | None = None) -> Cluster:
+def start_cluster(
+    within: Path | None = None, environment: Mapping[str, str] | None = None, more_settings: Sequence[str] = ()
+) -> Cluster:
     """A cluster of one's own, for tests that stop it. Stop it; what is left goes with the test process.
 
-    `within`: an empty folder that it is to lie in, such as a small disk; `environment`: more of it for the server.
+    `within`: an empty folder that it is to lie in, such as a small disk; `environment`: more of it for the server;
+    `more_settings`: of its configuration, each as `name=value`.
     """
     programs = _programs()
     folder = within or Path(tempfile.mkdtemp(prefix="truc-postgres-"))
@@ -171,6 +174,7 @@ def start_cluster(within: Path | None = None, environment: Mapping[str, str] | N
     settings = f"listen_addresses='127.0.0.1'\nport={made.port}\nunix_socket_directories='{folder / 'run'}'\n"
     with (folder / "data" / "postgresql.conf").open("a") as configuration:
         configuration.write(settings + "shared_buffers=64MB\nmax_connections=60\nautovacuum_naptime=1min\n")
+        configuration.writelines(f"{setting}\n" for setting in more_settings)
     made.start()
     with psycopg.connect(made.admin_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE khoa LOGIN SUPERUSER PASSWORD {}").format(sql.Literal(PASSWORD)))
