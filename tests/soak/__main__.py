@@ -5,6 +5,7 @@
     --shrink RUNS                where it fails, cut the schedule down in at most so many runs, and keep what is left
     --nodes 3                    three brokers; --no-clocks without libfaketime; --program DIR another program's folder
                                  (otherwise a copy of this one: it may be worked on meanwhile)
+    --plant NAME                 put a defect of `tests.soak.plants` into the copy, and hit it with what shows it
 
 Exit code 0 where every promise was kept, 1 where one was broken, and the folder with everything is said.  SIGTERM and
 SIGINT end it with everything that it started.
@@ -25,6 +26,7 @@ from pathlib import Path
 from tests.fault.test_planted_defects import copy_program
 from tests.soak.guard import guarded
 from tests.soak.life import Outcome, live
+from tests.soak.plants import PLANTS, plant_into
 from tests.soak.province import Province, own_ground
 from tests.soak.schedule import TARGETS, Fault, draw, read_schedule, write_schedule
 from tests.soak.shrink import shrink
@@ -35,19 +37,21 @@ _FIRST = 3.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, report, and cut down where wished."""
-    told = _parser().parse_args(arguments)
+    parser = _parser()
+    told = parser.parse_args(arguments)
+    if told.plant and told.program:
+        parser.error("a defect is planted into a copy of this program alone")
     seed = told.seed or random.SystemRandom().randrange(1, 1 << 32)
     if told.schedule:
         faults, facts = read_schedule(told.schedule)
         seed, rate = int(str(facts["seed"])), float(str(facts["rate"]))
     else:
-        kinds = [kind for kind in told.kinds.split(",") if kind] or [*TARGETS]
-        if told.no_clocks:
-            kinds = [kind for kind in kinds if not kind.startswith("clock")]
-        faults, rate = draw(seed, told.minutes, kinds=kinds, rounds=told.rounds), told.rate
+        faults, rate = _draw(told, seed), told.rate
     keep = Path(told.keep or tempfile.mkdtemp(prefix="truc-soak-"))
     keep.mkdir(exist_ok=True)
     program = Path(told.program) if told.program else copy_program(keep / "program")
+    if told.plant:
+        plant_into(program, told.plant)
     print(f"seed {seed}: {len(faults)} faults, {rate:g} packets a second, folder {keep}", flush=True)
     soak = _Soak(keep, told, program.resolve(), seed, rate)
     old = [] if told.schedule or told.no_regressions else sorted(_REGRESSIONS.glob("*.json"))
@@ -66,6 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{len(least)} of {len(faults)} faults are enough: {path}\n" + "\n".join(map(str, least)))
     print(f"everything is in {keep}")
     return 1
+
+
+def _draw(told: argparse.Namespace, seed: int) -> tuple[Fault, ...]:
+    planted = {one.name: one for one in PLANTS}.get(told.plant)
+    kinds = [kind for kind in told.kinds.split(",") if kind] or [*(planted.kinds if planted else TARGETS)]
+    if told.no_clocks:
+        kinds = [kind for kind in kinds if not kind.startswith("clock")]
+    rounds = told.rounds or (planted.rounds if planted else 0)
+    return draw(seed, told.minutes, kinds=kinds, rounds=rounds)
 
 
 def _replays(keep: Path, told: argparse.Namespace, program: Path, path: Path) -> bool:
@@ -116,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--nodes", type=int, default=1, choices=(1, 3))
     parser.add_argument("--no-clocks", action="store_true")
     parser.add_argument("--program", default="")
+    parser.add_argument("--plant", default="", choices=["", *(one.name for one in PLANTS)])
     parser.add_argument("--into", default=str(_REGRESSIONS))
     parser.add_argument("--keep", default="")
     parser.add_argument("--no-regressions", action="store_true")
