@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.prove.ledger import Act, Meant, Record, Seen, Told
 
-__all__ = ["FATES", "Copy", "Judgement", "Wrong", "WrongKind", "judge", "with_stopped"]
+__all__ = ["FATES", "Copy", "Judgement", "Wrong", "WrongKind", "judge"]
 
 FATES = ("delivered", "refused", "withdrawn", "undeliverable", "expired", "parked", "open")
 """The columns of the account, in its order; every state that is none of the others is `open`."""
@@ -104,24 +104,6 @@ Account = Mapping[str, Mapping[str, Copy]]
 sender was told of is a status."""
 
 
-def with_stopped(record: Record, account: Account) -> Account:
-    """The account, in which what waits behind a parked packet of its document is parked too: a person must let the one
-    before go on first. A recall is not: it passes what is parked, by itself.
-    """
-    packets = {told.name: told.packet_id for told in record.told if told.is_accepted}
-    stopped: dict[str, dict[str, Copy]] = {}
-    parked: set[tuple[str, str]] = set()  # (document, agency), in the order in which a document's packets were sent
-    for meant in record.meant:
-        packet_id = packets.get(meant.name, "")
-        for agency, copy in account.get(packet_id, {}).items():
-            if copy.state == "waiting" and meant.act is not Act.RECALL and (meant.document, agency) in parked:
-                waits = replace(copy, state="parked", reason="behind_earlier")
-                stopped.setdefault(packet_id, dict(account[packet_id]))[agency] = waits
-            elif copy.state == "parked":
-                parked.add((meant.document, agency))
-    return {**account, **stopped}
-
-
 def judge(
     record: Record, account: Account, *, unwatched: Collection[str] = (), blind: Collection[str] = ()
 ) -> Judgement:
@@ -131,7 +113,6 @@ def judge(
     `blind`: agencies that cannot be asked what they got, nor drop what they have.
     The answer is the same for the same values, in whatever order threads wrote lines of different agencies.
     """
-    account = with_stopped(record, account)
     case = _Case(record, account, frozenset(unwatched), frozenset(blind))
     wrongs = (*case.words(), *case.copies(), *case.arrivals(), *case.order(), *case.statuses())
     fates = Counter(dict.fromkeys(FATES, 0))

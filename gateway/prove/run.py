@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.prove.actors import Asking, Recipient, Sender
-from gateway.prove.check import Account, Copy, Judgement, judge, with_stopped
+from gateway.prove.check import Account, Copy, Judgement, judge
 from gateway.prove.ledger import Ledger, Record, read_record
 from gateway.prove.marks import ECHO, ProofError, TestAgency, cast_of
 from gateway.prove.plan import plan
@@ -137,6 +137,10 @@ class _Said:
     copies: Mapping[str, Copy]
     statuses: tuple[str, ...]
 
+    @property
+    def is_under_way(self) -> bool:
+        return any(copy.fate == "open" for copy in self.copies.values())
+
 
 def ask_account(installation: Installation, ledger: Ledger, record: Record) -> Account:
     """What the installation says of every packet that was accepted and of every status, recipient by recipient."""
@@ -197,13 +201,11 @@ def settle(installation: Installation, ledger: Ledger, folder: Path, seconds: fl
     """
     deadline = time.monotonic() + seconds
     ended: set[str] = set()
-    known: dict[str, Mapping[str, Copy]] = {}
     record = read_record(folder)
     while True:
         asked = sorted((_letters(record) | _statuses(record)) - ended)
-        known |= {one: said.copies for one, said in _ask_all(installation, ledger, asked).items()}
-        seen = with_stopped(record, known)
-        under_way = {one for one in asked if any(copy.fate == "open" for copy in seen.get(one, {}).values())}
+        said = _ask_all(installation, ledger, asked)
+        under_way = {one for one in asked if one in said and said[one].is_under_way}
         ended.update(set(asked) - under_way)
         record = read_record(folder)  # a refusal ends a copy before its recipient is answered and writes that down
         left = under_way | _unanswered(record) | (_statuses(record) - ended)

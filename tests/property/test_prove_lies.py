@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -287,28 +287,6 @@ def test_a_reported_status_that_is_under_way_is_no_proof_and_no_wrong_either() -
     assert found.statuses == len(world.reported) > 1
     world.reported.pop()
     assert judged(world).is_proof, "what the node says in somebody's place may still be under way"
-
-
-@pytest.mark.parametrize(("act", "is_open"), [(Act.UPDATE, False), (Act.RECALL, True)])
-def test_what_waits_behind_a_parked_packet_is_parked_too_and_a_recall_under_way(act: Act, is_open: bool) -> None:
-    world = honest(3, 60)
-    meant = {one.digest: one for one in world.meant}
-    seen = next(one for one in world.seen if meant[one.digest].act is act and _was_seen(world, one, meant))
-    before = meant[seen.digest].about
-    world.account[packet_named(world, before)][seen.agency] = Copy(
-        state="parked", reason="may_have_arrived", may_have_arrived=True
-    )
-    world.account[packet_of(world, seen)][seen.agency] = Copy(state="waiting", reason="behind_earlier")
-    world.seen.remove(seen)
-    found = judged(world)
-    assert (found.wrongs, found.fates["open"], found.is_proof) == ((), int(is_open), not is_open)
-
-
-def _was_seen(world: World, seen: Seen, meant: Mapping[str, Meant]) -> bool:
-    """Whether what a packet refers to came to the same agency, and nothing else of its document follows it."""
-    mine = [one for one in world.seen if one.agency == seen.agency]
-    family = [meant[one.digest] for one in mine if meant[one.digest].document == meant[seen.digest].document]
-    return [one.name for one in family] == [meant[seen.digest].about, meant[seen.digest].name]
 
 
 def test_a_repeat_of_a_known_key_is_no_second_copy() -> None:
