@@ -88,7 +88,7 @@ def test_an_operator_is_told_the_file(truc: Terminal, tmp_path: Path) -> None:
         assert "luu-tru.zip" in truc.err
         assert MONTH in truc.err
     delivery = str(sent.recipients[0]["delivery_id"])
-    for act in ("release", "resend"):
+    for act in ("release", "resend", "arrived"):
         for more in ((), ("--dry-run",)):
             said = json.loads(truc("parked", act, delivery, *more, "--json", code=1))
             assert said == [
