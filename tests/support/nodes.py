@@ -212,12 +212,11 @@ class House:
     def replacement(self, to: Iterable[str], replaced: str = "1", number: str = "2", **more: Any) -> Answer:
         """Submit a replacement (thay thế): document `number` replaces document `replaced`."""
         codes = tuple(OrganId.parse(organ(one)) for one in to)
-        fields: dict[str, Any] = {
-            "business_kind": BusinessKind.REPLACEMENT,
-            "business_reason": "Thay thế",
+        told = {
+            "business_kind": BusinessKind.REPLACEMENT, "business_reason": "Thay thế",
             "replacements": (Replacement(DocumentId(document_id(replaced)), codes),),
-        }
-        return self.send(to, number, **(fields | more))
+        }  # fmt: skip
+        return self.send(to, number, **(told | more))
 
     def tell(
         self, reporter: str, code: str = "01", number: str = "1", *, sender: str = "sender", **more: Any
@@ -386,12 +385,11 @@ class House:
 
 def _about(number: str, kind: BusinessKind, more: dict[str, Any]) -> dict[str, Any]:
     """The business block of a packet that acts on document `number`, which it repeats (QCVN 102)."""
-    fields: dict[str, Any] = {
+    return {
         "business_kind": kind,
         "business_reason": str(kind),
         "business_document_id": DocumentId(document_id(number, more.get("sender", "sender"))),
-    }
-    return fields | more
+    } | more
 
 
 def accepted(outcome: Outcome) -> Answer:
