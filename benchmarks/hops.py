@@ -141,6 +141,7 @@ class _Walker:
         self._node, self._entry, self._caller = node, entry, caller
         self._maker = PacketMaker(entry.sender.party, run=run)
         self._number = 0
+        self._shown = collect.Shown()
         self._watch = watch
         self.plans: dict[str, frozenset[str]] = {}
 
@@ -155,7 +156,11 @@ class _Walker:
         answers = self._timed(done, "accept", lambda: accept(node, prepared))
         agencies = self._entry.recipients[: _GROUP // 2]
         wishes = [collect.Listing(agency_id=agency.id, limit=25) for agency in agencies]
-        items = [i for listed in self._timed(done, "list", lambda: collect.list_items(node, wishes)) for i in listed]
+        items = [
+            i
+            for listed in self._timed(done, "list", lambda: collect.list_items(node, wishes, self._shown))
+            for i in listed
+        ]
         wants = [collect.Fetch(caller=caller, delivery_id=item.delivery_id) for item in items]
         served = self._timed(done, "fetch", lambda: collect.fetch(node, wants))
         said = [collect.Confirm(caller=caller, delivery_id=item.delivery_id) for item in items]

@@ -18,7 +18,7 @@ from gateway.api.lanes import Lane
 from gateway.api.problems import Overloaded
 from gateway.api.v1.words import encode_items
 from gateway.exchange import collect
-from gateway.exchange.collect import Confirm, Fetch, Listing, Served
+from gateway.exchange.collect import Confirm, Fetch, Listing, Served, Shown
 from gateway.exchange.group import Grouper
 from gateway.exchange.submission import Outcome, Prepared, Submission
 from gateway.exchange.take_in import Unprepared, take_in
@@ -197,6 +197,7 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
     """Everything that one API process needs beside its node; threads start with the first use."""
     minding = Lane("minding", 3)
     turn = threading.Lock()  # there is one writer: whoever would only wait for the others gathers meanwhile
+    shown = Shown()
     accepting: Grouper[Submission | Prepared, Outcome | Unprepared] = Grouper(
         lambda group: take_in(node, group), most=node.group, name="accept", turn=turn
     )
@@ -216,15 +217,15 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
         room=Room(settings.submissions),
         accepting=accepting,
         examining=Examining(node, settings, accepting),
-        listing=Grouper(lambda group: _list(node, group), most=node.group, name="list"),
+        listing=Grouper(lambda group: _list(node, group, shown), most=node.group, name="list"),
         fetching=Grouper(lambda group: _fetch(node, group), most=node.group, name="fetch", turn=turn),
         confirming=Grouper(lambda group: collect.confirm(node, group), most=node.group, name="confirm", turn=turn),
     )
 
 
-def _list(node: Node, group: Sequence[Listing]) -> list[Listed]:
+def _list(node: Node, group: Sequence[Listing], shown: Shown) -> list[Listed]:
     """Lists and their JSON, off the loop."""
-    return [Listed(len(items), encode_items(items)) for items in collect.list_items(node, group)]
+    return [Listed(len(items), encode_items(items)) for items in collect.list_items(node, group, shown)]
 
 
 def _fetch(node: Node, group: Sequence[Fetch]) -> list[Opened | Refusal]:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.exchange.outsiders import tell_outsiders
-from gateway.model.chain import Chain, Move, Reason
+from gateway.model.chain import Chain, Link, Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.machine import settle
 from gateway.model.states import DeliveryState
 from gateway.model.step import Pace, Step, with_step
 from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, notices, transfers
+from gateway.store.together import Together
 
 __all__ = ["Effects", "Planned", "advance", "do_moves", "give_wakes"]
 
@@ -55,10 +56,12 @@ def advance(
     now: int,
     at: int,
     actor: str,
+    facts: Mapping[str, deliveries.Facts] | None = None,
 ) -> Effects:
     """Take steps and everything that follows from them. Raises StaleMove (run the hop again).
 
-    Steps of one chain are taken in order; each sees the chain as the one before left it.
+    Steps of one chain are taken in order; each sees the chain as the one before left it.  `facts`: of the deliveries,
+    where they were loaded with the chains.
     """
     current = dict(chains)
     moves: list[Move] = []
@@ -78,7 +81,7 @@ def advance(
                     detail=plan.detail,
                 )
             )
-        if step.is_report and (step.move is not None or step.end is not None):
+        if step.is_report and (step.move is not None or step.end is not None) and _changes_counts(link, step):
             counts.append((link.transfer_id, step.tries, step.permits))
         if step.move is not None:
             moves.append(_by(step.move, plan.actor))
@@ -88,9 +91,16 @@ def advance(
         for move in following:
             chain = chain.with_link(chain.find(move.delivery_id).moved(move.after))
         current[plan.chain_id] = chain
-    attempts.end_attempts(connection, ends, now)
     transfers.set_counts(connection, counts)
-    return do_moves(connection, chains.values(), moves, now=now, at=at, actor=actor)
+    beside = Together()
+    attempts.end_attempts(beside, ends, now)
+    return do_moves(connection, chains.values(), moves, now=now, at=at, actor=actor, facts=facts, beside=beside)
+
+
+def _changes_counts(link: Link, step: Step) -> bool:
+    """Whether a report leaves other counts than stand there: what is polled has none."""
+    is_same = step.tries in (None, link.tries) and step.permits in (None, link.permits)
+    return not is_same or link.unreported != 0
 
 
 def _by(move: Move, actor: str) -> Move:
@@ -98,12 +108,23 @@ def _by(move: Move, actor: str) -> Move:
 
 
 def do_moves(
-    connection: Connection, chains: Iterable[Chain], moves: Sequence[Move], *, now: int, at: int, actor: str
+    connection: Connection,
+    chains: Iterable[Chain],
+    moves: Sequence[Move],
+    *,
+    now: int,
+    at: int,
+    actor: str,
+    facts: Mapping[str, deliveries.Facts] | None = None,
+    beside: Together | None = None,
 ) -> Effects:
-    """Do moves that were decided already, tell the senders, and say what to do after the commit."""
+    """Do moves that were decided already, tell the senders, and say what to do after the commit.
+
+    `facts` and `beside` as `deliveries.apply` takes them.
+    """
+    deliveries.apply(connection, moves, now=now, at=at, actor=actor, facts=facts, beside=beside)
     if not moves:
         return Effects()
-    deliveries.apply(connection, moves, now=now, at=at, actor=actor)
     _tell_senders(connection, moves, chains, now)
     return _effects(connection, moves)
 
@@ -131,12 +152,15 @@ def _effects(connection: Connection, moves: Sequence[Move]) -> Effects:
     return effects
 
 
-def give_wakes(node: Node, effects: Effects) -> None:
-    """After the commit: wake long polls and the relay, count the moves, tell software outside that subscribes."""
+def give_wakes(node: Node, effects: Effects, parties: Sequence[deliveries.Party] | None = None) -> None:
+    """After the commit: wake long polls and the relay, count the moves, tell software outside that subscribes.
+
+    `parties`: of the moves, where the transaction has read them (`parties_to_tell`).
+    """
     for topic in effects.topics:
         node.transport.wake(topic)
     for move in effects.moves:
         node.metrics.count_move(move.before, move.after)
         if move.after is DeliveryState.PARKED:
             node.metrics.count_parked(f"delivery.{move.reason}")
-    tell_outsiders(node, effects.moves)
+    tell_outsiders(node, effects.moves, parties)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
+from gateway.exchange.outsiders import parties_to_tell
 from gateway.exchange.telling import tell_collected
 from gateway.identity import Caller
 from gateway.model.chain import Chain, Link, Move, Reason
@@ -22,12 +23,13 @@ from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.model.step import Pace, Report, Step
 from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, inbox, views
-from gateway.store.chains import load_chains
+from gateway.store.chains import load, places_of
 from gateway.store.inbox import Item
 from gateway.store.repeating import repeated_where_undone
+from gateway.store.together import Together
 
 __all__ = [
-    "Confirm", "Fetch", "Listing", "Served", "confirm", "end_responses", "fetch", "list_items", "look", "unknown_item",
+    "Confirm", "Fetch", "Listing", "Served", "Shown", "confirm", "end_responses", "fetch", "list_items", "look", "unknown_item",
 ]  # fmt: skip
 
 declare("collect.fetched", "the fetch is written; no byte has gone out")
@@ -82,21 +84,47 @@ class Listing:
     limit: int
 
 
-@repeated_where_undone
-def list_items(node: Node, group: Sequence[Listing]) -> tuple[list[Item], ...]:
-    """Per wish the items that wait: those shown least recently first, then urgent, then the oldest.
+class Shown:
+    """What the last full list of each inbox showed, in the memory of one process: most of it is fetched before the
+    next list, and need not be written down. Used in one thread."""
 
-    A full list is rotated, so that items nobody fetches cannot hide those behind them (rule 10).
+    def __init__(self) -> None:
+        self._last: dict[str, frozenset[str]] = {}
+
+    def note(self, wish: Listing, items: Sequence[Item]) -> None:
+        """This list goes out."""
+        if len(items) == wish.limit:
+            self._last[wish.agency_id] = frozenset(item.delivery_id for item in items)
+        else:
+            self._last.pop(wish.agency_id, None)
+
+    def again(self, wish: Listing, items: Sequence[Item]) -> set[str]:
+        """What a full list would show once more."""
+        last = self._last.get(wish.agency_id, frozenset()) if len(items) == wish.limit else frozenset()
+        return {item.delivery_id for item in items if item.delivery_id in last}
+
+
+@repeated_where_undone
+def list_items(node: Node, group: Sequence[Listing], shown: Shown) -> tuple[list[Item], ...]:
+    """Per wish the items that wait: those passed over least recently first, then urgent, then the oldest.
+
+    What stands in two full lists running is passed over, so that items nobody fetches cannot hide those behind them
+    (rule 10).  A process that has just begun, or another one, may show it once more.
     """
     with node.store.read() as connection:
         now = node.store.now(connection)
-        lists = tuple(inbox.waiting(connection, one.agency_id, now=now, limit=one.limit) for one in group)
-    full = [items for items, one in zip(lists, group, strict=True) if len(items) == one.limit]
-    if full:
-        shown = sorted({item.delivery_id for items in full for item in items})
+        lists = [inbox.waiting(connection, one.agency_id, now=now, limit=one.limit) for one in group]
+    again = [shown.again(one, items) for one, items in zip(group, lists, strict=True)]
+    if any(again):
         with node.store.write() as connection:
-            inbox.rotate(connection, shown, node.store.now(connection))
-    return lists
+            now = node.store.now(connection)
+            inbox.rotate(connection, sorted(set().union(*again)), now)
+            for place, one in enumerate(group):
+                if again[place]:
+                    lists[place] = inbox.waiting(connection, one.agency_id, now=now, limit=one.limit)
+    for one, items in zip(group, lists, strict=True):
+        shown.note(one, items)
+    return tuple(lists)
 
 
 # --- fetch -----------------------------------------------------------------------------------------------------
@@ -129,11 +157,16 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
                 outcomes.append(_served(outcome, node.pace, response.id))
             else:
                 outcomes.append(_served(outcome, node.pace) if isinstance(outcome, Item) else outcome)
-        attempts.begin_responses(connection, begun, worker=node.worker, now=now)
-        deliveries.apply(connection, tuple(first.values()), now=now, at=node.now(), actor=group[0].caller.name)
+        beside = Together()
+        hidden = attempts.begin_responses(beside, begun, first.keys(), worker=node.worker, now=now)
+        deliveries.apply(
+            connection, tuple(first.values()), now=now, at=node.now(), actor=group[0].caller.name, facts=found,
+            hidden=hidden, beside=beside,
+        )  # fmt: skip
     crash_point("collect.fetched")
     give_wakes(node, Effects(moves=list(first.values())))
-    tell_collected(node, "item.fetched", _told([want.delivery_id for want in group], found, outcomes), began)
+    agencies = {delivery_id: item.agency_id for delivery_id, item in found.items()}
+    tell_collected(node, "item.fetched", _told([want.delivery_id for want in group], agencies, outcomes), began)
     return tuple(outcomes)
 
 
@@ -147,11 +180,11 @@ def _served(item: Item, pace: Pace, attempt_id: str = "") -> Served:
 
 
 def _told(
-    delivery_ids: Sequence[str], found: Mapping[str, Item], outcomes: Sequence[object]
+    delivery_ids: Sequence[str], agencies: Mapping[str, str], outcomes: Sequence[object]
 ) -> list[tuple[str, str, str | None]]:
     """(delivery, agency, reason of a refusal) per member of a group, for its log lines."""
     return [
-        (d, found[d].agency_id if d in found else "", o.reason if isinstance(o, Refusal) else None)
+        (d, agencies.get(d, ""), o.reason if isinstance(o, Refusal) else None)
         for d, o in zip(delivery_ids, outcomes, strict=True)
     ]
 
@@ -223,14 +256,18 @@ def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refus
     began = time.monotonic()
     with node.store.write() as connection:
         now = node.store.now(connection)
-        found = inbox.items(connection, {said.delivery_id for said in group})
-        mine = {d: i for d, i in found.items() if i.is_polled}
-        chains = load_chains(connection, {item.chain_id for item in mine.values()})
-        outcomes, planned = _decide_all(connection, node, group, mine, chains, now)
-        effects = _take(connection, node, chains, planned, now, group[0].caller.name)
+        places = places_of(connection, {said.delivery_id for said in group})
+        loaded = load(connection, {chain_id for chain_id, _ in places.values()})
+        outcomes, planned = _decide_all(connection, node, group, places, loaded.chains, now)
+        effects = advance(
+            connection, loaded.chains, planned, pace=node.pace, now=now, at=node.now(), actor=group[0].caller.name,
+            facts=loaded.facts,
+        )  # fmt: skip
+        parties = parties_to_tell(node, connection, effects.moves)
     crash_point("collect.confirmed")
-    give_wakes(node, effects)
-    tell_collected(node, "item.confirmed", _told([said.delivery_id for said in group], found, outcomes), began)
+    give_wakes(node, effects, parties)
+    agencies = {delivery_id: agency_id for delivery_id, (_, agency_id) in places.items()}
+    tell_collected(node, "item.confirmed", _told([said.delivery_id for said in group], agencies, outcomes), began)
     return tuple(outcomes)
 
 
@@ -238,7 +275,7 @@ def _decide_all(
     connection: Connection,
     node: Node,
     group: Sequence[Confirm],
-    found: Mapping[str, Item],
+    places: Mapping[str, tuple[str, str]],
     chains: Mapping[str, Chain],
     now: int,
 ) -> tuple[list[DeliveryState | Refusal], list[Planned]]:
@@ -246,11 +283,11 @@ def _decide_all(
     planned: list[Planned] = []
     seen: set[str] = set()
     for said in group:
-        item = found.get(said.delivery_id)
-        if item is None or item.agency_id not in said.caller.agency_ids:
+        chain_id, agency_id = places.get(said.delivery_id, ("", ""))
+        link = chains[chain_id].find(said.delivery_id) if agency_id in said.caller.agency_ids else None
+        if link is None or not link.is_polled:
             outcomes.append(unknown_item(connection, said.delivery_id))
             continue
-        link = chains[item.chain_id].find(item.delivery_id)
         decided = _decide(node, said, link, now)
         if isinstance(decided, Refusal):
             outcomes.append(decided)
@@ -260,8 +297,8 @@ def _decide_all(
             seen.add(said.delivery_id)
             planned.append(
                 Planned(
-                    chain_id=item.chain_id,
-                    delivery_id=item.delivery_id,
+                    chain_id=chain_id,
+                    delivery_id=said.delivery_id,
                     step=decided,
                     detail=said.reason[:200],
                     actor=said.caller.name,
@@ -292,9 +329,3 @@ def _decide(node: Node, said: Confirm, link: Link, now: int) -> Step | Refusal:
         reason=said.fault,
     )
     return Step(move=move, end=AttemptEnd.UNKNOWN)
-
-
-def _take(
-    connection: Connection, node: Node, chains: Mapping[str, Chain], planned: Sequence[Planned], now: int, actor: str
-) -> Effects:
-    return advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=actor)

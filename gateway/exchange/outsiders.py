@@ -8,30 +8,41 @@ A hint, as every ticket and wake-up: it may be lost, it holds ids and codes only
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from gateway.model.chain import Move
 from gateway.model.states import DeliveryState
 from gateway.node import Node
-from gateway.store import deliveries
+from gateway.store import Connection, deliveries
+from gateway.store.deliveries import Party
 
-__all__ = ["tell_outsiders"]
+__all__ = ["parties_to_tell", "tell_outsiders"]
+
+_ENCODE = msgspec.json.Encoder().encode
 
 _PASSING = frozenset({DeliveryState.WAITING, DeliveryState.READY, DeliveryState.CLAIMED, DeliveryState.FETCHED})
 """States that nobody outside waits for."""
 
 
-def tell_outsiders(node: Node, moves: Iterable[Move]) -> None:
+def parties_to_tell(node: Node, connection: Connection, moves: Iterable[Move]) -> list[Party]:
+    """Whom these moves concern, read in their own transaction: it saves one of its own after the commit."""
+    told = _told(node, moves)
+    return deliveries.parties_of(connection, told) if told else []
+
+
+def tell_outsiders(node: Node, moves: Iterable[Move], parties: Sequence[Party] | None = None) -> None:
     """After the commit of these moves. Nothing where the transport has no outsiders; raises what reading raises."""
-    told = {move.delivery_id: move.after for move in moves if move.after not in _PASSING}
-    if not told or not node.transport.has_outsiders:
+    told = _told(node, moves)
+    if not told:
         return
-    with node.store.read() as connection:
-        parties = deliveries.parties_of(connection, told)
+    if parties is None:
+        with node.store.read() as connection:
+            parties = deliveries.parties_of(connection, told)
     for party in parties:
         state = told[party.delivery_id]
-        body = json.dumps(
+        body = _ENCODE(
             {
                 "delivery_id": party.delivery_id,
                 "packet_id": party.packet_id,
@@ -40,6 +51,12 @@ def tell_outsiders(node: Node, moves: Iterable[Move]) -> None:
                 "recipient": party.agency_id,
                 "state": str(state),
             }
-        ).encode()
+        )
         node.transport.publish_event(f"agency.{party.sender_id}.sent.{state}", body)
         node.transport.publish_event(f"agency.{party.agency_id}.received.{state}", body)
+
+
+def _told(node: Node, moves: Iterable[Move]) -> dict[str, DeliveryState]:
+    if not node.transport.has_outsiders:
+        return {}
+    return {move.delivery_id: move.after for move in moves if move.after not in _PASSING}

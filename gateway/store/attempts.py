@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
@@ -11,6 +11,7 @@ from gateway.model.instants import new_id
 from gateway.model.states import AttemptEnd, DeliveryState, TransferState
 from gateway.store.dialect import among, execute_rows, lock_rows
 from gateway.store.schema import attempts, chains, deliveries, transfers
+from gateway.store.together import Together
 from gateway.store.transfers import members_of
 
 __all__ = ["Begun", "Ended", "begin_attempts", "end_attempts"]
@@ -99,22 +100,21 @@ class Ended:
     detail: str = ""
 
 
-def end_attempts(connection: Connection, ended: Sequence[Ended], now: int) -> None:
-    """Write ends. A known end never changes again; one that was unknown may become known."""
-    if ended:
-        rows = [
-            {
-                "b_delivery": e.delivery_id,
-                "b_turn": -1 if e.turn is None else e.turn,
-                "b_key": e.key or "",
-                "b_known": int(e.end is not AttemptEnd.UNKNOWN),
-                "end": e.end,
-                "now": now,
-                "more": e.detail,
-            }
-            for e in ended
-        ]
-        execute_rows(connection, _END, rows)
+def end_attempts(beside: Together, ended: Sequence[Ended], now: int) -> None:
+    """Write ends, with what is done `beside`. A known end never changes again; an unknown one may become known."""
+    rows = [
+        {
+            "b_delivery": e.delivery_id,
+            "b_turn": -1 if e.turn is None else e.turn,
+            "b_key": e.key or "",
+            "b_known": int(e.end is not AttemptEnd.UNKNOWN),
+            "end": e.end,
+            "now": now,
+            "more": e.detail,
+        }
+        for e in ended
+    ]
+    beside.add(_END, rows)
 
 
 # --- responses of polled channels ----------------------------------------------------------------------------
@@ -155,27 +155,33 @@ _SHOW_AGAIN = (
 )
 
 
-def begin_responses(connection: Connection, begun: Sequence[Response], *, worker: str, now: int) -> None:
-    """Write them down before their first byte, and hide their items from other polls."""
-    if begun:
-        rows = [
-            {
-                "id": r.id,
-                "delivery_id": r.delivery_id,
-                "transfer_id": r.transfer_id,
-                "turn": r.turn,
-                "worker": worker,
-                "began_at": now,
-                "over_by": r.over_by,
-                "outcome": None,
-                "ended_at": None,
-                "detail": "",
-            }
-            for r in begun
-        ]
-        execute_rows(connection, _INSERT_ATTEMPT, rows)
-        in_order = sorted(begun, key=lambda response: response.delivery_id)
-        execute_rows(connection, _SERVE, [{"b_id": r.delivery_id, "until": r.over_by} for r in in_order])
+def begin_responses(
+    beside: Together, begun: Sequence[Response], moved: Collection[str], *, worker: str, now: int
+) -> dict[str, int]:
+    """Write them down before their first byte, with what is done `beside`, and hide their items from other polls.
+
+    Gives until when each item is hidden; those of `moved` deliveries are for their move to write.
+    """
+    rows = [
+        {
+            "id": r.id,
+            "delivery_id": r.delivery_id,
+            "transfer_id": r.transfer_id,
+            "turn": r.turn,
+            "worker": worker,
+            "began_at": now,
+            "over_by": r.over_by,
+            "outcome": None,
+            "ended_at": None,
+            "detail": "",
+        }
+        for r in begun
+    ]
+    beside.add(_INSERT_ATTEMPT, rows)
+    hidden = {r.delivery_id: r.over_by for r in begun}
+    others = [{"b_id": d, "until": until} for d, until in sorted(hidden.items()) if d not in moved]
+    beside.add(_SERVE, others)
+    return hidden
 
 
 def end_responses(connection: Connection, attempt_ids: Sequence[str], now: int) -> None:

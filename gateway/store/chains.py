@@ -4,45 +4,43 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select
 
 from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
+from gateway.store.deliveries import Facts
 from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows
 from gateway.store.months.periods import gone_until
 from gateway.store.schema import attempts, chains, channels, deliveries, transfers
 
 __all__ = [
-    "chain_of", "chains_of_deliveries", "drop_chains", "ensure_chains", "insert_chains", "load_chains", "was_sent",
-    "with_archived",
+    "Loaded", "chain_of", "chains_of_deliveries", "drop_chains", "ensure_chains", "insert_chains", "load",
+    "load_chains", "places_of", "was_sent", "with_archived",
 ]  # fmt: skip
 
 _CHAIN_OF = select(chains.c.id, chains.c.root, chains.c.agency_id).where(among(chains.c.root, "roots"))
 _INSERT_CHAIN = insert(chains)
 _LOCK = select(chains.c.id).where(among(chains.c.id, "ids")).order_by(chains.c.id)
-_LOCK_TRANSFERS = (
-    select(transfers.c.id)
-    .where(transfers.c.id.in_(
-        select(deliveries.c.transfer_id).where(among(deliveries.c.chain_id, "ids"))
-    ))
-    .order_by(transfers.c.id)
-)  # fmt: skip
 _LINKS = (
     select(
         deliveries.c.chain_id, deliveries.c.id, deliveries.c.transfer_id, deliveries.c.packet_id, deliveries.c.kind,
         deliveries.c.state, deliveries.c.accepted_at, deliveries.c.head_since, deliveries.c.adds_recipient,
         deliveries.c.position,
-        transfers.c.turn, transfers.c.tries, transfers.c.unreported, transfers.c.permits,
-        channels.c.is_polled, channels.c.sink,
+        deliveries.c.agency_id, deliveries.c.book,
+        transfers.c.turn, transfers.c.tries, transfers.c.unreported, transfers.c.permits, transfers.c.members,
+        channels.c.is_polled, channels.c.sink, channels.c.speaks_for_agency,
     )
     .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id)
                  .join(channels, transfers.c.channel_id == channels.c.id))
     .where(among(deliveries.c.chain_id, "ids"))
-    .order_by(deliveries.c.chain_id, deliveries.c.position)
+    .order_by(transfers.c.id)
 )  # fmt: skip
+_LINKS_LOCKED = _LINKS.with_for_update(of=transfers)
+"""Their transfers are locked in one order, so that two who load chains never wait for each other."""
 _ATTEMPTS = (
     select(
         attempts.c.id, attempts.c.delivery_id, attempts.c.transfer_id, attempts.c.turn, attempts.c.over_by,
@@ -51,7 +49,7 @@ _ATTEMPTS = (
     .where(among(attempts.c.delivery_id, "ids"))
     .order_by(attempts.c.id)
 )  # fmt: skip
-_CHAIN_IDS = select(deliveries.c.id, deliveries.c.chain_id).where(among(deliveries.c.id, "ids"))
+_PLACES = select(deliveries.c.id, deliveries.c.chain_id, deliveries.c.agency_id).where(among(deliveries.c.id, "ids"))
 
 
 def ensure_chains(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
@@ -73,26 +71,42 @@ def insert_chains(connection: Connection, new: Sequence[tuple[str, str, str]]) -
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Chains as values, by id, and what a move must know of each of their deliveries."""
+
+    chains: dict[str, Chain]
+    facts: dict[str, Facts]
+
+
 def load_chains(connection: Connection, ids: Iterable[str], *, lock: bool = True) -> dict[str, Chain]:
+    """The chains with these ids, as `load`."""
+    return load(connection, ids, lock=lock).chains
+
+
+def load(connection: Connection, ids: Iterable[str], *, lock: bool = True) -> Loaded:
     """The chains with these ids, their rows locked in sorted order (protocol §6), each link with its attempts.
 
-    Then the transfers of their links: a claim, a lease and an attempt are written by whoever holds the transfer, not
-    the chain, and none of them may come between what is decided by these links and its being written down.
+    With their links the transfers that carry these: a claim, a lease and an attempt are written by whoever holds the
+    transfer, not the chain, and none of them may come between what is decided by these links and its being written
+    down.
     """
     wanted = sorted(set(ids))
     if not wanted:
-        return {}
-    if lock:
-        lock_rows(connection, _LOCK, {"ids": wanted})
-        lock_rows(connection, _LOCK_TRANSFERS, {"ids": wanted})
-    rows = connection.execute(_LINKS, {"ids": wanted}).all()
+        return Loaded(chains={}, facts={})
+    is_held = lock and lock_rows(connection, _LOCK, {"ids": wanted})
+    found = connection.execute(_LINKS_LOCKED if is_held else _LINKS, {"ids": wanted}).all()
+    rows = sorted(found, key=attrgetter("chain_id", "position"))
     by_delivery: dict[str, list[Attempt]] = defaultdict(list)
     for made in connection.execute(_ATTEMPTS, {"ids": [row.id for row in rows]}):
         by_delivery[made.delivery_id].append(_attempt(made))
     links: dict[str, list[Link]] = defaultdict(list)
     for row in rows:
         links[row.chain_id].append(_link(row, tuple(by_delivery.get(row.id, ()))))
-    return {chain_id: _chain(chain_id, tuple(links.get(chain_id, ()))) for chain_id in wanted}
+    return Loaded(
+        chains={chain_id: _chain(chain_id, tuple(links.get(chain_id, ()))) for chain_id in wanted},
+        facts={row.id: row for row in rows},
+    )
 
 
 def _chain(chain_id: str, links: tuple[Link, ...]) -> Chain:
@@ -130,8 +144,13 @@ def drop_chains(connection: Connection, ids: Sequence[str]) -> None:
 
 def chains_of_deliveries(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, str]:
     """The chain's id of each delivery that exists."""
-    rows = connection.execute(_CHAIN_IDS, {"ids": list(delivery_ids)})
-    return {row.id: row.chain_id for row in rows}
+    return {delivery_id: chain_id for delivery_id, (chain_id, _) in places_of(connection, delivery_ids).items()}
+
+
+def places_of(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The chain and the recipient of each delivery that exists; neither ever changes."""
+    rows = connection.execute(_PLACES, {"ids": sorted(delivery_ids)})
+    return {row.id: (row.chain_id, row.agency_id) for row in rows}
 
 
 def _attempt(row: Any) -> Attempt:

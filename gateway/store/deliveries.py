@@ -7,11 +7,11 @@ the transfers beside them (split, closed, a turn more), the roll-ups and one eve
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, func, insert, select, update
 
 from gateway.model.chain import Link, Move, Reason
 from gateway.model.events import Event, EventKind, kind_of_state
@@ -22,10 +22,12 @@ from gateway.store.dialect import among, execute_rows, lock_rows
 from gateway.store.rollups import count
 from gateway.store.schema import channels, deliveries, packets, transfers
 from gateway.store.statuses import FURTHER
-from gateway.store.transfers import TransferChange, change_transfers
+from gateway.store.together import Together
+from gateway.store.transfers import TransferChange, change_transfers, split_transfer
 
 __all__ = [
-    "NewDelivery", "Party", "StaleMove", "agencies_of", "apply", "count", "insert_new", "note_status", "parties_of",
+    "Facts", "NewDelivery", "Party", "StaleMove", "agencies_of", "apply", "count", "insert_new", "note_status",
+    "parties_of",
 ]  # fmt: skip
 
 
@@ -118,7 +120,7 @@ def _planned(delivery: NewDelivery) -> Event:
 _FACTS = (
     select(
         deliveries.c.id, deliveries.c.agency_id, deliveries.c.book, deliveries.c.packet_id, deliveries.c.transfer_id,
-        transfers.c.members, transfers.c.channel_id, channels.c.speaks_for_agency,
+        transfers.c.members, channels.c.speaks_for_agency,
     )
     .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id)
                  .join(channels, transfers.c.channel_id == channels.c.id))
@@ -128,22 +130,58 @@ _MOVE = (
     update(deliveries)
     .where(deliveries.c.id == bindparam("b_id"), deliveries.c.state == bindparam("b_before"))
     .values(
-        state=bindparam("after"), was=bindparam("b_before"), reason=bindparam("why"), detail=bindparam("more"),
-        holder=bindparam("who"), since=bindparam("now"), owes=bindparam("report"),
+        state=bindparam("after"),
+        was=bindparam("b_before"),
+        reason=bindparam("why"),
+        detail=bindparam("more"),
+        holder=bindparam("who"),
+        since=bindparam("now"),
+        owes=bindparam("report"),
+        head_since=func.coalesce(bindparam("head", type_=BigInteger), deliveries.c.head_since),
+        served_until=func.coalesce(bindparam("until", type_=BigInteger), deliveries.c.served_until),
     )
-)  # fmt: skip
-_HEAD = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(head_since=bindparam("now"))
+)
 
 
 _ANEW = (Reason.RELEASED, Reason.RESENT)
 """An operator lets it go on: its time limit starts again, else the next sweep would close it at once (rules 7, 9)."""
 
 
-def apply(connection: Connection, moves: Sequence[Move], *, now: int, at: int, actor: str) -> None:
+class Facts(Protocol):
+    """What a move must know of its delivery and of the transfer and channel that carry it."""
+
+    @property
+    def agency_id(self) -> str: ...
+    @property
+    def book(self) -> str: ...
+    @property
+    def packet_id(self) -> str: ...
+    @property
+    def transfer_id(self) -> str: ...
+    @property
+    def members(self) -> int: ...
+    @property
+    def speaks_for_agency(self) -> bool: ...
+
+
+def apply(
+    connection: Connection,
+    moves: Sequence[Move],
+    *,
+    now: int,
+    at: int,
+    actor: str,
+    facts: Mapping[str, Facts] | None = None,
+    hidden: Mapping[str, int] | None = None,
+    beside: Together | None = None,
+) -> None:
     """Do the machine's moves. Raises StaleMove where a row is not in the state that the decision saw.
 
-    Several moves of one delivery are done in order, each with its own event.
+    Several moves of one delivery are done in order, each with its own event.  `facts`: of deliveries whose rows were
+    read in this transaction already.  `hidden`: until when other polls are not shown an item from its first move on.
+    `beside`: other changes, of other rows, to be done in the same go.
     """
+    known, until, together = facts or {}, hidden or {}, beside or Together()
     while moves:
         first: dict[str, Move] = {}
         rest: list[Move] = []
@@ -152,23 +190,37 @@ def apply(connection: Connection, moves: Sequence[Move], *, now: int, at: int, a
                 rest.append(move)
             else:
                 first[move.delivery_id] = move
-        _apply_once(connection, tuple(first.values()), now, at, actor)
-        moves = rest
+        missing = [delivery_id for delivery_id in first if delivery_id not in known]
+        found = {row.id: row for row in connection.execute(_FACTS, {"ids": missing})} if missing else {}
+        _apply_once(connection, tuple(first.values()), {**known, **found}, until, together, now, at, actor)
+        moves, known, until, together = rest, {}, {}, Together()
+    together.execute(connection)
 
 
-def _apply_once(connection: Connection, moves: Sequence[Move], now: int, at: int, actor: str) -> None:
-    facts = {row.id: row for row in connection.execute(_FACTS, {"ids": [move.delivery_id for move in moves]})}
+def _apply_once(
+    connection: Connection,
+    moves: Sequence[Move],
+    facts: Mapping[str, Facts],
+    hidden: Mapping[str, int],
+    together: Together,
+    now: int,
+    at: int,
+    actor: str,
+) -> None:
     for move in moves:
         check_move(move.before, move.after, across=move.reason is Reason.MOVED)
     in_order = sorted(moves, key=lambda move: move.delivery_id)
-    done = execute_rows(connection, _MOVE, [_move_row(move, facts[move.delivery_id], now) for move in in_order])
+    rows = [_move_row(move, facts[move.delivery_id], hidden.get(move.delivery_id), now) for move in in_order]
+    moved = together.add(_MOVE, rows)
+    splits = change_transfers(connection, _transfer_changes(moves, facts), now, together)
+    events.append(
+        connection, [_event(move, facts[move.delivery_id], at, actor) for move in moves], now, beside=together
+    )
+    done = together.execute(connection)[moved]
     if done != len(moves):
         raise StaleMove(f"{len(moves) - done} of {len(moves)} deliveries were moved by somebody else")
-    heads = [m.delivery_id for m in moves if _becomes_head(m)]
-    if heads:
-        execute_rows(connection, _HEAD, [{"b_id": head, "now": now} for head in heads])
-    change_transfers(connection, _transfer_changes(moves, facts), now)
-    events.append(connection, [_event(move, facts[move.delivery_id], at, actor) for move in moves], now)
+    for change, parting in splits:
+        split_transfer(connection, change, parting, now)
     changes = []
     for move in moves:
         row = facts[move.delivery_id]
@@ -180,7 +232,7 @@ def _becomes_head(move: Move) -> bool:
     return (move.before is DeliveryState.WAITING and move.after is not DeliveryState.WAITING) or move.reason in _ANEW
 
 
-def _move_row(move: Move, row: Any, now: int) -> dict[str, Any]:
+def _move_row(move: Move, row: Facts, until: int | None, now: int) -> dict[str, Any]:
     return {
         "b_id": move.delivery_id,
         "b_before": move.before,
@@ -190,16 +242,18 @@ def _move_row(move: Move, row: Any, now: int) -> dict[str, Any]:
         "who": HOLDERS[move.after],
         "now": now,
         "report": _report_owed(move, row),
+        "head": now if _becomes_head(move) else None,
+        "until": until,
     }
 
 
-def _report_owed(move: Move, row: Any) -> str:
+def _report_owed(move: Move, row: Facts) -> str:
     """Software that cannot speak statuses: the node owes the sender 01 "đã đến" once the document is delivered."""
     arrived = move.after is DeliveryState.DELIVERED and row.book == Book.DOCUMENTS and row.speaks_for_agency
     return "01" if arrived else ""
 
 
-def _transfer_changes(moves: Sequence[Move], facts: dict[str, Any]) -> list[TransferChange]:
+def _transfer_changes(moves: Sequence[Move], facts: Mapping[str, Facts]) -> list[TransferChange]:
     """What the moves of deliveries do to the transfers that carry them."""
     by_transfer: dict[str, list[Move]] = defaultdict(list)
     for move in moves:
@@ -210,7 +264,7 @@ def _transfer_changes(moves: Sequence[Move], facts: dict[str, Any]) -> list[Tran
     ]
 
 
-def _event(move: Move, row: Any, at: int, actor: str) -> Event:
+def _event(move: Move, row: Facts, at: int, actor: str) -> Event:
     return Event(
         kind=kind_of_state(move.after, move.reason),
         at=at,

@@ -38,9 +38,9 @@ from gateway.store.arrays import Arrays, array, as_arrays
 from gateway.store.schema import events
 
 __all__ = [
-    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "AloneAt", "among", "begun_until", "check_durability",
-    "continue_order", "count_after", "execute_rows", "insert_ignore", "insert_missing", "is_writing", "lock_alone",
-    "lock_rows", "select_rows", "settled_until", "upsert_counts", "writes_beside_others",
+    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "AloneAt", "among", "arrays_of", "begun_until",
+    "check_durability", "continue_order", "count_after", "execute_rows", "insert_ignore", "insert_missing", "is_writing",
+    "lock_alone", "lock_rows", "select_rows", "settled_until", "upsert_counts", "writes_beside_others",
 ]  # fmt: skip
 
 _LEAST_POSTGRES = 140_000
@@ -239,19 +239,34 @@ def execute_rows(connection: Connection, statement: Executable, rows: Sequence[d
     Every row has the same keys.  The statement is compiled once per process, and a row becomes what the driver takes
     without SQLAlchemy's work per row and column, which cost more than the database's own.
     """
-    key = (connection.dialect.name, statement, tuple(rows[0]))
-    known = _compiled.get(key)
-    if known is None:
-        known = _compile(connection.dialect, statement, key[2], is_per_row=True)
-        if known.pick is None:
-            known = replace(known, arrays=as_arrays(known.text, rows[0]))
-        _compiled[key] = known
-    if known.arrays is not None and len(rows) > 1 and (columns := known.arrays.of(rows)) is not None:
-        return connection.exec_driver_sql(known.arrays.text, {**known.fixed, **columns}).rowcount
+    known = _known_for(connection, statement, rows[0])
+    if len(rows) > 1 and (found := arrays_of(connection, statement, rows)) is not None:
+        return connection.exec_driver_sql(*found).rowcount
     full = [{**known.fixed, **row} for row in rows] if known.fixed else rows
     if known.pick is None:
         return connection.exec_driver_sql(known.text, list(full)).rowcount
     return connection.exec_driver_sql(known.text, [known.pick(row) for row in full]).rowcount
+
+
+def arrays_of(
+    connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]
+) -> tuple[str, dict[str, Any]] | None:
+    """The text that does all these rows at once, and its parameters; None where they must be done row by row."""
+    known = _known_for(connection, statement, rows[0])
+    if known.arrays is None or (columns := known.arrays.of(rows)) is None:
+        return None
+    return known.arrays.text, {**known.fixed, **columns}
+
+
+def _known_for(connection: Connection, statement: Executable, row: dict[str, Any]) -> _Compiled:
+    key = (connection.dialect.name, statement, tuple(row))
+    known = _compiled.get(key)
+    if known is None:
+        known = _compile(connection.dialect, statement, key[2], is_per_row=True)
+        if known.pick is None:
+            known = replace(known, arrays=as_arrays(known.text, row))
+        _compiled[key] = known
+    return known
 
 
 def select_rows(connection: Connection, statement: Executable, values: dict[str, Any]) -> Sequence[Row[Any]]:

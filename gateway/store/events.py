@@ -9,18 +9,25 @@ from sqlalchemy import Connection, insert
 
 from gateway.model.events import RULE_VERSION, Event, leaf_digest
 from gateway.model.instants import new_id
-from gateway.store.dialect import execute_rows
 from gateway.store.schema import events
+from gateway.store.together import Together
 
 __all__ = ["append"]
 
 _INSERT = insert(events)
 
 
-def append(connection: Connection, happened: Sequence[Event], recorded_at: int) -> None:
-    """Write events down, in order. They can never be changed or deleted afterwards (triggers refuse it)."""
-    if happened:
-        execute_rows(connection, _INSERT, [_row(event, recorded_at) for event in happened])
+def append(
+    connection: Connection, happened: Sequence[Event], recorded_at: int, *, beside: Together | None = None
+) -> None:
+    """Write events down, in order, at once or with what is done `beside` them.
+
+    They can never be changed or deleted afterwards (triggers refuse it).
+    """
+    together = Together() if beside is None else beside
+    together.add(_INSERT, [_row(event, recorded_at) for event in happened])
+    if beside is None:
+        together.execute(connection)
 
 
 def _row(event: Event, recorded_at: int) -> dict[str, Any]:

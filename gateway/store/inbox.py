@@ -47,6 +47,8 @@ class Item:
     attachments: str
     accepted_at: int
     readdressed_from: str
+    members: int  #: deliveries that share its transfer and are not at their end
+    speaks_for_agency: bool  #: the node reports for this agency, whose software cannot
 
 
 _LISTED = (DeliveryState.AVAILABLE, DeliveryState.FETCHED)
@@ -54,7 +56,7 @@ _COLUMNS = (
     deliveries.c.id, deliveries.c.transfer_id, deliveries.c.chain_id, deliveries.c.agency_id, deliveries.c.organ,
     deliveries.c.state, deliveries.c.since, deliveries.c.polled_at, deliveries.c.book, deliveries.c.kind,
     deliveries.c.readdressed_from, deliveries.c.packet_id, deliveries.c.is_urgent,
-    transfers.c.turn, channels.c.is_polled,
+    transfers.c.turn, transfers.c.members, channels.c.is_polled, channels.c.speaks_for_agency,
 )  # fmt: skip
 _FROM = deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id).join(
     channels, transfers.c.channel_id == channels.c.id
@@ -134,6 +136,8 @@ def _item(row: Any, packet: Any) -> Item:
         attachments=packet.attachments,
         accepted_at=packet.accepted_at,
         readdressed_from=row.readdressed_from,
+        members=row.members,
+        speaks_for_agency=row.speaks_for_agency,
     )
 
 

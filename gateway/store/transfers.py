@@ -16,11 +16,12 @@ from gateway.model.states import ChannelState, DeliveryState, TransferState
 from gateway.store.dialect import among, execute_rows, lock_rows
 from gateway.store.schema import channels, deliveries, is_state, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
+from gateway.store.together import Together
 
 __all__ = [
     "Member", "NewTransfer", "TransferChange", "TransferRow", "change_transfers", "channel_facts", "claim",
     "forget_announced", "insert_new", "mark_announced", "members_of", "next_due",
-    "renew_leases", "rows_of", "set_counts",
+    "renew_leases", "rows_of", "set_counts", "split_transfer",
 ]  # fmt: skip
 
 
@@ -131,8 +132,10 @@ _CLOSE = (
 _REHANG = update(deliveries).where(deliveries.c.id == bindparam("b_delivery")).values(transfer_id=bindparam("transfer"))
 
 
-def change_transfers(connection: Connection, changes: Sequence[TransferChange], now: int) -> None:
-    """Follow the moves of deliveries.
+def change_transfers(
+    connection: Connection, changes: Sequence[TransferChange], now: int, beside: Together
+) -> list[tuple[TransferChange, list[Move]]]:
+    """Follow the moves of deliveries: what changes in place is added to `beside`; gives what `split_transfer` must do.
 
     All open members alike: the transfer itself moves, a turn more (rule 3).  All closed: it closes, a turn more.
     Otherwise the closed leave, and the rest of each kind gets a transfer of its own with a new key, because the old
@@ -152,12 +155,9 @@ def change_transfers(connection: Connection, changes: Sequence[TransferChange], 
             in_place.append(_in_place_row(change.transfer_id, stays[0], now))
         else:
             _leave(connection, change, closed, splits, [*stays, *reopened])
-    if closes:
-        execute_rows(connection, _CLOSE, closes)
-    if in_place:
-        execute_rows(connection, _IN_PLACE, in_place)
-    for change, moves in splits:
-        _split(connection, change, moves, now)
+    beside.add(_CLOSE, closes)
+    beside.add(_IN_PLACE, in_place)
+    return splits
 
 
 def _gets_new_key(move: Move) -> bool:
@@ -196,7 +196,8 @@ def _leave(
 _ONE = select(transfers).where(transfers.c.id == bindparam("b_id"))
 
 
-def _split(connection: Connection, change: TransferChange, moves: list[Move], now: int) -> None:
+def split_transfer(connection: Connection, change: TransferChange, moves: Sequence[Move], now: int) -> None:
+    """Give members that moved otherwise than the others a transfer of their own."""
     old = connection.execute(_ONE, {"b_id": change.transfer_id}).one()
     row = dict(old._mapping)
     due = moves[0].due_at if moves[0].due_at is not None else now

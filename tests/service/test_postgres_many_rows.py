@@ -18,6 +18,7 @@ from gateway.store.arrays import array, as_arrays
 from gateway.store.attempts import Ended
 from gateway.store.chains import chains_of_deliveries, load_chains
 from gateway.store.dialect import among, execute_rows
+from gateway.store.together import Together
 from tests.support.nodes import Database, House
 
 _words = Table(
@@ -169,15 +170,17 @@ def test_a_response_that_ends_holds_no_row_that_a_confirmation_still_wants(house
         with house.node.store.write() as connection:
             load_chains(connection, chains_of_deliveries(connection, [item]).values())
             ended = Ended(delivery_id=item, turn=attempt["turn"], end=AttemptEnd.ARRIVED)
-            attempts.end_attempts(connection, [ended], house.now())
-            ending = pool.submit(end)
+            ending = Together()
+            attempts.end_attempts(ending, [ended], house.now())
+            ending.execute(connection)
+            ended_too = pool.submit(end)
             waiting = Retrying(
                 retry=retry_if_result(lambda n: n == 0), wait=wait_fixed(0.02), stop=stop_after_delay(60)
             )
             assert waiting(_waits, watching) == 1
             wanted = "SELECT id FROM deliveries WHERE id = %(id)s FOR UPDATE NOWAIT"
             assert connection.exec_driver_sql(wanted, {"id": item}).scalar_one() == item
-        ending.result(60)
+        ended_too.result(60)
     assert [made["outcome"] for made in house.attempts(sent, "inbox-a")] == [AttemptEnd.ARRIVED]
     other.close()
     watching.close()

@@ -119,6 +119,7 @@ class House:
     root: Path
     database: str = ""  #: where the rows are, as the setting says it
     served: dict[str, str] = field(default_factory=dict)  #: delivery → the response that runs
+    last_lists: collect.Shown = field(default_factory=collect.Shown)
 
     def close(self) -> None:
         """Let go of sockets and connections."""
@@ -275,7 +276,7 @@ class House:
     def shown(self, agency: str, limit: int = 100) -> list[str]:
         """Delivery ids that the agency's software is shown."""
         wish = collect.Listing(agency_id=agency, limit=limit)
-        return [item.delivery_id for items in collect.list_items(self.node, [wish]) for item in items]
+        return [item.delivery_id for items in collect.list_items(self.node, [wish], self.last_lists) for item in items]
 
     def fetch(self, agency: str, delivery: str) -> collect.Served | Refusal:
         """Begin a response."""
