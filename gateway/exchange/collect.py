@@ -23,13 +23,14 @@ from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.model.step import Pace, Report, Step
 from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, inbox, views
-from gateway.store.chains import load, places_of
+from gateway.store.chains import Named, load_named
 from gateway.store.inbox import Item
 from gateway.store.repeating import repeated_where_undone
 from gateway.store.together import Together
 
 __all__ = [
-    "Confirm", "Fetch", "Listing", "Served", "Shown", "confirm", "end_responses", "fetch", "list_items", "look", "unknown_item",
+    "Confirm", "Fetch", "Listing", "Served", "Shown", "confirm", "end_responses", "fetch", "list_items", "look",
+    "unknown_item",
 ]  # fmt: skip
 
 declare("collect.fetched", "the fetch is written; no byte has gone out")
@@ -113,15 +114,13 @@ def list_items(node: Node, group: Sequence[Listing], shown: Shown) -> tuple[list
     """
     with node.store.read() as connection:
         now = node.store.now(connection)
-        lists = [inbox.waiting(connection, one.agency_id, now=now, limit=one.limit) for one in group]
+        lists = inbox.waiting(connection, [(one.agency_id, one.limit) for one in group], now=now)
     again = [shown.again(one, items) for one, items in zip(group, lists, strict=True)]
     if any(again):
         with node.store.write() as connection:
             now = node.store.now(connection)
             inbox.rotate(connection, sorted(set().union(*again)), now)
-            for place, one in enumerate(group):
-                if again[place]:
-                    lists[place] = inbox.waiting(connection, one.agency_id, now=now, limit=one.limit)
+            lists = inbox.waiting(connection, [(one.agency_id, one.limit) for one in group], now=now)
     for one, items in zip(group, lists, strict=True):
         shown.note(one, items)
     return tuple(lists)
@@ -256,17 +255,16 @@ def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refus
     began = time.monotonic()
     with node.store.write() as connection:
         now = node.store.now(connection)
-        places = places_of(connection, {said.delivery_id for said in group})
-        loaded = load(connection, {chain_id for chain_id, _ in places.values()})
-        outcomes, planned = _decide_all(connection, node, group, places, loaded.chains, now)
+        named, loaded = load_named(connection, {said.delivery_id for said in group})
+        outcomes, planned = _decide_all(connection, node, group, named, loaded.chains, now)
         effects = advance(
             connection, loaded.chains, planned, pace=node.pace, now=now, at=node.now(), actor=group[0].caller.name,
             facts=loaded.facts,
         )  # fmt: skip
-        parties = parties_to_tell(node, connection, effects.moves)
+        parties = parties_to_tell(node, connection, effects.moves, {d: one.party for d, one in named.items()})
     crash_point("collect.confirmed")
     give_wakes(node, effects, parties)
-    agencies = {delivery_id: agency_id for delivery_id, (_, agency_id) in places.items()}
+    agencies = {delivery_id: one.party.agency_id for delivery_id, one in named.items()}
     tell_collected(node, "item.confirmed", _told([said.delivery_id for said in group], agencies, outcomes), began)
     return tuple(outcomes)
 
@@ -275,7 +273,7 @@ def _decide_all(
     connection: Connection,
     node: Node,
     group: Sequence[Confirm],
-    places: Mapping[str, tuple[str, str]],
+    named: Mapping[str, Named],
     chains: Mapping[str, Chain],
     now: int,
 ) -> tuple[list[DeliveryState | Refusal], list[Planned]]:
@@ -283,9 +281,9 @@ def _decide_all(
     planned: list[Planned] = []
     seen: set[str] = set()
     for said in group:
-        chain_id, agency_id = places.get(said.delivery_id, ("", ""))
-        link = chains[chain_id].find(said.delivery_id) if agency_id in said.caller.agency_ids else None
-        if link is None or not link.is_polled:
+        one = named.get(said.delivery_id)
+        link = None if one is None else chains[one.chain_id].find(said.delivery_id)
+        if one is None or link is None or not _may_confirm(said.caller, one, link):
             outcomes.append(unknown_item(connection, said.delivery_id))
             continue
         decided = _decide(node, said, link, now)
@@ -297,7 +295,7 @@ def _decide_all(
             seen.add(said.delivery_id)
             planned.append(
                 Planned(
-                    chain_id=chain_id,
+                    chain_id=one.chain_id,
                     delivery_id=said.delivery_id,
                     step=decided,
                     detail=said.reason[:200],
@@ -305,6 +303,10 @@ def _decide_all(
                 )
             )
     return outcomes, planned
+
+
+def _may_confirm(caller: Caller, one: Named, link: Link) -> bool:
+    return one.party.agency_id in caller.agency_ids and link.is_polled
 
 
 def _decide(node: Node, said: Confirm, link: Link, now: int) -> Step | Refusal:

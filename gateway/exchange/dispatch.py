@@ -217,7 +217,7 @@ def _plan_links(
 ) -> _Rows:
     """One link per leg, admitted to its chain; recipients share a transfer only while their predecessors share one."""
     rows = _Rows()
-    shared: dict[tuple[str, str, str], list[tuple[Leg, Chain, Link, str]]] = {}
+    shared: dict[tuple[str, str, str], list[tuple[Leg, Chain, Link, Move]]] = {}
     for leg in legs:
         chain = chains[order.document.root, leg.agency_id]
         link = _link(order.prepared, leg, facts[leg.channel_id], now)
@@ -227,19 +227,19 @@ def _plan_links(
         before = chain.links[-2].transfer_id if len(chain.links) > 1 else ""
         alone = leg.agency_id if facts[leg.channel_id].is_polled else ""
         group = (leg.channel_id, str(own.after), before + alone)
-        shared.setdefault(group, []).append((leg, chain, link.moved(own.after), str(own.reason)))
+        shared.setdefault(group, []).append((leg, chain, link, own))
     for (channel_id, state, _), members in shared.items():
         transfer_id = new_id()
-        for leg, chain, link, reason in members:
+        for leg, chain, link, own in members:
             rows.deliveries.append(
                 NewDelivery(
-                    link=replace(link, transfer_id=transfer_id),
+                    link=replace(link, transfer_id=transfer_id, state=own.after),
                     chain_id=chain.id,
                     position=chain.links[-2].position + 1 if len(chain.links) > 1 else 1 + chain.is_archived,
                     agency_id=leg.agency_id,
                     organ=leg.organ_ids[0],
                     book=book_of(order.prepared),
-                    reason=reason,
+                    reason=str(own.reason),
                     leg=str(leg.reason),
                     at=order.prepared.submission.received_at,
                     actor=order.prepared.submission.caller.name,

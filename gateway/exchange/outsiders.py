@@ -8,7 +8,7 @@ A hint, as every ticket and wake-up: it may be lost, it holds ids and codes only
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -26,10 +26,14 @@ _PASSING = frozenset({DeliveryState.WAITING, DeliveryState.READY, DeliveryState.
 """States that nobody outside waits for."""
 
 
-def parties_to_tell(node: Node, connection: Connection, moves: Iterable[Move]) -> list[Party]:
-    """Whom these moves concern, read in their own transaction: it saves one of its own after the commit."""
+def parties_to_tell(
+    node: Node, connection: Connection, moves: Iterable[Move], known: Mapping[str, Party]
+) -> list[Party]:
+    """Whom these moves concern; who is not `known` is read in this transaction, which saves one after the commit."""
     told = _told(node, moves)
-    return deliveries.parties_of(connection, told) if told else []
+    missing = [delivery_id for delivery_id in told if delivery_id not in known]
+    found = deliveries.parties_of(connection, missing) if missing else []
+    return [*(known[delivery_id] for delivery_id in told if delivery_id in known), *found]
 
 
 def tell_outsiders(node: Node, moves: Iterable[Move], parties: Sequence[Party] | None = None) -> None:

@@ -166,7 +166,7 @@ class Chain:
 
     def longer(self, link: Link) -> Chain:
         """The same chain with one link more."""
-        return replace(self, links=(*self.links, link))
+        return self._with((*self.links, link))
 
     def __iter__(self) -> Iterator[Link]:
         return iter(self.links)
@@ -184,8 +184,10 @@ class Chain:
 
     def with_link(self, changed: Link) -> Chain:
         """The same chain with one link replaced (matched on its delivery)."""
-        links = tuple(changed if old.delivery_id == changed.delivery_id else old for old in self.links)
-        return replace(self, links=links)
+        return self._with(tuple(changed if old.delivery_id == changed.delivery_id else old for old in self.links))
+
+    def _with(self, links: tuple[Link, ...]) -> Chain:
+        return Chain(self.id, links, self.is_archived, self.ended_recalled)
 
     def has_recall_waiting(self, behind: Link) -> bool:
         """A recall that came after `behind` is waiting for it."""

@@ -84,7 +84,8 @@ def settle(chain: Chain, now: int, pace: Pace) -> tuple[Move, ...]:
         if link.kind is not LinkKind.RECALL and link.state is S.WAITING and _may_follow(chain.before(link)):
             move = move_of(link, first_state(link), Reason.PROMOTED if chain.before(link) else Reason.PLANNED)
             moves[link.delivery_id] = move
-            chain = chain.with_link(link.moved(move.after))
+            if link is not chain.links[-1]:  # somebody comes after it
+                chain = chain.with_link(link.moved(move.after))
     return tuple(moves.values())
 
 

@@ -87,10 +87,7 @@ def ends_attempt(step: Step, attempt: Attempt) -> bool:
 
 def with_step(chain: Chain, link: Link, step: Step, now: int) -> Chain:
     """The chain after a step, for `settle`: the link moved, its doubtful attempts ended as the step says."""
-    changed = link
+    made = link.attempts
     if step.end is not None:
-        ended = tuple(replace(a, end=step.end, ended_at=now) if ends_attempt(step, a) else a for a in link.attempts)
-        changed = replace(changed, attempts=ended)
-    if step.move is not None:
-        changed = changed.moved(step.move.after)
-    return chain.with_link(changed)
+        made = tuple(replace(a, end=step.end, ended_at=now) if ends_attempt(step, a) else a for a in made)
+    return chain.with_link(replace(link, attempts=made, state=link.state if step.move is None else step.move.after))

@@ -12,14 +12,14 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select
 
 from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
-from gateway.store.deliveries import Facts
-from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows
+from gateway.store.deliveries import Facts, Party
+from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows, writes_beside_others
 from gateway.store.months.periods import gone_until
-from gateway.store.schema import attempts, chains, channels, deliveries, transfers
+from gateway.store.schema import attempts, chains, channels, deliveries, packets, transfers
 
 __all__ = [
-    "Loaded", "chain_of", "chains_of_deliveries", "drop_chains", "ensure_chains", "insert_chains", "load",
-    "load_chains", "places_of", "was_sent", "with_archived",
+    "Loaded", "Named", "chain_of", "chains_of_deliveries", "drop_chains", "ensure_chains", "insert_chains", "load",
+    "load_chains", "load_named", "was_sent", "with_archived",
 ]  # fmt: skip
 
 _CHAIN_OF = select(chains.c.id, chains.c.root, chains.c.agency_id).where(among(chains.c.root, "roots"))
@@ -49,7 +49,18 @@ _ATTEMPTS = (
     .where(among(attempts.c.delivery_id, "ids"))
     .order_by(attempts.c.id)
 )  # fmt: skip
-_PLACES = select(deliveries.c.id, deliveries.c.chain_id, deliveries.c.agency_id).where(among(deliveries.c.id, "ids"))
+_CHAIN_IDS = select(deliveries.c.id, deliveries.c.chain_id).where(among(deliveries.c.id, "ids"))
+_NAMED = (
+    select(
+        deliveries.c.id, deliveries.c.chain_id, deliveries.c.packet_id, deliveries.c.agency_id,
+        packets.c.document_id, packets.c.sender_id,
+    )
+    .select_from(deliveries.join(packets, packets.c.id == deliveries.c.packet_id)
+                 .join(chains, chains.c.id == deliveries.c.chain_id))
+    .where(among(deliveries.c.id, "ids"))
+    .order_by(chains.c.id)
+)  # fmt: skip
+_NAMED_LOCKED = _NAMED.with_for_update(of=chains)
 
 
 def ensure_chains(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
@@ -92,9 +103,16 @@ def load(connection: Connection, ids: Iterable[str], *, lock: bool = True) -> Lo
     down.
     """
     wanted = sorted(set(ids))
+    if lock and wanted:
+        lock_rows(connection, _LOCK, {"ids": wanted})
+    return _load(connection, wanted, lock=lock)
+
+
+def _load(connection: Connection, wanted: Sequence[str], *, lock: bool) -> Loaded:
+    """The same, of chains whose rows are locked already."""
     if not wanted:
         return Loaded(chains={}, facts={})
-    is_held = lock and lock_rows(connection, _LOCK, {"ids": wanted})
+    is_held = lock and writes_beside_others(connection)
     found = connection.execute(_LINKS_LOCKED if is_held else _LINKS, {"ids": wanted}).all()
     rows = sorted(found, key=attrgetter("chain_id", "position"))
     by_delivery: dict[str, list[Attempt]] = defaultdict(list)
@@ -144,13 +162,33 @@ def drop_chains(connection: Connection, ids: Sequence[str]) -> None:
 
 def chains_of_deliveries(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, str]:
     """The chain's id of each delivery that exists."""
-    return {delivery_id: chain_id for delivery_id, (chain_id, _) in places_of(connection, delivery_ids).items()}
+    rows = connection.execute(_CHAIN_IDS, {"ids": list(delivery_ids)})
+    return {row.id: row.chain_id for row in rows}
 
 
-def places_of(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """The chain and the recipient of each delivery that exists; neither ever changes."""
-    rows = connection.execute(_PLACES, {"ids": sorted(delivery_ids)})
-    return {row.id: (row.chain_id, row.agency_id) for row in rows}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A delivery that somebody names, as far as it never changes."""
+
+    chain_id: str
+    party: Party
+
+
+def load_named(connection: Connection, delivery_ids: Iterable[str]) -> tuple[dict[str, Named], Loaded]:
+    """The deliveries with these ids that exist and have a packet, and their chains, locked as by `load`."""
+    statement = _NAMED_LOCKED if writes_beside_others(connection) else _NAMED
+    rows = connection.execute(statement, {"ids": sorted(delivery_ids)}).all()
+    named = {
+        row.id: Named(
+            chain_id=row.chain_id,
+            party=Party(
+                delivery_id=row.id, packet_id=row.packet_id, document_id=row.document_id, sender_id=row.sender_id,
+                agency_id=row.agency_id,
+            ),
+        )
+        for row in rows
+    }  # fmt: skip
+    return named, _load(connection, sorted({row.chain_id for row in rows}), lock=True)
 
 
 def _attempt(row: Any) -> Attempt:

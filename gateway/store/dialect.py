@@ -39,8 +39,8 @@ from gateway.store.schema import events
 
 __all__ = [
     "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "AloneAt", "among", "arrays_of", "begun_until",
-    "check_durability", "continue_order", "count_after", "execute_rows", "insert_ignore", "insert_missing", "is_writing",
-    "lock_alone", "lock_rows", "select_rows", "settled_until", "upsert_counts", "writes_beside_others",
+    "check_durability", "continue_order", "count_after", "execute_rows", "insert_ignore", "insert_missing",
+    "is_writing", "lock_alone", "lock_rows", "select_rows", "settled_until", "upsert_counts", "writes_beside_others",
 ]  # fmt: skip
 
 _LEAST_POSTGRES = 140_000

@@ -141,17 +141,23 @@ def _item(row: Any, packet: Any) -> Item:
     )
 
 
-def waiting(connection: Connection, agency_id: str, *, now: int, limit: int) -> list[Item]:
-    """What the agency may fetch: least recently shown first, of those urgent first, then new before fetched.
+def waiting(connection: Connection, wishes: Sequence[tuple[str, int]], *, now: int) -> list[list[Item]]:
+    """What each (agency, at most so many) may fetch: least recently passed over first, then urgent, new before fetched.
 
     Urgent ones that nobody fetches hide nobody either (protocol §10).
     """
     # One that is hidden for longer was hidden by a clock that was ahead.
     longest = now + LONGEST_RESPONSE + CLOCKS_APART
-    values = {"agency": agency_id, "now": now, "longest": longest, "most": limit}
-    ids = [row.id for row in select_rows(connection, _WAITING, values)]
-    rows = connection.execute(_ITEMS, {"ids": ids}).all() if ids else ()
-    return _with_packets(connection, sorted(rows, key=_in_turn)[:limit])
+    values = ({"agency": agency, "now": now, "longest": longest, "most": limit} for agency, limit in wishes)
+    ids = [[row.id for row in select_rows(connection, _WAITING, each)] for each in values]
+    wanted = sorted({delivery_id for each in ids for delivery_id in each})
+    found = {row.id: row for row in connection.execute(_ITEMS, {"ids": wanted})} if wanted else {}
+    lists = [
+        sorted((found[delivery_id] for delivery_id in each if delivery_id in found), key=_in_turn)[:limit]
+        for each, (_, limit) in zip(ids, wishes, strict=True)
+    ]
+    items = {item.delivery_id: item for item in _with_packets(connection, [row for rows in lists for row in rows])}
+    return [[items[row.id] for row in rows if row.id in items] for rows in lists]
 
 
 def items(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Item]:

@@ -135,7 +135,7 @@ def test_a_plan_made_while_a_table_was_empty_finds_rows_by_an_index(house: House
     """The server keeps it, and a month's tables are empty at first: it must not read the whole table later."""
     with house.node.store.read() as connection:
         for _ in range(20):  # the driver prepares what comes again, then the server keeps one plan for all values
-            assert inbox.waiting(connection, "inbox-a", now=house.now(), limit=25) == []
+            assert inbox.waiting(connection, [("inbox-a", 25)], now=house.now()) == [[]]
         (kept,) = connection.exec_driver_sql(_KEPT).all()
         nothing = ", ".join(["NULL"] * kept[1])
         plan = "\n".join(connection.exec_driver_sql(f'EXPLAIN EXECUTE "{kept[0]}" ({nothing})').scalars())
