@@ -5,13 +5,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, MetaData, Table, Text, bindparam, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    event,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from gateway.exchange import collect
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.store import Store, attempts, inbox
 from gateway.store.arrays import array, as_arrays
@@ -121,6 +135,73 @@ def test_one_text_whatever_the_number_of_rows() -> None:
 )
 def test_a_statement_of_no_known_form_is_executed_row_by_row(text: str) -> None:
     assert as_arrays(text, {"a": "x", "b_id": "y"}) is None
+
+
+# --- several changes in one statement ----------------------------------------------------------------------------
+
+_TELL = _words.update().where(_words.c.id == bindparam("b_id")).values(said=bindparam("more"))
+
+
+@contextmanager
+def _statements(store: Store) -> Iterator[list[str]]:
+    """The texts of what is executed meanwhile."""
+    seen: list[str] = []
+
+    def see(_connection: Any, _cursor: Any, text: str, *_: Any) -> None:
+        seen.append(text)
+
+    event.listen(store.engine, "before_cursor_execute", see)
+    try:
+        yield seen
+    finally:
+        event.remove(store.engine, "before_cursor_execute", see)
+
+
+def test_changes_that_go_together_are_one_statement_and_each_is_counted(house: House, words: Connection) -> None:
+    execute_rows(words, _INSERT, [_row("a"), _row("b"), _row("c")])
+    together = Together()
+    assert together.add(_COUNT, [{"b_id": "a", "end": 5}, {"b_id": "x", "end": 5}]) == 0
+    assert together.add(_TELL, []) == -1
+    assert together.add(_INSERT, [_row("d"), _row("e"), _row("f")]) == 1
+    assert together.add(_DELETE, [{"b_id": "c", "b_count": 1}]) == 2
+    with _statements(house.node.store) as seen:
+        assert together.execute(words) == (1, 3, 1)
+    assert len(seen) == 1
+    assert together.execute(words) == ()
+    found = {row.id: row.count for row in words.execute(select(_words))}
+    assert found == {"a": 6, "b": 1, "d": 1, "e": 1, "f": 1}
+
+
+def test_changes_that_go_together_are_done_in_turn_where_one_must_be(house: House, words: Connection) -> None:
+    execute_rows(words, _INSERT, [_row("a"), _row("b")])
+    together = Together()
+    together.add(_COUNT, [{"b_id": "a", "end": 1}, {"b_id": "a", "end": 10}])
+    together.add(_TELL, [{"b_id": "b", "more": "%(một) nửa % \\"}])
+    assert together.execute(words) == (2, 1)
+    assert {row.id: (row.count, row.said) for row in words.execute(select(_words))} == {
+        "a": (12, ""), "b": (1, "%(một) nửa % \\"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("hop", ["fetch", "confirm"])
+def test_a_group_costs_no_more_statements_than_one_item(house: House, hop: str) -> None:
+    items = [house.delivery(house.send(["inbox-a"], str(number + 1)), "inbox-a") for number in range(4)]
+    caller = house.caller("inbox-a")
+    counts = []
+    for members in (items[:1], items[1:]):
+        fetching = [collect.Fetch(caller=caller, delivery_id=item) for item in members]
+        confirming = [collect.Confirm(caller=caller, delivery_id=item) for item in members]
+        with _statements(house.node.store) as fetched:
+            collect.fetch(house.node, fetching)
+        with _statements(house.node.store) as confirmed:
+            assert set(collect.confirm(house.node, confirming)) == {DeliveryState.DELIVERED}
+        counts.append(len(fetched if hop == "fetch" else confirmed))
+    assert counts[0] == counts[1] <= 5
+    with house.node.store.read() as connection:
+        assert not connection.exec_driver_sql(_WAITING).scalar()
+
+
+_WAITING = "SELECT sum(count) FROM rollups WHERE state IN ('available', 'fetched')"
 
 
 # --- plans that are kept -----------------------------------------------------------------------------------------

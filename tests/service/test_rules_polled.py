@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from edxml.codes import Priority
-from gateway.exchange.collect import Served
+from gateway.exchange.collect import Served, Shown
 from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict, Gone, NotFound
 from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
@@ -209,6 +210,31 @@ def test_rule_10_urgent_poison_hides_no_ordinary_item(house: House) -> None:
     assert house.delivery(plain, "inbox-a") not in house.shown("inbox-a", 5)
     house.pass_time(SECOND)
     assert house.delivery(plain, "inbox-a") in house.shown("inbox-a", 5)
+
+
+def test_rule_10_what_is_fetched_before_the_next_list_is_never_passed_over(house: House) -> None:
+    for number in range(4):
+        house.send(["inbox-a"], str(number + 1), files=())
+    seen: list[str] = []
+    for _ in range(2):
+        shown = house.shown("inbox-a", 2)
+        seen += shown
+        for item in shown:
+            house.fetch("inbox-a", item)
+            house.confirm("inbox-a", item)
+    assert len(set(seen)) == 4
+    assert {row["polled_at"] for row in house.rows("SELECT polled_at FROM deliveries")} == {0}
+
+
+def test_rule_10_another_process_shows_poison_once_more_and_then_passes_it_over(house: House) -> None:
+    for number in range(3):
+        house.send(["inbox-a"], str(number + 1), files=())
+    other = replace(house, last_lists=Shown())
+    shown = house.shown("inbox-a", 2)
+    assert other.shown("inbox-a", 2) == shown
+    house.pass_time(SECOND)
+    (third,) = {row["id"] for row in house.rows("SELECT id FROM deliveries")} - set(shown)
+    assert other.shown("inbox-a", 2)[0] == third
 
 
 def test_rule_10_the_key_is_the_same_in_every_list(house: House) -> None:
