@@ -1,5 +1,4 @@
-"""A whole node in a temporary folder, with a clock that the test turns, agencies on channels of every kind, and
-short ways to submit, hand over, collect, tell statuses, sweep.
+"""A whole node in a temporary folder, a clock that the test turns, agencies on all channels, short ways to do anything.
 
     house = build_house(tmp_path)
     sent = house.send(to=["check", "inbox-a"])
@@ -57,7 +56,6 @@ from tests.support.stores import Database, HandClock, tell
 
 __all__ = ["AGENCIES", "TODAY", "Database", "Does", "House", "WorkerDied", "build_house", "document_id", "organ"]
 
-
 _TEMPLATE = "khuon_nha"
 
 
@@ -70,8 +68,7 @@ def _settings(folder: Path, **changes: Any) -> dict[str, str]:
 def _template(database: Database) -> Path:
     """A data folder, with its database, that this process's others are copied from: migrations are made once."""
     folder = Path(tempfile.mkdtemp(prefix="truc-template-"))
-    recipients: dict[str, MemoryRecipient] = {}
-    kinds = {**KINDS, "memory": memory_kind(recipients)}
+    kinds = {**KINDS, "memory": memory_kind({})}
     address = cluster().create(_TEMPLATE) if database is Database.POSTGRESQL else ""
     node = build_node(read_settings(_settings(folder, database=address)), clock=HandClock(), kinds=kinds)
     apply(node.store, parse(house_rows()), actor="test", on=date.fromisoformat(TODAY), kinds=kinds)
@@ -275,12 +272,12 @@ class House:
 
     def shown(self, agency: str, limit: int = 100) -> list[str]:
         """Delivery ids that the agency's software is shown."""
-        wish = collect.Listing(agency_id=agency, limit=limit)
-        return [item.delivery_id for items in collect.list_items(self.node, [wish], self.last_lists) for item in items]
+        (items,) = collect.list_items(self.node, [collect.Listing(agency_id=agency, limit=limit)], self.last_lists)
+        return [item.delivery_id for item in items]
 
     def fetch(self, agency: str, delivery: str) -> collect.Served | Refusal:
         """Begin a response."""
-        served = collect.fetch(self.node, [collect.Fetch(caller=self.caller(agency), delivery_id=delivery)])[0]
+        (served,) = collect.fetch(self.node, [collect.Fetch(caller=self.caller(agency), delivery_id=delivery)])
         if isinstance(served, collect.Served) and served.attempt_id:
             self.served[delivery] = served.attempt_id
         return served
