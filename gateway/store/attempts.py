@@ -28,12 +28,13 @@ class Begun:
 
 _INSERT_ATTEMPT = insert(attempts)
 _STILL_OURS = (
-    select(transfers.c.id, transfers.c.turn)
+    select(transfers.c.id, transfers.c.turn, transfers.c.permits)
     .where(
         among(transfers.c.id, "ids"),
         transfers.c.state.in_([TransferState.CLAIMED, TransferState.FETCHED]),
     )
     .order_by(transfers.c.id)
+    .with_for_update()
 )
 _HELD_MEMBERS = (DeliveryState.CLAIMED, DeliveryState.FETCHED)
 
@@ -44,9 +45,9 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
     Gives the transfers whose attempt was written; for any other, nothing may be sent.  One row per open member.
     Consumes a permit where one was given (rule 9).  The transfers' rows are locked: the fence against a new claim.
     """
-    wanted = {"ids": sorted(b.transfer_id for b in begun)}
-    lock_rows(connection, _STILL_OURS, wanted)
-    held = {(row.id, row.turn) for row in connection.execute(_STILL_OURS, wanted)}
+    found = connection.execute(_STILL_OURS, {"ids": sorted(b.transfer_id for b in begun)}).all()
+    held = {(row.id, row.turn) for row in found}
+    permitted = {row.id for row in found if row.permits}
     ours = [b for b in begun if (b.transfer_id, b.turn) in held]
     members = members_of(connection, [b.transfer_id for b in ours])
     rows = [
@@ -68,15 +69,13 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
     ]
     if rows:
         execute_rows(connection, _INSERT_ATTEMPT, rows)
-        connection.execute(_NO_PERMIT, {"ids": [b.transfer_id for b in ours]})
+        used = [b.transfer_id for b in ours if b.transfer_id in permitted]
+        if used:
+            connection.execute(_NO_PERMIT, {"ids": used})
     return frozenset(str(row["transfer_id"]) for row in rows)
 
 
-_NO_PERMIT = (
-    update(transfers)
-    .where(among(transfers.c.id, "ids"), transfers.c.permits > 0)
-    .values(permits=0)
-)  # fmt: skip
+_NO_PERMIT = update(transfers).where(among(transfers.c.id, "ids")).values(permits=0)
 _END = (
     update(attempts)
     .where(

@@ -305,7 +305,9 @@ def claim(
     """
     if not tickets:
         return {}, []
-    lock_rows(connection, _WANTED, {"ids": sorted({transfer_id for transfer_id, _ in tickets})})
+    wanted = sorted({transfer_id for transfer_id, _ in tickets})
+    if len(wanted) > 1:  # in one order; a single row is locked by the update itself
+        lock_rows(connection, _WANTED, {"ids": wanted})
     statement = (
         update(transfers)
         .where(tuple_(transfers.c.id, transfers.c.turn).in_(list(tickets)), transfers.c.state == TransferState.READY)
