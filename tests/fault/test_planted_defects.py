@@ -43,7 +43,7 @@ def run_tests(folder: Path, tests: tuple[str, ...]) -> subprocess.CompletedProce
         quiet += ["-k", "not postgresql"]  # what both databases show is shown by one
     command = [sys.executable, "-m", "pytest", *quiet, *tests]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False
     )
 
 
