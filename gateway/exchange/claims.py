@@ -69,10 +69,11 @@ def claim_group(node: Node, tickets: Sequence[Ticket]) -> list[Claimed]:
 
 def _read(node: Node, ours: Mapping[str, int], now: int) -> list[Claimed]:
     """What was claimed, each at the turn of its claim: the rows may have moved on since, and are then another's."""
-    with node.store.read() as connection:
+    with node.store.read(is_hop=True) as connection:
         rows = transfers.rows_of(connection, list(ours))
-        members = transfers.members_of(connection, list(ours))
-        found = packets.by_ids(connection, {row.packet_id for row in rows})
+        packet_ids = {row.packet_id for row in rows}
+        members = transfers.members_of(connection, list(ours), packet_ids)
+        found = packets.by_ids(connection, packet_ids)
         chain_ids = {m.chain_id for group in members.values() for m in group}
         chains = load_chains(connection, chain_ids, lock=False)
     links = {link.delivery_id: link for chain in chains.values() for link in chain}

@@ -112,15 +112,17 @@ def list_items(node: Node, group: Sequence[Listing], shown: Shown) -> tuple[list
     What stands in two full lists running is passed over, so that items nobody fetches cannot hide those behind them
     (rule 10).  A process that has just begun, or another one, may show it once more.
     """
-    with node.store.read() as connection:
+    with node.store.read(is_hop=True) as connection:
         now = node.store.now(connection)
-        lists = inbox.waiting(connection, [(one.agency_id, one.limit) for one in group], now=now)
+        low = inbox.listed_since(connection, now)
+        lists = inbox.waiting(connection, [(one.agency_id, one.limit) for one in group], now=now, low=low)
     again = [shown.again(one, items) for one, items in zip(group, lists, strict=True)]
     if any(again):
         with node.store.write() as connection:
             now = node.store.now(connection)
             inbox.rotate(connection, sorted(set().union(*again)), now)
-            lists = inbox.waiting(connection, [(one.agency_id, one.limit) for one in group], now=now)
+            low = inbox.listed_since(connection, now)
+            lists = inbox.waiting(connection, [(one.agency_id, one.limit) for one in group], now=now, low=low)
     for one, items in zip(group, lists, strict=True):
         shown.note(one, items)
     return tuple(lists)
@@ -190,7 +192,7 @@ def _told(
 
 def look(node: Node, want: Fetch) -> Item:
     """What a fetch would serve, without beginning a response: no byte of the packet may follow. Raises Refusal."""
-    with node.store.read() as connection:
+    with node.store.read(is_hop=True) as connection:
         now = node.store.now(connection)
         found = inbox.items(connection, {want.delivery_id}).get(want.delivery_id)
         outcome = _may_serve(connection, want, found, now)

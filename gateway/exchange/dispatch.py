@@ -14,7 +14,7 @@ from gateway.exchange.submission import Answer, Prepared
 from gateway.model.chain import Chain, Link, Move, SinkSureness
 from gateway.model.errors import Conflict, Refusal
 from gateway.model.events import Event, EventKind
-from gateway.model.instants import new_id
+from gateway.model.instants import new_id, new_id_after
 from gateway.model.machine import admit
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import DeliveryState, LinkKind
@@ -220,7 +220,7 @@ def _plan_links(
     shared: dict[tuple[str, str, str], list[tuple[Leg, Chain, Link, Move]]] = {}
     for leg in legs:
         chain = chains[order.document.root, leg.agency_id]
-        link = _link(order.prepared, leg, facts[leg.channel_id], now)
+        link = _link(order.prepared, leg, chain.id, facts[leg.channel_id], now)
         chain = chain.longer(link)
         own, *others = admit(chain, link, now, pace)
         rows.moves += [replace(move, actor=order.prepared.submission.caller.name) for move in others]
@@ -253,10 +253,10 @@ def _plan_links(
     return rows
 
 
-def _link(prepared: Prepared, leg: Leg, channel: ChannelFacts, now: int) -> Link:
+def _link(prepared: Prepared, leg: Leg, chain_id: str, channel: ChannelFacts, now: int) -> Link:
     kind = LinkKind.RECALL if leg.agency_id in prepared.removed else prepared.kind
     return Link(
-        delivery_id=new_id(),
+        delivery_id=new_id_after(prepared.packet_id, chain_id),  # where rows lie is told by it
         transfer_id="",
         packet_id=prepared.packet_id,
         kind=kind,
@@ -287,7 +287,7 @@ def _undeliverable(order: Dispatch, problems: Sequence[RouteProblem]) -> list[Ne
     """`recipients=some`: whom nobody can reach becomes a final row in the answer and in the account."""
     made = []
     for problem in problems:
-        delivery_id = new_id()
+        delivery_id = new_id_after(order.prepared.packet_id)
         link = Link(
             delivery_id=delivery_id, transfer_id="", packet_id=order.prepared.packet_id, kind=order.prepared.kind,
             state=DeliveryState.UNDELIVERABLE, accepted_at=order.prepared.submission.received_at,

@@ -42,7 +42,7 @@ def tell_outsiders(node: Node, moves: Iterable[Move], parties: Sequence[Party] |
     if not told:
         return
     if parties is None:
-        with node.store.read() as connection:
+        with node.store.read(is_hop=True) as connection:
             parties = deliveries.parties_of(connection, told)
     for party in parties:
         state = told[party.delivery_id]

@@ -154,5 +154,5 @@ def _partners(connection: Connection, link: Link) -> list[tuple[str, str]]:
     """Those who share a transfer in doubt, as (chain, delivery): they go on together, since alone one would get a new
     delivery key, under which nobody knows what the old one may have brought (rule 5). Where one may not: resend.
     """
-    members = transfers.members_of(connection, [link.transfer_id]).get(link.transfer_id, [])
+    members = transfers.members_of(connection, [link.transfer_id], [link.packet_id]).get(link.transfer_id, [])
     return [(m.chain_id, m.id) for m in members if m.id != link.delivery_id and m.state == DeliveryState.PARKED]

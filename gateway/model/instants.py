@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 __all__ = [
     "CLOCKS_APART", "DAY", "HOUR", "MINUTE", "SECOND", "VIETNAM", "Instant", "as_datetime", "as_instant", "as_local",
-    "id_floor", "local_iso", "micros", "new_id", "random_bytes", "wall_now",
+    "id_floor", "local_iso", "micros", "new_id", "new_id_after", "random_bytes", "wall_now",
 ]  # fmt: skip
 
 Instant = NewType("Instant", int)
@@ -118,6 +118,16 @@ def new_id() -> str:
     rest = int.from_bytes(random_bytes(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
     digits = f"{(tick >> 12) & 0xFFFF_FFFF_FFFF:012x}7{tick & 0xFFF:03x}{rest:016x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def new_id_after(*others: str) -> str:
+    """A new id that sorts after these, which other machines may have made: in the millisecond after the latest where
+    our clock is behind theirs."""
+    made, latest = new_id(), max(others)
+    if made > latest:
+        return made
+    digits = f"{int(latest[:8] + latest[9:13], 16) + 1:012x}"
+    return f"{digits[:8]}-{digits[8:]}{made[13:]}"
 
 
 def id_floor(instant: int) -> str:

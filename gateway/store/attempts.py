@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 from gateway.model.instants import new_id
 from gateway.model.states import AttemptEnd, DeliveryState, TransferState
 from gateway.store.dialect import among, execute_rows, lock_rows
+from gateway.store.months.bounds import among_ids, one_of
 from gateway.store.schema import attempts, chains, deliveries, transfers
 from gateway.store.together import Together
 from gateway.store.transfers import members_of
@@ -28,7 +29,7 @@ class Begun:
 
 _INSERT_ATTEMPT = insert(attempts)
 _STILL_OURS = (
-    select(transfers.c.id, transfers.c.turn, transfers.c.permits)
+    select(transfers.c.id, transfers.c.turn, transfers.c.permits, transfers.c.packet_id)
     .where(
         among(transfers.c.id, "ids"),
         transfers.c.state.in_([TransferState.CLAIMED, TransferState.FETCHED]),
@@ -49,7 +50,7 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
     held = {(row.id, row.turn) for row in found}
     permitted = {row.id for row in found if row.permits}
     ours = [b for b in begun if (b.transfer_id, b.turn) in held]
-    members = members_of(connection, [b.transfer_id for b in ours])
+    members = members_of(connection, [b.transfer_id for b in ours], [row.packet_id for row in found])
     rows = [
         {
             "id": new_id(),
@@ -139,19 +140,15 @@ _END_RESPONSE = (
 _DELIVERIES = select(attempts.c.delivery_id).where(among(attempts.c.id, "ids")).distinct()
 _SERVED = (
     select(deliveries.c.id)
-    .where(among(deliveries.c.id, "ids"), deliveries.c.served_until > 0)
+    .where(among_ids(deliveries.c.id), deliveries.c.served_until > 0)
     .order_by(deliveries.c.id)
 )  # fmt: skip
 _LOCK_CHAINS = (
     select(chains.c.id)
-    .where(chains.c.id.in_(
-        select(deliveries.c.chain_id).where(among(deliveries.c.id, "ids"))
-    ))
+    .where(one_of(chains.c.id, select(deliveries.c.chain_id).where(among_ids(deliveries.c.id))))
     .order_by(chains.c.id)
 )  # fmt: skip
-_SHOW_AGAIN = (
-    update(deliveries).where(among(deliveries.c.id, "ids"), deliveries.c.served_until > 0).values(served_until=0)
-)
+_SHOW_AGAIN = update(deliveries).where(among_ids(deliveries.c.id), deliveries.c.served_until > 0).values(served_until=0)
 
 
 def begin_responses(

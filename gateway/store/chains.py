@@ -14,6 +14,7 @@ from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 from gateway.store.deliveries import Facts, Party
 from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows, writes_beside_others
+from gateway.store.months.bounds import among_ids, low_of, since
 from gateway.store.months.periods import gone_until
 from gateway.store.schema import attempts, chains, channels, deliveries, packets, transfers
 
@@ -36,7 +37,7 @@ _LINKS = (
     )
     .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id)
                  .join(channels, transfers.c.channel_id == channels.c.id))
-    .where(among(deliveries.c.chain_id, "ids"))
+    .where(among(deliveries.c.chain_id, "ids"), since(deliveries.c.id))
     .order_by(transfers.c.id)
 )  # fmt: skip
 _LINKS_LOCKED = _LINKS.with_for_update(of=transfers)
@@ -49,7 +50,7 @@ _ATTEMPTS = (
     .where(among(attempts.c.delivery_id, "ids"))
     .order_by(attempts.c.id)
 )  # fmt: skip
-_CHAIN_IDS = select(deliveries.c.id, deliveries.c.chain_id).where(among(deliveries.c.id, "ids"))
+_CHAIN_IDS = select(deliveries.c.id, deliveries.c.chain_id).where(among_ids(deliveries.c.id))
 _NAMED = (
     select(
         deliveries.c.id, deliveries.c.chain_id, deliveries.c.packet_id, deliveries.c.agency_id,
@@ -57,7 +58,7 @@ _NAMED = (
     )
     .select_from(deliveries.join(packets, packets.c.id == deliveries.c.packet_id)
                  .join(chains, chains.c.id == deliveries.c.chain_id))
-    .where(among(deliveries.c.id, "ids"))
+    .where(among_ids(deliveries.c.id))
     .order_by(chains.c.id)
 )  # fmt: skip
 _NAMED_LOCKED = _NAMED.with_for_update(of=chains)
@@ -113,7 +114,7 @@ def _load(connection: Connection, wanted: Sequence[str], *, lock: bool) -> Loade
     if not wanted:
         return Loaded(chains={}, facts={})
     is_held = lock and writes_beside_others(connection)
-    found = connection.execute(_LINKS_LOCKED if is_held else _LINKS, {"ids": wanted}).all()
+    found = connection.execute(_LINKS_LOCKED if is_held else _LINKS, {"ids": wanted, "low": low_of(wanted)}).all()
     rows = sorted(found, key=attrgetter("chain_id", "position"))
     by_delivery: dict[str, list[Attempt]] = defaultdict(list)
     for made in connection.execute(_ATTEMPTS, {"ids": [row.id for row in rows]}):

@@ -18,7 +18,9 @@ from gateway.model.events import Event, EventKind, kind_of_state
 from gateway.model.moves import HOLDERS, check_move
 from gateway.model.states import Book, DeliveryState
 from gateway.store import events
-from gateway.store.dialect import among, execute_rows, lock_rows
+from gateway.store.dialect import execute_rows, lock_rows
+from gateway.store.months import listed
+from gateway.store.months.bounds import among_ids
 from gateway.store.rollups import count
 from gateway.store.schema import channels, deliveries, packets, transfers
 from gateway.store.statuses import FURTHER
@@ -65,6 +67,7 @@ def insert_new(connection: Connection, new: Sequence[NewDelivery], *, now: int) 
     for delivery in new:
         check_move(None, delivery.link.state)
     execute_rows(connection, _INSERT, [_new_row(delivery, now) for delivery in new])
+    listed.note(connection, [d.link.delivery_id for d in new if d.link.state in listed.LISTED], now)
     events.append(connection, [_planned(delivery) for delivery in new], now)
     count(connection, [(d.agency_id, d.book, d.link.state, 1) for d in new])
 
@@ -124,7 +127,7 @@ _FACTS = (
     )
     .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id)
                  .join(channels, transfers.c.channel_id == channels.c.id))
-    .where(among(deliveries.c.id, "ids"))
+    .where(among_ids(deliveries.c.id))
 )  # fmt: skip
 _MOVE = (
     update(deliveries)
@@ -219,6 +222,8 @@ def _apply_once(
     done = together.execute(connection)[moved]
     if done != len(moves):
         raise StaleMove(f"{len(moves) - done} of {len(moves)} deliveries were moved by somebody else")
+    come = [move.delivery_id for move in moves if move.after in listed.LISTED and move.before not in listed.LISTED]
+    listed.note(connection, come, now)
     for change, parting in splits:
         split_transfer(connection, change, parting, now)
     changes = []
@@ -281,7 +286,7 @@ def _event(move: Move, row: Facts, at: int, actor: str) -> Event:
 
 # --- beside the machine --------------------------------------------------------------------------------------
 
-_AGENCIES = select(deliveries.c.agency_id).where(among(deliveries.c.id, "ids")).distinct()
+_AGENCIES = select(deliveries.c.agency_id).where(among_ids(deliveries.c.id)).distinct()
 
 
 def agencies_of(connection: Connection, delivery_ids: Iterable[str]) -> list[str]:
@@ -303,7 +308,7 @@ class Party:
 _PARTIES = (
     select(deliveries.c.id, deliveries.c.packet_id, packets.c.document_id, packets.c.sender_id, deliveries.c.agency_id)
     .join_from(deliveries, packets, packets.c.id == deliveries.c.packet_id)
-    .where(among(deliveries.c.id, "ids"))
+    .where(among_ids(deliveries.c.id))
 )
 
 

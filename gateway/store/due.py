@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, Select, bindparam, exists, select
 
 from gateway.model.states import LinkKind
-from gateway.store.dialect import among
+from gateway.store.months.bounds import among_ids
 from gateway.store.schema import attempts, deliveries, is_state, transfers
 
 __all__ = ["dead_leases", "fetched_under_recall", "past_limit", "waiting_heads"]
@@ -26,7 +26,7 @@ _DEAD = (
 )
 _member = deliveries.alias("member")
 _SIBLINGS = select(*_PAIR).where(
-    deliveries.c.transfer_id.in_(select(_member.c.transfer_id).where(among(_member.c.id, "ids"))),
+    deliveries.c.transfer_id.in_(select(_member.c.transfer_id).where(among_ids(_member.c.id))),
     is_state(deliveries.c.state, "claimed"),
     deliveries.c.id > bindparam("last"),
 )

@@ -126,17 +126,23 @@ class Store:
         return self.read() if self.engine.dialect.name == "sqlite" else self.write()
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """One consistent view of the rows. Raises StoreBusy where the database is away."""
-        with translating(), self._reader.connect() as connection, connection.begin():
+    def read(self, *, is_hop: bool = False) -> Iterator[Connection]:
+        """One consistent view of the rows. Raises StoreBusy where the database is away.
+
+        `is_hop`: what is asked is asked all the time and says where its rows lie, so that PostgreSQL may keep its plans
+        (as it does for whoever writes); for others it plans by what is asked for.
+        """
+        with translating(), self._reader(is_hop).connect() as connection, connection.begin():
             yield connection
 
-    @property
-    def _reader(self) -> Engine:
+    def _reader(self, is_hop: bool) -> Engine:
         """The same connections, for one view of everything."""
         if self.engine.dialect.name == "sqlite":
             return self.engine
-        return self.engine.execution_options(truc_reads=True)
+        from gateway.store import sessions  # with the driver, which a node on SQLite does not load
+
+        how = sessions.For.READING_HOPS if is_hop else sessions.For.READING
+        return self.engine.execution_options(**{sessions.HOW: how})
 
     def now(self, connection: Connection) -> Instant:
         """The one clock that scheduling compares with (protocol §13)."""

@@ -10,10 +10,12 @@ from sqlalchemy import Connection, Select, bindparam, select, union_all, update
 
 from gateway.model.instants import CLOCKS_APART, HOUR
 from gateway.model.states import DeliveryState
-from gateway.store.dialect import among, execute_rows, lock_rows, select_rows
+from gateway.store.dialect import execute_rows, lock_rows, select_rows
+from gateway.store.months.bounds import among_ids, one_of, since
+from gateway.store.months.listed import LISTED, listed_since
 from gateway.store.schema import chains, channels, deliveries, is_state, packets, transfers
 
-__all__ = ["LONGEST_RESPONSE", "Item", "items", "rotate", "waiting"]
+__all__ = ["LONGEST_RESPONSE", "Item", "items", "listed_since", "rotate", "waiting"]
 
 LONGEST_RESPONSE: Final = 1 * HOUR
 """Longest time that one response may run, and hide its item."""
@@ -51,7 +53,6 @@ class Item:
     speaks_for_agency: bool  #: the node reports for this agency, whose software cannot
 
 
-_LISTED = (DeliveryState.AVAILABLE, DeliveryState.FETCHED)
 _COLUMNS = (
     deliveries.c.id, deliveries.c.transfer_id, deliveries.c.chain_id, deliveries.c.agency_id, deliveries.c.organ,
     deliveries.c.state, deliveries.c.since, deliveries.c.polled_at, deliveries.c.book, deliveries.c.kind,
@@ -65,7 +66,7 @@ _PACKETS = select(
     packets.c.id, packets.c.document_id, packets.c.status_code, packets.c.sender_organ, packets.c.notation,
     packets.c.subject, packets.c.is_urgent, packets.c.size, packets.c.blob, packets.c.attachments,
     packets.c.accepted_at,
-).where(among(packets.c.id, "ids"))  # fmt: skip
+).where(among_ids(packets.c.id))  # fmt: skip
 
 
 def _of_state(state: DeliveryState, *, is_urgent: bool) -> Select[tuple[str]]:
@@ -75,6 +76,7 @@ def _of_state(state: DeliveryState, *, is_urgent: bool) -> Select[tuple[str]]:
         .where(
             deliveries.c.agency_id == bindparam("agency"),
             is_state(deliveries.c.state, state),
+            since(deliveries.c.id),
             deliveries.c.is_urgent.is_(is_urgent),
             (deliveries.c.served_until <= bindparam("now")) | (deliveries.c.served_until > bindparam("longest")),
         )
@@ -84,16 +86,14 @@ def _of_state(state: DeliveryState, *, is_urgent: bool) -> Select[tuple[str]]:
     return select(some.subquery().c.id)
 
 
-_CANDIDATES = union_all(
-    *(_of_state(state, is_urgent=urgent) for urgent in (True, False) for state in _LISTED)
-).subquery("candidates")
+_CANDIDATES = union_all(*(_of_state(state, is_urgent=urgent) for urgent in (True, False) for state in LISTED)).subquery(
+    "candidates"
+)
 _WAITING = select(_CANDIDATES.c.id)
-_ITEMS = select(*_COLUMNS).select_from(_FROM).where(among(deliveries.c.id, "ids"))
+_ITEMS = select(*_COLUMNS).select_from(_FROM).where(among_ids(deliveries.c.id))
 _CHAINS = (
     select(chains.c.id)
-    .where(chains.c.id.in_(
-        select(deliveries.c.chain_id).where(among(deliveries.c.id, "ids"))
-    ))
+    .where(one_of(chains.c.id, select(deliveries.c.chain_id).where(among_ids(deliveries.c.id))))
     .order_by(chains.c.id)
 )  # fmt: skip
 _ROTATE = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(polled_at=bindparam("now"))
@@ -141,14 +141,15 @@ def _item(row: Any, packet: Any) -> Item:
     )
 
 
-def waiting(connection: Connection, wishes: Sequence[tuple[str, int]], *, now: int) -> list[list[Item]]:
+def waiting(connection: Connection, wishes: Sequence[tuple[str, int]], *, now: int, low: str = "") -> list[list[Item]]:
     """What each (agency, at most so many) may fetch: least recently passed over first, then urgent, new before fetched.
 
-    Urgent ones that nobody fetches hide nobody either (protocol §10).
+    Urgent ones that nobody fetches hide nobody either (protocol §10).  `low`: what `listed_since` gave in this
+    transaction, so that no month is looked into before it.
     """
     # One that is hidden for longer was hidden by a clock that was ahead.
     longest = now + LONGEST_RESPONSE + CLOCKS_APART
-    values = ({"agency": agency, "now": now, "longest": longest, "most": limit} for agency, limit in wishes)
+    values = ({"agency": a, "now": now, "longest": longest, "most": limit, "low": low} for a, limit in wishes)
     ids = [[row.id for row in select_rows(connection, _WAITING, each)] for each in values]
     wanted = sorted({delivery_id for each in ids for delivery_id in each})
     found = {row.id: row for row in connection.execute(_ITEMS, {"ids": wanted})} if wanted else {}

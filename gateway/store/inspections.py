@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, exists, select
 
-from gateway.store.dialect import among, insert_ignore
+from gateway.store.dialect import insert_ignore
+from gateway.store.months.bounds import among_ids
 from gateway.store.schema import packets
 from gateway.store.schema_judged import inspections
 
@@ -43,7 +44,7 @@ _FIELDS = tuple(InspectionRow.__dataclass_fields__)
 _DUE = (
     select(packets.c.id, packets.c.blob, packets.c.attachments, packets.c.accepted_at)
     .where(
-        among(packets.c.id, "ids"),
+        among_ids(packets.c.id),
         packets.c.attachments != "[]",
         ~exists().where(inspections.c.packet_id == packets.c.id, inspections.c.version == bindparam("version")),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
 
-from gateway.store.dialect import among
+from gateway.store.months.bounds import among_ids
 from gateway.store.schema import notices, packets
 
 __all__ = ["Notice", "tell"]
@@ -24,7 +24,7 @@ class Notice:
     at: int
 
 
-_SENDERS = select(packets.c.id, packets.c.sender_id).where(among(packets.c.id, "ids"))
+_SENDERS = select(packets.c.id, packets.c.sender_id).where(among_ids(packets.c.id))
 _INSERT = insert(notices)
 
 

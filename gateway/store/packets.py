@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, literal_column, select, update
 
-from gateway.store.dialect import execute_rows, insert_missing, lock_rows
+from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows
+from gateway.store.months.bounds import among_ids, low_of, since
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
 
 __all__ = [
@@ -89,7 +90,7 @@ def insert_new(connection: Connection, new: Sequence[PacketRow]) -> None:
         execute_rows(connection, _INSERT, [{name: getattr(p, name) for name in _PACKET_FIELDS} for p in new])
 
 
-_BY_IDS = select(packets).where(packets.c.id.in_(bindparam("ids", expanding=True)))
+_BY_IDS = select(packets).where(among_ids(packets.c.id))
 
 
 def by_ids(connection: Connection, ids: Iterable[str]) -> dict[str, PacketRow]:
@@ -212,7 +213,7 @@ _RECIPIENTS = (
         deliveries.c.id, deliveries.c.packet_id, deliveries.c.agency_id, deliveries.c.organ, deliveries.c.state,
         deliveries.c.reason, deliveries.c.detail, deliveries.c.leg, deliveries.c.readdressed_from,
     )
-    .where(deliveries.c.packet_id.in_(bindparam("ids", expanding=True)))
+    .where(among(deliveries.c.packet_id, "ids"), since(deliveries.c.id))
     .order_by(deliveries.c.id)
 )  # fmt: skip
 
@@ -220,7 +221,8 @@ _RECIPIENTS = (
 def recipients_of(connection: Connection, packet_ids: Iterable[str]) -> dict[str, list[RecipientRow]]:
     """Today's deliveries of packets, by packet."""
     found: dict[str, list[RecipientRow]] = {}
-    for row in connection.execute(_RECIPIENTS, {"ids": list(packet_ids)}):
+    wanted = list(packet_ids)
+    for row in connection.execute(_RECIPIENTS, {"ids": wanted, "low": low_of(wanted)}):
         found.setdefault(row.packet_id, []).append(RecipientRow(**row._mapping))
     return found
 

@@ -18,8 +18,8 @@ from sqlalchemy import Column, Connection, Select, Table, and_, bindparam, case,
 
 from gateway.model.instants import VIETNAM, as_datetime
 from gateway.store import followers
-from gateway.store.dialect import among
 from gateway.store.followers import Follower, Following
+from gateway.store.months.bounds import among_ids
 from gateway.store.schema import packets
 from gateway.store.schema_judged import packet_days, repair_days
 
@@ -68,7 +68,7 @@ class Traffic:
 
 _PACKETS = select(
     packets.c.id, packets.c.system_id, packets.c.sender_id, packets.c.repairs, packets.c.accepted_at
-).where(among(packets.c.id, "ids"))
+).where(among_ids(packets.c.id))
 
 _DAY = ("day", "system_id", "agency_id")
 
@@ -199,7 +199,7 @@ _KEYS: Mapping[By, Column[str]] = {
     By.NAME: repair_days.c.name,
     By.AGENCY: repair_days.c.agency_id,
 }
-_DOCUMENTS = select(packets.c.id, packets.c.document_id).where(among(packets.c.id, "ids"))
+_DOCUMENTS = select(packets.c.id, packets.c.document_id).where(among_ids(packets.c.id))
 
 
 def report(

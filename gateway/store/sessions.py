@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import time
+from enum import Enum
 from typing import Any, Final
 
 import psycopg
@@ -15,20 +16,31 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-__all__ = ["CLOCK", "DRIVER", "READS", "Sessions", "clock_at_begin", "tell_how_to_begin"]
+__all__ = ["CLOCK", "DRIVER", "HOW", "For", "Sessions", "clock_at_begin", "tell_how_to_begin"]
 
 DRIVER: Final = "postgresql+truc"
 """The driver's name in an engine's address. Its connections begin no transaction by themselves."""
 
-READS: Final = "truc_reads"
-"""The option of a connection whose transactions see one view of everything, and change nothing."""
+HOW: Final = "truc_how"
+"""The option of a connection that says what its transactions are `For`; to write where it says nothing."""
+
+
+class For(Enum):
+    """What a transaction is for."""
+
+    WRITING = "writing"
+    READING = "reading"  #: one view of everything, and nothing changes
+    READING_HOPS = "hops"  #: the same, by plans that the server keeps
+
 
 CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 _UNUSED_SECONDS: Final = 30.0
+_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN: Final = {
-    False: f"BEGIN ISOLATION LEVEL READ COMMITTED; {CLOCK}",
-    True: f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {CLOCK}",
+    For.WRITING: f"BEGIN ISOLATION LEVEL READ COMMITTED; {CLOCK}",
+    For.READING: f"{_READ}; {CLOCK}; SET LOCAL plan_cache_mode = auto",
+    For.READING_HOPS: f"{_READ}; {CLOCK}",
 }
 
 
@@ -36,7 +48,7 @@ class _Session(psycopg.Connection[tuple[Any, ...]]):
     """A connection that knows what its transactions are for."""
 
     used_at = float("-inf")
-    reads = False
+    how = For.WRITING
     clock: int | None = None  #: of the server, while the transaction has executed nothing else
 
 
@@ -50,10 +62,10 @@ class Sessions(PGDialect_psycopg):
         return _Session.connect(*given, **named)
 
     def do_begin(self, dbapi_connection: Any) -> None:
-        """Begin, and take the clock: two statements in one message, which the driver must not prepare."""
+        """Begin, and take the clock: statements in one message, which the driver must not prepare."""
         session: _Session = dbapi_connection.dbapi_connection
         with session.cursor() as cursor:
-            cursor.execute(_BEGIN[session.reads], prepare=False)
+            cursor.execute(_BEGIN[session.how], prepare=False)
             cursor.nextset()
             (session.clock,) = cursor.fetchone() or (None,)
         session.used_at = time.monotonic()
@@ -84,12 +96,12 @@ def _is_quiet(session: _Session) -> bool:
 
 
 def tell_how_to_begin(engine: Engine) -> None:
-    """Let each connection's option `READS` decide how its transactions begin."""
+    """Let each connection's option `HOW` decide how its transactions begin."""
 
     @event.listens_for(engine, "begin")
     def _tell(connection: Connection) -> None:
         session: Any = connection.connection.dbapi_connection
-        session.reads = bool(connection.get_execution_options().get(READS, False))
+        session.how = connection.get_execution_options().get(HOW, For.WRITING)
 
 
 def clock_at_begin(connection: Connection) -> int | None:

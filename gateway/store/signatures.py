@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, select
 
-from gateway.store.dialect import among, insert_ignore
+from gateway.store.dialect import insert_ignore
+from gateway.store.months.bounds import among_ids
 from gateway.store.schema import packets
 from gateway.store.schema_judged import signature_verdicts
 
@@ -54,7 +55,7 @@ _CANDIDATES = (
     select(packets.c.id.label("packet_id"), packets.c.book, packets.c.blob, packets.c.sender_organ,
            packets.c.accepted_at)
     .where(
-        among(packets.c.id, "ids"),
+        among_ids(packets.c.id),
         ~exists().where(signature_verdicts.c.packet_id == packets.c.id),
     )
     .order_by(packets.c.id)

@@ -14,6 +14,7 @@ from gateway.model.instants import new_id
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import ChannelState, DeliveryState, TransferState
 from gateway.store.dialect import among, execute_rows, lock_rows
+from gateway.store.months.bounds import low_of, since
 from gateway.store.schema import channels, deliveries, is_state, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
 from gateway.store.together import Together
@@ -288,7 +289,7 @@ _WANTED = select(transfers.c.id).where(among(transfers.c.id, "ids")).order_by(tr
 _IS_OPEN = exists().where(channels.c.id == transfers.c.channel_id, channels.c.state == ChannelState.OPEN)
 _CLAIM_DELIVERIES = (
     update(deliveries)
-    .where(among(deliveries.c.transfer_id, "ids"), deliveries.c.state == DeliveryState.READY)
+    .where(among(deliveries.c.transfer_id, "ids"), since(deliveries.c.id), deliveries.c.state == DeliveryState.READY)
     .values(state=DeliveryState.CLAIMED, was=DeliveryState.READY)
     .returning(deliveries.c.agency_id, deliveries.c.book)
 )
@@ -315,12 +316,14 @@ def claim(
         .values(
             state=TransferState.CLAIMED, lease_until=lease_until, worker=worker, unreported=transfers.c.unreported + 1
         )
-        .returning(transfers.c.id, transfers.c.turn)
+        .returning(transfers.c.id, transfers.c.turn, transfers.c.packet_id)
     )
-    ours = {row.id: int(row.turn) for row in connection.execute(statement)}
-    if not ours:
+    claimed = connection.execute(statement).all()
+    if not claimed:
         return {}, []
-    return ours, [(row.agency_id, row.book) for row in connection.execute(_CLAIM_DELIVERIES, {"ids": list(ours)})]
+    ours = {row.id: int(row.turn) for row in claimed}
+    wanted = {"ids": list(ours), "low": low_of(row.packet_id for row in claimed)}
+    return ours, [(row.agency_id, row.book) for row in connection.execute(_CLAIM_DELIVERIES, wanted)]
 
 
 _RENEW = (
@@ -363,14 +366,19 @@ _MEMBERS = (
         deliveries.c.id, deliveries.c.chain_id, deliveries.c.transfer_id, deliveries.c.organ,
         deliveries.c.readdressed_from, deliveries.c.state,
     )
-    .where(among(deliveries.c.transfer_id, "ids"))
+    .where(among(deliveries.c.transfer_id, "ids"), since(deliveries.c.id))
     .order_by(deliveries.c.transfer_id, deliveries.c.id)
 )  # fmt: skip
 
 
-def members_of(connection: Connection, transfer_ids: Sequence[str]) -> dict[str, list[Member]]:
-    """Every delivery that hangs on these transfers now, by transfer."""
+def members_of(
+    connection: Connection, transfer_ids: Sequence[str], packet_ids: Iterable[str] = ()
+) -> dict[str, list[Member]]:
+    """Every delivery that hangs on these transfers now, by transfer.
+
+    `packet_ids`: the packets of these transfers, which tell in which months to look; none: in all.
+    """
     found: dict[str, list[Member]] = defaultdict(list)
-    for row in connection.execute(_MEMBERS, {"ids": list(transfer_ids)}):
+    for row in connection.execute(_MEMBERS, {"ids": list(transfer_ids), "low": low_of(packet_ids)}):
         found[row.transfer_id].append(Member(**row._mapping))
     return found

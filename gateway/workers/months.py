@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.model.instants import wall_now
 from gateway.node import Node
-from gateway.store.months import partitions
+from gateway.store.months import listed, partitions
 from gateway.store.months.partitions import PARTITIONED, month_of
 from monitoring import log
 
@@ -17,7 +17,8 @@ def keep_months(node: Node, ahead: int) -> int:
     """Make this month and `ahead` months after it where they are missing; how many tables were made. Safe to repeat.
 
     Each table in a transaction of its own, which nobody who writes to other months waits for.  By this machine's wall
-    clock, from which ids are made.  Nothing on SQLite.  Raises StoreBusy.
+    clock, from which ids are made.  Finds anew from which month on anything is listed.  Nothing on SQLite.  Raises
+    StoreBusy.
     """
     with node.store.read() as connection:
         if not partitions.is_partitioned(connection):
@@ -34,4 +35,6 @@ def keep_months(node: Node, ahead: int) -> int:
         with node.store.write() as connection:
             for table in PARTITIONED:
                 partitions.analyze(connection, table)
+    with node.store.write() as connection:
+        listed.find_anew(connection, node.store.now(connection))
     return len(wanted)
