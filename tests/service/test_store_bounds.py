@@ -25,6 +25,7 @@ from gateway.store.months.bounds import low_of
 from gateway.store.months.partitions import PARTITIONED, locked_all, make_month, month_of
 from gateway.store.schema import metadata
 from tests.support.nodes import Database, House
+from tests.support.patience import PATIENCE
 
 BACK = 20
 """Months."""
@@ -228,7 +229,7 @@ def wait_for_one_who_waits(store: Store) -> None:
         with store.read() as rows:
             return int(rows.exec_driver_sql(_WAITERS).scalar_one())
 
-    Retrying(retry=retry_if_result(lambda n: n == 0), wait=wait_fixed(0.02), stop=stop_after_delay(120))(waiting)
+    Retrying(retry=retry_if_result(lambda n: n == 0), wait=wait_fixed(0.02), stop=stop_after_delay(PATIENCE))(waiting)
 
 
 @pytest.mark.parametrize("finds_first", [True, False])
@@ -257,7 +258,7 @@ def test_who_looks_for_the_oldest_and_who_brings_an_older_one_wait_for_each_othe
             first(rows)
             later = pool.submit(second_one)
             wait_for_one_who_waits(watching)
-        later.result(120)
+        later.result(PATIENCE)
     with watching.read() as rows:
         kept = listed.listed_since(rows, house.now())
     # What was brought is nobody's row here: who looks after that finds none, who looked before is put right.
