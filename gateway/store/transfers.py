@@ -322,8 +322,8 @@ def claim(
     if not claimed:
         return {}, []
     ours = {row.id: int(row.turn) for row in claimed}
-    wanted = {"ids": list(ours), "low": low_of(row.packet_id for row in claimed)}
-    return ours, [(row.agency_id, row.book) for row in connection.execute(_CLAIM_DELIVERIES, wanted)]
+    hanging = {"ids": list(ours), "low": low_of(row.packet_id for row in claimed)}
+    return ours, [(row.agency_id, row.book) for row in connection.execute(_CLAIM_DELIVERIES, hanging)]
 
 
 _RENEW = (
