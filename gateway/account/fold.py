@@ -135,10 +135,10 @@ def _histories(happened: Iterable[BookedEvent]) -> dict[str, _Told]:
     return told
 
 
-def _when(booked: BookedEvent) -> tuple[int, int, str]:
-    """The order in which events are read: of commits, whatever clocks said meanwhile; then as written (ids are
-    monotone)."""
-    return booked.place, booked.recorded_at, booked.id
+def _when(booked: BookedEvent) -> tuple[int, int, int, str]:
+    """The order in which events are read: of writing, whatever clocks said meanwhile; of old ones that of commits, then
+    ids, which are monotone."""
+    return booked.written, booked.place, booked.recorded_at, booked.id
 
 
 def _fate(state: str) -> Fate:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.account import check_next
 from gateway.api import run_api, start_scrape
@@ -72,6 +72,13 @@ class Role(StrEnum):
 
 class _Closable(Protocol):
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class _Stoppable(Protocol):
+    """Something that can be told to end before anybody waits for it: so that one slow job does not add to another's."""
+
+    def stop(self) -> None: ...
 
 
 _Starter = Callable[[Node, Settings], Sequence[_Closable]]
@@ -150,14 +157,25 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
         _clear_spool(node, lock)
         _note_start(node, role)
         lock.share()
+        loops: list[_Closable] = []
+        closing.callback(_close_all, loops)
         for part, start in _LOOPS.items():
             if role in (part, Role.SERVE):
-                for loop in start(node, settings):
-                    closing.callback(loop.close)
+                loops.extend(start(node, settings))
         _settle_memory()
         _serve_until(stop, node, settings, role, _Ready(voice=voice, role=role, descriptor=ready_fd))
         stop.end_at_once()
         _log.info("process.stopping", process=str(role), pid=os.getpid())
+
+
+def _close_all(loops: Sequence[_Closable]) -> None:
+    """Tell all to end, then wait for one after the other, whoever began last first."""
+    with ExitStack() as closing:
+        for loop in loops:
+            closing.callback(loop.close)
+        for loop in loops:
+            if isinstance(loop, _Stoppable):
+                loop.stop()
 
 
 def _settle_memory() -> None:

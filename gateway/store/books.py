@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, Executable, bindparam, func, select
 
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import DAY, id_floor
-from gateway.store.dialect import COMMIT_ORDER
+from gateway.store.dialect import COMMIT_ORDER, WRITE_ORDER
 from gateway.store.schema import deliveries, events, packets, rollups
 
 __all__ = [
@@ -36,6 +36,7 @@ class BookedEvent:
     rule_version: int
     leaf: bytes
     event: Event
+    written: int = 0  #: in the order of writing, 0 where nobody knows
     place: int = 0  #: in the order of commits
 
 
@@ -158,7 +159,7 @@ _DELIVERIES = (
     .order_by(deliveries.c.packet_id, deliveries.c.id)
 )  # fmt: skip
 _EVENTS = (
-    select(events, COMMIT_ORDER.label("place"))
+    select(events, WRITE_ORDER.label("written"), COMMIT_ORDER.label("place"))
     .where(events.c.packet_id.in_(bindparam("ids", expanding=True)))
     .order_by(events.c.packet_id)
     .execution_options(yield_per=1000)
@@ -226,12 +227,13 @@ def _event(row: Any) -> BookedEvent:
         rule_version=row.rule_version,
         leaf=row.leaf,
         event=event,
+        written=row.written,
         place=row.place,
     )
 
 
 _LOOSE = (
-    select(events, COMMIT_ORDER.label("place"))
+    select(events, WRITE_ORDER.label("written"), COMMIT_ORDER.label("place"))
     .where(
         events.c.packet_id == "",
         events.c.recorded_at >= bindparam("start"),

@@ -38,9 +38,10 @@ from gateway.store.arrays import Arrays, array, as_arrays
 from gateway.store.schema import events
 
 __all__ = [
-    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "AloneAt", "among", "arrays_of", "begun_until",
-    "check_durability", "continue_order", "count_after", "execute_rows", "insert_ignore", "insert_missing",
-    "is_writing", "lock_alone", "lock_rows", "select_rows", "settled_until", "upsert_counts", "writes_beside_others",
+    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "EVENTS_WRITTEN", "WRITE_ORDER", "AloneAt", "among", "arrays_of",
+    "begun_until", "check_durability", "continue_order", "count_after", "execute_rows", "insert_ignore",
+    "insert_missing", "is_writing", "lock_alone", "lock_rows", "select_rows", "settled_until", "upsert_counts",
+    "writes_beside_others",
 ]  # fmt: skip
 
 _LEAST_POSTGRES = 140_000
@@ -101,6 +102,12 @@ class _CommitOrder(ColumnElement[int]):
     inherit_cache = True
 
 
+class _WriteOrder(_CommitOrder):
+    """Where an event stands in the order of writing."""
+
+    inherit_cache = True
+
+
 @compiles(_CommitOrder, "sqlite")
 def _by_rowid(_element: _CommitOrder, _compiler: Any, **_: Any) -> str:
     return "events.rowid"  # one writer, and a table that only grows
@@ -109,6 +116,11 @@ def _by_rowid(_element: _CommitOrder, _compiler: Any, **_: Any) -> str:
 @compiles(_CommitOrder, "postgresql")
 def _by_position(_element: _CommitOrder, _compiler: Any, **_: Any) -> str:
     return "events.position"
+
+
+@compiles(_WriteOrder, "postgresql")
+def _by_number(_element: _WriteOrder, _compiler: Any, **_: Any) -> str:
+    return "events.written"
 
 
 COMMIT_ORDER: ColumnElement[int] = _CommitOrder()
@@ -127,6 +139,20 @@ EVENTS_POSITION = (
     "CREATE INDEX events_position ON events (position)",
 )
 """Statements that give events their place in the order of commits on PostgreSQL."""
+
+WRITE_ORDER: ColumnElement[int] = _WriteOrder()
+"""The order in which events of one delivery happened: whoever writes one holds the delivery's chain.
+
+The order of commits is not that: a transaction gets its number with its first write, and may then wait for a chain on
+which one with a later number is at work.  0: written before there was this order; of these that of commits says it.
+"""
+
+EVENTS_WRITTEN = (
+    "CREATE SEQUENCE events_written AS bigint",
+    "ALTER TABLE events ADD COLUMN written bigint NOT NULL DEFAULT 0",
+    "ALTER TABLE events ALTER COLUMN written SET DEFAULT nextval('events_written')",
+)
+"""Statements that number events as they are written on PostgreSQL, without touching those that are there."""
 
 _SETTLED = "SELECT events_base() + (pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 20)"
 _BEGUN = "SELECT events_base() + (pg_snapshot_xmax(pg_current_snapshot())::text::bigint << 20)"

@@ -279,9 +279,14 @@ class Inspection:
 
         self._loop = Loop("inspect", once, node.transport)
 
+    def stop(self) -> None:
+        """End the file in hand and begin no other, without waiting."""
+        self._inspector.stop()
+        self._loop.stop()
+
     def close(self) -> None:
         """Stop at once. Safe to repeat."""
-        self._inspector.stop()
+        self.stop()
         self._loop.close()
         self._inspector.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from gateway.model.errors import GatewayError
@@ -27,19 +28,29 @@ class Loop:
         self._once = once
         self._woken = threading.Event()
         self._stopping = threading.Event()
+        self._stopped_at = 0.0
         self._waking: Subscription | None = (
             transport.on_wake(topics, lambda _topic: self._woken.set()) if topics else None
         )
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    def stop(self) -> None:
+        """Begin nothing more, without waiting for what is being done: so that many end beside each other."""
+        if not self._stopping.is_set():
+            self._stopped_at = time.monotonic()
+            self._stopping.set()
+            self._woken.set()
+
     def close(self, timeout: float = 10.0) -> None:
-        """Finish what is being done, then stop. Safe to repeat."""
-        self._stopping.set()
-        self._woken.set()
+        """Finish what is being done, then stop. Safe to repeat.
+
+        What is not done `timeout` seconds after `stop`, or this, was called first is left to end with the process.
+        """
+        self.stop()
         if self._waking is not None:
             self._waking.close()
-        self._thread.join(timeout)
+        self._thread.join(max(0.0, self._stopped_at + timeout - time.monotonic()))
 
     def _run(self) -> None:
         failures = 0

@@ -122,8 +122,14 @@ class Relay:
         if node.store.has_many_writers:
             self._loops.append(Loop("relay-urgent", lambda: _urgent_pause(node), node.transport, ["relay.urgent"]))
 
+    def stop(self) -> None:
+        """Begin nothing more, without waiting."""
+        for loop in self._loops:
+            loop.stop()
+
     def close(self) -> None:
         """Finish what is being done, then stop. Safe to repeat."""
+        self.stop()
         for loop in self._loops:
             loop.close()
 

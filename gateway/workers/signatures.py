@@ -269,9 +269,14 @@ class Signatures:
 
         self._loop = Loop("signatures", once, node.transport)
 
+    def stop(self) -> None:
+        """Begin no other packet, without waiting."""
+        self._stopping.set()
+        self._loop.stop()
+
     def close(self) -> None:
         """Stop after the packet in hand. Safe to repeat."""
-        self._stopping.set()
+        self.stop()
         self._loop.close()
 
 

@@ -1,0 +1,61 @@
+"""A process that ends tells all its loops first and waits then: what each is at takes its time beside the others'."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.cli.process import _close_all
+from gateway.transport.local import LocalTransport
+from gateway.workers.loop import Loop
+from tests.service.transport_child import open_transport
+from tests.support.patience import PATIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    name: str
+    heard: list[str]
+
+    def stop(self) -> None:
+        self.heard.append(f"stop {self.name}")
+
+    def close(self) -> None:
+        self.heard.append(f"close {self.name}")
+
+
+class _Unstoppable:
+    def __init__(self, heard: list[str]) -> None:
+        self._heard = heard
+
+    def close(self) -> None:
+        self._heard.append("close three")
+
+
+def test_all_are_told_before_anybody_is_waited_for() -> None:
+    heard: list[str] = []
+    _close_all([_Part("one", heard), _Part("two", heard), _Unstoppable(heard)])
+    assert heard == ["stop one", "stop two", "close three", "close two", "close one"]
+
+
+def test_a_loop_that_was_told_earlier_is_not_waited_for_anew(tmp_path: Path) -> None:
+    """Ten seconds from the moment that it was told; not ten for each of its kind."""
+    gate, begun = threading.Event(), threading.Event()
+
+    def once() -> float:
+        begun.set()
+        gate.wait(PATIENCE)
+        return 60.0
+
+    transport = open_transport("local", str(tmp_path), "one")
+    assert isinstance(transport, LocalTransport)
+    loop = Loop("chậm", once, transport)
+    assert begun.wait(PATIENCE)
+    loop.stop()
+    loop.close(timeout=0.0)
+    assert loop._thread.is_alive(), "it is at its work still, and was left to it"
+    gate.set()
+    loop.close(timeout=PATIENCE)
+    assert not loop._thread.is_alive()
+    transport.close()
