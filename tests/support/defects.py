@@ -295,8 +295,8 @@ _OTHERS = (
         name="a permit lasts for ever",
         row="§9 release permits one attempt",
         file="gateway/store/attempts.py",
-        old="    .values(permits=0)\n",
-        new="    .values(permits=1)\n",
+        old=".values(permits=0)",
+        new=".values(permits=1)",
         tests=(_LIMITS + "9_on_a_blind_sink_release_permits_exactly_one_attempt",),
     ),
     Defect(
