@@ -14,7 +14,7 @@ from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 from gateway.store.deliveries import Facts, Party
 from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows, writes_beside_others
-from gateway.store.months.bounds import among_ids, low_of, since
+from gateway.store.months.bounds import among_ids, low_of, of_row, since
 from gateway.store.months.periods import gone_until
 from gateway.store.schema import attempts, chains, channels, deliveries, packets, transfers
 
@@ -35,7 +35,7 @@ _LINKS = (
         transfers.c.turn, transfers.c.tries, transfers.c.unreported, transfers.c.permits, transfers.c.members,
         channels.c.is_polled, channels.c.sink, channels.c.speaks_for_agency,
     )
-    .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id)
+    .select_from(deliveries.join(transfers, transfers.c.id == of_row(deliveries.c.transfer_id))
                  .join(channels, transfers.c.channel_id == channels.c.id))
     .where(among(deliveries.c.chain_id, "ids"), since(deliveries.c.id))
     .order_by(transfers.c.id)
@@ -56,8 +56,8 @@ _NAMED = (
         deliveries.c.id, deliveries.c.chain_id, deliveries.c.packet_id, deliveries.c.agency_id,
         packets.c.document_id, packets.c.sender_id,
     )
-    .select_from(deliveries.join(packets, packets.c.id == deliveries.c.packet_id)
-                 .join(chains, chains.c.id == deliveries.c.chain_id))
+    .select_from(deliveries.join(packets, packets.c.id == of_row(deliveries.c.packet_id))
+                 .join(chains, chains.c.id == of_row(deliveries.c.chain_id)))
     .where(among_ids(deliveries.c.id))
     .order_by(chains.c.id)
 )  # fmt: skip

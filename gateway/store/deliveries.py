@@ -20,7 +20,7 @@ from gateway.model.states import Book, DeliveryState
 from gateway.store import events
 from gateway.store.dialect import execute_rows, lock_rows
 from gateway.store.months import listed
-from gateway.store.months.bounds import among_ids
+from gateway.store.months.bounds import among_ids, of_row
 from gateway.store.rollups import count
 from gateway.store.schema import channels, deliveries, packets, transfers
 from gateway.store.statuses import FURTHER
@@ -125,7 +125,7 @@ _FACTS = (
         deliveries.c.id, deliveries.c.agency_id, deliveries.c.book, deliveries.c.packet_id, deliveries.c.transfer_id,
         transfers.c.members, channels.c.speaks_for_agency,
     )
-    .select_from(deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id)
+    .select_from(deliveries.join(transfers, transfers.c.id == of_row(deliveries.c.transfer_id))
                  .join(channels, transfers.c.channel_id == channels.c.id))
     .where(among_ids(deliveries.c.id))
 )  # fmt: skip
@@ -307,7 +307,7 @@ class Party:
 
 _PARTIES = (
     select(deliveries.c.id, deliveries.c.packet_id, packets.c.document_id, packets.c.sender_id, deliveries.c.agency_id)
-    .join_from(deliveries, packets, packets.c.id == deliveries.c.packet_id)
+    .join_from(deliveries, packets, packets.c.id == of_row(deliveries.c.packet_id))
     .where(among_ids(deliveries.c.id))
 )
 

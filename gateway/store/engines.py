@@ -66,7 +66,7 @@ _CONNECT_SECONDS = 10
 
 
 _PLANS = {
-    **dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off"),
+    **dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"), "off"),
     "max_parallel_workers_per_gather": 0,
     "plan_cache_mode": "force_generic_plan",
 }

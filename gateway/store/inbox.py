@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, bindparam, select, union_all, update
 from gateway.model.instants import CLOCKS_APART, HOUR
 from gateway.model.states import DeliveryState
 from gateway.store.dialect import execute_rows, lock_rows, select_rows
-from gateway.store.months.bounds import among_ids, one_of, since
+from gateway.store.months.bounds import among_ids, of_row, one_of, since
 from gateway.store.months.listed import LISTED, listed_since
 from gateway.store.schema import chains, channels, deliveries, is_state, packets, transfers
 
@@ -59,7 +59,7 @@ _COLUMNS = (
     deliveries.c.readdressed_from, deliveries.c.packet_id, deliveries.c.is_urgent,
     transfers.c.turn, transfers.c.members, channels.c.is_polled, channels.c.speaks_for_agency,
 )  # fmt: skip
-_FROM = deliveries.join(transfers, deliveries.c.transfer_id == transfers.c.id).join(
+_FROM = deliveries.join(transfers, transfers.c.id == of_row(deliveries.c.transfer_id)).join(
     channels, transfers.c.channel_id == channels.c.id
 )
 _PACKETS = select(

@@ -39,7 +39,7 @@ _UNUSED_SECONDS: Final = 30.0
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN: Final = {
     For.WRITING: f"BEGIN ISOLATION LEVEL READ COMMITTED; {CLOCK}",
-    For.READING: f"{_READ}; {CLOCK}; SET LOCAL plan_cache_mode = auto",
+    For.READING: f"{_READ}; {CLOCK}; SET LOCAL plan_cache_mode = auto; SET LOCAL enable_bitmapscan = on",
     For.READING_HOPS: f"{_READ}; {CLOCK}",
 }
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Dialect, Select, any_, bindparam, func, or_
+from sqlalchemy import BindParameter, ColumnElement, Dialect, Select, any_, bindparam, func, literal_column, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import BinaryExpression
 from sqlalchemy.types import UserDefinedType
@@ -25,7 +25,7 @@ from gateway.model.instants import DAY, id_floor
 from gateway.store.arrays import array
 from gateway.store.months.partitions import made_at
 
-__all__ = ["among_ids", "low_of", "one_of", "since"]
+__all__ = ["among_ids", "low_of", "of_row", "one_of", "since"]
 
 
 class _AmongIds(BinaryExpression[bool]):
@@ -68,6 +68,12 @@ def one_of(column: ColumnElement[str], found: Select[Any]) -> ColumnElement[bool
     """`column` is one of the texts that `found` gives, which PostgreSQL finds first: the rows are then looked up by
     index, and not the other way round while a table is small. For PostgreSQL alone, where rows are locked."""
     return column == any_(func.array(found.scalar_subquery()))
+
+
+def of_row(column: ColumnElement[str]) -> ColumnElement[str]:
+    """`column` as what a joined table is looked up by: nobody can begin at that table and look for `column`, which is
+    what a planner likes while both are empty, and a plan that is kept goes on doing."""
+    return column.concat(literal_column("''"))
 
 
 def since(column: ColumnElement[str], name: str = "low") -> ColumnElement[bool]:
