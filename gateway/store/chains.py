@@ -38,7 +38,7 @@ _LINKS = (
     .select_from(deliveries.join(transfers, transfers.c.id == of_row(deliveries.c.transfer_id))
                  .join(channels, transfers.c.channel_id == channels.c.id))
     .where(among(deliveries.c.chain_id, "ids"), since(deliveries.c.id))
-    .order_by(transfers.c.id)
+    .order_by(of_row(transfers.c.id))
 )  # fmt: skip
 _LINKS_LOCKED = _LINKS.with_for_update(of=transfers)
 """Their transfers are locked in one order, so that two who load chains never wait for each other."""
@@ -59,7 +59,7 @@ _NAMED = (
     .select_from(deliveries.join(packets, packets.c.id == of_row(deliveries.c.packet_id))
                  .join(chains, chains.c.id == of_row(deliveries.c.chain_id)))
     .where(among_ids(deliveries.c.id))
-    .order_by(chains.c.id)
+    .order_by(of_row(chains.c.id))
 )  # fmt: skip
 _NAMED_LOCKED = _NAMED.with_for_update(of=chains)
 
