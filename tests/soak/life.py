@@ -1,6 +1,7 @@
 """One run of the soak: a province, its test agencies at work, a schedule of faults, quiet, and the judgement.
 
-Everything of it stays in its folder: `schedule.json` (to play it again), `so/` (ledgers), `logs/`, `report.json`.
+Everything of it stays in its folder: `schedule.json` (to play it again), `so/` (ledgers), `logs/`, `report.json`, and,
+since the database goes with its disk, `rows.json` of the packets over which the books do not close.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from gateway.prove.run import Installation, Proof, ProofFailed, ask_account, fin
 from tests.soak.faults import Blows
 from tests.soak.lateness import Lateness, measure
 from tests.soak.operator import Operator
-from tests.soak.province import Province, in_doubt_for_long, until
+from tests.soak.province import Province, in_doubt_for_long, rows_of, until
 from tests.soak.recipients import BLIND, FOLDER, REST, FolderClerk, seen_by_server
 from tests.soak.schedule import Fault, table, write_schedule
 
@@ -208,3 +209,6 @@ def _report(folder: Path, outcome: Outcome, province: Province) -> None:
         "ended": {name: dict(part.ends) for name, part in province.parts.items()},
     }  # fmt: skip
     (folder / "report.json").write_text(json.dumps(words, ensure_ascii=False, indent=1), "utf-8")
+    if suspects := {gap.packet_id for gap in outcome.account.gaps}:
+        kept = rows_of(province, sorted(suspects))
+        (folder / "rows.json").write_text(json.dumps(kept, ensure_ascii=False, indent=1), "utf-8")

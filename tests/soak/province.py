@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import httpx2
 import psycopg
@@ -38,8 +38,8 @@ from tests.support.rabbitmq import Broker, cluster, free_ports
 from tests.support.sinks import SinkProcess
 
 __all__ = [
-    "BLOBS_MIB", "POSTGRES_MIB", "Clock", "Ground", "Province", "in_doubt_for_long", "own_ground", "soak_settings",
-    "until",
+    "BLOBS_MIB", "POSTGRES_MIB", "Clock", "Ground", "Province", "in_doubt_for_long", "own_ground", "rows_of",
+    "soak_settings", "until",
 ]  # fmt: skip
 
 NODE: Final = "nut-ben"
@@ -261,6 +261,13 @@ class Province:
         self.closing.close()
 
 
+_ROWS_OF: Final = {
+    "events": "SELECT row_to_json(e) FROM events AS e WHERE packet_id = ANY(%s) ORDER BY written",
+    "deliveries": "SELECT row_to_json(d) FROM deliveries AS d WHERE packet_id = ANY(%s) ORDER BY id",
+    "attempts": "SELECT row_to_json(a) FROM attempts AS a JOIN deliveries AS d ON d.id = a.delivery_id"
+                " WHERE d.packet_id = ANY(%s) ORDER BY a.id",
+}  # fmt: skip
+
 _DOUBTFUL: Final = """
     SELECT open.packet_id FROM deliveries AS open
      WHERE open.state NOT IN ('delivered', 'refused', 'withdrawn', 'undeliverable', 'expired', 'parked')
@@ -276,6 +283,15 @@ def in_doubt_for_long(province: Province) -> frozenset[str]:
     """Packets whose every open copy stands in, or behind, a doubt longer than any that the present clock gives."""
     with psycopg.connect(province.ground.database, autocommit=True) as connection:
         return frozenset(row[0] for row in connection.execute(_DOUBTFUL))
+
+
+def rows_of(province: Province, packets: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """What the database holds of these packets, table by table."""
+    with psycopg.connect(province.ground.database, autocommit=True) as connection:
+        return {
+            table: [row[0] for row in connection.execute(statement.encode(), [[*packets]])]
+            for table, statement in _ROWS_OF.items()
+        }
 
 
 def until(is_so: Callable[[], bool], seconds: float, why: Callable[[], str]) -> None:
