@@ -161,8 +161,11 @@ class Link:
         except BrokerError as why:
             self._error = why
         except Exception as why:  # noqa: BLE001 - a defect, or a machine without descriptors: the link outlives it
-            _log.exception("transport.link_failed", link=self._name)
-            self._error = BrokerAway(address=str(self.address), why=type(why).__name__)
+            if isinstance(why.__context__, OSError):  # pika's ValueError for a connection that broke as it was made
+                self._error = self.explain(why.__context__)
+            else:
+                _log.exception("transport.link_failed", link=self._name)
+                self._error = BrokerAway(address=str(self.address), why=type(why).__name__)
         finally:
             began = self._go_down()
             self._tenant.lost()
