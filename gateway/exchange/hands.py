@@ -59,6 +59,7 @@ class _Round(Generic[Item]):
     step: Callable[[Item], None]
     waiting: deque[_Lane[Item]]
     running: set[_Lane[Item]] = field(default_factory=set)
+    late: frozenset[Item] = frozenset()  #: left to their hands
     failure: Exception | None = None
     death: BaseException | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -109,8 +110,7 @@ class Hands(Generic[Item]):
         with rounds.changed:
             if rounds.death is not None:
                 raise rounds.death
-            late = frozenset(item for lane in rounds.running for item in lane.items)
-            return Outstanding(late=late, failure=rounds.failure)
+            return Outstanding(late=rounds.late, failure=rounds.failure)
 
     def _is_over(self, rounds: _Round[Item]) -> bool:
         """Put a hand more to what waits, and look again in a moment; what is late by then is left to its hand."""
@@ -124,6 +124,8 @@ class Hands(Generic[Item]):
             for lane in rounds.running:
                 lane.is_late = True
                 self._watch(lane)
+            # Told now: from here on each is concluded by itself, however soon it ends.
+            rounds.late = frozenset(item for lane in rounds.running for item in lane.items)
             return True
 
     def _is_late(self, lane: _Lane[Item]) -> bool:
@@ -187,7 +189,7 @@ class Hands(Generic[Item]):
         item = lane.items[0]
 
         def look() -> None:
-            if lane.items and lane.items[0] is item:
+            if item in tuple(lane.items)[:1]:
                 _told(None, _raised(lambda: self._note_slow(lane.channel)))
 
         timer = threading.Timer(max(0.0, self._slow_from - (time.monotonic() - lane.began)), look)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select
 
 from gateway.model.chain import Attempt, Chain, Link, SinkSureness
-from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
+from gateway.model.states import AttemptEnd, DeliveryState, LinkKind, TransferState
 from gateway.store.deliveries import Facts, Party
 from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows, writes_beside_others
 from gateway.store.months.bounds import among_ids, low_of, of_row, since
@@ -33,7 +33,7 @@ _LINKS = (
         deliveries.c.position,
         deliveries.c.agency_id, deliveries.c.book,
         transfers.c.turn, transfers.c.tries, transfers.c.unreported, transfers.c.permits, transfers.c.members,
-        channels.c.is_polled, channels.c.sink, channels.c.speaks_for_agency,
+        transfers.c.state.label("carried"), channels.c.is_polled, channels.c.sink, channels.c.speaks_for_agency,
     )
     .select_from(deliveries.join(transfers, transfers.c.id == of_row(deliveries.c.transfer_id))
                  .join(channels, transfers.c.channel_id == channels.c.id))
@@ -114,7 +114,10 @@ def _load(connection: Connection, wanted: Sequence[str], *, lock: bool) -> Loade
     if not wanted:
         return Loaded(chains={}, facts={})
     is_held = lock and writes_beside_others(connection)
-    found = connection.execute(_LINKS_LOCKED if is_held else _LINKS, {"ids": wanted, "low": low_of(wanted)}).all()
+    statement, values = _LINKS_LOCKED if is_held else _LINKS, {"ids": wanted, "low": low_of(wanted)}
+    found = connection.execute(statement, values).all()
+    if is_held and any(map(_was_claimed_meanwhile, found)):
+        found = connection.execute(statement, values).all()
     rows = sorted(found, key=attrgetter("chain_id", "position"))
     by_delivery: dict[str, list[Attempt]] = defaultdict(list)
     for made in connection.execute(_ATTEMPTS, {"ids": [row.id for row in rows]}):
@@ -126,6 +129,12 @@ def _load(connection: Connection, wanted: Sequence[str], *, lock: bool) -> Loade
         chains={chain_id: _chain(chain_id, tuple(links.get(chain_id, ()))) for chain_id in wanted},
         facts={row.id: row for row in rows},
     )
+
+
+def _was_claimed_meanwhile(row: Any) -> bool:
+    """A claim held the transfer when it was to be locked: of what waited only the transfer is as the claim left it, the
+    delivery is as it was before. Nothing but a claim changes deliveries without their chain."""
+    return bool(row.state == DeliveryState.READY and row.carried == TransferState.CLAIMED)
 
 
 def _chain(chain_id: str, links: tuple[Link, ...]) -> Chain:

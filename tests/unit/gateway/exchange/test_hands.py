@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from gateway.exchange.hands import Hands, Outstanding
+from gateway.exchange.hands import Hands, Outstanding, _Round
 from tests.support.patience import PATIENCE, until
 from tests.support.recipients import WorkerDied
 
@@ -83,6 +83,32 @@ def test_whoever_does_not_answer_is_left_and_concluded_when_he_does() -> None:
         until(lambda: "a" in books.slow)
         books.agencies["a1"].may_end.set()
         until(lambda: [item for item in books.late if item.startswith("a")] == ["a1", "a2"])
+
+
+class _Unlucky(Hands[str]):
+    """Whoever is late ends, and is concluded, between two looks of its group."""
+
+    def __init__(self, books: _Books) -> None:
+        self._books = books
+        super().__init__(
+            most=8, group=4, conclude=books.late.extend, note_slow=books.slow.append, slow_from=0.0, patience=0.05
+        )
+
+    def _is_over(self, rounds: _Round[str]) -> bool:
+        is_over = super()._is_over(rounds)
+        if is_over:
+            self._books.agencies["a1"].may_end.set()
+            until(lambda: self._books.late == ["a1", "a2"])
+        return is_over
+
+
+def test_who_ends_in_the_moment_in_which_he_is_late_is_concluded_once() -> None:
+    books = _Books(held=["a1"])
+    hands = _Unlucky(books)
+    left = _hand_over(hands, books, a=["a1", "a2"])
+    hands.close(PATIENCE)
+    assert books.late == ["a1", "a2"]
+    assert left.late == {"a1", "a2"}, "or its group writes it down too"
 
 
 def test_a_channel_on_which_one_is_late_is_not_waited_for_and_comes_last() -> None:
