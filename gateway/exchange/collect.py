@@ -93,10 +93,13 @@ class Shown:
         self._last: dict[str, frozenset[str]] = {}
 
     def note(self, wish: Listing, items: Sequence[Item]) -> None:
-        """This list goes out."""
+        """This list goes out.
+
+        One that is not full, but longer than the last full one, is another poller's: who asks for less is not shown it.
+        """
         if len(items) == wish.limit:
             self._last[wish.agency_id] = frozenset(item.delivery_id for item in items)
-        else:
+        elif len(items) <= len(self._last.get(wish.agency_id, ())):
             self._last.pop(wish.agency_id, None)
 
     def again(self, wish: Listing, items: Sequence[Item]) -> set[str]:

@@ -237,6 +237,17 @@ def test_rule_10_another_process_shows_poison_once_more_and_then_passes_it_over(
     assert other.shown("inbox-a", 2)[0] == third
 
 
+def test_rule_10_who_asks_for_more_hides_nothing_from_who_asks_for_less(house: House) -> None:
+    """Two programs of one agency ask in turn: one is shown all, the other one must come to all."""
+    for number in range(3):
+        house.send(["inbox-a"], str(number + 1), files=())
+    shown = house.shown("inbox-a", 2)
+    assert len(house.shown("inbox-a", 5)) == 3
+    house.pass_time(SECOND)
+    (third,) = {row["id"] for row in house.rows("SELECT id FROM deliveries")} - set(shown)
+    assert house.shown("inbox-a", 2)[0] == third
+
+
 def test_rule_10_the_key_is_the_same_in_every_list(house: House) -> None:
     _, item = one(house)
     first = house.fetch("inbox-a", item)
