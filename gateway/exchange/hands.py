@@ -99,18 +99,20 @@ class Hands(Generic[Item]):
         """Run `step` on every item, those of one channel in order; `meanwhile` again and again while they run.
 
         Returns when all ended, or when only late ones are left; these go on, and are concluded when they end.  An
-        Exception that `step` raises leaves that item as it is and hinders no other.  Raises what else it raises at
-        once, as a process that dies would.
+        Exception that `step` raises leaves that item as it is and hinders no other; `meanwhile` is not run again after
+        one of its own, and what was handed over is written down all the same.  Raises what else they raise at once, as
+        a process that dies would.
         """
         known = [channel for channel in lanes if self._late_on[channel]]
         order = [*(channel for channel in lanes if channel not in known), *known]  # who is late already comes last
         rounds = _Round(step=step, waiting=deque(_Lane(channel, deque(lanes[channel])) for channel in order))
+        failure: Exception | None = None
         while not self._is_over(rounds):
-            meanwhile()
+            failure = failure or _raised(meanwhile)
         with rounds.changed:
             if rounds.death is not None:
                 raise rounds.death
-            return Outstanding(late=rounds.late, failure=rounds.failure)
+            return Outstanding(late=rounds.late, failure=rounds.failure or failure)
 
     def _is_over(self, rounds: _Round[Item]) -> bool:
         """Put a hand more to what waits, and look again in a moment; what is late by then is left to its hand."""
@@ -203,10 +205,10 @@ class Hands(Generic[Item]):
         self._late.close(max(0.1, until - time.monotonic()))
 
 
-def _raised(work: Callable[[], None]) -> BaseException | None:
+def _raised(work: Callable[[], None]) -> Exception | None:
     try:
         work()
-    except Exception as why:  # noqa: BLE001 - logged by its name
+    except Exception as why:  # noqa: BLE001 - told to the group, or logged by its name
         return why
     return None
 

@@ -168,6 +168,23 @@ def test_a_fault_that_nobody_foresaw_hinders_no_other_and_is_told() -> None:
     assert repr(left.failure) == "ValueError('a1')"
 
 
+def test_what_is_handed_over_is_written_down_although_leases_could_not_be_kept() -> None:
+    books = _Books(held=["a1"])
+    looks = 0
+
+    def keep() -> None:
+        nonlocal looks
+        looks += 1
+        books.agencies["a1"].may_end.set()
+        raise ValueError(looks)
+
+    with _open(books, patience=PATIENCE) as hands:
+        left = _hand_over(hands, books, keep, a=["a1", "a2"])
+    assert books.done == ["a1", "a2"]
+    assert (left.late, repr(left.failure)) == (frozenset(), "ValueError(1)")
+    assert looks == 1, "a database that is away is not asked at each look"
+
+
 def test_a_death_ends_the_group_at_once() -> None:
     books = _Books(held=["b1"])
 
