@@ -67,7 +67,7 @@ class Loop:
                 failures += 1
                 pause = self._pause(failures)
                 _log.exception("loop.failed", process=self._name, reason=type(why).__name__)
-            if pause > 0:
+            if pause > 0 and not self._stopping.is_set():  # `stop` may have come before its wake was cleared
                 self._woken.wait(pause)
 
     @staticmethod

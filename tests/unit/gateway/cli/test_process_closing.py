@@ -59,3 +59,32 @@ def test_a_loop_that_was_told_earlier_is_not_waited_for_anew(tmp_path: Path) -> 
     loop.close(timeout=PATIENCE)
     assert not loop._thread.is_alive()
     transport.close()
+
+
+class _ToldBetween(threading.Event):
+    """The loop is told to end after it has looked whether it was, and before it forgets who woke it."""
+
+    loop: Loop | None = None
+
+    def clear(self) -> None:
+        if self.loop is not None:
+            self.loop.stop()
+        super().clear()
+
+
+def test_a_loop_that_is_told_between_two_looks_does_not_sleep_on(tmp_path: Path) -> None:
+    gate, waking = threading.Event(), _ToldBetween()
+    pauses = iter([0.0, 2 * PATIENCE])
+
+    def once() -> float:
+        gate.wait(PATIENCE)
+        return next(pauses)
+
+    transport = open_transport("local", str(tmp_path), "one")
+    loop = Loop("giữa", once, transport)
+    loop._woken, waking.loop = waking, loop
+    gate.set()
+    loop._thread.join(PATIENCE)
+    assert not loop._thread.is_alive()
+    assert next(pauses, None) is None, "it was told in its second round"
+    transport.close()
