@@ -11,6 +11,7 @@ import pytest
 from adapters.contract import Done, Outcome, Park, Retry, Scope, Unknown
 from adapters.rest_answers import outcome_of, words_of
 from adapters.rest_http import Answer
+from edxml.messages import Language, text
 
 KEY = "0198f2c0-key"
 
@@ -106,3 +107,11 @@ def test_retry_after(after: str, wait: timedelta | None) -> None:
 )
 def test_the_recipients_own_words_are_bounded_and_clean(body: bytes, kind: str, words: str) -> None:
     assert words_of(build(400, body=body, kind=kind)) == words
+
+
+@pytest.mark.parametrize("reason", ["rest.unanswered", "rest.server_error", "rest.answer_without_key"])
+def test_what_is_said_of_a_doubt_holds_on_a_blind_channel_too(reason: str) -> None:
+    """Whom nobody can ask waits for a person: no text says that the node asks, whatever the channel."""
+    english, vietnamese = text(reason, Language.EN, {}), text(reason, Language.VI, {})
+    assert english.endswith("; a channel that can be asked is asked before anything is sent again.")
+    assert vietnamese.endswith("; kênh hỏi lại được thì nút liên thông hỏi trước khi gửi lại.")
