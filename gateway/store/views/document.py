@@ -15,6 +15,7 @@ from gateway.model.events import EventKind
 from gateway.model.states import AttemptEnd, ChannelState, DeliveryState
 from gateway.model.windows import held_until, parse_windows
 from gateway.store.channels import stored_windows
+from gateway.store.dialect import COMMIT_ORDER, WRITE_ORDER
 from gateway.store.schema import attempts, channels, deliveries, events, packets, statuses, transfers
 from gateway.store.views.verdicts import VerdictLine, verdicts
 from routing.directory import Directory
@@ -204,7 +205,7 @@ _TIMELINE = (
         events.c.state_after, events.c.holder_after, events.c.reason, events.c.actor,
     )
     .where(events.c.packet_id.in_(bindparam("ids", expanding=True)))
-    .order_by(events.c.recorded_at, events.c.id)
+    .order_by(WRITE_ORDER, COMMIT_ORDER, events.c.recorded_at, events.c.id)
 )  # fmt: skip
 
 
