@@ -198,11 +198,15 @@ class Hands(Generic[Item]):
         timer.daemon = True
         timer.start()
 
-    def close(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds for what is under way, and write it down. Safe to repeat."""
+    def close(self, timeout: float) -> int:
+        """Wait up to `timeout` seconds for what is under way, and write it down; how many are still without an answer.
+
+        Safe to repeat.
+        """
         until = time.monotonic() + timeout
-        self._pool.close(timeout)
+        left = self._pool.close(timeout)
         self._late.close(max(0.1, until - time.monotonic()))
+        return left
 
 
 def _raised(work: Callable[[], None]) -> Exception | None:
@@ -243,13 +247,14 @@ class _Pool:
             self._tasks.put(task)
             return True
 
-    def close(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds until nobody is busy; whoever is idle ends."""
+    def close(self, timeout: float) -> int:
+        """Wait up to `timeout` seconds until nobody is busy; whoever is idle ends. How many are still busy."""
         with self._changed:
             self._changed.wait_for(lambda: not self._busy, timeout)
             for _ in range(self._idle):
                 self._tasks.put(None)
             self._idle = 0
+            return self._busy
 
     def _run(self) -> None:
         while True:

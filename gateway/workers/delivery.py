@@ -24,8 +24,9 @@ __all__ = ["Delivery", "start_delivery"]
 
 _log = log.get("delivery")
 _ALONE: Final = frozenset({"deliver.slow", "deliver.large"})
-_GRACE: Final = 20.0
-"""Seconds for the hand-overs that were begun, when the process ends."""
+_GRACE: Final = 32.0
+"""Seconds for the hand-overs that were begun, when the process ends: a `rest` recipient has thirty to answer in, and a
+blind one that was left would cost a person a question.  Service managers wait for 45."""
 
 
 class Delivery:
@@ -63,8 +64,8 @@ class Delivery:
     def close(self, timeout: float = _GRACE) -> None:
         """End the hand-overs that were begun, and give all else back at once: claims, and tickets not yet claimed.
 
-        What a recipient has not answered after `timeout` seconds stays an open attempt, as after a crash.  Safe to
-        repeat.
+        What a recipient has not answered after `timeout` seconds stays an open attempt, as after a crash, and is
+        counted in the log.  Safe to repeat.
         """
         if self._ending.is_set():
             return
@@ -72,8 +73,9 @@ class Delivery:
         until = time.monotonic() + timeout
         for subscription in self._subscriptions:
             subscription.close(max(0.1, until - time.monotonic()))
-        for hands in self._hands.values():
-            hands.close(max(0.1, until - time.monotonic()))
+        left = sum(hands.close(max(0.1, until - time.monotonic())) for hands in self._hands.values())
+        if left:
+            _log.warning("delivery.left_open", count=left)
         try:
             with self._node.store.write() as connection:
                 transfers.forget_announced(connection)

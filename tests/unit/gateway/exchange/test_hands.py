@@ -212,6 +212,16 @@ def test_closing_waits_for_what_is_under_way_and_writes_it_down() -> None:
         assert books.late == ["a1"]
 
 
+def test_closing_says_how_many_are_left_without_an_answer() -> None:
+    books = _Books(held=["a", "b"])
+    with _open(books) as hands:
+        _hand_over(hands, books, one=["a"], two=["b"], three=["c"])
+        assert hands.close(0.0) == 2
+        books.agencies["a"].may_end.set()
+        books.agencies["b"].may_end.set()
+        assert hands.close(PATIENCE) == 0
+
+
 def test_what_could_not_be_written_down_late_is_no_reason_to_stop() -> None:
     books = _Books(held=["a1", "b1"])
     failures = iter([ValueError("once")])
