@@ -211,13 +211,13 @@ class Broker:
         process, self._process = self._process, None
         if process is not None:
             signal_all(family(process.pid), signal.SIGKILL)
-            process.wait(30)
+            process.wait(_START)
 
     def _signal_and_wait(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
         assert process is not None
         os.kill(self.pid, number)
-        process.wait(30)
+        process.wait(_START)
 
     def end(self) -> None:
         """End it for good, however it stands. Safe to repeat."""
