@@ -105,7 +105,8 @@ def test_a_server_that_speaks_no_tls_gets_nothing(secrets: Path) -> None:
     with RestServer(takes) as server:
         settings = {**server.settings(), "url": f"https://localhost:{server.port}/den"}
         assert deliver(rest_kind(lambda: SIGNER)(settings, "k").sink, ITEM) == Retry(reason="rest.tls")
-        assert server.asked == []
+        # its random bytes may hold line ends, which a server without TLS takes for a request of some sort
+        assert [asked for asked in server.asked if asked.method in ("POST", "GET", "HEAD") or asked.size] == []
 
 
 def test_mutual_tls(secrets: Path) -> None:

@@ -108,9 +108,9 @@ _TRACES = (
     Defect(
         name="rows are read without a lock beside other writers",
         row="§6 the row lock, on PostgreSQL",
-        file="gateway/store/dialect.py",
-        old="connection.execute(rows.with_for_update(), values).all()",
-        new="connection.execute(rows, values).all()",
+        file="gateway/store/chains.py",
+        old="_LINKS_LOCKED = _LINKS.with_for_update(of=transfers)",
+        new="_LINKS_LOCKED = _LINKS",
         tests=(_ORDER + "6_what_a_hop_has_read_no_other_process_changes_before_it_writes[postgresql]",),
     ),
     Defect(
