@@ -16,6 +16,7 @@ from gateway.cli.process import _Stop
 from gateway.workers.delivery import Delivery
 from gateway.workers.relay import relay_once
 from tests.service.test_processes import SENDER, _configure, _organ
+from tests.support.held import Held, hold
 from tests.support.nodes import House, build_house
 from tests.support.packets import build_packet
 from tests.support.patience import PATIENCE, until
@@ -24,19 +25,7 @@ from tests.support.processes import NodeProcesses
 # --- delivering ------------------------------------------------------------------------------------------------------
 
 
-class _Stuck:
-    """A recipient that answers when it is told to."""
-
-    def __init__(self, house: House, channel: str) -> None:
-        self.has_begun, self.may_end = threading.Event(), threading.Event()
-        house.recipient(channel).during = self._wait
-
-    def _wait(self, _item: object) -> None:
-        self.has_begun.set()
-        assert self.may_end.wait(PATIENCE)
-
-
-def _close_amid(house: House, delivery: Delivery, stuck: _Stuck) -> None:
+def _close_amid(house: House, delivery: Delivery, stuck: Held) -> None:
     """Close while the one recipient has something in hand, which it takes only once the closing has begun."""
     assert stuck.has_begun.wait(PATIENCE)
     closing_it = threading.Thread(target=delivery.close)
@@ -49,7 +38,7 @@ def _close_amid(house: House, delivery: Delivery, stuck: _Stuck) -> None:
 
 def test_a_worker_that_ends_finishes_one_hand_over_and_gives_the_other_claims_back(house: House) -> None:
     sent = [house.send(to=["idem"], number=str(number)) for number in range(3)]
-    stuck = _Stuck(house, "idem")
+    stuck = hold(house, "idem")
     delivery = Delivery(house.node)
     assert relay_once(house.node) == 3, "one group, which one slot takes"
     _close_amid(house, delivery, stuck)
@@ -65,7 +54,7 @@ def test_a_worker_that_ends_finishes_one_hand_over_and_gives_the_other_claims_ba
 def test_tickets_that_no_slot_took_are_announced_anew_at_once(tmp_path: Path) -> None:
     with closing(build_house(tmp_path, slots=1, group=1)) as house:
         sent = [house.send(to=["idem"], number=str(number)) for number in range(2)]
-        stuck = _Stuck(house, "idem")
+        stuck = hold(house, "idem")
         delivery = Delivery(house.node)
         assert relay_once(house.node) >= 1
         assert stuck.has_begun.wait(PATIENCE)

@@ -19,21 +19,10 @@ from gateway.store import channels
 from gateway.transport.contract import Ticket
 from gateway.workers.delivery import Delivery
 from gateway.workers.relay import relay_once, start_relay
+from tests.support.held import hold
 from tests.support.nodes import Database, House, build_house
 from tests.support.patience import PATIENCE, until
 from tests.support.recipients import Does
-
-
-class _Held:
-    """A recipient that answers when it is told to."""
-
-    def __init__(self, house: House, channel: str) -> None:
-        self.has_begun, self.may_end = threading.Event(), threading.Event()
-        house.recipient(channel).during = self._wait
-
-    def _wait(self, _item: object) -> None:
-        self.has_begun.set()
-        assert self.may_end.wait(PATIENCE)
 
 
 @contextmanager
@@ -48,7 +37,7 @@ def _delivering(house: House) -> Iterator[Delivery]:
 @pytest.mark.parametrize("database", list(Database))
 def test_others_of_a_group_are_answered_and_committed_before_one_that_is_held(house: House) -> None:
     sent = house.send(to=["check", "idem", "blind"])
-    held = _Held(house, "check")
+    held = hold(house, "check")
     hands = open_hands(house.node, 8)
     tickets = house.due()
     assert len(tickets) == 3
@@ -68,7 +57,7 @@ def test_what_comes_of_it_late_is_what_would_have_come_of_it(house: House) -> No
     wanted = {"check": Does.LOSE, "blind": Does.REFUSE_DOCUMENT, "pair": Does.PARK}
     agencies = [*wanted, "idem"]
     sent = house.send(to=["pair-a" if one == "pair" else one for one in agencies])
-    held, hands = [_Held(house, channel) for channel in wanted], open_hands(house.node, 8)
+    held, hands = [hold(house, channel) for channel in wanted], open_hands(house.node, 8)
     for channel, does in wanted.items():
         house.recipient(channel).next(does, does)
     deliver(house.node, house.due(), hands=hands)
@@ -91,7 +80,7 @@ def test_what_comes_of_it_late_is_what_would_have_come_of_it(house: House) -> No
 def test_a_claim_that_was_taken_away_meanwhile_stays_away_and_its_receipt_is_a_fact(house: House) -> None:
     """As for any worker that is late (protocol §4): the sweep takes the claim, then the answer comes."""
     sent = house.send(to=["check", "idem"])
-    held, hands = _Held(house, "check"), open_hands(house.node, 8)
+    held, hands = hold(house, "check"), open_hands(house.node, 8)
     deliver(house.node, house.due(), hands=hands)
     house.pass_time(2 * house.node.pace.lease)
     house.sweep()
@@ -105,7 +94,7 @@ def test_a_claim_that_was_taken_away_meanwhile_stays_away_and_its_receipt_is_a_f
 
 def test_urgent_documents_go_while_every_slot_of_theirs_had_one_that_is_held(tmp_path: Path) -> None:
     with closing(build_house(tmp_path, slots=1)) as house:
-        held = _Held(house, "check")
+        held = hold(house, "check")
         with _delivering(house):
             silent = house.send(to=["check"], priority=Priority.URGENT)
             relay_once(house.node)
@@ -120,7 +109,7 @@ def test_urgent_documents_go_while_every_slot_of_theirs_had_one_that_is_held(tmp
 
 def test_urgent_documents_go_while_all_ordinary_slots_are_held(tmp_path: Path) -> None:
     with closing(build_house(tmp_path, slots=1, group=1)) as house:
-        held = _Held(house, "check")
+        held = hold(house, "check")
         with _delivering(house):
             house.send(to=["check"])
             relay_once(house.node)
@@ -135,7 +124,7 @@ def test_urgent_documents_go_while_all_ordinary_slots_are_held(tmp_path: Path) -
 
 def test_a_worker_that_ends_waits_for_who_is_held_and_writes_it_down(house: House) -> None:
     sent = house.send(to=["check", "idem"])
-    held = _Held(house, "check")
+    held = hold(house, "check")
     with _delivering(house) as delivery:
         assert relay_once(house.node) == 2
         until(lambda: house.state(sent, "idem") == "delivered")
@@ -150,7 +139,7 @@ def test_a_worker_that_ends_waits_for_who_is_held_and_writes_it_down(house: Hous
 
 def test_a_channel_is_known_to_be_slow_while_it_is_still_silent(house: House) -> None:
     house.send(to=["check", "idem"])
-    held, hands = _Held(house, "check"), open_hands(house.node, 8, slow_from=0.0)
+    held, hands = hold(house, "check"), open_hands(house.node, 8, slow_from=0.0)
     deliver(house.node, house.due(), hands=hands)
 
     def is_slow() -> bool:

@@ -12,19 +12,9 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.exchange.hands import Hands, Outstanding, _Round
+from tests.support.held import Held
 from tests.support.patience import PATIENCE, until
 from tests.support.recipients import WorkerDied
-
-
-class _Agency:
-    """Its channel's name, and when it answers."""
-
-    def __init__(self) -> None:
-        self.has_begun, self.may_end = threading.Event(), threading.Event()
-
-    def hold(self) -> None:
-        self.has_begun.set()
-        assert self.may_end.wait(PATIENCE)
 
 
 class _Books:
@@ -32,11 +22,11 @@ class _Books:
 
     def __init__(self, held: Sequence[str] = ()) -> None:
         self.done, self.late, self.slow = list[str](), list[str](), list[str]()
-        self.agencies = {item: _Agency() for item in held}
+        self.agencies = {item: Held() for item in held}
 
     def step(self, item: str) -> None:
         if item in self.agencies:
-            self.agencies[item].hold()
+            self.agencies[item].wait()
         self.done.append(item)
 
 
