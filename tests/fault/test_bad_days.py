@@ -16,6 +16,7 @@ import pytest
 from gateway.cli.exits import ExitCode
 from gateway.trial.ledger import digest
 from tests.support.clients import FAST, HANGS, Home, Users, letter, make_home
+from tests.support.patience import until
 from tests.support.processes import NodeProcesses, SmallDisk
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
@@ -131,7 +132,7 @@ def test_a_disk_that_fills_up_during_the_body_keeps_nothing_of_it(tmp_path: Path
             else:
                 assert (refused.status_code, refused.json()["code"]) == (507, "store.disk_reserve")
             node.assert_alive()
-            wait_until(lambda: not spooled(home), "the spool is empty again")
+            until(lambda: not spooled(home), "the spool is empty again", timeout=HANGS)
             assert count(home, "packets") == 1
             assert sender.post("/v1/packets", content=letter(904, ("hop-1",)).body, headers=XML).status_code == 202
 
@@ -140,15 +141,6 @@ def node_url(node: NodeProcesses) -> str:
     """Start the whole node; where it listens."""
     node.start("serve")
     return node.url
-
-
-def wait_until(condition: object, what: str, seconds: float = HANGS) -> None:
-    """Wait for something that comes by itself."""
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not in {seconds:.0f} s: {what}"
-        time.sleep(0.05)
 
 
 # --- more than one node --------------------------------------------------------------------------------------------
@@ -229,8 +221,8 @@ def test_a_polled_item_whose_blob_is_gone_or_altered_is_parked_and_the_others_ar
             served = [fetch(software, item["delivery_id"]) for item in items]
             assert digest(good.body) in served
             assert digest(blob_bytes(blob)) not in served, "bytes that were never accepted went out as a packet"
-            wait_until(lambda: parked_reasons(home) != [], "the item is parked")
-            wait_until(lambda: listed(software) == 1, "the other is listed again, until it is confirmed")
+            until(lambda: parked_reasons(home) != [], "the item is parked", timeout=HANGS)
+            until(lambda: listed(software) == 1, "the other is listed again, until it is confirmed", timeout=HANGS)
         node.assert_alive()
 
 
@@ -246,7 +238,7 @@ def test_a_fetch_that_the_node_died_in_is_offered_again_soon(tmp_path: Path) -> 
         node.kill("serve")
         node.start("serve")
         with client(home, node.url, "hop-1") as software:
-            wait_until(lambda: listed(software) == 1, "the item is listed again")
+            until(lambda: listed(software) == 1, "the item is listed again", timeout=HANGS)
             assert fetch(software, item["delivery_id"]) == digest(one.body)
 
 

@@ -29,9 +29,10 @@ from gateway.prove.run import Installation, Proof, ProofFailed, ask_account, fin
 from tests.soak.faults import Blows
 from tests.soak.lateness import Lateness, measure
 from tests.soak.operator import Operator
-from tests.soak.province import Province, in_doubt_for_long, rows_of, until
+from tests.soak.province import Province, in_doubt_for_long, rows_of
 from tests.soak.recipients import BLIND, FOLDER, REST, FolderClerk, seen_by_server
 from tests.soak.schedule import Fault, table, write_schedule
+from tests.support.patience import until
 
 __all__ = ["Outcome", "live"]
 
@@ -99,7 +100,7 @@ def live(
                 failures += _play(blows, faults)
                 _say(f"{len(blows.hits)} of {len(faults)} faults were struck and healed")
                 enough.wait(quiet)
-                until(lambda: _accepted(folder / "so") >= least, _PATIENCE, province.tails)
+                until(lambda: _accepted(folder / "so") >= least, province.tails, timeout=_PATIENCE, every=0.2)
                 enough.set()
                 province.await_ready()
                 _say("sending has ended, both interfaces are ready")

@@ -11,7 +11,6 @@ Blobs and PostgreSQL lie on small disks of their own; clocks of both sides are g
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from tests.soak.recipients import FOLDER, REST, SENDING_LIMIT
 from tests.soak.schedule import PARTS
 from tests.support.cables import Cable
 from tests.support.clients import FAST
+from tests.support.patience import until
 from tests.support.postgres import Cluster, start_cluster
 from tests.support.processes import SmallDisk, need_program
 from tests.support.rabbitmq import Broker, cluster, free_ports
@@ -39,7 +39,7 @@ from tests.support.sinks import SinkProcess
 
 __all__ = [
     "BLOBS_MIB", "POSTGRES_MIB", "Clock", "Ground", "Province", "in_doubt_for_long", "own_ground", "rows_of",
-    "soak_settings", "until",
+    "soak_settings",
 ]  # fmt: skip
 
 NODE: Final = "nut-ben"
@@ -244,7 +244,7 @@ class Province:
     def await_ready(self) -> None:
         """Until all APIs say that they are ready. Raises AssertionError with the ends of the logs."""
         for url in self.urls:
-            until(lambda url=url: _is_ready(url), _READY, self.tails)  # type: ignore[misc]
+            until(lambda url=url: _is_ready(url), self.tails, timeout=_READY, every=0.2)  # type: ignore[misc]
 
     def tails(self) -> str:
         """The ends of all logs."""
@@ -292,14 +292,6 @@ def rows_of(province: Province, packets: Sequence[str]) -> dict[str, list[dict[s
             table: [row[0] for row in connection.execute(statement.encode(), [[*packets]])]
             for table, statement in _ROWS_OF.items()
         }
-
-
-def until(is_so: Callable[[], bool], seconds: float, why: Callable[[], str]) -> None:
-    """Wait for something. Raises AssertionError with the reason."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"not so in {seconds:.0f} s: {why()}"
-        time.sleep(0.2)
 
 
 def _is_ready(url: str) -> bool:
