@@ -6,6 +6,7 @@ from tests.support.defects import Defect
 
 __all__ = ["POSTGRES_DEFECTS"]
 
+_CHAIN = "tests/service/test_postgres_chain_lock.py::test_a_recall_that_is_being_accepted_is_seen_by_"
 _CUT = "tests/service/test_commits_cut.py::test_"
 _MANY = "tests/service/test_postgres_many_rows.py::test_"
 
@@ -25,5 +26,21 @@ POSTGRES_DEFECTS = (
         old="[row[name] for row in rows]",
         new="[row[name] for row in rows[::-1]]",
         tests=(_MANY + "new_rows_are_numbered_in_the_order_in_which_they_were_given",),
+    ),
+    Defect(
+        name="a chain is loaded while somebody adds a link to it",
+        row="§6 the row lock: the recall commits as waiting for ever",
+        file="gateway/store/chains.py",
+        old='lock_rows(connection, _LOCK, {"ids": wanted})',
+        new="pass",
+        tests=(_CHAIN + "who_concludes_its_document",),
+    ),
+    Defect(
+        name="a named delivery's chain is loaded while somebody adds a link to it",
+        row="§6 the row lock: the recall commits as waiting for ever",
+        file="gateway/store/chains.py",
+        old="_NAMED_LOCKED = _NAMED.with_for_update(of=chains)",
+        new="_NAMED_LOCKED = _NAMED",
+        tests=(_CHAIN + "who_confirms_its_document",),
     ),
 )
