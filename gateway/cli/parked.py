@@ -31,7 +31,6 @@ _PAGE = 200
 _Outcome = tuple[str, str, dict[str, str]]
 """A delivery, the code of what came of it, and that text's parameters."""
 _Ids = Annotated[list[str] | None, typer.Argument(help="help.delivery_ids", show_default=False)]
-_Named = Annotated[list[str], typer.Argument(help="help.delivery_ids", show_default=False)]
 _Reason = Annotated[str, typer.Option("--reason", help="help.parked_reason")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="help.dry_run")]
 
@@ -107,9 +106,11 @@ def resend(
     _act(ctx, _RESEND, deliveries, reason, dry_run, as_json)
 
 
-def arrived(ctx: typer.Context, deliveries: _Named, dry_run: _DryRun = False, as_json: AsJson = False) -> None:
-    """Write down that recipients have what was in doubt: each by its id: somebody asked. Exit code 1 if not all."""
-    _act(ctx, _VOUCH, deliveries, "", dry_run, as_json)
+def arrived(
+    ctx: typer.Context, deliveries: _Ids = None, reason: _Reason = "", dry_run: _DryRun = False, as_json: AsJson = False
+) -> None:
+    """Write down that recipients have what was in doubt: somebody asked them. Exit code 1 where one could not."""
+    _act(ctx, _VOUCH, deliveries, reason, dry_run, as_json)
 
 
 def _act(

@@ -160,6 +160,26 @@ def test_parked_is_listed_released_and_counted(truc: Terminal, house: House) -> 
     truc("parked", "release", "x", "--reason", reason, code=2)
 
 
+def _doubt(house: House, number: str) -> str:
+    house.recipient("blind").next(Does.TAKE_SILENTLY)
+    sent = house.send(["blind"], number)
+    house.work()
+    return house.delivery(sent, "blind")
+
+
+def test_all_that_one_reason_parked_may_have_arrived(truc: Terminal, house: House) -> None:
+    doubtful, other = [_doubt(house, "1"), _doubt(house, "2")], _park(house, "3")
+    [reason] = {line["reason"] for line in truc.json("parked", "list") if line["delivery_id"] in doubtful}
+    would = truc.json("parked", "arrived", "--reason", reason, "--dry-run")
+    assert [(line["delivery"], line["outcome"]) for line in would] == [(one, "parked_told.would") for one in doubtful]
+    done = truc.json("parked", "arrived", "--reason", reason)
+    assert {line["state"] for line in done} == {DeliveryState.DELIVERED}
+    assert [line["delivery_id"] for line in truc.json("parked", "list")] == [other]
+    truc("parked", "arrived", code=2)
+    assert text("parked_told.ids_or_reason", Language.VI, {}) in truc.err
+    truc("parked", "arrived", other, "--reason", reason, code=2)
+
+
 def test_a_dry_run_asks_what_the_act_asks(truc: Terminal, house: House) -> None:
     parked, open_ = _park(house, "1"), str(house.send(["inbox-a"], "2").recipients[0]["delivery_id"])
     for act in ("arrived", "release", "resend"):
