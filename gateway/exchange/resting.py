@@ -15,6 +15,7 @@ from gateway.store import backlog, channels
 from gateway.store.chains import load_chains
 from gateway.store.channels import ChannelRow
 from gateway.store.dialect import begun_until, settled_until
+from gateway.store.repeating import repeated_where_undone
 
 __all__ = ["Drains", "Moved", "begin_drain", "check_move", "finish_drains", "move_backlog"]
 
@@ -91,28 +92,35 @@ def move_backlog(node: Node, source: ChannelRow, target: ChannelRow, *, actor: s
     """
     check_move(source, target)
     counts: Counter[str] = Counter()
-    after = ""
-    while True:
-        with node.store.write() as connection:
-            now = node.store.now(connection)
-            page = backlog.page_of(connection, source.id, target.id, after=after, most=_PAGE)
-            chains = load_chains(connection, {chain_id for _, chain_id in page})
-            # Who else moves it had its chain, and has committed: what is left is known since the chains are ours.
-            left = set(backlog.page_of(connection, source.id, target.id, after=after, most=_PAGE))
-            found: Counter[str] = Counter()
-            planned = [
-                plan
-                for delivery, chain in page
-                if (delivery, chain) in left and (plan := _plan(chains[chain], delivery, target, now, found))
-            ]
-            effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=actor)
-            if found["moved"]:
-                backlog.note_emptied(connection, source.id, target.id, found["moved"], now=now, actor=actor)
-        give_wakes(node, effects)
+    after: str | None = ""
+    while after is not None:
+        found, after = _move_page(node, source, target, after, actor)
         counts += found
-        if not page:
-            return Moved(**counts)
-        after = page[-1][0]
+    return Moved(**counts)
+
+
+@repeated_where_undone
+def _move_page(
+    node: Node, source: ChannelRow, target: ChannelRow, after: str, actor: str
+) -> tuple[Counter[str], str | None]:
+    """What became of the page after this delivery, and its last delivery; None where there was none."""
+    with node.store.write() as connection:
+        now = node.store.now(connection)
+        page = backlog.page_of(connection, source.id, target.id, after=after, most=_PAGE)
+        chains = load_chains(connection, {chain_id for _, chain_id in page})
+        # Who else moves it had its chain, and has committed: what is left is known since the chains are ours.
+        left = set(backlog.page_of(connection, source.id, target.id, after=after, most=_PAGE))
+        found: Counter[str] = Counter()
+        planned = [
+            plan
+            for delivery, chain in page
+            if (delivery, chain) in left and (plan := _plan(chains[chain], delivery, target, now, found))
+        ]
+        effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=actor)
+        if found["moved"]:
+            backlog.note_emptied(connection, source.id, target.id, found["moved"], now=now, actor=actor)
+    give_wakes(node, effects)
+    return found, page[-1][0] if page else None
 
 
 def _plan(chain: Chain, delivery_id: str, target: ChannelRow, now: int, counts: Counter[str]) -> Planned | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import event
 
 from gateway.exchange.claims import claim_group
 from gateway.model.errors import StoreBusy, StoreUndone
@@ -118,6 +119,26 @@ def test_what_is_not_undone_is_not_repeated(house: House) -> None:
             write()
     assert not isinstance(told.value, StoreUndone)
     assert begun == [1]
+    other.close()
+
+
+def test_a_hop_whose_rows_somebody_moved_meanwhile_reads_them_anew(house: House) -> None:
+    """Nobody of ours moves a delivery without its chain; where it happens all the same, its recipient is not told."""
+    house.send(["inbox-a"])
+    [item] = house.shown("inbox-a")
+    house.fetch("inbox-a", item)
+    house.end_response(item)
+    other = house.another_store()
+    turns = iter([True])
+
+    @event.listens_for(house.node.store.engine, "before_cursor_execute")
+    def move_meanwhile(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if "UPDATE deliveries" in statement and next(turns, False):
+            with other.write() as connection:
+                tell(connection, "UPDATE deliveries SET state = 'available' WHERE id = ?", item)
+
+    assert house.confirm("inbox-a", item) == "delivered"
+    assert next(turns, None) is None, "nobody moved it in between"
     other.close()
 
 
