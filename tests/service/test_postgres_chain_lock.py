@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,12 +18,17 @@ from sqlalchemy import event
 from adapters.contract import Done
 from gateway.exchange.accept import accept
 from gateway.exchange.claims import claim_group
+from gateway.exchange.collect import Confirm, confirm
 from gateway.exchange.conclude import conclude_all
 from gateway.exchange.examine import prepare
 from gateway.exchange.work import Work
+from gateway.model.states import DeliveryState
+from gateway.node import Node
 from tests.support.nodes import Database, House
 from tests.support.patience import PATIENCE, until
 
+_MOST_LOOKS = 3
+"""Its delivery with the chain, the chain's links, their attempts."""
 _WAITERS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
@@ -33,12 +38,9 @@ def database() -> Database:
 
 
 @contextmanager
-def _accepting(house: House, body: bytes) -> Iterator[None]:
-    """Within it that packet is written down by another process and not committed; afterwards it is, once somebody
-    waits for that."""
+def _committing(house: House, work: Callable[[Node], object]) -> Iterator[Future[object]]:
+    """Within it another process has done that work but for its commit; afterwards it is done, once somebody waits."""
     store = house.another_store()
-    node = replace(house.node, store=store)
-    prepared = prepare(node, house.submission(body))
     is_written, may_commit = threading.Event(), threading.Event()
 
     def hold(_connection: object) -> None:
@@ -47,21 +49,22 @@ def _accepting(house: House, body: bytes) -> Iterator[None]:
 
     event.listen(store.engine, "commit", hold)
     with ThreadPoolExecutor(1) as pool:
-        accepting = pool.submit(accept, node, [prepared])
+        working = pool.submit(work, replace(house.node, store=store))
         try:
-            until(lambda: is_written.is_set() or accepting.done())
-            yield
+            until(lambda: is_written.is_set() or working.done())
+            yield working
             until(lambda: house.rows(_WAITERS))
         finally:
             may_commit.set()
-        accepting.result(PATIENCE)
+        working.result(PATIENCE)
     store.close()
 
 
 def _beside(house: House, body: bytes, work: Callable[[], object]) -> None:
     """That work begins while the packet is written and not committed, and ends after it."""
+    prepared = prepare(house.node, house.submission(body))
     with ThreadPoolExecutor(1) as pool:
-        with _accepting(house, body):
+        with _committing(house, lambda node: accept(node, [prepared])):
             working = pool.submit(work)
         working.result(PATIENCE)
 
@@ -89,3 +92,36 @@ def test_a_recall_that_is_being_accepted_is_seen_by_who_confirms_its_document(ho
     [recall] = house.rows("SELECT state FROM deliveries WHERE kind = 'recall'")
     assert recall["state"] == "available"
     house.assert_books_close()
+
+
+def test_pollers_of_one_inbox_who_confirm_at_once_are_answered_alike(house: House) -> None:
+    """One of them writes it down; the others wait for him, see it, and change nothing."""
+    house.send(["inbox-a"])
+    [item] = house.shown("inbox-a")
+    house.fetch("inbox-a", item)
+    house.end_response(item)
+    said = Confirm(caller=house.caller("inbox-a"), delivery_id=item)
+    with ThreadPoolExecutor(2) as pool:
+        with _committing(house, lambda node: confirm(node, [said])) as first:
+            others = [pool.submit(confirm, house.node, [said]), pool.submit(confirm, house.node, [said, said])]
+        answers = [one.result(PATIENCE) for one in (first, *others)]
+    assert answers == [(DeliveryState.DELIVERED,), (DeliveryState.DELIVERED,), (DeliveryState.DELIVERED,) * 2]
+    [told] = house.rows("SELECT count(*) AS n FROM events WHERE kind = 'delivery.delivered'")
+    assert told["n"] == 1
+    house.assert_books_close()
+
+
+def test_a_repeated_confirmation_looks_and_writes_nothing(house: House) -> None:
+    house.send(["inbox-a"])
+    [item] = house.shown("inbox-a")
+    assert house.collect("inbox-a", item) == DeliveryState.DELIVERED
+    asked: list[str] = []
+
+    def see(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement.split()[0])
+
+    event.listen(house.node.store.engine, "before_cursor_execute", see)
+    assert house.confirm("inbox-a", item) == DeliveryState.DELIVERED
+    event.remove(house.node.store.engine, "before_cursor_execute", see)
+    assert set(asked) == {"SELECT"}
+    assert len(asked) <= _MOST_LOOKS
