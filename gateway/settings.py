@@ -55,7 +55,9 @@ class Settings(BaseSettings):
     sweep: float = Field(5, gt=0, description="How often time's own moves are made (leases, limits, orphans)")
     look: float = Field(2, gt=0, description="How often folders are looked through where no change was noticed")
     first_wait: float = Field(5, gt=0, description="First wait after a failure; doubles up to longest_wait")
-    longest_wait: float = Field(600, gt=0, description="Longest wait between two tries")
+    longest_wait: float = Field(
+        600, gt=0, description="Longest wait between two tries of a document; a faulty channel rests 30 s to 10 min"
+    )
     time_limit_days: float = Field(30, gt=0, description="After how long an unconfirmed delivery expires")
     orphan_wait: float = Field(900, gt=0, description="How long a recall waits for a document that never came")
     fetched_wait: float = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -22,6 +23,7 @@ from gateway.node import Node
 from gateway.settings import Settings, read_settings
 from gateway.store import followers
 from gateway.store.jobs import list_jobs
+from gateway.store.upkeep import foreign_order
 from gateway.store.views import snapshot
 from gateway.transport.broker import BrokerError
 from gateway.transport.rabbitmq import look_at_broker
@@ -107,9 +109,10 @@ def check_node(node: Node, settings: Settings) -> Iterator[Check]:
     yield _check("store", Level.OK, "store")  # opening it refuses weak settings and another schema
     yield from _keys(node)
     yield _trust(settings)
-    yield from _processes(settings)
+    yield from _processes(node, settings)
     yield from _broker(settings)
     yield from _wakes(node, settings)
+    yield from _order(node)
     yield from _work(node)
     yield from _channels(node)
     yield from _jobs(node)
@@ -149,16 +152,26 @@ def _trust(settings: Settings) -> Check:
     return _check("trust", Level.OK, word, folder=str(folder), count=len(anchors))
 
 
-def _processes(settings: Settings) -> Iterator[Check]:
-    """Which parts of the node are alive, as their sockets tell."""
+def _processes(node: Node, settings: Settings) -> Iterator[Check]:
+    """Which parts of the node are alive, as their sockets tell; intake is missed where packets come by a channel."""
+    needed = [role for role in _NEEDED if role != "intake" or _has_source(node)]
     alive = {address.process for address in _sockets(settings) if is_alive(address.pid, address.started)}
-    missing = [] if "serve" in alive else [role for role in _NEEDED if role not in alive]
-    if len(missing) == len(_NEEDED):
+    missing = [] if "serve" in alive else [role for role in needed if role not in alive]
+    if len(missing) == len(needed):
         yield _check("processes", Level.WARN, "not_running")
     elif missing:
         yield _check("processes", Level.WARN, "parts_missing", parts=", ".join(missing))
     else:
         yield _check("processes", Level.OK, "running", parts=", ".join(sorted(alive - {"cli"})))
+
+
+def _has_source(node: Node) -> bool:
+    """Whether packets come by one of the channels; what cannot be opened is told by whoever looks at channels."""
+    for channel_id in node.channels.refresh().by_id:
+        with suppress(TrucError, OSError):
+            if node.channels.source(channel_id) is not None:
+                return True
+    return False
 
 
 def _sockets(settings: Settings) -> Iterable[Address]:
@@ -195,6 +208,14 @@ def _wakes(node: Node, settings: Settings) -> Iterator[Check]:
             yield _check("wakes", Level.OK, "wakes")
         else:
             yield _check("wakes", Level.WARN, "wakes_kept")
+
+
+def _order(node: Node) -> Iterator[Check]:
+    """Whether the database sorts texts as the program does."""
+    with node.store.read() as connection:
+        collation = foreign_order(connection)
+    if collation is not None:
+        yield _check("order", Level.WARN, "order_foreign", collation=collation)
 
 
 _ALERT_LEVELS = {AlertSeverity.CRITICAL: Level.FAIL, AlertSeverity.WARNING: Level.WARN}

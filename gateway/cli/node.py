@@ -13,6 +13,7 @@ from gateway.cli.release import release_name
 from gateway.compose import open_keys
 from gateway.configuration import init_rows
 from gateway.settings import read_settings
+from gateway.workers.months import keep_months
 
 __all__ = ["register"]
 
@@ -33,13 +34,14 @@ def init(
     profile: Annotated[str, typer.Option(help="help.profile")] = "nghe_an",
     as_json: AsJson = False,
 ) -> None:
-    """Make a node: folder, database, keys, directory. Safe to repeat: what is there stays as it is."""
+    """Make a node: folder, database with its months, keys, directory. Safe to repeat: what is there stays as it is."""
     voice = voice_of(ctx)
     with open_local(may_make=True) as local:
         had_keys = any((local.settings.data / "keys").glob("seal*.crt"))
         open_keys(local.settings, local.store)
         has_new_keys = not had_keys
         added = init_rows(local.store, profile)
+        keep_months(local.store, local.settings.months_ahead)
         folder = str(local.settings.data.resolve())
     if as_json:
         voice.json({"node": local.settings.node, "folder": folder, "agencies_added": added, "keys_made": has_new_keys})

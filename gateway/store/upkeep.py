@@ -21,7 +21,7 @@ from gateway.store.months import partitions
 from gateway.store.months.partitions import PARTITIONED, month_of
 from gateway.store.tables import metadata
 
-__all__ = ["Ailment", "DatabaseFinding", "DatabaseReport", "look_at_database"]
+__all__ = ["Ailment", "DatabaseFinding", "DatabaseReport", "foreign_order", "look_at_database"]
 
 
 class Ailment(StrEnum):
@@ -41,6 +41,7 @@ class Ailment(StrEnum):
     NUMBERS_OLD = "numbers_old"
     SLOT_IDLE = "slot_idle"
     SEQUENCE_NEAR_END = "sequence_near_end"
+    ORDER_FOREIGN = "order_foreign"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ def look_at_database(
                     figures: dict[str, int | str] = {"pages": _number(connection, "PRAGMA page_count")}
                 else:
                     wrong += [*_missing_indexes(connection, _postgres_indexes(connection)), *_postgres(connection)]
-                    wrong += _months(connection, ahead)
+                    wrong += [*_months(connection, ahead), *_foreign_order(connection)]
                     figures = _postgres_figures(connection)
     finally:
         engine.dispose()
@@ -206,6 +207,33 @@ def _postgres(connection: Connection) -> Iterator[DatabaseFinding]:
     for kind, told in _ROWS:
         for what, figure in connection.exec_driver_sql(told.replace("%", "%%")):
             yield DatabaseFinding(kind=kind, what=str(what), figure=str(figure))
+
+
+_ORDER: Final = """
+SELECT coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale', d.datcollate)
+FROM pg_database d, (
+    SELECT array_agg(id ORDER BY id) AS here, array_agg(id ORDER BY id COLLATE "C") AS ours
+    FROM unnest(ARRAY['0', 'A', 'B', 'a', 'aB', 'a-b', 'ab', 'a.c', 'đ', 'z', '|', '_']) id
+) sorted
+WHERE d.datname = current_database() AND here <> ours"""
+"""Asked of texts and not of names: each release of the server tells otherwise where a database's order comes from."""
+
+
+def foreign_order(connection: Connection) -> str | None:
+    """The collation of a database that does not sort texts by code points, as the program does; None where it does.
+
+    Odd ids (of others' making) may then be passed over where a statement says between which its rows lie.
+    """
+    if connection.dialect.name == "sqlite":
+        return None
+    found: str | None = connection.exec_driver_sql(_ORDER).scalar()
+    return found
+
+
+def _foreign_order(connection: Connection) -> Iterator[DatabaseFinding]:
+    collation = foreign_order(connection)
+    if collation is not None:
+        yield DatabaseFinding(kind=Ailment.ORDER_FOREIGN, what=collation)
 
 
 def _months(connection: Connection, ahead: int) -> list[DatabaseFinding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.model.instants import wall_now
-from gateway.node import Node
+from gateway.store import Store
 from gateway.store.months import listed, partitions
 from gateway.store.months.partitions import PARTITIONED, month_of
 from monitoring import log
@@ -13,28 +13,29 @@ __all__ = ["keep_months"]
 _log = log.get("months")
 
 
-def keep_months(node: Node, ahead: int) -> int:
+def keep_months(store: Store, ahead: int) -> int:
     """Make this month and `ahead` months after it where they are missing; how many tables were made. Safe to repeat.
 
+    `truc periodic` does it every hour, `truc init` once, so that a new node has its months from the first day.
     Each table in a transaction of its own, which nobody who writes to other months waits for.  By this machine's wall
     clock, from which ids are made.  Finds anew from which month on anything is listed.  Nothing on SQLite.  Raises
     StoreBusy.
     """
-    with node.store.read() as connection:
+    with store.read() as connection:
         if not partitions.is_partitioned(connection):
             return 0
         wanted = partitions.missing_months(connection, month_of(wall_now()), ahead)
     for table, month in wanted:
-        with node.store.write() as connection, partitions.locked_all(connection, f"{table}_rest"):
+        with store.write() as connection, partitions.locked_all(connection, f"{table}_rest"):
             fell = partitions.rest_count(connection, table, month.low, month.high)
             made = partitions.make_month(connection, table, month)
         if made and fell:
             _log.error("months.late", reason=table, count=fell)
     if wanted:
         _log.info("months.made", count=len(wanted))
-        with node.store.write() as connection:
+        with store.write() as connection:
             for table in PARTITIONED:
                 partitions.analyze(connection, table)
-    with node.store.write() as connection:
-        listed.find_anew(connection, node.store.now(connection))
+    with store.write() as connection:
+        listed.find_anew(connection, store.now(connection))
     return len(wanted)

@@ -75,7 +75,7 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float, drains: Drains | 
         ("drain", held, 0.0, lambda: finish_drains(node, drains if drains is not None else {})),
         ("tidy", _LONG_LEASE, _TIDY, lambda: _tidy_channels(node)),
         ("blobs", _LONG_LEASE, _BLOB_SWEEP, lambda: _sweep_blobs(node)),
-        ("months", _LONG_LEASE, _BLOB_SWEEP, lambda: keep_months(node, node.months_ahead)),
+        ("months", _LONG_LEASE, _BLOB_SWEEP, lambda: keep_months(node.store, node.months_ahead)),
     )
     failed: GatewayError | None = None
     for name, lease, every, do in jobs_due:

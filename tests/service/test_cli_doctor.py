@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from pathlib import Path
+from socket import SOCK_DGRAM
 from typing import Any
 
 import pytest
 
-from tests.support.nodes import House
+from gateway.transport.rendezvous import Rendezvous
+from tests.support.nodes import House, build_house
 from tests.support.terminal import Terminal
 
 
@@ -37,6 +40,21 @@ def test_the_doctor_says_what_to_do(truc: Terminal, house: House, monkeypatch: p
     monkeypatch.setenv("TRUC_DISK_RESERVE_MIB", "1")
     (house.node.store.blobs.root.parent / "keys" / "seal.key").chmod(0o644)
     assert _levels(truc.json("doctor", code=1))["keys.exposed"] == "fail"
+
+
+@pytest.mark.parametrize(("folders", "told"), [(False, "doctor.running"), (True, "doctor.parts_missing")])
+def test_intake_is_missed_where_packets_come_by_a_channel(
+    truc: Terminal, tmp_path: Path, folders: bool, told: str
+) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(closing(build_house(tmp_path, folders=folders)))
+        for part in ("relay", "deliver", "periodic", "api"):
+            running = stack.enter_context(closing(Rendezvous(tmp_path / "data", part)))
+            stack.enter_context(running.bind("wake", SOCK_DGRAM)[0])
+        checks = truc.json("doctor", code=1)  # the terminal knows no kind of its other channels
+    [found] = [check for check in checks if check["name"] == "processes"]
+    assert found["code"] == told
+    assert ("intake" in found["vi"]) is folders
 
 
 def test_the_doctor_of_nothing(truc: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

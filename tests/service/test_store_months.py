@@ -202,7 +202,7 @@ def test_a_missing_month_never_stops_taking_in_and_its_rows_move_to_it_later(par
     figures_once(parted.node)
     assert metric(parted, "truc_packets_without_month") == 1
     assert metric(parted, "truc_alert_active", alert="alert.month_missing") == 1
-    keep_months(parted.node, 3)
+    keep_months(parted.node.store, 3)
     figures_once(parted.node)
     assert metric(parted, "truc_packets_without_month") == 0
     assert metric(parted, "truc_alert_active", alert="alert.month_missing") == 0
@@ -211,7 +211,7 @@ def test_a_missing_month_never_stops_taking_in_and_its_rows_move_to_it_later(par
     assert count(parted, f"packets_{name}") == 1
     assert parted.state(sent, "inbox-a") == "available"
     parted.assert_books_close()
-    assert keep_months(parted.node, 3) == 0, "the second time there is nothing to do"
+    assert keep_months(parted.node.store, 3) == 0, "the second time there is nothing to do"
 
 
 def test_months_are_made_ahead(parted: House) -> None:
@@ -221,7 +221,7 @@ def test_months_are_made_ahead(parted: House) -> None:
     with parted.node.store.write() as rows:
         events.append(rows, [told], wall_now())
     assert count(parted, "events_rest") == 1
-    keep_months(parted.node, 5)
+    keep_months(parted.node.store, 5)
     assert (count(parted, "events_rest"), count(parted, "events_2025_03")) == (0, 1)
     with parted.node.store.read() as rows:
         for table in PARTITIONED:
@@ -249,7 +249,7 @@ HOT = (
 
 
 def test_what_is_asked_by_id_looks_at_one_month(parted: House) -> None:
-    keep_months(parted.node, 6)
+    keep_months(parted.node.store, 6)
     month = month_of(wall_now())
     for told in HOT:
         with parted.node.store.write() as rows:

@@ -13,6 +13,7 @@ from gateway.store.months.partitions import month_of
 from gateway.workers.months import keep_months
 from tests.support.archives import archive, month_of_house, pass_month
 from tests.support.nodes import Database, House, build_house
+from tests.support.postgres import cluster
 from tests.support.terminal import Terminal, truc
 
 __all__ = ["truc"]
@@ -22,7 +23,7 @@ __all__ = ["truc"]
 def house(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
     """A node on each database, with its months made ahead."""
     made = build_house(tmp_path, database=request.param)
-    keep_months(made.node, 3)
+    keep_months(made.node.store, 3)
     yield made
     made.close()
 
@@ -52,9 +53,20 @@ def test_the_database_is_well_and_what_ails_it_is_named(house: House, truc: Term
     assert "9999" in truc.err, "a program that is older than its database says so, and touches nothing"
 
 
+def test_a_new_node_has_its_months_and_is_told_of_an_order_that_is_not_its_own(truc: Terminal) -> None:
+    """The months ahead are there before `truc periodic` ran; whatever day it is, some are of next year."""
+    truc.set(database=cluster().create(order="vi"), months_ahead="13")
+    for _ in range(2):
+        truc("init")
+        assert kinds(truc.json("db", "check", code=1)) == {("order_foreign", "vi")}
+    [told] = [one for one in truc.json("doctor") if one["name"] == "order"]
+    assert (told["level"], told["code"]) == ("warn", "doctor.order_foreign")
+    assert "LOCALE 'C'" in told["vi"]
+
+
 def test_what_only_postgresql_can_ail_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, truc: Terminal) -> None:
     house = build_house(tmp_path, database=Database.POSTGRESQL)
-    keep_months(house.node, 3)
+    keep_months(house.node.store, 3)
     monkeypatch.setenv("TRUC_DATABASE", house.database)
     month = month_of(wall_now())
     now, last = (f"{each.year:04}_{each.month:02}" for each in (month, month.later(3)))

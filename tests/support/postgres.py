@@ -125,10 +125,14 @@ class Cluster:
         """Of the database that is always there."""
         return self.url("postgres")
 
-    def create(self, name: str = "", *, template: str = "template0") -> str:
-        """A new database, empty or a copy; its address. Without a name it gets one that no other has."""
+    def create(self, name: str = "", *, template: str = "template0", order: str = "") -> str:
+        """A new database, empty or a copy; its address. Without a name it gets one that no other has.
+
+        `order`: a language whose rules it sorts texts by (ICU); "": by code points.
+        """
         name = name or f"thu_{next(self._numbers)}"
-        self._tell(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        self._tell(made + sql.SQL(" LOCALE_PROVIDER icu ICU_LOCALE {}").format(order) if order else made)
         return self.url(name)
 
     def drop(self, url: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gateway.model.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breaker, after_fault, after_success
-from gateway.model.instants import SECOND
+from gateway.model.instants import MINUTE, SECOND
+from gateway.settings import Settings
 
 NOW = 1_000 * SECOND
 
@@ -13,6 +14,11 @@ def broken(now: int = NOW) -> Breaker:
     for _ in range(3):
         known = after_fault(known, now)
     return known
+
+
+def test_the_setting_that_does_not_bound_a_pause_says_what_does() -> None:
+    said = str(Settings.model_fields["longest_wait"].description)
+    assert f"{FIRST_PAUSE // SECOND} s to {LONGEST_PAUSE // MINUTE} min" in said
 
 
 def test_three_faults_in_a_row_open_it_for_half_a_minute() -> None:
