@@ -22,6 +22,7 @@ from typing import Final
 
 from gateway.exchange.examine import tell_prepared
 from gateway.exchange.group import Grouper, Settle, gather
+from gateway.exchange.parcels import open_parcel, pack_parcel
 from gateway.exchange.submission import Outcome, Prepared, Submission
 from gateway.exchange.take_in import Unprepared
 from gateway.node import Node
@@ -211,7 +212,7 @@ class _Examiner:
         self._connection = Connection(ours.detach())
         _limit(self._connection, _STARTING)
         try:
-            self._connection.recv()
+            self._connection.recv_bytes()
         except BaseException:
             self.close()
             raise
@@ -221,8 +222,8 @@ class _Examiner:
     def ask(self, group: Sequence[Submission]) -> Sequence[Prepared | None]:
         """One answer per member, in their order. Raises OSError, EOFError, and ValueError for one that makes no sense:
         the examiner must be closed then."""
-        self._connection.send(group)
-        answers = self._connection.recv()
+        self._connection.send_bytes(pack_parcel(group))
+        answers = open_parcel(self._connection.recv_bytes())
         if not isinstance(answers, list) or len(answers) != len(group):
             raise EOFError("an examiner answered something else")
         return answers

@@ -11,6 +11,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from gateway.exchange.examine import prepare_silently
+from gateway.exchange.parcels import open_parcel, pack_parcel
 from gateway.exchange.submission import Prepared, Submission
 from gateway.node import Node
 from monitoring import log
@@ -27,14 +28,14 @@ def run_examiner(node: Node, connection: Connection) -> None:
     which whoever asked finds out anew.  Killed at any moment it leaves blobs without rows and half-written spool files.
     Crash points: those of blob.put_many.
     """
-    connection.send(None)
+    connection.send_bytes(pack_parcel(None))
     while True:
         try:
-            group: Sequence[Submission] = connection.recv()
+            group: Sequence[Submission] = open_parcel(connection.recv_bytes())
         except EOFError:
             return
         try:
-            connection.send([_slim(outcome) for outcome in prepare_silently(node, group)])
+            connection.send_bytes(pack_parcel([_slim(outcome) for outcome in prepare_silently(node, group)]))
         except (BrokenPipeError, ConnectionResetError):  # whoever asked has ended: nobody waits for this
             _log.info("examiner.unheard", count=len(group))
             return
