@@ -93,3 +93,16 @@ def test_one_that_was_used_a_moment_ago_is_not_asked_and_one_that_was_not_is(hou
     assert last_of(pid) == "COMMIT"
     session.used_at = time.monotonic() - 31
     assert last_of(pid) != "COMMIT"
+
+
+def test_long_values_are_packed_with_lz4_where_the_server_can(store: Store) -> None:
+    with store.read() as connection:
+        ways = tell(
+            connection, "SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'"
+        ).scalar_one()
+        assert server_says(connection, "default_toast_compression") == ("lz4" if "lz4" in ways else "pglz")
+    with store.write() as connection:
+        tell(connection, "INSERT INTO jobs (name, holder, lease_until, done_at) VALUES ('y', repeat('x', 9000), 0, 0)")
+        packed = tell(connection, "SELECT pg_column_compression(holder) FROM jobs WHERE name = 'y'").scalar_one()
+        assert packed == ("lz4" if "lz4" in ways else "pglz")
+        connection.rollback()
