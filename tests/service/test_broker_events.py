@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pika
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from gateway.transport.rabbitmq import make_layout
+from gateway.transport.rabbitmq import RabbitTransport, make_layout
 from gateway.transport.topology import EVENTS, SUBSCRIBER_RIGHTS
 from tests.support.nodes import build_house
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 from tests.support.rabbitmq import Broker
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -63,6 +64,37 @@ def test_an_agency_hears_of_its_own_documents(broker: Broker, vhost: str, tmp_pa
         assert (f"agency.{AGENCY}.sent.delivered", "delivered") in heard
     finally:
         house.close()
+        connection.close()
+
+
+def test_of_events_told_by_several_threads_at_once_none_stays_behind(
+    broker: Broker, vhost: str, tmp_path: Path
+) -> None:
+    """The link is woken for the first of those that lie there, and takes all of them."""
+    connection = _connect(broker, vhost)
+    channel = connection.channel()
+    channel.queue_declare(QUEUE, durable=True)
+    channel.queue_bind(QUEUE, EVENTS, f"agency.{AGENCY}.#")
+    transport = RabbitTransport(broker.access(vhost), tmp_path, "api")
+    heard: set[bytes] = set()
+
+    def tell(thread: int) -> None:
+        for number in range(100):
+            transport.publish_event(f"agency.{AGENCY}.sent.delivered", f"{thread}.{number}".encode())
+
+    def take() -> int:
+        while (found := channel.basic_get(QUEUE, auto_ack=True))[0] is not None:
+            heard.add(found[2])
+        return len(heard)
+
+    try:
+        for turn in (1, 2):  # with the connection still to be made, and with it there
+            with ThreadPoolExecutor(4) as threads:
+                list(threads.map(tell, range(4 * turn, 4 * turn + 4)))
+            wanted = 400 * turn
+            until(lambda wanted=wanted: take() == wanted)
+    finally:
+        transport.close()
         connection.close()
 
 

@@ -89,6 +89,7 @@ class Publisher:
         self._hints: Channel | None = None
         self._sent: dict[int, _Sent] = {}
         self._events: deque[tuple[str, bytes]] = deque(maxlen=_MOST_EVENTS)
+        self._adding = threading.Lock()
         self._number = 0
         self.is_blocked = False
         self._unblocked_at = 0.0
@@ -220,7 +221,10 @@ class Publisher:
 
     def publish_event(self, topic: str, body: bytes) -> None:
         """Tell outsiders, now or when the broker takes messages again; of very many the oldest are forgotten."""
-        self._events.append((topic, body))
+        with self._adding:
+            self._events.append((topic, body))
+            if len(self._events) > 1:  # whoever added the first one wakes the link, which sends all that are there
+                return
         self.link.start()
         self.link.post(self._flush)
 
