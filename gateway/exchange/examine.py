@@ -11,6 +11,7 @@ import io
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 from edxml.codes import StatusCode
@@ -34,6 +35,7 @@ from gateway.store import events
 from gateway.store.blobs import Put
 from gateway.store.repeating import repeated_where_undone
 from monitoring import log
+from routing.directory import Directory
 from routing.plan import Address, RecipientsMode, RoutePlan, plan_route
 
 __all__ = ["Keys", "examine", "prepare", "prepare_group", "prepare_silently", "status_keys", "tell_prepared"]
@@ -52,21 +54,21 @@ def examine(
 
     `system_id`: who submits it; that system's profile says what may be put right.
     """
-    profile = node.channels.snapshot().profile_of(system_id)
+    snapshot, today = node.channels.snapshot(), node.today()
+    profile = snapshot.profile_of(system_id)
     with path.open("rb") if body is None else io.BytesIO(body) as stream:
-        result = read(stream, profile=profile, today=node.today(), limits=node.limits)
+        result = read(stream, profile=profile, today=today, limits=node.limits)
     packet = result.packet
     if packet is None or result.is_secret:
         return Examined(result=result, findings=result.findings, plan=None)
-    findings = [*result.findings, *validate(packet, today=node.today())]
-    snapshot = node.channels.snapshot()
-    sender = _find_sender(node, packet, findings)
+    findings = [*result.findings, *validate(packet, today=today)]
+    sender = _find_sender(snapshot.directory, today, packet, findings)
     addresses = _addresses(packet, only, findings)
     status = isinstance(packet, StatusPacket)
     plan = plan_route(
         snapshot.directory,
         addresses,
-        on=node.today(),
+        on=today,
         reach=snapshot.reach,
         mode=RecipientsMode.SOME if status else mode,
         sender_agency_id=sender,
@@ -82,8 +84,12 @@ def _find_agency(node: Node, organ: OrganId | None) -> str | None:
     return None if agency is None else agency.id
 
 
-def _find_sender(node: Node, packet: Packet | StatusPacket, findings: list[Finding]) -> str | None:
-    sender = _find_agency(node, packet.sender.organ_id)
+def _find_sender(
+    directory: Directory, today: date, packet: Packet | StatusPacket, findings: list[Finding]
+) -> str | None:
+    organ = packet.sender.organ_id
+    found = None if organ is None else directory.find(organ, today)
+    sender = None if found is None else found.id
     if sender is None:
         place = Place(path="edXML/…/MessageHeader/From/OrganId")
         findings.append(Finding(code="route.unknown_sender", place=place, params={"organ": packet.sender.raw_organ_id}))
@@ -96,8 +102,9 @@ def _addresses(packet: Packet | StatusPacket, only: tuple[str, ...], findings: l
         return [Address(organ_id=_written(packet.response_for), position=1)]
     written = [_written(to) for to in packet.recipients]
     removed = [change.organ_id.text for change in packet.receiver_changes if not change.added]
-    known = {fold_code(organ) for organ in written}
-    written += [organ for organ in removed if fold_code(organ) not in known]
+    if removed:
+        known = {fold_code(organ) for organ in written}
+        written += [organ for organ in removed if fold_code(organ) not in known]
     if only:
         wanted = {fold_code(organ) for organ in only}
         for organ in only:

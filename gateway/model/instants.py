@@ -102,6 +102,9 @@ random_bytes = _Dice().throw
 
 _last_tick = 0
 _tick_lock = threading.Lock()
+_TICKS = (1 << 60) - 1
+_VARIANTS = {f"{digit:x}": f"{8 | digit & 3:x}" for digit in range(16)}
+"""A random hexadecimal digit as the one that carries the variant in its upper two bits."""
 
 
 def new_id() -> str:
@@ -112,12 +115,14 @@ def new_id() -> str:
     """
     global _last_tick  # noqa: PLW0603 - the one counter that makes ids monotone
     now = time.time_ns()
-    tick = (now // 1_000_000) << 12 | (now % 1_000_000 << 12) // 1_000_000
+    tick = (now << 12) // 1_000_000
     with _tick_lock:
-        tick = _last_tick = max(tick, _last_tick + 1)
-    rest = int.from_bytes(random_bytes(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    digits = f"{(tick >> 12) & 0xFFFF_FFFF_FFFF:012x}7{tick & 0xFFF:03x}{rest:016x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        if tick <= _last_tick:
+            tick = _last_tick + 1
+        _last_tick = tick
+    time_digits, rest = f"{tick & _TICKS:015x}", random_bytes(8).hex()
+    variant = _VARIANTS[rest[0]]
+    return f"{time_digits[:8]}-{time_digits[8:12]}-7{time_digits[12:]}-{variant}{rest[1:4]}-{rest[4:]}"
 
 
 def new_id_after(*others: str) -> str:

@@ -93,7 +93,7 @@ class BlobFolder:
 
     def path(self, digest: str) -> Path:
         """Where the blob of `digest` (64 lower-case hex digits) lies or would lie."""
-        return self.root / digest[:2] / digest
+        return self.root.joinpath(digest[:2], digest)
 
     def spool(self) -> Path:
         """A new name for a body that is about to come, on the file system of the blobs."""
@@ -126,8 +126,8 @@ class BlobFolder:
         for put in puts:
             os.rename(put.spooled, self.path(put.digest))
         crash_point("blob.renamed")
-        for folder in {self.path(put.digest).parent for put in puts}:
-            sync_folder(folder)
+        for start in {put.digest[:2] for put in puts}:
+            sync_folder(self.root / start)
         crash_point("blob.folder_synced")
 
     def open(self, digest: str) -> BinaryIO:
