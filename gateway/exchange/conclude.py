@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from adapters.contract import Done, Park, Retry, Scope, Unknown
 from adapters.contract import Outcome as SinkOutcome
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
+from gateway.exchange.outsiders import parties_to_tell
 from gateway.exchange.telling import tell_delivered
 from gateway.exchange.work import Work
 from gateway.model.chain import Link, Reason
@@ -17,7 +18,8 @@ from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.model.step import Report, Step
 from gateway.node import Node
 from gateway.store import Connection, channels
-from gateway.store.chains import load_chains
+from gateway.store.chains import load
+from gateway.store.deliveries import Facts, Party
 from gateway.store.repeating import repeated_where_undone
 
 __all__ = ["conclude_all"]
@@ -37,17 +39,34 @@ def conclude_all(node: Node, works: Sequence[Work]) -> None:
         return
     with node.store.write() as connection:
         now = node.store.now(connection)
-        chains = load_chains(connection, {c for work in works for c in work.claimed.chain_ids})
+        loaded = load(connection, {c for work in works for c in work.claimed.chain_ids})
+        chains = loaded.chains
         links = {link.delivery_id: (chain.id, link) for chain in chains.values() for link in chain}
         planned = [
             plan for work in works for plan in _plans(node, work, [links[d] for d in work.claimed.delivery_ids], now)
         ]
-        effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
+        effects = advance(
+            connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker, facts=loaded.facts
+        )
         _note_channels(connection, works, now)
-    give_wakes(node, effects)
+        parties = parties_to_tell(node, connection, effects.moves, _parties(works, loaded.facts))
+    give_wakes(node, effects, parties)
     _wake_reports(node, effects)
     for work in works:
         _tell(node, work)
+
+
+def _parties(works: Iterable[Work], facts: Mapping[str, Facts]) -> dict[str, Party]:
+    """Whom the deliveries of these works concern, by delivery."""
+    return {
+        delivery_id: Party(
+            delivery_id=delivery_id, packet_id=packet.id, document_id=packet.document_id, sender_id=packet.sender_id,
+            agency_id=facts[delivery_id].agency_id,
+        )
+        for work in works
+        for packet in (work.claimed.packet,)
+        for delivery_id in work.claimed.delivery_ids
+    }  # fmt: skip
 
 
 def _tell(node: Node, work: Work) -> None:

@@ -125,8 +125,8 @@ _TRACES = (
         name="a relay picks for channels in another's hands",
         row="§3 the cap is exact where the channel row is locked while picking",
         file="gateway/store/picking.py",
-        old="_CHANNELS_ALONE if is_shared else _CHANNELS",
-        new="_CHANNELS",
+        old="statement = _LOCKED_IN_TURN if waits else _LOCKED_ALONE",
+        new="statement = _LOCKED",
         tests=(_WRITERS + "a_channel_in_another_relays_hands_is_left_to_it",),
     ),
     Defect(
