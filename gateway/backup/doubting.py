@@ -47,9 +47,9 @@ def begin_recovery(
         if found is not None and not may_repeat:
             raise Conflict("restore.recovering", name=found.backup)
         recovery = recoveries.Recovery(id=new_id(), backup=backup, backup_at=backup_at, restored_at=now)
-        spans = {channel: now + span for channel, span in landing.items()}
-        last = now + _LONGEST_LANDING
-        doubted = recoveries.begin(connection, recovery, over_by=lambda channel: spans.get(channel, last), actor=actor)
+        doubted = recoveries.begin(
+            connection, recovery, landing=lambda channel: landing.get(channel, _LONGEST_LANDING), actor=actor
+        )
     return Begun(at=now, doubted=doubted)
 
 

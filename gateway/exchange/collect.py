@@ -141,7 +141,8 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
     A repeat is another response. Withdrawn and expired items are gone; confirmed ones stay readable for 30 days.
     Crash points: collect.fetched.
     """
-    began = time.monotonic()
+    began, reckoning = time.monotonic(), node.store.reckoning
+    boot_now = reckoning.clock.boot_now()
     with node.store.write() as connection:
         now = node.store.now(connection)
         found = inbox.items(connection, {want.delivery_id for want in group})
@@ -153,7 +154,7 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
             if isinstance(outcome, Item) and outcome.state in _UNCONFIRMED:
                 response = attempts.Response(
                     id=new_id(), delivery_id=outcome.delivery_id, transfer_id=outcome.transfer_id, turn=outcome.turn,
-                    over_by=now + _serving_time(outcome.size, node.pace),
+                    landing=reckoning.begins(now, _serving_time(outcome.size, node.pace), boot_now=boot_now),
                 )  # fmt: skip
                 begun.append(response)
                 if outcome.state == DeliveryState.AVAILABLE:

@@ -167,7 +167,7 @@ def _look(node: Node, work: Work) -> None:
     if Act.PARK in acts:
         work.outcome = Park(reason=str(Reason.OUTCOME_UNKNOWN))
     elif Act.LOOK in acts:
-        started = time.monotonic()
+        started, asked = time.monotonic(), node.store.reckoning.clock.boot_now()
         try:
             found = node.channels.sink(work.claimed.channel_id).find(work.claimed.transfer_id)
         except (AdapterError, OSError) as why:
@@ -178,20 +178,22 @@ def _look(node: Node, work: Work) -> None:
         if found is not None:
             work.outcome, work.found = found, True
         else:
-            work.claimed = work.claimed.without(_note_absent(node, work))
+            work.claimed = work.claimed.without(_note_absent(node, work, asked))
 
 
 @repeated_where_undone
-def _note_absent(node: Node, work: Work) -> list[str]:
-    """`find` said no: the deliveries that went back instead of going on (an open attempt, or a recall waits)."""
+def _note_absent(node: Node, work: Work, asked: int) -> list[str]:
+    """`find`, `asked` at that boot time, said no: which deliveries went back instead of going on (an attempt was open
+    then, or a recall waits)."""
     with node.store.write() as connection:
         now = node.store.now(connection)
         chains = load_chains(connection, work.claimed.chain_ids)
+        ago = node.store.reckoning.clock.boot_now() - asked
         planned = []
         for chain in chains.values():
             for link in chain:
                 if link.delivery_id in work.claimed.delivery_ids and link.state is DeliveryState.CLAIMED:
-                    step = absent(chain, link, now)
+                    step = absent(chain, link, now, ago=ago)
                     planned.append(Planned(chain_id=chain.id, delivery_id=link.delivery_id, step=step))
         effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
     give_wakes(node, effects)
@@ -241,7 +243,8 @@ def _begin(node: Node, works: Sequence[Work]) -> None:
     """Commit an attempt for each staged transfer that is still ours; the boot-time clock is read before (rule 4)."""
     if not works:
         return
-    started = _boot_now()
+    started, reckoning = _boot_now(), node.store.reckoning
+    boot_now = reckoning.clock.boot_now()
     with node.store.write() as connection:
         now = node.store.now(connection)
         begun = []
@@ -250,10 +253,8 @@ def _begin(node: Node, works: Sequence[Work]) -> None:
             limit = work.staged.sending_limit if isinstance(work.staged, Bounded) else sink.sending_limit
             work.limit = limit.total_seconds()
             work.until = started + work.limit
-            work.over_by = now + micros(limit) + micros(sink.settle_time)
-            begun.append(
-                attempts.Begun(transfer_id=work.claimed.transfer_id, turn=work.claimed.turn, over_by=work.over_by)
-            )
+            landing = reckoning.begins(now, micros(limit) + micros(sink.settle_time), boot_now=boot_now)
+            begun.append(attempts.Begun(transfer_id=work.claimed.transfer_id, turn=work.claimed.turn, landing=landing))
         ours = attempts.begin_attempts(connection, begun, worker=node.worker, now=now)
     for work in works:
         if work.claimed.transfer_id not in ours:

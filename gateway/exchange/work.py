@@ -20,7 +20,6 @@ class Work:
     claimed: Claimed
     staged: Staged | None = None
     outcome: Outcome | None = None
-    over_by: int = 0
     until: float = 0.0
     limit: float = 0.0
     found: bool = False

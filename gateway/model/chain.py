@@ -75,19 +75,28 @@ class Reason(StrEnum):
 class Attempt:
     """One hand-over that may have begun (protocol §4). `over_by`: nobody acts on it after this instant.
 
-    `transfer_id` is the delivery key under which it was sent: `find` of another key tells nothing about it.
+    `left`: for how many microseconds somebody may still, where a clock tells that which nobody can set; None: `over_by`
+    tells.  `transfer_id` is the delivery key under which it was sent: `find` of another key tells nothing about it.
     """
 
     id: str
     transfer_id: str = ""
     turn: int
     over_by: int
+    left: int | None = None
     end: AttemptEnd | None = None
     ended_at: int | None = None
 
-    def is_open(self, now: int) -> bool:
-        """Somebody may still be sending, or what was sent may still land: also after an unknown outcome."""
-        return self.is_in_doubt and now < self.over_by
+    def is_open(self, now: int, *, ago: int = 0) -> bool:
+        """Somebody may still be sending, or what was sent may still land: also after an unknown outcome.
+
+        `ago`: whether that was so so many microseconds before `now`.
+        """
+        return self.is_in_doubt and now - ago < self.open_until(now)
+
+    def open_until(self, now: int) -> int:
+        """Until when, as it is known at `now`; long past where it is over."""
+        return self.over_by if self.left is None else now + self.left
 
     @property
     def is_in_doubt(self) -> bool:

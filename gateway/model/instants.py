@@ -10,12 +10,13 @@ import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NewType
 from zoneinfo import ZoneInfo
 
 __all__ = [
     "CLOCKS_APART", "DAY", "HOUR", "MINUTE", "SECOND", "VIETNAM", "Instant", "as_datetime", "as_instant", "as_local",
-    "id_floor", "local_iso", "micros", "new_id", "new_id_after", "random_bytes", "wall_now",
+    "boot_now", "id_floor", "kernel_boot", "local_iso", "micros", "new_id", "new_id_after", "random_bytes", "wall_now",
 ]  # fmt: skip
 
 Instant = NewType("Instant", int)
@@ -72,6 +73,19 @@ def micros(span: timedelta) -> int:
 def wall_now() -> Instant:
     """This process's wall clock. Only `Clock` objects call it; the machine asks the store."""
     return Instant(time.time_ns() // 1000)
+
+
+def boot_now() -> int:
+    """Microseconds since this machine was started, suspended time included. Nobody can set this clock."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
+def kernel_boot() -> str:
+    """Names this machine's kernel since it was started, the same in all its containers; "" where it does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 class _Dice:

@@ -313,15 +313,16 @@ def next_act(link: Link) -> Act:
     return Act.SEND if link.permits else Act.PARK
 
 
-def absent(chain: Chain, link: Link, now: int) -> Step:
+def absent(chain: Chain, link: Link, now: int, *, ago: int = 0) -> Step:
     """`find` said no. It counts only when no attempt is open; until then the transfer goes back, uncounted (rule 5).
 
+    None may have been open when the question was put, `ago` microseconds before `now`: it may have landed since.
     With a recall waiting, a counting no returns the transfer instead of sending, and `settle` withdraws it; what is
     in doubt under another key cannot be withdrawn: it is parked, and the recall goes on.
     """
-    open_until = max((a.over_by for a in link.attempts if a.is_open(now)), default=None)
+    open_until = max((a.open_until(now) for a in link.attempts if a.is_open(now, ago=ago)), default=None)
     if open_until is not None:
-        return Step(move=move_of(link, S.READY, Reason.ATTEMPT_STILL_OPEN, due_at=open_until))
+        return Step(move=move_of(link, S.READY, Reason.ATTEMPT_STILL_OPEN, due_at=max(now, open_until)))
     if not chain.has_recall_waiting(link):
         return Step(move=None, end=AttemptEnd.SURELY_NOT, end_key=link.transfer_id, is_report=False)
     if link.is_in_doubt_elsewhere():

@@ -11,6 +11,7 @@ from gateway.model.instants import new_id
 from gateway.model.states import AttemptEnd, DeliveryState, TransferState
 from gateway.store.dialect import among, execute_rows, lock_rows
 from gateway.store.months.bounds import among_ids, one_of
+from gateway.store.reckoning import Landing
 from gateway.store.schema import attempts, chains, deliveries, transfers
 from gateway.store.together import Together
 from gateway.store.transfers import members_of
@@ -24,7 +25,7 @@ class Begun:
 
     transfer_id: str
     turn: int
-    over_by: int
+    landing: Landing
 
 
 _INSERT_ATTEMPT = insert(attempts)
@@ -59,7 +60,7 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
             "turn": b.turn,
             "worker": worker,
             "began_at": now,
-            "over_by": b.over_by,
+            **b.landing._asdict(),
             "outcome": None,
             "ended_at": None,
             "detail": "",
@@ -128,14 +129,14 @@ class Response:
     delivery_id: str
     transfer_id: str
     turn: int
-    over_by: int  #: until then other polls are not shown its item, unless it ends before
+    landing: Landing  #: until then other polls are not shown its item, unless it ends before
 
 
 _SERVE = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(served_until=bindparam("until"))
 _END_RESPONSE = (
     update(attempts)
     .where(attempts.c.id == bindparam("b_id"), attempts.c.outcome.is_(None))
-    .values(outcome=AttemptEnd.UNKNOWN, ended_at=bindparam("now"), over_by=bindparam("now"))
+    .values(outcome=AttemptEnd.UNKNOWN, ended_at=bindparam("now"), over_by=bindparam("now"), lasts=0, boot_over=0)
 )
 _DELIVERIES = select(attempts.c.delivery_id).where(among(attempts.c.id, "ids")).distinct()
 _SERVED = (
@@ -166,7 +167,7 @@ def begin_responses(
             "turn": r.turn,
             "worker": worker,
             "began_at": now,
-            "over_by": r.over_by,
+            **r.landing._asdict(),
             "outcome": None,
             "ended_at": None,
             "detail": "",
@@ -174,7 +175,7 @@ def begin_responses(
         for r in begun
     ]
     beside.add(_INSERT_ATTEMPT, rows)
-    hidden = {r.delivery_id: r.over_by for r in begun}
+    hidden = {r.delivery_id: r.landing.over_by for r in begun}
     others = [{"b_id": d, "until": until} for d, until in sorted(hidden.items()) if d not in moved]
     beside.add(_SERVE, others)
     return hidden

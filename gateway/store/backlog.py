@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 from gateway.model.events import Event, EventKind
 from gateway.model.states import AttemptEnd, ChannelState
 from gateway.store import events
+from gateway.store.reckoning import reckoning_of
 from gateway.store.schema import attempts, channel_agencies, channels, deliveries, is_state, transfers
 from gateway.store.versions import raise_configuration
 
@@ -35,8 +36,11 @@ _BY_STATE = (
     .where(transfers.c.channel_id == bindparam("channel"), transfers.c.state != "closed")
     .group_by(transfers.c.state)
 )
-_MAY_LAND = (
-    select(func.count(func.distinct(attempts.c.delivery_id)))
+_IN_DOUBT = (
+    select(
+        attempts.c.id, attempts.c.delivery_id, attempts.c.began_at, attempts.c.over_by, attempts.c.lasts,
+        attempts.c.boot, attempts.c.boot_over,
+    )
     .select_from(
         transfers.join(deliveries, deliveries.c.transfer_id == transfers.c.id).join(
             attempts, attempts.c.delivery_id == deliveries.c.id
@@ -46,18 +50,19 @@ _MAY_LAND = (
         transfers.c.channel_id == bindparam("channel"),
         transfers.c.state != "closed",
         transfers.c.turn > 0,  # what is at its first turn was never handed over, unless it is held
-        attempts.c.over_by > bindparam("now"),
         or_(attempts.c.outcome.is_(None), attempts.c.outcome == AttemptEnd.UNKNOWN),
     )
-)
+)  # fmt: skip
 
 
 def under_way(connection: Connection, channel_id: str, now: int) -> UnderWay:
     """What is under way on a channel, and what waits."""
     counts = {state: int(count) for state, count in connection.execute(_BY_STATE, {"channel": channel_id})}
-    may_land = connection.execute(_MAY_LAND, {"channel": channel_id, "now": now}).scalar_one()
+    reckoning = reckoning_of(connection)
+    doubtful = connection.execute(_IN_DOUBT, {"channel": channel_id})
+    landing = {row.delivery_id for row in doubtful if reckoning.may_land(row, now)}
     held = counts.pop("claimed", 0) + counts.pop("fetched", 0)
-    return UnderWay(held=held, open=int(may_land), waiting=sum(counts.values()))
+    return UnderWay(held=held, open=len(landing), waiting=sum(counts.values()))
 
 
 _DRAINING = select(channels.c.id).where(channels.c.state == ChannelState.DRAINING).order_by(channels.c.id)

@@ -16,6 +16,7 @@ from gateway.store.deliveries import Facts, Party
 from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows, writes_beside_others
 from gateway.store.months.bounds import among_ids, low_of, of_row, since
 from gateway.store.months.periods import gone_until
+from gateway.store.reckoning import Reckoning, reckoning_of
 from gateway.store.schema import attempts, chains, channels, deliveries, packets, transfers
 
 __all__ = [
@@ -44,8 +45,9 @@ _LINKS_LOCKED = _LINKS.with_for_update(of=transfers)
 """Their transfers are locked in one order, so that two who load chains never wait for each other."""
 _ATTEMPTS = (
     select(
-        attempts.c.id, attempts.c.delivery_id, attempts.c.transfer_id, attempts.c.turn, attempts.c.over_by,
-        attempts.c.outcome, attempts.c.ended_at,
+        attempts.c.id, attempts.c.delivery_id, attempts.c.transfer_id, attempts.c.turn, attempts.c.began_at,
+        attempts.c.over_by, attempts.c.lasts, attempts.c.boot, attempts.c.boot_over, attempts.c.outcome,
+        attempts.c.ended_at,
     )
     .where(among(attempts.c.delivery_id, "ids"))
     .order_by(attempts.c.id)
@@ -119,9 +121,10 @@ def _load(connection: Connection, wanted: Sequence[str], *, lock: bool) -> Loade
     if is_held and any(map(_was_claimed_meanwhile, found)):
         found = connection.execute(statement, values).all()
     rows = sorted(found, key=attrgetter("chain_id", "position"))
+    reckoning = reckoning_of(connection)
     by_delivery: dict[str, list[Attempt]] = defaultdict(list)
     for made in connection.execute(_ATTEMPTS, {"ids": [row.id for row in rows]}):
-        by_delivery[made.delivery_id].append(_attempt(made))
+        by_delivery[made.delivery_id].append(_attempt(made, reckoning))
     links: dict[str, list[Link]] = defaultdict(list)
     for row in rows:
         links[row.chain_id].append(_link(row, tuple(by_delivery.get(row.id, ()))))
@@ -201,11 +204,13 @@ def load_named(connection: Connection, delivery_ids: Iterable[str]) -> tuple[dic
     return named, _load(connection, sorted({row.chain_id for row in rows}), lock=True)
 
 
-def _attempt(row: Any) -> Attempt:
+def _attempt(row: Any, reckoning: Reckoning) -> Attempt:
     end = None if row.outcome is None else AttemptEnd(row.outcome)
+    left = reckoning.left(row) if end is None or end is AttemptEnd.UNKNOWN else None
     return Attempt(
-        id=row.id, transfer_id=row.transfer_id, turn=row.turn, over_by=row.over_by, end=end, ended_at=row.ended_at
-    )
+        id=row.id, transfer_id=row.transfer_id, turn=row.turn, over_by=row.over_by, left=left, end=end,
+        ended_at=row.ended_at,
+    )  # fmt: skip
 
 
 def _link(row: Any, made: tuple[Attempt, ...]) -> Link:

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Select, bindparam, exists, select
 
 from gateway.model.states import LinkKind
 from gateway.store.months.bounds import among_ids
+from gateway.store.reckoning import MAY_LAND, may_land
 from gateway.store.schema import attempts, deliveries, is_state, transfers
 
 __all__ = ["dead_leases", "fetched_under_recall", "past_limit", "waiting_heads"]
@@ -45,7 +46,7 @@ _PAST = (
         ~exists().where(
             attempts.c.delivery_id == deliveries.c.id,
             attempts.c.outcome.is_(None),
-            attempts.c.over_by > bindparam("now"),
+            MAY_LAND,
         ),
     )
     .where(deliveries.c.id > bindparam("after"))
@@ -89,7 +90,7 @@ def waiting_heads(connection: Connection, *, now: int, after: str, most: int) ->
 
 def past_limit(connection: Connection, *, now: int, after: str, most: int, limit: int) -> list[tuple[str, str]]:
     """Heads since before `now - limit` without an open attempt."""
-    return _pairs(connection, _PAST, now=now, since=now - limit, after=after, most=most)
+    return _pairs(connection, _PAST, since=now - limit, after=after, most=most, **may_land(connection, now))
 
 
 def fetched_under_recall(connection: Connection, *, now: int, after: str, most: int) -> list[tuple[str, str]]:

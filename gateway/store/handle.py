@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from gateway.model.errors import StoreBusy, StoreForeign
-from gateway.model.instants import Instant, wall_now
+from gateway.model.instants import Instant, boot_now, kernel_boot, wall_now
 from gateway.store import schema
 from gateway.store.blobs import BlobFolder
 from gateway.store.carrying import fillings
@@ -22,24 +21,24 @@ from gateway.store.engines import name_of, open_postgres, open_sqlite
 from gateway.store.faults import Committing, translating
 from gateway.store.homes import claim_home, place_of
 from gateway.store.migrate import found_revision, upgrade
+from gateway.store.reckoning import HOW, Clock, Reckoning
 from gateway.store.rollups import add_counts, counting
 
 __all__ = ["Clock", "Store", "WallClock", "has_database", "open_store"]
 
 
-class Clock(Protocol):
-    """Where the store's time comes from on SQLite; on PostgreSQL the database tells. Replaceable as a whole (tests)."""
-
-    def now(self) -> Instant:
-        """Microseconds since 1970 UTC."""
-
-
 class WallClock:
-    """This machine's clock."""
+    """This machine's clocks."""
+
+    boot = kernel_boot()
 
     def now(self) -> Instant:
         """Microseconds since 1970 UTC."""
         return wall_now()
+
+    def boot_now(self) -> int:
+        """Microseconds since the machine was started."""
+        return boot_now()
 
 
 @dataclass(slots=True)
@@ -75,12 +74,13 @@ class _Writer:
 class Store:
     """What a node remembers: rows through `read` and `write`, bytes through `blobs`, time through `now`.
 
-    `clock` is this process's; what is due goes by `now`.
+    `clock` is this process's; what is due goes by `now`, what may still land by `reckoning`.
     """
 
     engine: Engine
     blobs: BlobFolder
     clock: Clock
+    reckoning: Reckoning
     wait_seconds: float = 20.0
     goes_by_clock: bool = True  #: and not by the database's
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -147,11 +147,14 @@ class Store:
     def now(self, connection: Connection) -> Instant:
         """The one clock that scheduling compares with (protocol §13)."""
         if self.goes_by_clock:
-            return self.clock.now()
+            before, told = self.clock.boot_now(), self.clock.now()
+            self.reckoning.note(before, told, self.clock.boot_now())
+            return told
         from gateway.store import sessions  # with the driver, which a node on SQLite does not load
 
-        told = sessions.clock_at_begin(connection)
-        return Instant(connection.exec_driver_sql(sessions.CLOCK).scalar_one() if told is None else told)
+        looked = sessions.clock_at_begin(connection) or sessions.look(connection)
+        self.reckoning.note(looked.before, looked.told, looked.after)
+        return Instant(looked.told)
 
     def close(self) -> None:
         """Let go of all connections, once whoever writes is done."""
@@ -187,9 +190,10 @@ def open_store(
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # documents are for this node's user alone
     kept = BlobFolder(folder / "blobs" if blobs is None else blobs, reserve, "" if blobs is None else place_of(folder))
-    engine = _open_engine(folder, node, database, password_file, wait_seconds)
+    reckoning = Reckoning(clock or WallClock())
+    engine = _open_engine(folder, node, database, password_file, wait_seconds).execution_options(**{HOW: reckoning})
     goes_by_clock = clock is not None or engine.dialect.name == "sqlite"
-    store = Store(engine, kept, clock or WallClock(), wait_seconds, goes_by_clock)
+    store = Store(engine, kept, reckoning.clock, reckoning, wait_seconds, goes_by_clock)
     try:
         with translating():
             if not may_be_marked:

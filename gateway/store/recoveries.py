@@ -18,6 +18,7 @@ from gateway.model.instants import new_id
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.store import events
 from gateway.store.dialect import execute_rows
+from gateway.store.reckoning import MAY_LAND, may_land, reckoning_of
 from gateway.store.schema import attempts, channels, deliveries, is_state, transfers
 from gateway.store.schema_recoveries import recoveries
 
@@ -64,10 +65,10 @@ def running(connection: Connection) -> Recovery | None:
     return found if found is not None and found.ended_at is None else None
 
 
-def begin(connection: Connection, recovery: Recovery, *, over_by: Callable[[str], int], actor: str) -> int:
+def begin(connection: Connection, recovery: Recovery, *, landing: Callable[[str], int], actor: str) -> int:
     """Make the store one that recovers; how many deliveries are in doubt from now on.
 
-    `over_by`: until when what was sent on a channel before the restore may still land.  In one transaction with
+    `landing`: for how many microseconds from now what was sent on a channel may still land.  In one transaction with
     whatever else makes the store usable: without it, rows of the past would be acted on.
     """
     connection.execute(_END_OTHERS, {"now": recovery.restored_at})  # a backup of a node that was recovering itself
@@ -83,7 +84,7 @@ def begin(connection: Connection, recovery: Recovery, *, over_by: Callable[[str]
     )  # fmt: skip
     connection.execute(_LEAVE_TURNS_OUT)
     connection.execute(_SHOW_ALL)
-    doubted = _doubt(connection, recovery, over_by)
+    doubted = _doubt(connection, recovery, landing)
     restored = Event(kind=EventKind.NODE_RESTORED, at=recovery.restored_at, actor=actor, reason=recovery.backup)
     events.append(connection, [restored], recovery.restored_at)
     return doubted
@@ -116,18 +117,21 @@ _MEMBERS = select(deliveries.c.id, deliveries.c.transfer_id).where(
 _ATTEMPT = insert(attempts)
 
 
-def _doubt(connection: Connection, recovery: Recovery, over_by: Callable[[str], int]) -> int:
+def _doubt(connection: Connection, recovery: Recovery, landing: Callable[[str], int]) -> int:
     """An attempt in doubt for every open delivery: also where it waits, since its time may have come meanwhile.
 
     Its turn is one that no claim has: what becomes of the next claim says nothing about it.
     """
     after, count = "", 0
+    reckoning = reckoning_of(connection)
+    boot_now = reckoning.clock.boot_now()
     while page := connection.execute(_OPEN, {"after": after}).all():
         carriers = {row.id: row for row in page}
         made = [
             {
                 "id": new_id(), "delivery_id": member.id, "transfer_id": row.id, "turn": row.turn - 1,
-                "worker": _DOUBTED_BY, "began_at": recovery.backup_at, "over_by": over_by(row.channel_id),
+                "worker": _DOUBTED_BY, "began_at": recovery.backup_at,
+                **reckoning.begins(recovery.restored_at, landing(row.channel_id), boot_now=boot_now)._asdict(),
                 "outcome": None, "ended_at": None, "detail": recovery.backup,
             }
             for member in connection.execute(_MEMBERS, {"ids": list(carriers)})
@@ -162,7 +166,7 @@ _MAY_LAND = exists().where(
     attempts.c.delivery_id == deliveries.c.id,
     deliveries.c.transfer_id == transfers.c.id,
     or_(attempts.c.outcome.is_(None), attempts.c.outcome == AttemptEnd.UNKNOWN),
-    attempts.c.over_by > bindparam("now"),
+    MAY_LAND,
 )
 _TO_ASK = or_(
     and_(channels.c.sink == "checkable", is_state(transfers.c.state, "ready", "claimed", "parked")),
@@ -199,5 +203,6 @@ def in_doubt(
     connection: Connection, recovery: Recovery, channel_id: str, *, now: int, after: str, most: int
 ) -> Sequence[str]:
     """The next transfers of such a channel, by id: those of which nothing can land any more, so that a no counts."""
-    values = {"restored_at": recovery.restored_at, "channel": channel_id, "now": now, "after": after, "most": most}
+    values = {"restored_at": recovery.restored_at, "channel": channel_id, "after": after, "most": most}
+    values |= may_land(connection, now)
     return [row.id for row in connection.execute(_PAGE_OF, values)]

@@ -9,14 +9,16 @@ from __future__ import annotations
 import select
 import time
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-__all__ = ["CLOCK", "DRIVER", "HOW", "For", "Sessions", "clock_at_begin", "tell_how_to_begin"]
+from gateway.model.instants import boot_now
+
+__all__ = ["DRIVER", "HOW", "For", "Looked", "Sessions", "clock_at_begin", "look", "tell_how_to_begin"]
 
 DRIVER: Final = "postgresql+truc"
 """The driver's name in an engine's address. Its connections begin no transaction by themselves."""
@@ -33,14 +35,22 @@ class For(Enum):
     READING_HOPS = "hops"  #: the same, by plans that the server keeps
 
 
-CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+class Looked(NamedTuple):
+    """What the server's clock told, between two readings of this machine's boot-time clock; microseconds."""
+
+    before: int
+    told: int
+    after: int
+
+
+_CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 _UNUSED_SECONDS: Final = 30.0
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN: Final = {
-    For.WRITING: f"BEGIN ISOLATION LEVEL READ COMMITTED; {CLOCK}",
-    For.READING: f"{_READ}; {CLOCK}; SET LOCAL plan_cache_mode = auto; SET LOCAL enable_bitmapscan = on",
-    For.READING_HOPS: f"{_READ}; {CLOCK}",
+    For.WRITING: f"BEGIN ISOLATION LEVEL READ COMMITTED; {_CLOCK}",
+    For.READING: f"{_READ}; {_CLOCK}; SET LOCAL plan_cache_mode = auto; SET LOCAL enable_bitmapscan = on",
+    For.READING_HOPS: f"{_READ}; {_CLOCK}",
 }
 
 
@@ -49,7 +59,7 @@ class _Session(psycopg.Connection[tuple[Any, ...]]):
 
     used_at = float("-inf")
     how = For.WRITING
-    clock: int | None = None  #: of the server, while the transaction has executed nothing else
+    clock: Looked | None = None  #: of the server, while the transaction has executed nothing else
 
 
 class Sessions(PGDialect_psycopg):
@@ -64,10 +74,12 @@ class Sessions(PGDialect_psycopg):
     def do_begin(self, dbapi_connection: Any) -> None:
         """Begin, and take the clock: statements in one message, which the driver must not prepare."""
         session: _Session = dbapi_connection.dbapi_connection
+        before = boot_now()
         with session.cursor() as cursor:
             cursor.execute(_BEGIN[session.how], prepare=False)
             cursor.nextset()
-            (session.clock,) = cursor.fetchone() or (None,)
+            told = cursor.fetchone()
+            session.clock = Looked(before, told[0], boot_now()) if told else None
         session.used_at = time.monotonic()
 
     def do_execute(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
@@ -104,11 +116,18 @@ def tell_how_to_begin(engine: Engine) -> None:
         session.how = connection.get_execution_options().get(HOW, For.WRITING)
 
 
-def clock_at_begin(connection: Connection) -> int | None:
-    """The server's clock, in microseconds, where this transaction has executed nothing since it was told."""
+def clock_at_begin(connection: Connection) -> Looked | None:
+    """The server's clock, where this transaction has executed nothing since it was told."""
     session: Any = connection.connection.dbapi_connection
-    clock: int | None = session.clock
+    clock: Looked | None = session.clock
     return clock
+
+
+def look(connection: Connection) -> Looked:
+    """The server's clock, asked for now."""
+    before = boot_now()
+    told: int = connection.exec_driver_sql(_CLOCK).scalar_one()
+    return Looked(before, told, boot_now())
 
 
 registry.register(DRIVER.replace("+", "."), __name__, Sessions.__name__)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clock_defects import CLOCK_DEFECTS
 from tests.support.defects import DEFECTS as PROTOCOL_DEFECTS
 from tests.support.defects import Defect
 from tests.support.postgres_defects import POSTGRES_DEFECTS
@@ -19,7 +20,7 @@ _COPIED = ("gateway", "edxml", "adapters", "routing", "monitoring", "tests", "py
 _PROTOCOL_ROWS = ("§1", "§2", "§3", "§4", "§5", "§6", "§7", "§9", "§10")
 _PASSED, _FAILED = 0, 1
 
-DEFECTS = PROTOCOL_DEFECTS + POSTGRES_DEFECTS
+DEFECTS = PROTOCOL_DEFECTS + CLOCK_DEFECTS + POSTGRES_DEFECTS
 
 
 def copy_program(folder: Path) -> Path:

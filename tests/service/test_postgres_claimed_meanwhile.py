@@ -20,6 +20,7 @@ from gateway.model.states import DeliveryState
 from gateway.store import Store, deliveries, transfers
 from gateway.store.attempts import Begun, begin_attempts
 from gateway.store.chains import load_chains
+from tests.support.late import within_a_minute
 from tests.support.nodes import Database, House
 from tests.support.patience import PATIENCE, until
 
@@ -73,7 +74,7 @@ def test_a_late_receipt_is_written_down_while_another_worker_claims(house: House
     """Else the hop ended with StaleMove, and with it what all others of its group had answered."""
     sent = house.send(["check"])
     [claimed] = claim_group(house.node, house.ready())
-    begun = Begun(transfer_id=claimed.transfer_id, turn=claimed.turn, over_by=house.now() + MINUTE)
+    begun = Begun(transfer_id=claimed.transfer_id, turn=claimed.turn, landing=within_a_minute(house))
     with house.node.store.write() as connection:
         assert begin_attempts(connection, [begun], worker=house.node.worker, now=house.now())
     house.pass_time(2 * MINUTE)

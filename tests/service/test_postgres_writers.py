@@ -31,6 +31,7 @@ from gateway.store.picking import pick_due
 from gateway.transport.contract import Ticket
 from gateway.workers.relay import relay_once
 from tests.support.clients import HANGS
+from tests.support.late import within_a_minute
 from tests.support.nodes import Database, House
 from tests.support.patience import PATIENCE, until
 from tests.support.stores import tell
@@ -248,7 +249,7 @@ def test_no_attempt_is_written_while_a_recall_decides_that_there_is_none(house: 
     """Trace §14: the recall withdraws what it takes for unattempted, and it lands."""
     sent = house.send(["check"])
     [claimed] = claim_group(house.node, [house.ticket(sent, "check")])
-    begun = [Begun(transfer_id=claimed.transfer_id, turn=claimed.turn, over_by=house.now() + MINUTE)]
+    begun = [Begun(transfer_id=claimed.transfer_id, turn=claimed.turn, landing=within_a_minute(house))]
 
     def begin() -> None:
         with house.node.store.write() as connection:

@@ -1,5 +1,5 @@
 """Rule 13 of the protocol: the store's clock was an hour ahead, and is right again. What was told meanwhile waits for
-nobody, but for what keeps a hand-over from being made twice."""
+nobody. What keeps a hand-over from being made twice: `test_rules_clocks_doubts`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.model.breaker import FAULTS_TO_OPEN
-from gateway.model.instants import HOUR, MINUTE, SECOND
+from gateway.model.instants import HOUR, SECOND
 from gateway.store import jobs
 from tests.support.nodes import Does, House, WorkerDied
 
 
 @contextmanager
 def an_hour_ahead(house: House) -> Iterator[None]:
-    house.pass_time(HOUR)
+    house.clock.jump(HOUR)
     yield
-    house.pass_time(-HOUR)
+    house.clock.jump(-HOUR)
 
 
 def take(house: House, name: str, worker: str, *, every: float = 0.0) -> bool:
@@ -72,10 +72,8 @@ def test_rule_13_a_wait_that_the_right_clock_gave_is_kept(house: House) -> None:
 
 def test_rule_13_a_ticket_announced_ahead_and_lost_is_announced_again(house: House) -> None:
     sent = house.send(["check"])
-    house.pass_time(HOUR)
-    with house.node.store.write() as connection:
+    with an_hour_ahead(house), house.node.store.write() as connection:
         connection.exec_driver_sql(f"UPDATE transfers SET announced_at = {house.now()}")
-    house.pass_time(-HOUR)
     assert house.work() == 0
     house.sweep()
     house.work()
@@ -121,20 +119,3 @@ def test_rule_13_a_recall_accepted_ahead_waits_no_longer_for_its_document(house:
     house.sweep()
     house.work()
     assert house.state(recall, "check") == "delivered"
-
-
-def test_rule_13_a_doubt_of_the_wrong_hour_is_waited_out(house: House) -> None:
-    """`over_by` keeps a hand-over from being made twice: nobody knows which clock was wrong, so nothing is risked."""
-    recipient = house.recipient("check")
-    with an_hour_ahead(house):
-        sent = house.send(["check"])
-        recipient.next(Does.DIE_BEFORE)
-        with pytest.raises(WorkerDied):
-            house.work()
-    house.run(until=HOUR - 5 * MINUTE, step=5 * MINUTE)
-    assert recipient.kinds() == [], "a no of find counts only when nothing can land any more"
-    assert house.state(sent, "check") != "delivered"
-    house.run(until=HOUR, step=5 * MINUTE)
-    assert recipient.kinds() == ["new"]
-    assert house.state(sent, "check") == "delivered"
-    house.assert_books_close()

@@ -41,8 +41,8 @@ PLANTS = (
         edits=(
             (
                 "gateway/model/chain.py",
-                "return self.is_in_doubt and now < self.over_by",
-                "return self.end is None and now < self.over_by",
+                "return self.is_in_doubt and now - ago < self.open_until(now)",
+                "return self.end is None and now - ago < self.open_until(now)",
             ),
         ),
         kinds=_RECIPIENTS,

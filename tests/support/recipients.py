@@ -60,7 +60,7 @@ class Landed:
     recipients: tuple[str, ...] = ()  #: organ codes that it was handed over for
 
 
-def _nothing(_item: HandOver) -> None:
+def _nothing(*_item: HandOver) -> None:
     """Nothing else happens meanwhile."""
 
 
@@ -75,6 +75,7 @@ class MemoryRecipient:
     during_stage: Callable[[HandOver], object] = _nothing
     during: Callable[[HandOver], object] = _nothing
     after: Callable[[HandOver], object] = _nothing
+    after_no: Callable[[], object] = _nothing  #: between a no of `find` and its asker's hearing it
     forgets: bool = False  #: `find` cannot tell: it raises
     sending_limit: timedelta = timedelta(seconds=20)
     _script: deque[Does] = field(default_factory=deque)
@@ -157,6 +158,8 @@ class _Sink:
         if self.recipient.forgets:
             raise AdapterError(channel=self.recipient.channel_id, setting="memory", why="cannot tell")
         known = any(landed.key == key for landed in self.recipient.arrivals)
+        if not known:
+            self.recipient.after_no()
         return Done(evidence="found") if known else None
 
     def probe(self) -> Probe:

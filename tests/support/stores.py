@@ -10,7 +10,7 @@ from sqlalchemy import CursorResult
 
 from gateway.channels import ChannelRow
 from gateway.model.chain import SinkSureness
-from gateway.model.instants import SECOND, Instant
+from gateway.model.instants import HOUR, SECOND, Instant
 from gateway.store import Connection, Store, open_store
 
 __all__ = ["Database", "HandClock", "allow_altering", "fresh_store", "inbox_row", "kinds_of_events", "tell"]
@@ -24,10 +24,12 @@ class Database(StrEnum):
 
 
 class HandClock:
-    """A clock that stands until it is turned. Microseconds, as the store counts."""
+    """Clocks that stand until they are turned. Microseconds, as the store counts."""
 
-    def __init__(self, start: int = 1_790_000_000 * SECOND) -> None:
+    def __init__(self, start: int = 1_790_000_000 * SECOND, *, boot: str = "this machine") -> None:
         self._now = start
+        self._boot_now = HOUR
+        self.boot = boot
 
     def now(self) -> Instant:
         """What the hand shows."""
@@ -35,8 +37,17 @@ class HandClock:
 
     def turn(self, micros: int = SECOND) -> int:
         """Let time pass; what the hand shows then."""
+        self._boot_now += micros
+        return self.jump(micros)
+
+    def jump(self, micros: int) -> int:
+        """Somebody sets the clock, and no time passes; what the hand shows then."""
         self._now += micros
         return self._now
+
+    def boot_now(self) -> int:
+        """How long the machine has run: that nobody can set."""
+        return self._boot_now
 
 
 def fresh_store(folder: Path, clock: HandClock | None = None) -> Store:

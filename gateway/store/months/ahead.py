@@ -1,7 +1,7 @@
 """Times that the present clock cannot have given: it was ahead, and has been set right since (protocol §13).
 
-What waits for such a time is let go on.  Attempts' `over_by` is left alone: it keeps a hand-over from being made twice,
-and of two clocks nobody knows here which one was wrong, so what is in doubt waits rather than risks that.
+What waits for such a time is let go on.  Until when an attempt may land is not here: no clock that can be set tells that
+(`gateway.store.reckoning`).
 """
 
 from __future__ import annotations
