@@ -1,7 +1,7 @@
 """Times that the present clock cannot have given: it was ahead, and has been set right since (protocol §13).
 
-What waits for such a time is let go on.  Until when an attempt may land is not here: no clock that can be set tells that
-(`gateway.store.reckoning`).
+What waits for such a time is let go on.  Until when an attempt may land is not here: no clock that can be set tells
+that (`gateway.store.reckoning`).
 """
 
 from __future__ import annotations
