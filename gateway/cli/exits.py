@@ -30,6 +30,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 6  #: no such document, system, channel, agency or node
     REMOTE = 7  #: the node that was asked over the network refused, or cannot be reached
     BROKER = 8  #: the broker cannot be reached, does not let us in, or is laid out otherwise
+    UNFINISHED = 9  #: a process that was told to end did not get done within `TRUC_END_WITHIN`; the next one goes on
     DEFECT = 70  #: a defect of the program; its place was written down
     INTERRUPTED = 130  #: ended by Ctrl+C
 

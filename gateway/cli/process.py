@@ -2,6 +2,7 @@
 
     settings → data folder → lock → node → dead spool files → event node.started → loops → ready
     SIGTERM or SIGINT → no new work → what runs is finished → transport, store and lock are let go → exit 0
+                        └─ after TRUC_END_WITHIN seconds, whoever does not answer → exit 9, as after a crash
 
 `truc serve` is all roles in one process; each role apart is the same code with less started.  The parts share the data
 folder and wake each other through it; which of them run, how many of each, and in what order they start is free.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -23,6 +25,7 @@ from typing import Protocol, runtime_checkable
 
 from gateway.account import check_next
 from gateway.api import run_api, start_scrape
+from gateway.cli.exits import ExitCode
 from gateway.cli.lock import NodeLock, take_lock
 from gateway.cli.opening import check_not_lost, has_node, try_folder
 from gateway.cli.output import Voice
@@ -139,6 +142,7 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
     stop = _Stop()
     stop.watch()
     with ExitStack() as closing:
+        closing.callback(_end_in_time(stop.event, settings.end_within, role))
         try_folder(settings.data)
         lock = take_lock(settings.data, settings.node)
         closing.callback(lock.close)
@@ -164,8 +168,25 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
                 loops.extend(start(node, settings))
         _settle_memory()
         _serve_until(stop, node, settings, role, _Ready(voice=voice, role=role, descriptor=ready_fd))
+        stop.event.set()
         stop.end_at_once()
         _log.info("process.stopping", process=str(role), pid=os.getpid())
+
+
+def _end_in_time(told: threading.Event, seconds: float, role: Role) -> Callable[[], None]:
+    """Once it is `told` to end, this process ends within so many seconds, whatever it waits for; call what this gives
+    when it has ended by itself.  What was not finished by then is found by the next process, as after a crash."""
+    has_ended = threading.Event()
+
+    def watch() -> None:
+        told.wait()
+        if not has_ended.wait(seconds):
+            _log.warning("process.cut_short", process=str(role), pid=os.getpid(), ms=int(seconds * 1000))
+            sys.stderr.flush()
+            os._exit(ExitCode.UNFINISHED)
+
+    threading.Thread(target=watch, name="end-in-time", daemon=True).start()
+    return has_ended.set
 
 
 def _close_all(loops: Sequence[_Closable]) -> None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from gateway.cli.exits import ExitCode
 from gateway.cli.lock import take_lock
 from routing.rows import load_nghe_an
 from tests.support.packets import build_packet
-from tests.support.patience import until
+from tests.support.patience import PATIENCE, until
 from tests.support.processes import ROLES, NodeProcesses
 
 DAY = "2025-10-01"
@@ -118,6 +121,27 @@ def test_a_supervisor_that_left_stops_nobody(node: NodeProcesses) -> None:
     process.terminate()
     assert process.wait(30) == 0
     process.stdout.close()
+
+
+def test_a_process_that_cannot_write_down_its_end_ends_all_the_same(node: NodeProcesses) -> None:
+    """Its service manager would kill it without a word; and what it held is found as after a crash."""
+    environment = node.environment(database_wait="3600", end_within="0.5")
+    command = [sys.executable, "-m", "gateway", "periodic"]
+    with (
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+        closing(sqlite3.connect(node.data / "truc.db", timeout=60, isolation_level=None)) as held,
+    ):
+        assert process.stdout is not None
+        assert any(line.startswith("READY") for line in process.stdout)
+        held.execute("BEGIN IMMEDIATE")  # nobody else writes: neither jobs that it gives back, nor anything
+        process.terminate()
+        said = process.stdout.read()
+        assert process.wait(PATIENCE) == ExitCode.UNFINISHED
+    assert "process.cut_short" in said
+    node.start("periodic")
+    assert node.run("account").returncode == 0
 
 
 @pytest.mark.parametrize("after", [0.2, 0.5, 0.8, 1.1, 1.4])

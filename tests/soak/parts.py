@@ -20,7 +20,7 @@ from gateway.cli.exits import ExitCode
 
 __all__ = ["EXCUSED", "Part", "Watch", "environment"]
 
-EXCUSED = frozenset({int(ExitCode.OK), int(ExitCode.STORE), int(ExitCode.BROKER)})
+EXCUSED = frozenset({int(ExitCode.OK), int(ExitCode.STORE), int(ExitCode.BROKER), int(ExitCode.UNFINISHED)})
 _GRACE = 45.0
 """Seconds to end in after SIGTERM, as systemd/ and docker/ give them."""
 
@@ -78,6 +78,9 @@ class Part:
             process.kill()
             process.wait()
             self.ends[-signal.SIGALRM] += 1
+        else:
+            if how is signal.SIGTERM and process.returncode not in (0, -how):  # -how: it had hardly begun
+                self.ends[process.returncode] += 1
 
     def bring_up(self) -> None:
         """Start it again after `take_down`."""

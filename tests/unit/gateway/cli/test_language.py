@@ -84,7 +84,7 @@ def test_every_code_that_the_command_line_says_has_a_text_and_every_text_is_said
     own = ("cli", "process", "init", "apply", "export", "remote", "span", "help", *(f"{noun}_told" for noun in nouns))
     said = set(re.findall(rf'["\']((?:{"|".join(own)})\.[a-z_]+)["\']', source))
     texts = catalogue("gateway", Language.VI)
-    logged = {"process.ready", "process.spool_cleared", "process.stopping", "process.unheard"}  # events of log lines
+    logged = {f"process.{event}" for event in ("cut_short", "ready", "spool_cleared", "stopping", "unheard")}
     unsaid = said - texts.keys() - logged
     assert not unsaid
     built = {
