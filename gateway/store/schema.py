@@ -19,7 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     literal_column,
-)
+)  # fmt: skip
 
 __all__ = ["is_state", "metadata"]
 
@@ -311,9 +311,9 @@ attempts = Table(
     Column("worker", Text, nullable=False),
     Column("began_at", BigInteger, nullable=False),
     Column("over_by", BigInteger, nullable=False),
-    Column("lasts", BigInteger, nullable=False, server_default="0"),
-    Column("boot", Text, nullable=False, server_default=""),
-    Column("boot_over", BigInteger, nullable=False, server_default="0"),
+    Column("lasts", BigInteger, nullable=False, server_default="0"),  # how long it can land (store.reckoning)
+    Column("boot", Text, nullable=False, server_default=""),  # the machine that sends, since it was started
+    Column("boot_over", BigInteger, nullable=False, server_default="0"),  # by that one's boot-time clock
     Column("outcome", Text),
     Column("ended_at", BigInteger),
     Column("detail", Text, nullable=False, default=""),
