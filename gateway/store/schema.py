@@ -1,25 +1,14 @@
 """Tables of the store. Names and shapes hold for SQLite and PostgreSQL alike.
 
-Conventions: ids are UUIDv7 text; instants are BIGINT microseconds (gateway.model.instants); closed lists are TEXT;
-no foreign key points at a table that PostgreSQL partitions (packets, deliveries, transfers, attempts, events).
-Small key tables (documents, submissions, chains) carry the unique constraints and outlive dropped partitions.
+Conventions: ids are UUIDv7 text; instants are BIGINT microseconds (gateway.model.instants); closed lists are TEXT; no
+foreign key points at a table that goes by months (packets, deliveries, events).  Small key tables (documents, chains,
+submissions) carry the unique constraints and outlive months that are dropped.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    literal_column,
-)  # fmt: skip
+from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy.sql.expression import literal_column
 
 __all__ = ["is_state", "metadata"]
 
