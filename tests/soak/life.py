@@ -29,7 +29,7 @@ from gateway.prove.run import Installation, Proof, ProofFailed, ask_account, fin
 from tests.soak.faults import Blows
 from tests.soak.lateness import Lateness, measure
 from tests.soak.operator import Operator
-from tests.soak.province import Province, in_doubt_for_long, rows_of
+from tests.soak.province import Province, rows_of
 from tests.soak.recipients import BLIND, FOLDER, REST, FolderClerk, seen_by_server
 from tests.soak.schedule import Fault, table, write_schedule
 from tests.support.patience import until
@@ -39,8 +39,6 @@ __all__ = ["Outcome", "live"]
 _PATIENCE: Final = 240.0
 _SETTLE: Final = 240.0
 _HANDS: Final = 12
-_HOUR_AND_MORE: Final = 3600 + 600
-"""Seconds by which the database's clock goes on at the end, where a doubt must be waited out (docs/protocol.md §13)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +103,6 @@ def live(
                 province.await_ready()
                 _say("sending has ended, both interfaces are ready")
                 left = settle(installation, ledger, folder / "so", _SETTLE)
-                if left and not (late := [one for one in left if one not in in_doubt_for_long(province)]):
-                    _say(f"{len(left)} packets are in doubt until an hour that a wrong clock told: the hour passes")
-                    province.ground.clocks["postgres"].set(_HOUR_AND_MORE)
-                    left = settle(installation, ledger, folder / "so", _SETTLE)
-                elif left:
-                    _say(f"of {len(left)} packets {len(late)} wait without such a doubt")
         except ProofFailed as why:
             failures.append(str(why))
         _say(f"{len(left)} packets are under way")

@@ -38,7 +38,7 @@ from tests.support.rabbitmq import Broker, cluster, free_ports
 from tests.support.sinks import SinkProcess
 
 __all__ = [
-    "BLOBS_MIB", "POSTGRES_MIB", "Clock", "Ground", "Province", "in_doubt_for_long", "own_ground", "rows_of",
+    "BLOBS_MIB", "POSTGRES_MIB", "Clock", "Ground", "Province", "own_ground", "rows_of",
     "soak_settings",
 ]  # fmt: skip
 
@@ -267,22 +267,6 @@ _ROWS_OF: Final = {
     "attempts": "SELECT row_to_json(a) FROM attempts AS a JOIN deliveries AS d ON d.id = a.delivery_id"
                 " WHERE d.packet_id = ANY(%s) ORDER BY a.id",
 }  # fmt: skip
-
-_DOUBTFUL: Final = """
-    SELECT open.packet_id FROM deliveries AS open
-     WHERE open.state NOT IN ('delivered', 'refused', 'withdrawn', 'undeliverable', 'expired', 'parked')
-     GROUP BY open.packet_id
-    HAVING bool_and(EXISTS (
-        SELECT FROM deliveries AS behind JOIN attempts ON attempts.delivery_id = behind.id
-         WHERE behind.chain_id = open.chain_id AND (attempts.outcome IS NULL OR attempts.outcome = 'unknown')
-           AND attempts.over_by > (extract(epoch FROM clock_timestamp()) + 120) * 1000000))
-"""
-
-
-def in_doubt_for_long(province: Province) -> frozenset[str]:
-    """Packets whose every open copy stands in, or behind, a doubt longer than any that the present clock gives."""
-    with psycopg.connect(province.ground.database, autocommit=True) as connection:
-        return frozenset(row[0] for row in connection.execute(_DOUBTFUL))
 
 
 def rows_of(province: Province, packets: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
