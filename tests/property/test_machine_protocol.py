@@ -43,7 +43,7 @@ def test_the_protocol_holds_on_postgresql(examples: int) -> None:
 
 
 JOBS = (reclaim_once, settle_once, expire_once)
-WHATS = ("submit",) * 3 + ("work",) * 3 + ("time",) * 2 + ("land", "tell", "poll", "operate")
+WHATS = ("submit",) * 3 + ("work",) * 3 + ("time",) * 2 + ("land", "tell", "poll", "operate", "clock")
 STEP = st.tuples(
     st.sampled_from(WHATS), TO, st.sampled_from(ACTS), INDEX, DOES, MEANWHILE, st.booleans(), SPANS
 )  # fmt: skip
@@ -61,6 +61,8 @@ def take(protocol: Protocol, step: Step) -> None:
         protocol.pass_time(span, list(JOBS))
     elif what == "land":
         protocol.land_late(at)
+    elif what == "clock":
+        protocol.set_clock(1 if flag else -1)
     elif what == "tell":
         protocol.tell(to, "1", "01")
     elif what == "poll":
@@ -83,13 +85,21 @@ def play(cast: list[str], does: Does, steps: list[Step]) -> None:
         protocol.put_away()
 
 
-def a_step(what: str, *, does: Does = Does.TAKE, meanwhile: str = "", act: str = "recall", span: int = SECOND) -> Step:
+def a_step(
+    what: str, *, does: Does = Does.TAKE, meanwhile: str = "", act: str = "recall", span: int = SECOND,
+    flag: bool = False,
+) -> Step:  # fmt: skip
     """A step of one of the traces that the protocol names (§14)."""
-    return (what, 2, act, 0, does, meanwhile, False, span)
+    return (what, 2, act, 0, does, meanwhile, flag, span)
 
 
 @example(cast=["check"], does=Does.TAKE_SILENTLY, steps=[a_step("submit")])
 @example(cast=["check"], does=Does.LOSE, steps=[a_step("time", span=6 * SECOND), a_step("work"), a_step("land")])
+@example(
+    cast=["check"],
+    does=Does.LOSE,
+    steps=[a_step("time", span=6 * SECOND), a_step("clock", flag=True), a_step("work"), a_step("land")],
+)
 @example(cast=["blind"], does=Does.REFUSE, steps=[a_step("time", span=6 * SECOND), a_step("work", meanwhile="steal")])
 @example(
     cast=["blind"],

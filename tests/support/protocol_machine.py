@@ -29,7 +29,7 @@ from adapters.contract import HandOver
 from gateway.exchange.submission import Answer
 from gateway.exchange.sweep import expire_once, reclaim_once, settle_once
 from gateway.model.errors import Conflict
-from gateway.model.instants import DAY, MINUTE, SECOND
+from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
 from gateway.model.moves import MOVES, is_allowed
 from gateway.model.states import DeliveryState as S
 from gateway.transport.contract import Ticket
@@ -184,14 +184,14 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(at=INDEX)
     def land_late(self, at: int) -> None:
-        """Bytes that went out land before `over_by`, whatever became of their sender."""
+        """Bytes that went out land before their attempt is over, whatever became of their sender."""
         rows = self.house.rows(
             "SELECT a.transfer_id, a.turn, t.channel_id, d.packet_id, p.kind, group_concat(d.organ) AS organs"
             " FROM attempts a JOIN deliveries d ON d.id = a.delivery_id JOIN transfers t ON t.id = a.transfer_id"
             " JOIN packets p ON p.id = d.packet_id JOIN channels c ON c.id = t.channel_id WHERE NOT c.is_polled"
-            " AND (a.outcome IS NULL OR a.outcome = 'unknown') AND a.over_by > ? GROUP BY a.transfer_id, a.turn"
+            " AND (a.outcome IS NULL OR a.outcome = 'unknown') AND a.boot_over > ? GROUP BY a.transfer_id, a.turn"
             " ORDER BY a.transfer_id, a.turn",
-            self.house.now(),
+            self.house.clock.boot_now(),
         )
         rows = [row for row in rows if not self._knows(row["channel_id"], row["transfer_id"])]
         if rows:
@@ -280,6 +280,11 @@ class Protocol(RuleBasedStateMachine):
         self.house.pass_time(span)
         for job in jobs:
             job(self.house.node)
+
+    @rule(hours=st.sampled_from([-1, 1]))
+    def set_clock(self, hours: int) -> None:
+        """Somebody sets the store's clock; no time passes."""
+        self.house.clock.jump(hours * HOUR)
 
     # --- what must hold ------------------------------------------------------------------------------------------
 

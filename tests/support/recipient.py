@@ -25,6 +25,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import BufferedRWPair
 from pathlib import Path
@@ -135,11 +136,8 @@ class _Recipient:
             _spawn(self._handle, connection, answer)
 
     def _handle(self, connection: socket.socket, answer: Callable[[BufferedRWPair], None]) -> None:
-        with connection, connection.makefile("rwb") as stream:
-            try:
-                answer(stream)
-            except OSError:  # the sender is gone
-                return
+        with suppress(OSError), connection, connection.makefile("rwb") as stream:  # the sender may be gone by then
+            answer(stream)
 
     def _answer_control(self, stream: BufferedRWPair) -> None:
         verb, _, rest = stream.readline().decode().partition(" ")
