@@ -63,6 +63,7 @@ def build_node(
         reserve=settings.disk_reserve_mib << 20,
         wait_seconds=settings.database_wait,
         blobs=Path(settings.blobs) if settings.blobs else None,
+        is_brief=role == "cli",
     )
     try:
         keyring = open_keys(settings, store)

@@ -99,9 +99,10 @@ def _ask_channel(node: Node, done: Asked, one: Unasked) -> None:
             page = recoveries.in_doubt(connection, done.recovery, one.channel_id, now=now, after=after, most=_PAGE)
         if not page:
             return
+        asked_at = node.store.reckoning.clock.boot_now()
         answers = _ask(node, done, one, page)
         if answers:
-            _write_down(node, done, answers)
+            _write_down(node, done, answers, asked_at)
             crash_point("recover.answers_kept")
         if one.channel_id in done.silent:
             return
@@ -124,16 +125,17 @@ def _ask(node: Node, done: Asked, one: Unasked, page: Sequence[str]) -> dict[str
 
 
 @repeated_where_undone
-def _write_down(node: Node, done: Asked, answers: Mapping[str, bool | None]) -> None:
+def _write_down(node: Node, done: Asked, answers: Mapping[str, bool | None], asked_at: int) -> None:
     with node.store.write() as connection:
         now = node.store.now(connection)
         members = transfers.members_of(connection, list(answers))
         chains = load_chains(connection, {m.chain_id for group in members.values() for m in group})
+        ago = node.store.reckoning.clock.boot_now() - asked_at
         planned = []
         counted: dict[bool | None, set[str]] = {True: set(), False: set(), None: set()}
         for key, has_arrived in answers.items():
             for member in members.get(key, ()):
-                step = asked(chains[member.chain_id].find(member.id), has_arrived, now, node.pace)
+                step = asked(chains[member.chain_id].find(member.id), has_arrived, now, node.pace, ago=ago)
                 if step.move is not None or step.end is not None:
                     planned.append(Planned(chain_id=member.chain_id, delivery_id=member.id, step=step))
                     counted[has_arrived].add(key)

@@ -125,9 +125,9 @@ class Link:
     permits: int = 0
     position: int = 0  #: its place in the chain, which grows also where earlier ones were archived and are gone
 
-    def has_open_attempt(self, now: int) -> bool:
-        """A hand-over may be going on."""
-        return any(attempt.is_open(now) for attempt in self.attempts)
+    def has_open_attempt(self, now: int, *, ago: int = 0) -> bool:
+        """A hand-over may be going on, or may have been so many microseconds `ago`."""
+        return any(attempt.is_open(now, ago=ago) for attempt in self.attempts)
 
     def is_in_doubt(self) -> bool:
         """Open or unsure: it may arrive or have arrived."""

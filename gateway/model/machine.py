@@ -193,7 +193,7 @@ def refuse(link: Link, reason_detail: str) -> Step:
 def reclaim(link: Link, now: int, pace: Pace) -> Step:
     """A claim whose lease ran out returns to ready, or parks when its workers died too often (rules 3 and 8).
 
-    The attempt, if any, stays as it is: open until its `over_by`, unsure after it.  The transfer is due at once all the
+    The attempt, if any, stays as it is: open until it is over, unsure after it.  The transfer is due at once all the
     same: a yes of `find` is a receipt whenever it comes, and only a no has to wait until nothing is open (rule 5).
     """
     if link.state is not S.CLAIMED:
@@ -206,14 +206,14 @@ def reclaim(link: Link, now: int, pace: Pace) -> Step:
 def expire(chain: Chain, link: Link, now: int, pace: Pace) -> Step:
     """Close what nobody confirmed in time (rules 7 and 10). Never touches a claim or an open attempt.
 
-    A fetched item whose recall waits closes 15 minutes after its last response ended; everything else at the
-    time limit, counted from when it became head.
+    A fetched item whose recall waits closes 15 minutes after its last response ended, and at once where that was by a
+    clock that has been set right since (rule 13); everything else at the time limit, counted from when it became head.
     """
     if link.state.is_final or link.state in (S.WAITING, S.CLAIMED) or link.has_open_attempt(now):
         return Step(move=None)
     if link.is_polled and link.is_in_doubt() and chain.has_recall_waiting(link):
-        last = max((a.ended_at or a.over_by for a in link.attempts), default=link.accepted_at)
-        if now >= last + pace.fetched_wait:
+        last = max((a.ended_at or a.open_until(now) for a in link.attempts), default=link.accepted_at)
+        if now >= last + pace.fetched_wait or last > now + CLOCKS_APART:
             return Step(move=move_of(link, S.EXPIRED, Reason.NOT_CONFIRMED_IN_TIME))
         return Step(move=None)
     since = link.head_since if link.head_since is not None else link.accepted_at
@@ -335,13 +335,15 @@ def absent(chain: Chain, link: Link, now: int, *, ago: int = 0) -> Step:
 # --- after a restore (rule 13) ---------------------------------------------------------------------------------
 
 
-def asked(link: Link, has_arrived: bool | None, now: int, pace: Pace) -> Step:
+def asked(link: Link, has_arrived: bool | None, now: int, pace: Pace, *, ago: int = 0) -> Step:
     """What a recipient's answer does to a link in doubt while the node recovers from a restore; None: nobody can tell.
 
-    A yes is a receipt.  A no counts, since nothing is open any more, and leaves the link where it is: it goes out, or a
-    recall behind it withdraws it, like one that nobody has tried (rule 6).  What nobody can tell, a person decides.
+    A yes is a receipt.  A no counts, since nothing was open as the question was put, `ago` microseconds before `now`,
+    and leaves the link where it is: it goes out, or a recall behind it withdraws it, like one that nobody has tried
+    (rule 6).  What nobody can tell, a person decides.
     """
-    if link.has_open_attempt(now) or not link.is_in_doubt() or link.state.is_final or link.state is S.WAITING:
+    is_open = link.has_open_attempt(now, ago=ago if has_arrived is False else 0)
+    if is_open or not link.is_in_doubt() or link.state.is_final or link.state is S.WAITING:
         return Step(move=None)
     if has_arrived:
         report = Report(arrived=True, turn=link.turn, reason=Reason.FOUND)

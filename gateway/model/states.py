@@ -57,7 +57,7 @@ class TransferState(StrEnum):
 
 
 class AttemptEnd(StrEnum):
-    """How a hand-over ended. An attempt without an end is open until its `over_by`, and unsure after it."""
+    """How a hand-over ended. An attempt without an end is open until it is over, and unsure after it."""
 
     ARRIVED = "arrived"
     SURELY_NOT = "surely_not"

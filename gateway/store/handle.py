@@ -178,6 +178,7 @@ def open_store(
     wait_seconds: float = 20.0,
     may_be_marked: bool = False,
     blobs: Path | None = None,
+    is_brief: bool = False,
 ) -> Store:
     """Open the store in `folder`, making and migrating it where needed. Safe to repeat and to do from many processes.
 
@@ -187,10 +188,11 @@ def open_store(
     where the folder or the database belongs to another node, StoreOutdated where a newer program wrote it, StoreUnsafe
     where the database would not keep what it confirms, StoreDamaged where it is none, StoreBusy; StoreMoved and
     StoreUnfinished, unless it `may_be_marked` so: for those who move and restore.
+    `is_brief`: for a command, which does not live to wait for what may still land (`Reckoning`).
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # documents are for this node's user alone
     kept = BlobFolder(folder / "blobs" if blobs is None else blobs, reserve, "" if blobs is None else place_of(folder))
-    reckoning = Reckoning(clock or WallClock())
+    reckoning = Reckoning(clock or WallClock(), is_brief=is_brief)
     engine = _open_engine(folder, node, database, password_file, wait_seconds).execution_options(**{HOW: reckoning})
     goes_by_clock = clock is not None or engine.dialect.name == "sqlite"
     store = Store(engine, kept, reckoning.clock, reckoning, wait_seconds, goes_by_clock)

@@ -7,6 +7,8 @@ everybody can read and anybody may set, and the boot-time clock of the machine t
     from another, or before                      ── the store's clock tells, where this process saw it run evenly since
                                                     the attempt began; else the whole of its time is waited out once
                                                     more, from when this process first saw it
+    the same, asked by a command                 ── over as well where two clocks say so: the store's, and those of the
+                                                    machines that sent and that ask; it does not live to wait
 
 So a database's clock that jumps, by an hour and back, makes nothing look over that may still land.
 """
@@ -19,7 +21,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import Connection, and_, bindparam, or_
 
-from gateway.model.instants import SECOND, Instant
+from gateway.model.instants import CLOCKS_APART, DAY, SECOND, Instant
+from gateway.store.months.partitions import made_at
 from gateway.store.schema import attempts
 
 __all__ = ["HOW", "LOOKS_APART", "MAY_LAND", "Clock", "Landing", "Reckoning", "may_land", "reckoning_of"]
@@ -30,9 +33,10 @@ HOW: Final = "truc_reckoning"
 LOOKS_APART: Final = 10 * SECOND
 """Of a clock that was not looked at for longer nobody knows that it ran evenly."""
 _EVENLY: Final = 1 * SECOND
-"""How far it may be from where it should be: clocks that are slewed drift by far less between two looks."""
+"""How far it may be from where it should be, by all that it was slewed since it is known to run evenly."""
 _NEVER: Final = 1 << 62
-_MOST_SEEN: Final = 50_000
+_REMEMBERED: Final = DAY
+"""What nobody asked about for so long, or twice that, is forgotten; asked about again it is waited out once more."""
 
 
 class Clock(Protocol):
@@ -63,18 +67,25 @@ class _Even:
     """The store's clock runs evenly."""
 
     since: int  #: by itself
-    ahead: int  #: of the boot-time clock, when it was last looked at
+    first: int  #: how far it was ahead of the boot-time clock then
+    ahead: int  #: the same, when it was last looked at
     looked: int  #: by the boot-time clock
 
 
 class Reckoning:
-    """What one process knows of its store's clock beside its machine's boot-time clock. May be used by any thread."""
+    """What one process knows of its store's clock beside its machine's boot-time clock. May be used by any thread.
 
-    def __init__(self, clock: Clock) -> None:
+    `is_brief`: a command's, which ends before it could have waited for anything.
+    """
+
+    def __init__(self, clock: Clock, *, is_brief: bool = False) -> None:
         self.clock = clock
+        self._is_brief = is_brief
         self._lock = threading.Lock()
-        self._even = _Even(since=_NEVER, ahead=0, looked=-_NEVER)
-        self._seen: dict[str, int] = {}  # attempts of which nothing else is known, oldest first
+        self._even = _Even(since=_NEVER, first=0, ahead=0, looked=-_NEVER)
+        self._seen: dict[str, int] = {}  # attempts of which nothing else is known, of this day
+        self._seen_before: dict[str, int] = {}
+        self._day_began = -_NEVER
 
     def begins(self, now: int, lasts: int, *, boot_now: int) -> Landing:
         """What begins at `now` and can land for `lasts` microseconds; `boot_now` was read before `now` was."""
@@ -87,10 +98,10 @@ class Reckoning:
             if after < even.looked:
                 return  # another thread has looked since
             ahead = min(max(even.ahead, told - after), told - before)
-            if abs(ahead - even.ahead) <= _EVENLY and after - even.looked <= LOOKS_APART:
-                self._even = _Even(even.since, ahead, after)
+            if abs(ahead - even.first) <= _EVENLY and after - even.looked <= LOOKS_APART:
+                self._even = _Even(even.since, even.first, ahead, after)
             else:
-                self._even = _Even(told, ahead, after)
+                self._even = _Even(told, ahead, ahead, after)
 
     def left(self, attempt: Any) -> int | None:
         """For how many microseconds it may still land, below 0 how long that is over; None: `over_by` tells."""
@@ -99,9 +110,17 @@ class Reckoning:
         now = self.clock.boot_now()
         if attempt.boot == self.clock.boot:
             return int(attempt.boot_over - now)
-        if attempt.began_at >= self._even.since:
+        even = self._even
+        if attempt.began_at >= even.since and now - even.looked <= LOOKS_APART:
             return None
-        return int(self._first_seen(attempt.id, now) + attempt.lasts - now)
+        left = int(self._first_seen(attempt.id, now) + attempt.lasts - now)
+        return min(left, self._left_by_two_clocks(attempt, now + even.ahead)) if self._is_brief else left
+
+    def _left_by_two_clocks(self, attempt: Any, told: int) -> int:
+        """By the store's clock, which tells `told`, and by when the sender's machine made the attempt's id: whichever
+        is later. On SQLite both are this machine's."""
+        by_machines = made_at(attempt.id) + attempt.lasts - self.clock.now()
+        return int(max(attempt.over_by - told, by_machines) + CLOCKS_APART)
 
     def may_land(self, attempt: Any, now: int) -> bool:
         """Whether it may still land, if it is in doubt; `now` by the store's clock."""
@@ -110,9 +129,12 @@ class Reckoning:
 
     def _first_seen(self, attempt_id: str, now: int) -> int:
         with self._lock:
-            if attempt_id not in self._seen and len(self._seen) >= _MOST_SEEN:
-                self._seen.pop(next(iter(self._seen)))
-            return self._seen.setdefault(attempt_id, now)
+            if now - self._day_began > _REMEMBERED:
+                self._seen_before, self._seen, self._day_began = self._seen, {}, now
+            first = self._seen.get(attempt_id)
+            if first is None:
+                first = self._seen[attempt_id] = self._seen_before.pop(attempt_id, now)
+            return first
 
 
 MAY_LAND: Final = or_(

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from edxml.messages import Language, text
-from gateway.model.instants import MINUTE
+from gateway.model.instants import HOUR, MINUTE, id_floor, wall_now
 from gateway.model.states import DeliveryState
 from tests.support.nodes import Does, House, WorkerDied, document_id, organ
 from tests.support.packets import build_packet
+from tests.support.stores import tell
 from tests.support.terminal import Terminal
 
 # --- making and configuring ------------------------------------------------------------------------------------------
@@ -178,6 +179,22 @@ def test_all_that_one_reason_parked_may_have_arrived(truc: Terminal, house: Hous
     truc("parked", "arrived", code=2)
     assert text("parked_told.ids_or_reason", Language.VI, {}) in truc.err
     truc("parked", "arrived", other, "--reason", reason, code=2)
+
+
+def test_what_was_in_doubt_when_the_machine_was_started_anew_can_be_released(truc: Terminal, house: House) -> None:
+    """A command cannot wait: what may have landed is over where the clocks of both machines say so."""
+    delivery = _doubt(house, "1")
+    _sent_before_the_start(house, "UPDATE attempts SET boot = 'former'")
+    refused = truc.json("parked", "release", delivery, code=1)
+    assert refused[0]["outcome"] == "release.attempt_still_open"
+    _sent_before_the_start(house, "UPDATE attempts SET id = ?", id_floor(wall_now() - HOUR) + "-7000-8000-000000000000")
+    done = truc.json("parked", "release", delivery)
+    assert done[0]["state"] == DeliveryState.READY
+
+
+def _sent_before_the_start(house: House, sentence: str, *values: object) -> None:
+    with house.node.store.write() as connection:
+        assert tell(connection, sentence, *values).rowcount == 1
 
 
 def test_a_dry_run_asks_what_the_act_asks(truc: Terminal, house: House) -> None:

@@ -14,14 +14,16 @@ from gateway.backup import begin_recovery, find_unknown
 from gateway.exchange.recover import end_recovery, recover_once
 from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict, StorePutBack
-from gateway.model.instants import DAY, MINUTE
+from gateway.model.instants import DAY, MINUTE, SECOND
 from gateway.model.states import DeliveryState
 from gateway.store import recoveries
 from gateway.store.remembered import check_remembered, remember
 from gateway.workers.periodic import ClockWatch, periodic_once
+from tests.support.late import land_late
 from tests.support.nodes import Does, House, build_house, organ
 from tests.support.processes import NodeProcesses
 from tests.support.restores import back_up, put_back, reopen
+from tests.support.stores import tell
 from tests.support.terminal import Terminal
 
 
@@ -171,6 +173,33 @@ def test_a_no_counts_only_when_nothing_can_land_any_more(house: House, tmp_path:
     done = recover_once(again.node)
     assert done is not None
     assert (done.absent, done.has_ended) == (1, True)
+    again.run()
+    assert seen(again, "check", sent) == 1
+
+
+def test_a_no_that_was_said_while_something_could_land_does_not_count_later(house: House, tmp_path: Path) -> None:
+    """Another machine put the node back: its doubts last from when this process first saw them (rules 5 and 13)."""
+    sent = house.send(["check"])
+    back_up(house, tmp_path / "backup")
+    again, _ = put_back(house, tmp_path / "backup", tmp_path / "restored")
+    with again.node.store.write() as connection:
+        tell(connection, "UPDATE attempts SET boot = 'another machine'")
+    [lasts] = {row["lasts"] for row in again.rows("SELECT lasts FROM attempts")}
+    again.pass_time(lasts)
+    recover_once(again.node)
+    again.pass_time(lasts - SECOND)
+
+    def lands_and_ends() -> None:
+        land_late(again, "check")
+        again.pass_time(2 * SECOND)
+
+    again.recipient("check").after_no = lands_and_ends
+    done = recover_once(again.node)
+    assert done is not None
+    assert (done.absent, done.has_ended) == (0, False)
+    done = recover_once(again.node)
+    assert done is not None
+    assert (done.arrived, done.has_ended) == (1, True)
     again.run()
     assert seen(again, "check", sent) == 1
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.model.breaker import FAULTS_TO_OPEN
-from gateway.model.instants import HOUR, SECOND
+from gateway.model.instants import HOUR, MINUTE, SECOND
 from gateway.store import jobs
 from tests.support.nodes import Does, House, WorkerDied
 
@@ -111,6 +111,31 @@ def test_rule_13_an_item_that_a_response_of_the_wrong_hour_hides_is_shown(house:
         house.fetch("inbox-a", house.delivery(sent, "inbox-a"))
         assert house.shown("inbox-a") == []
     assert house.shown("inbox-a") == [house.delivery(sent, "inbox-a")]
+
+
+def test_rule_13_a_recall_waits_for_no_response_that_ended_in_the_wrong_hour(house: House) -> None:
+    with an_hour_ahead(house):
+        sent = house.send(["inbox-a"])
+        item = house.delivery(sent, "inbox-a")
+        house.fetch("inbox-a", item)
+        house.end_response(item)
+    recall = house.recall(["inbox-a"])
+    house.sweep()
+    assert (house.state(sent, "inbox-a"), house.state(recall, "inbox-a")) == ("expired", "available")
+    house.assert_books_close()
+
+
+def test_rule_13_a_recall_waits_after_a_response_that_was_cut_off_in_the_wrong_hour_as_after_any(house: House) -> None:
+    with an_hour_ahead(house):
+        sent = house.send(["inbox-a"])
+        house.fetch("inbox-a", house.delivery(sent, "inbox-a"))
+    house.recall(["inbox-a"])
+    house.pass_time(15 * MINUTE)
+    house.sweep()
+    assert house.state(sent, "inbox-a") == "fetched"
+    house.pass_time(2 * MINUTE)
+    house.sweep()
+    assert house.state(sent, "inbox-a") == "expired"
 
 
 def test_rule_13_a_recall_accepted_ahead_waits_no_longer_for_its_document(house: House) -> None:

@@ -26,7 +26,7 @@ CLOCK_DEFECTS = (
         name="a jump of the store's clock is not seen",
         row="§13 what another machine sends",
         file=_RECKONING,
-        old="abs(ahead - even.ahead) <= _EVENLY and ",
+        old="abs(ahead - even.first) <= _EVENLY and ",
         new="",
         tests=(_DOUBTS + "13_what_another_machine_sends_counts_from_when_the_clock_was_set_right[sqlite]",),
     ),

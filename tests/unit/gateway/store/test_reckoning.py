@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.model.instants import HOUR, MINUTE, SECOND
+from gateway.model.instants import CLOCKS_APART, DAY, HOUR, MINUTE, SECOND, id_floor
 from gateway.store.reckoning import LOOKS_APART, Landing, Reckoning
 from tests.support.stores import HandClock
 
@@ -123,12 +123,59 @@ def test_a_look_that_is_noted_late_is_passed_over(clock: HandClock, reckoning: R
     assert reckoning.left(made) is None
 
 
-def test_of_very_many_the_oldest_seen_is_forgotten(clock: HandClock) -> None:
+def test_of_however_many_each_is_over_once_its_time_has_passed(clock: HandClock) -> None:
+    """A backlog of them is looked through again and again: none may push another out."""
     reckoning = Reckoning(clock)
-    first = from_elsewhere(reckoning, clock, "first")
-    assert reckoning.left(first) == MINUTE
-    clock.turn(SECOND)
-    for number in range(50_000):
-        reckoning.left(from_elsewhere(reckoning, clock, str(number)))
-    assert reckoning.left(first) == MINUTE, "seen anew, and waited out anew"
-    assert reckoning.left(from_elsewhere(reckoning, clock, "49999")) == MINUTE
+    one = from_elsewhere(reckoning, clock)
+    many = [SimpleNamespace(**{**vars(one), "id": str(number)}) for number in range(60_000)]
+    assert all(reckoning.left(each) == MINUTE for each in many)
+    clock.turn(MINUTE)
+    assert all(reckoning.left(each) == 0 for each in many)
+
+
+def test_what_nobody_asks_about_for_two_days_is_forgotten_and_waited_out_anew(clock: HandClock) -> None:
+    reckoning = Reckoning(clock)
+    asked, unasked = from_elsewhere(reckoning, clock, "asked"), from_elsewhere(reckoning, clock, "unasked")
+    assert reckoning.left(asked) == reckoning.left(unasked) == MINUTE
+    for passed in range(1, 4):
+        clock.turn(DAY + SECOND)
+        assert reckoning.left(asked) == MINUTE - passed * (DAY + SECOND)
+    assert reckoning.left(unasked) == MINUTE
+
+
+def test_a_clock_that_is_slewed_far_did_not_run_evenly(clock: HandClock, reckoning: Reckoning) -> None:
+    """Each step is small, and a minute of them is two seconds."""
+    made = from_elsewhere(reckoning, clock)
+    for _ in range(60):
+        clock.jump(SECOND // 30)
+        let_pass(reckoning, clock, SECOND)
+    assert reckoning.left(made) == MINUTE
+
+
+def test_a_clock_that_was_not_looked_at_since_tells_nothing(clock: HandClock, reckoning: Reckoning) -> None:
+    made = from_elsewhere(reckoning, clock)
+    clock.turn(LOOKS_APART + 1)
+    assert reckoning.left(made) == MINUTE
+
+
+@pytest.mark.parametrize("behind", ["neither", "the store's clock", "the machine's"])
+def test_a_command_waits_for_nothing_that_two_clocks_say_is_over(clock: HandClock, behind: str) -> None:
+    by_machines = clock.now() + (HOUR if behind == "the machine's" else 0)
+    landing = Reckoning(clock).begins(clock.now(), MINUTE, boot_now=0)._replace(boot="another machine")
+    made = sent(landing, clock.now(), id_floor(by_machines) + "-7000-8000-000000000000")
+    clock.turn(HOUR)
+    brief, lasting = Reckoning(clock, is_brief=True), Reckoning(clock)
+    told = clock.now() - (HOUR - SECOND if behind == "the store's clock" else 0)
+    for each in (brief, lasting):
+        each.note(clock.boot_now(), told, clock.boot_now())
+    assert brief.may_land(made, told) == (behind != "neither")
+    assert lasting.left(made) == MINUTE
+
+
+def test_what_a_command_believes_two_clocks_is_over_a_little_later_than_they_say(clock: HandClock) -> None:
+    landing = Reckoning(clock).begins(clock.now(), MINUTE, boot_now=0)._replace(boot="another machine")
+    made = sent(landing, clock.now(), id_floor(clock.now()) + "-7000-8000-000000000000")
+    clock.turn(MINUTE + SECOND)
+    brief = Reckoning(clock, is_brief=True)
+    look(brief, clock)
+    assert brief.left(made) == CLOCKS_APART - SECOND
