@@ -59,6 +59,8 @@ __all__ = ["Role", "run_process"]
 
 _log = log.get("process")
 _STALE_SPOOL = 3600.0
+_LAST_WORD = 1.0
+"""Seconds that a process which is cut short has to say so."""
 
 
 class Role(StrEnum):
@@ -178,11 +180,16 @@ def _end_in_time(told: threading.Event, seconds: float, role: Role) -> Callable[
     when it has ended by itself.  What was not finished by then is found by the next process, as after a crash."""
     has_ended = threading.Event()
 
+    def say() -> None:
+        _log.warning("process.cut_short", process=str(role), pid=os.getpid(), ms=int(seconds * 1000))
+        sys.stderr.flush()
+
     def watch() -> None:
         told.wait()
         if not has_ended.wait(seconds):
-            _log.warning("process.cut_short", process=str(role), pid=os.getpid(), ms=int(seconds * 1000))
-            sys.stderr.flush()
+            last_word = threading.Thread(target=say, name="last-word", daemon=True)
+            last_word.start()
+            last_word.join(_LAST_WORD)  # whoever reads the log may be the one who does not answer
             os._exit(ExitCode.UNFINISHED)
 
     threading.Thread(target=watch, name="end-in-time", daemon=True).start()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date
 from pathlib import Path
 
@@ -142,6 +143,33 @@ def test_a_process_that_cannot_write_down_its_end_ends_all_the_same(node: NodePr
     assert "process.cut_short" in said
     node.start("periodic")
     assert node.run("account").returncode == 0
+
+
+def test_a_process_whose_log_nobody_reads_ends_all_the_same(node: NodeProcesses) -> None:
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writes, bytes(4096))
+    os.set_blocking(writes, True)
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "periodic"],
+        env=node.environment(end_within="0.5"), stdout=subprocess.DEVNULL, stderr=writes,
+    ) as process:  # fmt: skip
+        try:
+            until(lambda: _catches(process.pid, signal.SIGTERM))
+            process.terminate()
+            assert process.wait(PATIENCE) == ExitCode.UNFINISHED
+        finally:
+            process.kill()
+    os.close(writes)
+    os.close(reads)
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has said what it does at a signal."""
+    [caught] = re.findall(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text("ascii"), re.MULTILINE)
+    return bool(int(caught, 16) >> number - 1 & 1)
 
 
 @pytest.mark.parametrize("after", [0.2, 0.5, 0.8, 1.1, 1.4])
