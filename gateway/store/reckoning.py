@@ -83,6 +83,7 @@ class Reckoning:
         self._is_brief = is_brief
         self._lock = threading.Lock()
         self._even = _Even(since=_NEVER, first=0, ahead=0, looked=-_NEVER)
+        self._jumped = 0
         self._seen: dict[str, int] = {}  # attempts of which nothing else is known, of this day
         self._seen_before: dict[str, int] = {}
         self._day_began = -_NEVER
@@ -101,7 +102,16 @@ class Reckoning:
             if abs(ahead - even.first) <= _EVENLY and after - even.looked <= LOOKS_APART:
                 self._even = _Even(even.since, even.first, ahead, after)
             else:
+                jump = 0 if even.looked == -_NEVER else ahead - even.ahead
+                self._jumped += jump if abs(jump) > CLOCKS_APART else 0
                 self._even = _Even(told, ahead, ahead, after)
+
+    def take_jump(self) -> int:
+        """By how many microseconds the store's clock jumped since this was asked before; below 0: back. Steps within
+        `CLOCKS_APART` are none."""
+        with self._lock:
+            jumped, self._jumped = self._jumped, 0
+        return jumped
 
     def left(self, attempt: Any) -> int | None:
         """For how many microseconds it may still land, below 0 how long that is over; None: `over_by` tells."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from adapters.contract import AdapterError
@@ -13,7 +14,7 @@ from gateway.model.errors import GatewayError
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import DAY
 from gateway.node import Node
-from gateway.store import events, packets, recoveries, walks
+from gateway.store import Store, events, packets, recoveries, walks
 from gateway.workers.leases import may_do
 from gateway.workers.loop import Loop
 from gateway.workers.months import keep_months
@@ -40,22 +41,42 @@ class Tidied(Protocol):
         """Forget what is too old to be asked for; how many records."""
 
 
-class ClockWatch:
-    """Compares the wall clock with the monotonic one: more than 5 s apart, scheduling by time waits (rule 13)."""
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A clock jumped by so many seconds; below 0: back. Whose: "" this machine's."""
 
-    def __init__(self, wall: Callable[[], int]) -> None:
+    seconds: float
+    whose: str = ""
+
+
+class ClockWatch:
+    """Compares the wall clock with the monotonic one, and PostgreSQL's as well: more than 5 s apart, scheduling by time
+    waits (rule 13)."""
+
+    def __init__(self, wall: Callable[[], int], store: Store | None = None) -> None:
+        """`store`: whose clock is another one's."""
         self._wall = wall
+        self._store = store
         self._offset = self._read()
 
     def _read(self) -> float:
         return self._wall() / 1e6 - time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    def jumped(self) -> float:
-        """Seconds that the wall clock jumped by since the last look; 0.0 where it went along."""
+    def jumped(self) -> Jump | None:
+        """How a clock jumped since the last look; None where all went along. Raises StoreBusy."""
         offset = self._read()
         jump = offset - self._offset
         self._offset = offset
-        return jump if abs(jump) > _JUMP else 0.0
+        if abs(jump) > _JUMP:
+            return Jump(jump)
+        return None if self._store is None else self._jump_of(self._store)
+
+    @staticmethod
+    def _jump_of(store: Store) -> Jump | None:
+        with store.read() as connection:
+            store.now(connection)
+        jump = store.reckoning.take_jump()
+        return Jump(jump / 1e6, whose="database") if jump else None
 
 
 def periodic_once(node: Node, watch: ClockWatch, pause: float, drains: Drains | None = None) -> float:
@@ -95,13 +116,14 @@ def _sweep(node: Node) -> None:
         pass
 
 
-def _note_jump(node: Node, jump: float) -> None:
+def _note_jump(node: Node, jump: Jump) -> None:
+    how = f"{jump.whose} {jump.seconds:+.0f} s".lstrip()
     with node.store.write() as connection:
         now = node.store.now(connection)
-        jumped = Event(kind=EventKind.CLOCK_JUMPED, at=node.now(), actor=node.worker, reason=f"{jump:+.0f} s")
+        jumped = Event(kind=EventKind.CLOCK_JUMPED, at=node.now(), actor=node.worker, reason=how)
         events.append(connection, [jumped], now)
-    node.metrics.count_clock_jump(jump)
-    _log.warning("clock.jumped", ms=int(jump * 1000))
+    node.metrics.count_clock_jump(jump.seconds)
+    _log.warning("clock.jumped", ms=int(jump.seconds * 1000), reason=jump.whose or "machine")
 
 
 def _note_unreadable(node: Node) -> None:
@@ -154,5 +176,6 @@ def _sweep_blobs(node: Node) -> None:
 
 def start_periodic(node: Node, pause: float) -> Loop:
     """The periodic loop, by time alone."""
-    watch, drains = ClockWatch(node.now), Drains()
+    watch = ClockWatch(node.now, None if node.store.goes_by_clock else node.store)
+    drains = Drains()
     return Loop("periodic", lambda: periodic_once(node, watch, pause, drains), node.transport)

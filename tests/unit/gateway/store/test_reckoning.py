@@ -60,6 +60,16 @@ def test_what_an_earlier_release_wrote_is_told_by_the_stores_clock(clock: HandCl
     assert not reckoning.may_land(old, clock.now() + 1)
 
 
+def test_a_jump_is_told_once_and_a_step_is_none(clock: HandClock, reckoning: Reckoning) -> None:
+    assert reckoning.take_jump() == 0, "the first look is no jump"
+    clock.jump(-HOUR)
+    look(reckoning, clock)
+    assert reckoning.take_jump() == -HOUR
+    clock.jump(2 * SECOND)
+    look(reckoning, clock)
+    assert reckoning.take_jump() == 0
+
+
 def test_a_kernel_that_has_no_name_is_nobodys(clock: HandClock) -> None:
     clock.boot = ""
     reckoning = Reckoning(clock)
