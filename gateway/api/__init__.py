@@ -26,12 +26,19 @@ def create_app(node: Node, settings: Settings) -> Front:
     return app.create_app(node, settings)
 
 
-def run_api(node: Node, settings: Settings, *, on_listening: Callable[[str, int], None] | None = None) -> None:
+def run_api(
+    node: Node,
+    settings: Settings,
+    *,
+    on_listening: Callable[[str, int], None] | None = None,
+    on_told: Callable[[], None] | None = None,
+) -> None:
     """Serve the API until the process is told to end (SIGTERM, SIGINT), then finish what was begun and return.
 
-    `on_listening(host, port)` is called when it takes connections, with the port that it really has.  Raises OSError
-    where the address cannot be had.  The node stays open: whoever built it closes it.
+    `on_listening(host, port)` is called when it takes connections, with the port that it really has; `on_told()` when
+    a signal tells it to end, in the signal's handler.  Raises OSError where the address cannot be had.  The node stays
+    open: whoever built it closes it.
     """
     from gateway.api import server
 
-    server.run_api(node, settings, on_listening=on_listening)
+    server.run_api(node, settings, on_listening=on_listening, on_told=on_told)

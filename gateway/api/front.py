@@ -6,13 +6,14 @@ route can forget it and the hot ones pass no middleware.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
 from edxml.errors import TrucError
 from gateway.api.asked import Asked, ClientGone, Message, Receive, Send, request_id_of
 from gateway.api.edge import Edge
-from gateway.api.problems import NotAllowed, TooSlow, full_disk, problem_of
+from gateway.api.problems import Ending, NotAllowed, TooSlow, full_disk, problem_of
 from gateway.api.routes import CONFIRM, INBOX, INBOX_PACKET, PACKETS
 from gateway.api.v1.doors import UUID
 from gateway.api.v1.inbox import confirm, list_inbox
@@ -58,12 +59,16 @@ class Front:
             await self._inner(scope, receive, send)
             return
         found = _find_door(scope["method"], scope["path"])
-        request_id = request_id_of(scope["headers"])
-        if found is None:
-            await self._hand_on(scope, receive, send, request_id)
-            return
-        door, template, ids = found
-        asked = Asked(scope, receive, send, ids, request_id)
+        asked = Asked(scope, receive, send, found[2] if found else {}, request_id_of(scope["headers"]))
+        try:
+            await (self._hand_on(asked, receive, send) if found is None else self._open(found, asked))
+        except asyncio.CancelledError:  # the server's time to answer what was begun is over
+            if not asked.status:
+                await asked.refuse(problem_of(Ending(), asked.request_id))
+            raise
+
+    async def _open(self, found: tuple[Door, str, dict[str, str]], asked: Asked) -> None:
+        door, template, _ = found
         try:
             await door(self.edge, asked)
         except ClientGone:
@@ -86,10 +91,11 @@ class Front:
             await self.edge.gate.note(reason, asked.caller)
         await asked.refuse(problem_of(reason, asked.request_id))
 
-    async def _hand_on(self, scope: Message, receive: Receive, send: Send, request_id: str) -> None:
+    async def _hand_on(self, asked: Asked, receive: Receive, send: Send) -> None:
         """FastAPI's routes; `scope["truc"]` is how they meet the edge."""
-        scope["truc"] = asked = Asked(scope, receive, send, {}, request_id)
-        mark = (b"x-request-id", request_id.encode())
+        scope = asked.scope
+        scope["truc"] = asked
+        mark = (b"x-request-id", asked.request_id.encode())
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":

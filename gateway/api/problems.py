@@ -38,6 +38,7 @@ __all__ = [
     "MOST_FINDINGS",
     "PROBLEM_JSON",
     "Crowded",
+    "Ending",
     "HeadTooLong",
     "ItemDamaged",
     "ItemMissing",
@@ -67,6 +68,13 @@ class Crowded(Overloaded):
     """As many connections as fit are there; parameter `most`. Nothing of this one was read."""
 
     code = "api.crowded"
+
+
+class Ending(GatewayError):
+    """The process ends, and has no time left to answer. What was asked may have been done: a repeat finds out."""
+
+    code = "api.ending"
+    retryable = True
 
 
 class TooSlow(BadRequest):
@@ -121,6 +129,7 @@ _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
     (BadRequest, HTTPStatus.BAD_REQUEST),
     (DiskReserve, HTTPStatus.INSUFFICIENT_STORAGE),
     (Overloaded, HTTPStatus.SERVICE_UNAVAILABLE),
+    (Ending, HTTPStatus.SERVICE_UNAVAILABLE),
     (StoreBusy, HTTPStatus.SERVICE_UNAVAILABLE),
     (KeysAway, HTTPStatus.SERVICE_UNAVAILABLE),
     (ProfileUnreadable, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -211,7 +220,7 @@ def code_of(why: BaseException) -> str:
 def _headers(why: TrucError) -> tuple[tuple[bytes, bytes], ...]:
     if isinstance(why, Unauthenticated):
         return ((b"www-authenticate", b'Bearer realm="truc"'),)
-    if isinstance(why, (Overloaded, StoreBusy, DiskReserve, KeysAway, ProfileUnreadable)):
+    if isinstance(why, (Overloaded, Ending, StoreBusy, DiskReserve, KeysAway, ProfileUnreadable)):
         return ((b"retry-after", str(RETRY_AFTER).encode()),)
     if isinstance(why, NotAllowed):
         return ((b"allow", str(why.params.get("allow", "")).encode()),)

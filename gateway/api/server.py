@@ -35,7 +35,13 @@ Listening = Callable[[str, int], None]
 class ApiServer(uvicorn.Server):
     """One API process's server. `stop` may be called from any thread."""
 
-    def __init__(self, front: Front, settings: Settings, on_listening: Listening | None = None) -> None:
+    def __init__(
+        self,
+        front: Front,
+        settings: Settings,
+        on_listening: Listening | None = None,
+        on_told: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 front,
@@ -56,6 +62,7 @@ class ApiServer(uvicorn.Server):
         self._front = front
         self._socket = _listen(settings.host, settings.port)
         self._on_listening = on_listening
+        self._on_told = on_told
         self._was_told = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = asyncio.Event()
@@ -96,6 +103,8 @@ class ApiServer(uvicorn.Server):
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
         self._was_told = self.should_exit = True
+        if self._on_told is not None:
+            self._on_told()
         self._wake()
 
     @contextmanager
@@ -139,10 +148,17 @@ def _listen(host: str, port: int) -> socket.socket:
     return opened
 
 
-def run_api(node: Node, settings: Settings, *, on_listening: Listening | None = None) -> None:
-    """Serve the API until the process is told to end; `on_listening(host, port)` when it takes connections.
+def run_api(
+    node: Node,
+    settings: Settings,
+    *,
+    on_listening: Listening | None = None,
+    on_told: Callable[[], None] | None = None,
+) -> None:
+    """Serve the API until the process is told to end; `on_listening(host, port)` when it takes connections, `on_told()`
+    when a signal tells it to end (from the signal's handler), before what was begun is answered.
 
     Raises OSError where the address cannot be had. The node stays open: whoever built it closes it.
     """
     widen_descriptors()
-    ApiServer(create_app(node, settings), settings, on_listening).serve_until_stopped()
+    ApiServer(create_app(node, settings), settings, on_listening, on_told).serve_until_stopped()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -78,6 +78,13 @@ def list_all(ctx: typer.Context, reason: _Reason = "", as_json: AsJson = False) 
             for line in lines
         ],
     )  # fmt: skip
+    if lines:
+        voice.hint("parked_told.reasons", reasons=_counted(lines))
+
+
+def _counted(lines: Iterable[DeliveryLine]) -> str:
+    """The reasons as `--reason` takes them, and how many wait for each."""
+    return ", ".join(f"{reason} ({count})" for reason, count in sorted(Counter(line.reason for line in lines).items()))
 
 
 def _parked(store: Store, reason: str) -> Iterator[DeliveryLine]:
@@ -126,6 +133,7 @@ def _act(
         raise BadRequest("parked_told.ids_or_reason")
     with open_node() as node:
         wanted = list(dict.fromkeys(named or [line.delivery_id for line in _parked(node.store, reason)]))
+        others = "" if wanted else _counted(_parked(node.store, ""))
         outcomes = list(_each(voice, node, act, wanted, dry_run=dry_run))
     if as_json:
         voice.json([{**params, "delivery": delivery_id, "outcome": code} for delivery_id, code, params in outcomes])
@@ -134,6 +142,8 @@ def _act(
             voice.write(f"{delivery_id}  {_said(voice, code, params)}")
         for code, count in sorted(Counter(_kind(code) for _, code, _ in outcomes).items()):
             voice.hint(code, count=count)
+        if not outcomes:
+            voice.hint("parked_told.none", reason=reason, reasons=others or "–")
     if any(not code.startswith("parked_told.") for _, code, _ in outcomes):
         raise typer.Exit(ExitCode.FINDINGS)
 

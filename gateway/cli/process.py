@@ -237,7 +237,7 @@ def _serve_api(stop: _Stop, node: Node, settings: Settings, ready: _Ready) -> No
         else:
             ready.tell(host, port)
 
-    run_api(node, settings, on_listening=on_listening)
+    run_api(node, settings, on_listening=on_listening, on_told=stop.event.set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,7 @@ GatewayError
 │   └── BrokerRefused, BrokerForbidden, BrokerOld, BrokerUnreadable, BrokerMislaid    a person's turn
 ├── Overloaded               (api.problems) as many submissions as fit are under way (retryable)
 │   └── Crowded              (api.problems) as many connections as fit are there
+├── Ending                   (api.problems) the process ends before it could answer
 ├── TransportClosed, KeyExpired               (api.health) this process is not ready, and why
 ├── InspectorUnavailable     (workers.inspect_process) no PDF can be inspected now, and none is to blame (retryable)
 │   └── InspectorStopped     the node ends in the middle of a file

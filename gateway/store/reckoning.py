@@ -103,12 +103,13 @@ class Reckoning:
                 self._even = _Even(even.since, even.first, ahead, after)
             else:
                 jump = 0 if even.looked == -_NEVER else ahead - even.ahead
-                self._jumped += jump if abs(jump) > CLOCKS_APART else 0
+                if abs(jump) > max(CLOCKS_APART, abs(self._jumped)):
+                    self._jumped = jump
                 self._even = _Even(told, ahead, ahead, after)
 
     def take_jump(self) -> int:
-        """By how many microseconds the store's clock jumped since this was asked before; below 0: back. Steps within
-        `CLOCKS_APART` are none."""
+        """By how many microseconds the store's clock jumped since this was asked before, 0: it did not; below 0: back.
+        Of several jumps the farthest: there and back is told too. Steps within `CLOCKS_APART` are none."""
         with self._lock:
             jumped, self._jumped = self._jumped, 0
         return jumped

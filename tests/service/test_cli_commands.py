@@ -147,6 +147,9 @@ def test_parked_is_listed_released_and_counted(truc: Terminal, house: House) -> 
     assert [line["delivery_id"] for line in listed] == deliveries
     reason = listed[0]["reason"]
     assert "Cơ quan inbox-a" in truc("parked", "list", "--reason", reason)
+    assert f"{reason} (2)" in truc.err, "what --reason takes"
+    truc("parked", "release", "--reason", "khac")
+    assert text("parked_told.none", Language.VI, {"reason": "khac", "reasons": f"{reason} (2)"}) in truc.err
     assert truc.json("parked", "list", "--reason", "khac") == []
     would = truc.json("parked", "release", "--reason", reason, "--dry-run")
     assert [line["outcome"] for line in would] == ["parked_told.would"] * 2

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -143,6 +144,31 @@ def test_a_process_that_cannot_write_down_its_end_ends_all_the_same(node: NodePr
     assert "process.cut_short" in said
     node.start("periodic")
     assert node.run("account").returncode == 0
+
+
+def test_an_api_that_still_answers_somebody_ends_in_time_too(node: NodeProcesses) -> None:
+    """Its time counts from the signal, not from when the last request was answered."""
+    token = json.loads(node.run("system", "add", "so", "--speaks-for", SENDER, "--json").stdout)["token"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "api"],
+        env=node.environment(end_within="0.5"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            ready = next(line for line in process.stdout if line.startswith("READY"))
+            with socket.create_connection(("127.0.0.1", int(ready.split("port=")[1].split()[0]))) as asking:
+                asking.sendall(
+                    f"POST /v1/packets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+                    "Content-Type: application/xml\r\nContent-Length: 9000\r\nExpect: 100-continue\r\n\r\n".encode()
+                )
+                assert asking.recv(1000).startswith(b"HTTP/1.1 100"), "the API reads the packet's body"
+                process.terminate()
+                said = process.stdout.read()
+                assert process.wait(PATIENCE) == ExitCode.UNFINISHED
+        finally:
+            process.kill()
+    assert "process.cut_short" in said
+    assert "process.stopping" not in said, "it waited for the request first, however long that takes"
 
 
 def test_a_process_whose_log_nobody_reads_ends_all_the_same(node: NodeProcesses) -> None:

@@ -70,6 +70,16 @@ def test_a_jump_is_told_once_and_a_step_is_none(clock: HandClock, reckoning: Rec
     assert reckoning.take_jump() == 0
 
 
+def test_a_clock_that_is_set_right_before_anybody_asks_jumped_all_the_same(
+    clock: HandClock, reckoning: Reckoning
+) -> None:
+    for step in (-HOUR, HOUR + SECOND // 10):
+        clock.jump(step)
+        look(reckoning, clock)
+    assert reckoning.take_jump() == HOUR + SECOND // 10
+    assert reckoning.take_jump() == 0
+
+
 def test_a_kernel_that_has_no_name_is_nobodys(clock: HandClock) -> None:
     clock.boot = ""
     reckoning = Reckoning(clock)
