@@ -7,22 +7,23 @@ from http import HTTPStatus
 from typing import Any
 
 from gateway.api.app import create_app
+from gateway.api.asked import Message
 from gateway.api.front import Front
 from gateway.settings import read_settings
 from tests.support.nodes import House
 
 
-async def _cut_off(front: Front) -> list[dict[str, Any]]:
+async def _cut_off(front: Front) -> list[Message]:
     """What is sent to a request that is cut off while its body is waited for."""
-    said: list[dict[str, Any]] = []
+    said: list[Message] = []
     is_read = asyncio.Event()
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> Message:
         is_read.set()
         await asyncio.Event().wait()  # its sender says nothing more
         return {}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Message) -> None:
         said.append(message)
 
     scope = {
