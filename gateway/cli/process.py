@@ -237,6 +237,7 @@ def _serve_api(stop: _Stop, node: Node, settings: Settings, ready: _Ready) -> No
         else:
             ready.tell(host, port)
 
+    node.transport.on_wake(["health"], lambda _topic: None).close()  # others see this process before anybody waits here
     run_api(node, settings, on_listening=on_listening, on_told=stop.event.set)
 
 

@@ -80,6 +80,13 @@ def test_a_second_one_of_every_part_does_no_harm(node: NodeProcesses, tmp_path: 
     node.assert_alive()
 
 
+def test_the_doctor_sees_an_api_that_nobody_has_asked_anything(node: NodeProcesses) -> None:
+    node.start("api")
+    told = json.loads(node.run("doctor", "--json").stdout)
+    [missing] = [line["en"] for line in told if line["code"] == "doctor.parts_missing"]
+    assert "api" not in missing
+
+
 def test_a_port_that_is_taken_is_said_in_one_line(node: NodeProcesses) -> None:
     node.start("api")
     again = node.run("api")
