@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import os
+import queue
 import signal
 import sys
 import threading
@@ -115,17 +116,28 @@ _LOOPS: dict[Role, _Starter] = {
 
 @dataclass(slots=True)
 class _Stop:
-    """The wish to end, as signals tell it. A second signal ends at once, as the system does it."""
+    """The wish to end, as signals tell it. A second signal ends at once, as the system does it.
+
+    A signal may come while this very thread holds the event's lock: so another thread sets it.
+    """
 
     event: threading.Event = field(default_factory=threading.Event)
+    was_said: bool = False
+    _said: queue.SimpleQueue[None] = field(default_factory=queue.SimpleQueue)
 
     def watch(self) -> None:
+        threading.Thread(target=self._pass_on, name="told-to-end", daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.event.set()
+        self.was_said = True
+        self._said.put(None)
         self.end_at_once()
+
+    def _pass_on(self) -> None:
+        self._said.get()
+        self.event.set()
 
     @staticmethod
     def end_at_once() -> None:
@@ -232,7 +244,7 @@ def _serve_api(stop: _Stop, node: Node, settings: Settings, ready: _Ready) -> No
     """The server watches signals itself, but only from the moment that it listens: one that came before is not lost."""
 
     def on_listening(host: str, port: int) -> None:
-        if stop.event.is_set():
+        if stop.was_said:
             signal.raise_signal(signal.SIGTERM)  # said again, to one who listens
         else:
             ready.tell(host, port)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.cli.process import _close_all
+import pytest
+
+from gateway.cli.process import _close_all, _Stop
 from gateway.transport.local import LocalTransport
 from gateway.workers.loop import Loop
 from tests.service.transport_child import open_transport
@@ -88,3 +91,18 @@ def test_a_loop_that_is_told_between_two_looks_does_not_sleep_on(tmp_path: Path)
     assert not loop._thread.is_alive()
     assert next(pauses, None) is None, "it was told in its second round"
     transport.close()
+
+
+@pytest.mark.timeout(300)
+def test_a_signal_is_heard_in_the_very_moment_in_which_the_process_begins_to_wait_for_it() -> None:
+    """A handler runs in the main thread, between any two of its steps: also while that holds the event's lock."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    stop = _Stop()
+    stop.watch()
+    try:
+        with stop.event._cond:  # type: ignore[attr-defined]  # as `wait` holds it at its beginning
+            signal.raise_signal(signal.SIGTERM)
+        assert stop.event.wait(PATIENCE)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
