@@ -58,18 +58,25 @@ class ClockWatch:
         self._wall = wall
         self._store = store
         self._offset = self._read()
+        self._untold: Jump | None = None
 
     def _read(self) -> float:
         return self._wall() / 1e6 - time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def jumped(self) -> Jump | None:
-        """How a clock jumped since the last look; None where all went along. Raises StoreBusy."""
+        """How a clock jumped since the last look, until that was `told`; None where all went along. Raises StoreBusy."""
         offset = self._read()
         jump = offset - self._offset
         self._offset = offset
         if abs(jump) > _JUMP:
-            return Jump(jump)
-        return None if self._store is None else self._jump_of(self._store)
+            self._untold = Jump(jump)
+        elif self._untold is None and self._store is not None:
+            self._untold = self._jump_of(self._store)
+        return self._untold
+
+    def told(self) -> None:
+        """The jump is written down."""
+        self._untold = None
 
     @staticmethod
     def _jump_of(store: Store) -> Jump | None:
@@ -87,6 +94,7 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float, drains: Drains | 
     jump = watch.jumped()
     if jump:
         _note_jump(node, jump)
+        watch.told()
         return pause  # leases, limits and verdicts wait a round; nobody's clock is trusted meanwhile
     node.callers.refusals.flush()
     held = max(3 * pause, _SHORTEST_LEASE)

@@ -335,6 +335,17 @@ def test_rule_13_a_jump_of_the_databases_clock_is_told_and_waited_for_too(house:
     assert house.state(sent, "check") == "ready"
 
 
+def test_rule_13_a_jump_is_known_until_it_is_written_down(house: House) -> None:
+    """The store may be busy just then."""
+    watch = ClockWatch(house.node.now)
+    house.pass_time(HOUR)
+    jump = watch.jumped()
+    assert jump is not None
+    assert watch.jumped() is jump
+    watch.told()
+    assert watch.jumped() is None
+
+
 def test_rule_13_a_small_step_is_no_jump(house: House) -> None:
     watch = ClockWatch(house.node.now)
     house.pass_time(4 * SECOND)
