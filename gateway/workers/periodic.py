@@ -64,7 +64,7 @@ class ClockWatch:
         return self._wall() / 1e6 - time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def jumped(self) -> Jump | None:
-        """How a clock jumped since the last look, until that was `told`; None where all went along. Raises StoreBusy."""
+        """How a clock jumped since the last look, until it was `told`; None where all went along. Raises StoreBusy."""
         offset = self._read()
         jump = offset - self._offset
         self._offset = offset
