@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.model.breaker import FAULTS_TO_OPEN
-from gateway.model.instants import HOUR, MINUTE, SECOND
+from gateway.model.instants import HOUR, MINUTE, SECOND, wall_now
 from gateway.store import jobs
+from gateway.workers.periodic import ClockWatch, periodic_once
 from tests.support.nodes import Does, House, WorkerDied
 
 
@@ -144,3 +145,29 @@ def test_rule_13_a_recall_accepted_ahead_waits_no_longer_for_its_document(house:
     house.sweep()
     house.work()
     assert house.state(recall, "check") == "delivered"
+
+
+def test_rule_13_a_jump_of_the_databases_clock_is_told_and_waited_for_too(house: House) -> None:
+    """This machine's clock runs well; the store's is another one."""
+    sent = house.send(["check"])
+    house.recipient("check").next(Does.DIE_BEFORE)
+    with pytest.raises(WorkerDied):
+        house.work()
+    watch = ClockWatch(wall_now, house.node.store)
+    house.clock.jump(HOUR)
+    periodic_once(house.node, watch, 1.0)
+    assert house.state(sent, "check") == "claimed"
+    assert house.rows("SELECT reason FROM events WHERE kind = 'node.clock_jumped'") == [{"reason": "database +3600 s"}]
+    periodic_once(house.node, watch, 1.0)
+    assert house.state(sent, "check") == "ready"
+
+
+def test_rule_13_a_jump_is_known_until_it_is_written_down(house: House) -> None:
+    """The store may be busy just then."""
+    watch = ClockWatch(house.node.now)
+    house.pass_time(HOUR)
+    jump = watch.jumped()
+    assert jump is not None
+    assert watch.jumped() is jump
+    watch.told()
+    assert watch.jumped() is None

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict
-from gateway.model.instants import DAY, HOUR, MINUTE, SECOND, wall_now
+from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
 from gateway.store import begun
 from gateway.workers.intake import intake_once
 from gateway.workers.periodic import ClockWatch, periodic_once
@@ -318,32 +318,6 @@ def test_rule_13_after_a_jump_of_the_clock_verdicts_by_time_wait_a_round(house: 
     ]
     periodic_once(house.node, watch, 1.0)
     assert house.state(sent, "check") == "ready"
-
-
-def test_rule_13_a_jump_of_the_databases_clock_is_told_and_waited_for_too(house: House) -> None:
-    """This machine's clock runs well; the store's is another one."""
-    sent = house.send(["check"])
-    house.recipient("check").next(Does.DIE_BEFORE)
-    with pytest.raises(WorkerDied):
-        house.work()
-    watch = ClockWatch(wall_now, house.node.store)
-    house.clock.jump(HOUR)
-    periodic_once(house.node, watch, 1.0)
-    assert house.state(sent, "check") == "claimed"
-    assert house.rows("SELECT reason FROM events WHERE kind = 'node.clock_jumped'") == [{"reason": "database +3600 s"}]
-    periodic_once(house.node, watch, 1.0)
-    assert house.state(sent, "check") == "ready"
-
-
-def test_rule_13_a_jump_is_known_until_it_is_written_down(house: House) -> None:
-    """The store may be busy just then."""
-    watch = ClockWatch(house.node.now)
-    house.pass_time(HOUR)
-    jump = watch.jumped()
-    assert jump is not None
-    assert watch.jumped() is jump
-    watch.told()
-    assert watch.jumped() is None
 
 
 def test_rule_13_a_small_step_is_no_jump(house: House) -> None:
