@@ -224,6 +224,8 @@ def test_a_dry_run_asks_for_those_who_share_a_transfer_in_doubt(truc: Terminal, 
         house.pass_time(2 * MINUTE)
         house.sweep()
     house.recall(["pair-b"])  # freezes that one only
+    with house.node.store.write() as connection:  # an hour ago, by the clock of those who ask
+        tell(connection, "UPDATE attempts SET boot = '', over_by = ?", wall_now() - HOUR)
     delivery = house.delivery(sent, "pair-a")
     before = house.rows("SELECT * FROM deliveries")
     would = truc.json("parked", "release", delivery, "--dry-run", code=1)

@@ -57,7 +57,10 @@ def test_the_clock_is_that_of_the_beginning_until_a_statement_is_executed(store:
             began = int(tell(connection, "SELECT extract(epoch FROM transaction_timestamp()) * 1000000").scalar_one())
         with taking() as connection:
             first = store.now(connection)
-            assert first == session_of(connection).clock == store.now(connection)
+            looked = session_of(connection).clock
+            assert looked is not None
+            assert first == looked.told == store.now(connection)
+            assert looked.before <= looked.after
             assert first > began
             tell(connection, "SELECT pg_sleep(0.01)")
             assert session_of(connection).clock is None

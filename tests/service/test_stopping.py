@@ -86,7 +86,7 @@ def test_of_two_signals_the_second_is_the_systems() -> None:
         stop.watch()
         assert not stop.event.is_set()
         signal.raise_signal(signal.SIGTERM)
-        assert stop.event.is_set()
+        assert stop.event.wait(PATIENCE)
         assert {signal.getsignal(number) for number in before} == {signal.SIG_DFL}
     finally:
         for number, handler in before.items():
