@@ -78,6 +78,7 @@ def test_a_planted_defect_is_caught(program: Path, defect: Defect, request: pyte
     assert f"{len(defect.tests)} failed" in done.stdout or f"{len(defect.tests)} error" in done.stdout, done.stdout
 
 
+@pytest.mark.long  # the suite itself runs them; this shows that nothing else fails in the copy
 @pytest.mark.xdist_group("planted")
 def test_the_same_tests_pass_where_nothing_is_planted(program: Path, strace: str) -> None:
     assert strace

@@ -32,6 +32,7 @@ def test_a_check_that_is_taken_out_is_missed(program: Path, defect: Defect) -> N
     assert "error" not in done.stdout.splitlines()[-1], done.stdout[-2000:]
 
 
+@pytest.mark.long  # the suite itself runs them
 @pytest.mark.xdist_group("planted-signatures")
 def test_where_nothing_is_taken_out_they_pass(program: Path) -> None:
     named = tuple(dict.fromkeys(test for defect in SIGN_DEFECTS for test in defect.tests))

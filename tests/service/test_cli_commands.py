@@ -12,6 +12,7 @@ import pytest
 from edxml.messages import Language, text
 from gateway.model.instants import HOUR, MINUTE, id_floor, wall_now
 from gateway.model.states import DeliveryState
+from tests.support.late import let_all_be_over
 from tests.support.nodes import Does, House, WorkerDied, document_id, organ
 from tests.support.packets import build_packet
 from tests.support.stores import tell
@@ -224,8 +225,7 @@ def test_a_dry_run_asks_for_those_who_share_a_transfer_in_doubt(truc: Terminal, 
         house.pass_time(2 * MINUTE)
         house.sweep()
     house.recall(["pair-b"])  # freezes that one only
-    with house.node.store.write() as connection:  # an hour ago, by the clock of those who ask
-        tell(connection, "UPDATE attempts SET boot = '', over_by = ?", wall_now() - HOUR)
+    let_all_be_over(house)
     delivery = house.delivery(sent, "pair-a")
     before = house.rows("SELECT * FROM deliveries")
     would = truc.json("parked", "release", delivery, "--dry-run", code=1)

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.model.instants import MINUTE
 from tests.soak.operator import Operator
+from tests.support.late import let_all_be_over
 from tests.support.nodes import Database, Does, House, build_house
 from tests.support.patience import until
 from tests.support.recipient import Arrival
@@ -44,6 +45,7 @@ def test_what_holds_an_update_up_is_asked_about_and_decided(tmp_path: Path, has_
     house.recipient("blind").next(Does.LOSE)
     house.work()
     house.pass_time(MINUTE)
+    let_all_be_over(house)
     folder = tmp_path / "so"
     folder.mkdir()
     if has_it:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from gateway.model.instants import MINUTE
+from gateway.model.instants import HOUR, MINUTE, wall_now
 from gateway.store.reckoning import Landing
 from tests.support.nodes import House
 from tests.support.recipients import Landed
+from tests.support.stores import tell
 
-__all__ = ["land_late", "within_a_minute"]
+__all__ = ["land_late", "let_all_be_over", "within_a_minute"]
 
 
 def land_late(house: House, channel: str) -> None:
@@ -19,6 +20,12 @@ def land_late(house: House, channel: str) -> None:
     )[0]
     landed = Landed(key=row["key"], packet_id=row["packet_id"], kind=row["kind"], is_copy=True)
     house.recipient(channel).arrivals.append(landed)
+
+
+def let_all_be_over(house: House) -> None:
+    """No attempt can land any more, also for processes that go by this machine's clocks and not by the hand's."""
+    with house.node.store.write() as connection:
+        tell(connection, "UPDATE attempts SET boot = '', over_by = ?", wall_now() - HOUR)
 
 
 def within_a_minute(house: House) -> Landing:
