@@ -21,7 +21,7 @@ from gateway.store.engines import name_of, open_postgres, open_sqlite
 from gateway.store.faults import Committing, translating
 from gateway.store.homes import claim_home, place_of
 from gateway.store.migrate import found_revision, upgrade
-from gateway.store.reckoning import HOW, Clock, Reckoning
+from gateway.store.reckoning import Clock, Reckoning, go_with
 from gateway.store.rollups import add_counts, counting
 
 __all__ = ["Clock", "Store", "WallClock", "has_database", "open_store"]
@@ -193,7 +193,8 @@ def open_store(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # documents are for this node's user alone
     kept = BlobFolder(folder / "blobs" if blobs is None else blobs, reserve, "" if blobs is None else place_of(folder))
     reckoning = Reckoning(clock or WallClock(), is_brief=is_brief)
-    engine = _open_engine(folder, node, database, password_file, wait_seconds).execution_options(**{HOW: reckoning})
+    engine = _open_engine(folder, node, database, password_file, wait_seconds)
+    go_with(engine, reckoning)
     goes_by_clock = clock is not None or engine.dialect.name == "sqlite"
     store = Store(engine, kept, reckoning.clock, reckoning, wait_seconds, goes_by_clock)
     try:

@@ -19,16 +19,16 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
-from sqlalchemy import Connection, and_, bindparam, or_
+from sqlalchemy import Connection, Engine, and_, bindparam, event, or_
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from gateway.model.instants import CLOCKS_APART, DAY, SECOND, Instant
 from gateway.store.months.partitions import made_at
 from gateway.store.schema import attempts
 
-__all__ = ["HOW", "LOOKS_APART", "MAY_LAND", "Clock", "Landing", "Reckoning", "may_land", "reckoning_of"]
+__all__ = ["LOOKS_APART", "MAY_LAND", "Clock", "Landing", "Reckoning", "go_with", "may_land", "reckoning_of"]
 
-HOW: Final = "truc_reckoning"
-"""The option of an engine, and of its connections, that holds the store's `Reckoning`."""
+_KEPT_AS: Final = "truc_reckoning"
 
 LOOKS_APART: Final = 10 * SECOND
 """Of a clock that was not looked at for longer nobody knows that it ran evenly."""
@@ -164,5 +164,16 @@ def may_land(connection: Connection, now: int) -> dict[str, int | str]:
 
 def reckoning_of(connection: Connection) -> Reckoning:
     """The reckoning of the store whose connection this is."""
-    found: Reckoning = connection.get_execution_options()[HOW]
+    found: Reckoning = connection.info[_KEPT_AS]
     return found
+
+
+def go_with(engine: Engine, reckoning: Reckoning) -> None:
+    """Every connection that this engine makes from now on knows its store's reckoning.
+
+    (An option of the engine does as well, and every transaction pays for it.)
+    """
+
+    @event.listens_for(engine, "connect")
+    def _know(_made: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_KEPT_AS] = reckoning
