@@ -23,7 +23,7 @@ from gateway.exchange.hands import Hands, Outstanding
 from gateway.exchange.work import Work
 from gateway.model.chain import Reason
 from gateway.model.errors import BlobDamaged, BlobMissing, StoreBusy
-from gateway.model.instants import as_datetime, micros
+from gateway.model.instants import as_datetime, boot_now, micros
 from gateway.model.machine import Act, absent, next_act
 from gateway.model.states import DeliveryState
 from gateway.node import Node
@@ -123,7 +123,7 @@ class _Lease:
 
 
 def _boot_now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return boot_now() / 1e6
 
 
 # --- before anything is sent ------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def _begin(node: Node, works: Sequence[Work]) -> None:
     if not works:
         return
     started, reckoning = _boot_now(), node.store.reckoning
-    boot_now = reckoning.clock.boot_now()
+    began = reckoning.clock.boot_now()
     with node.store.write() as connection:
         now = node.store.now(connection)
         begun = []
@@ -253,7 +253,7 @@ def _begin(node: Node, works: Sequence[Work]) -> None:
             limit = work.staged.sending_limit if isinstance(work.staged, Bounded) else sink.sending_limit
             work.limit = limit.total_seconds()
             work.until = started + work.limit
-            landing = reckoning.begins(now, micros(limit) + micros(sink.settle_time), boot_now=boot_now)
+            landing = reckoning.begins(now, micros(limit) + micros(sink.settle_time), boot_now=began)
             begun.append(attempts.Begun(transfer_id=work.claimed.transfer_id, turn=work.claimed.turn, landing=landing))
         ours = attempts.begin_attempts(connection, begun, worker=node.worker, now=now)
     for work in works:

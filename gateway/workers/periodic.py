@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -12,7 +11,7 @@ from gateway.exchange.resting import Drains, finish_drains
 from gateway.exchange.sweep import sweep_once
 from gateway.model.errors import GatewayError
 from gateway.model.events import Event, EventKind
-from gateway.model.instants import DAY
+from gateway.model.instants import DAY, boot_now
 from gateway.node import Node
 from gateway.store import Store, events, packets, recoveries, walks
 from gateway.workers.leases import may_do
@@ -61,7 +60,7 @@ class ClockWatch:
         self._untold: Jump | None = None
 
     def _read(self) -> float:
-        return self._wall() / 1e6 - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return (self._wall() - boot_now()) / 1e6
 
     def jumped(self) -> Jump | None:
         """How a clock jumped since the last look, until it was `told`; None where all went along. Raises StoreBusy."""
