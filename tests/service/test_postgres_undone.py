@@ -8,8 +8,11 @@ import pytest
 from sqlalchemy import event
 
 from gateway.exchange.claims import claim_group
+from gateway.exchange.resting import move_backlog
 from gateway.model.errors import StoreBusy, StoreUndone
+from gateway.model.states import ChannelState
 from gateway.store import Connection
+from gateway.store.channels import release_agencies, serve_agencies, set_state
 from gateway.store.repeating import MOST_TRIES, repeated_where_undone
 from gateway.transport.contract import Ticket
 from gateway.workers.relay import relay_once
@@ -142,13 +145,19 @@ def test_a_hop_whose_rows_somebody_moved_meanwhile_reads_them_anew(house: House)
     other.close()
 
 
-_EVERY_SECOND_UPDATE_IS_UNDONE = (
-    "CREATE SEQUENCE thu_asked",
-    "CREATE FUNCTION thu_undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-    " IF mod(nextval('thu_asked'), 2) = 1 THEN RAISE EXCEPTION 'for another''s sake' USING ERRCODE = '40P01'; END IF;"
-    " RETURN NULL; END $$",
-    "CREATE TRIGGER thu_undo BEFORE UPDATE ON transfers FOR EACH STATEMENT EXECUTE FUNCTION thu_undo()",
-)
+def undo_updates(house: House, *which: int) -> None:
+    """Of those that update transfers from now on these are undone: the first, the third."""
+    numbers = ", ".join(map(str, which))
+    with house.node.store.write() as connection:
+        connection.exec_driver_sql("CREATE SEQUENCE thu_asked")
+        connection.exec_driver_sql(
+            "CREATE FUNCTION thu_undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" IF nextval('thu_asked') IN ({numbers})"
+            " THEN RAISE EXCEPTION 'for another''s sake' USING ERRCODE = '40P01'; END IF; RETURN NULL; END $$"
+        )
+        connection.exec_driver_sql(
+            "CREATE TRIGGER thu_undo BEFORE UPDATE ON transfers FOR EACH STATEMENT EXECUTE FUNCTION thu_undo()"
+        )
 
 
 def test_a_relay_whose_picking_and_putting_back_are_undone_announces_each_ticket_once(house: House) -> None:
@@ -159,9 +168,7 @@ def test_a_relay_whose_picking_and_putting_back_are_undone_announces_each_ticket
     def listen(tickets: tuple[Ticket, ...]) -> None:
         announced.extend(tickets)
 
-    with house.node.store.write() as connection:
-        for statement in _EVERY_SECOND_UPDATE_IS_UNDONE:
-            connection.exec_driver_sql(statement)
+    undo_updates(house, 1, 3, 5)
     assert relay_once(house.node) == 0
     assert house.rows("SELECT last_value AS n FROM thu_asked")[0]["n"] == 4
     house.node.transport.listen("deliver.normal", 1, listen)
@@ -170,3 +177,21 @@ def test_a_relay_whose_picking_and_putting_back_are_undone_announces_each_ticket
     until(lambda: announced)
     assert len(announced) == 1
     assert house.rows("SELECT last_value AS n FROM thu_asked")[0]["n"] == 6
+
+
+def test_a_backlog_whose_move_is_undone_moves_once(house: House) -> None:
+    """Where a page of it is undone for another's sake, nothing of it stays: it is read anew, and told once."""
+    sent = [house.send(["blind"], number=str(number)) for number in range(1, 4)]
+    with house.node.store.write() as connection:
+        release_agencies(connection, "blind", ["blind"])
+        assert not serve_agencies(connection, "check", ["blind"])
+        set_state(connection, "blind", ChannelState.PAUSED, now=house.now(), actor="test")
+    undo_updates(house, 1)
+    rows = house.node.channels.refresh().by_id
+    assert move_backlog(house.node, rows["blind"], rows["check"], actor="test").moved == len(sent)
+    assert house.rows("SELECT last_value AS n FROM thu_asked")[0]["n"] > 1, "it was undone, and done again"
+    told = [row["reason"] for row in house.rows("SELECT reason FROM events WHERE kind = 'channel.emptied'")]
+    assert told == ["channel:blind channel:check deliveries x3"]
+    for one in sent:
+        assert [kind for kind, _ in house.events(one, "blind")].count("delivery.moved") == 1
+    house.assert_books_close()
