@@ -24,8 +24,7 @@ MOST_HEAD = 64 * 1024
 """Bytes of request line and headers."""
 
 _HEAD_WAIT = 30.0
-"""Seconds from the first byte of a connection or request to the end of its headers."""
-
+"""Seconds from a connection's beginning to its first byte, and from a request's first byte to its head's end."""
 
 _SMALL = 64 * 1024
 """Bytes up to which pieces are joined; larger ones are written as they come, never copied."""
@@ -84,26 +83,35 @@ class Joining:
 
 
 class HeadBoundProtocol(HttpToolsProtocol):
-    """Ends connections that are too many (503), and whose request heads are too long (431) or too slow (closed
-    without a word)."""
+    """Ends connections that are too many (503), whose request heads are too long (431) or too slow, and that rest for
+    longer than uvicorn's `timeout_keep_alive` (both closed without a word).
+
+    A request costs no timer: it writes down when its connection's patience ends, and one timer of the connection looks
+    at that whenever it goes off. As it is never set for longer than the shortest wait, it is never late.
+    """
+
+    head_wait = _HEAD_WAIT
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Joining(transport, self.loop))  # type: ignore[arg-type]  # it is one in all that is used
-        self._head_bytes = 0
+        self._head_bytes = self._coming = 0
         self._is_in_head = True
-        self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(_HEAD_WAIT, self._give_up)
+        self._look_every = min(self.head_wait, self.timeout_keep_alive)
+        self._ends_at = self.loop.time() + self.head_wait
+        self._timer = self.loop.call_later(self._look_every, self._look)
         most = most_connections()
         if len(self.connections) > most:
             self._say(Crowded(most=most))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._coming = len(data)
         super().data_received(data)
         if self._is_in_head:
-            self._head_bytes += len(data)
+            self._head_bytes += self._coming
             if self._head_bytes > MOST_HEAD:
                 self._refuse_head()
 
@@ -111,17 +119,40 @@ class HeadBoundProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._is_in_head = True
         self._head_bytes = 0
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(_HEAD_WAIT, self._give_up)
+        self._ends_at = self.loop.time() + self.head_wait
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
-        self._stop_timer()
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > MOST_HEAD:
-            self._refuse_head()
-            raise ValueError("head too long")
+        if self._head_bytes + self._coming > MOST_HEAD:  # else what came is short enough, and so is what is in it
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > MOST_HEAD:
+                self._refuse_head()
+                raise ValueError("head too long")
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's own, but for the timer. A head that is on its way keeps its own end."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._is_in_head:
+            self._ends_at = self.loop.time() + self.timeout_keep_alive
+
+    def _look(self) -> None:
+        """Close the connection where its patience has ended, else look again. While an answer is being made the
+        connection waits for us, and not we for it."""
+        if self.transport.is_closing():
+            return
+        now = self.loop.time()
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if now >= self._ends_at and not is_answering:
+            self.transport.close()
+            return
+        wait = self._look_every if is_answering else min(self._look_every, self._ends_at - now)
+        self._timer = self.loop.call_later(wait, self._look)
 
     def _refuse_head(self) -> None:
         if not self.transport.is_closing():
@@ -144,13 +175,3 @@ class HeadBoundProtocol(HttpToolsProtocol):
         more = (b"%b: %b\r\n" % line for line in (*problem.headers, *self.server_state.default_headers))
         self.transport.write(b"".join((head.encode(), *more, b"\r\n", body)))
         self.transport.close()
-
-    def _give_up(self) -> None:
-        self._head_timer = None
-        if not self.transport.is_closing():
-            self.transport.close()
-
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
