@@ -352,10 +352,11 @@ def _in_order(rows: Sequence[dict[str, Any]], key: tuple[str, ...]) -> Sequence[
     return rows if len(rows) < 2 else sorted(rows, key=itemgetter(*key))
 
 
-def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str) -> None:
-    """Insert rows whose unique `key` columns are not there yet; ask afterwards who holds a key."""
-    if rows:
-        execute_rows(connection, _ignoring(connection.dialect.name, table, key), _in_order(rows, key))
+def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str) -> int:
+    """Insert rows whose unique `key` columns are not there yet; how many: where some were, ask who holds a key."""
+    if not rows:
+        return 0
+    return execute_rows(connection, _ignoring(connection.dialect.name, table, key), _in_order(rows, key))
 
 
 def insert_ignore(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str) -> frozenset[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, literal_column, select, update
 
-from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows
+from gateway.store.dialect import among, execute_rows, insert_missing
 from gateway.store.months.bounds import among_ids, low_of, since
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
 
@@ -100,9 +100,7 @@ def by_ids(connection: Connection, ids: Iterable[str]) -> dict[str, PacketRow]:
 
 # --- first answers -------------------------------------------------------------------------------------------
 
-_SUBMISSIONS = select(submissions.c.key, submissions.c.packet_id).where(
-    submissions.c.key.in_(bindparam("keys", expanding=True))
-)
+_SUBMISSIONS = select(submissions.c.key, submissions.c.packet_id).where(among(submissions.c.key, "keys"))
 _IDEMPOTENCY = select(idempotency).where(idempotency.c.key.in_(bindparam("keys", expanding=True)))
 _DROP_SUBMISSION = delete(submissions).where(submissions.c.packet_id == bindparam("b_id"))
 _DROP_IDEMPOTENCY = delete(idempotency).where(idempotency.c.packet_id == bindparam("b_id"))
@@ -111,7 +109,8 @@ _DROP_IDEMPOTENCY = delete(idempotency).where(idempotency.c.packet_id == bindpar
 def claim_submissions(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Enter (submission key, packet id) pairs; gives the packet that holds each key now: ours, or the first one's."""
     rows = [{"key": key, "packet_id": packet_id} for key, packet_id in wanted]
-    insert_missing(connection, submissions, rows, "key")
+    if insert_missing(connection, submissions, rows, "key") == len(rows):
+        return dict(wanted)
     found = connection.execute(_SUBMISSIONS, {"keys": [key for key, _ in wanted]})
     return {row.key: row.packet_id for row in found}
 
@@ -152,11 +151,8 @@ def hand_claims(connection: Connection, repeats: Mapping[str, str]) -> None:
 
 # --- documents -----------------------------------------------------------------------------------------------
 
-_DOCUMENTS = select(documents).where(documents.c.key.in_(bindparam("keys", expanding=True)))
+_KNOWN = select(documents).where(among(documents.c.key, "keys")).order_by(documents.c.key).with_for_update()
 _BY_NOTATION = select(documents).where(documents.c.notation.in_(bindparam("keys", expanding=True)))
-_LOCK_DOCUMENTS = (
-    select(documents.c.key).where(documents.c.key.in_(bindparam("keys", expanding=True))).order_by(documents.c.key)
-)
 _SAVE = (
     update(documents)
     .where(documents.c.key == bindparam("b_key"))
@@ -166,10 +162,12 @@ _INSERT_DOCUMENT = insert(documents)
 
 
 def documents_by_key(connection: Connection, keys: Iterable[str]) -> dict[str, DocumentRow]:
-    """Known documents, by key, their rows locked."""
-    wanted = {"keys": sorted(set(keys))}
-    lock_rows(connection, _LOCK_DOCUMENTS, wanted)
-    return {row.key: DocumentRow(**row._mapping) for row in connection.execute(_DOCUMENTS, wanted)}
+    """Known documents, by key, their rows locked and as they are under the lock; for a transaction that writes.
+
+    Who is making one of the others at this moment is met by `save_documents`.
+    """
+    found = connection.execute(_KNOWN, {"keys": sorted(set(keys))})
+    return {row.key: DocumentRow(**row._mapping) for row in found}
 
 
 def documents_by_notation(connection: Connection, keys: Iterable[str]) -> dict[str, list[DocumentRow]]:
