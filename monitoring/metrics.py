@@ -6,14 +6,17 @@ so that a packet can neither put words on a dashboard nor make series without en
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from itertools import accumulate
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics import disable_created_metrics
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from monitoring.alerts import Alert, AlertCode
 from monitoring.registry import (
@@ -31,13 +34,12 @@ from monitoring.registry import (
     TicketEvent,
     WakeEvent,
 )
+from monitoring.tallies import Key, Tallies
 
 __all__ = ["CONTENT_TYPE", "Label", "Metrics", "Vocabulary"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """The content type of what `Metrics.render` gives."""
-
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter that nobody reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +67,41 @@ class Label:
 
     name: str
     values: frozenset[str]
-    unknown: Counter = field(repr=False, compare=False)
+    count_unknown: Callable[[str], None] = field(repr=False, compare=False)
 
     def guard(self, value: str) -> str:
         """`value` where it is on the list, else "unknown"."""
         if value in self.values:
             return value
-        self.unknown.labels(self.name).inc()
+        self.count_unknown(self.name)
         return UNKNOWN
+
+
+class _Shown(Collector):
+    """The sums of one counter or histogram, as Prometheus wants them; read at each scrape."""
+
+    def __init__(self, spec: MetricSpec, tallies: Tallies) -> None:
+        self._spec = spec
+        self._tallies = tallies
+
+    def collect(self) -> Iterable[CounterMetricFamily | HistogramMetricFamily]:
+        """One family with all its series."""
+        spec = self._spec
+        if spec.kind is MetricKind.COUNTER:
+            counter = CounterMetricFamily(spec.name, spec.help, labels=spec.labels)
+            for values, count in self._tallies.counts(spec.name):
+                counter.add_metric(values, float(count))
+            return [counter]
+        histogram = HistogramMetricFamily(spec.name, spec.help, labels=spec.labels)
+        bounds = [_bound_text(bound) for bound in (*spec.buckets, float("inf"))]
+        for values, timed in self._tallies.timed(spec.name):
+            sums = map(float, accumulate(timed.counts))
+            histogram.add_metric(values, list(zip(bounds, sums, strict=True)), timed.total)
+        return [histogram]
+
+
+def _bound_text(bound: float) -> str:
+    return str(floatToGoString(bound))  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -83,10 +112,11 @@ class Metrics:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._registry = CollectorRegistry()
-        self._counters: dict[str, Counter] = {}
+        self._tallies = Tallies()
         self._gauges: dict[str, Gauge] = {}
-        self._histograms: dict[str, Histogram] = {}
-        self._known: dict[tuple[str, ...], Any] = {}
+        self._names = {spec.name: spec.labels for spec in METRICS}
+        self._buckets = {spec.name: spec.buckets for spec in METRICS}
+        self._known: dict[Key, Key] = {}
         for spec in METRICS:
             self._register(spec)
         ProcessCollector(registry=self._registry)
@@ -154,8 +184,7 @@ class Metrics:
     def count_hop(self, hop: Hop, outcome: HopOutcome, seconds: float, documents: int = 1) -> None:
         """`documents` that went through a hop together, which took `seconds`."""
         self._count("truc_hops_total", documents, hop=hop, outcome=outcome)
-        for _ in range(documents):
-            self._observe("truc_hop_seconds", seconds, hop=hop)
+        self._observe("truc_hop_seconds", seconds, documents, hop=hop)
 
     def count_tickets(self, event: TicketEvent, times: int = 1) -> None:
         """Tickets announced, not confirmed, claimed or lost."""
@@ -252,41 +281,37 @@ class Metrics:
 
     # --- inside
     def _register(self, spec: MetricSpec) -> None:
-        if spec.kind is MetricKind.COUNTER:
-            self._counters[spec.name] = Counter(spec.name, spec.help, spec.labels, registry=self._registry)
-        elif spec.kind is MetricKind.GAUGE:
+        if spec.kind is MetricKind.GAUGE:
             self._gauges[spec.name] = Gauge(spec.name, spec.help, spec.labels, registry=self._registry)
         else:
-            self._histograms[spec.name] = Histogram(
-                spec.name, spec.help, spec.labels, registry=self._registry, buckets=spec.buckets
-            )
+            self._registry.register(_Shown(spec, self._tallies))
 
     def _label(self, name: str, values: frozenset[str]) -> Label:
-        return Label(name, values, self._counters["truc_labels_unknown_total"])
+        return Label(name, values, self._count_unknown)
+
+    def _count_unknown(self, label: str) -> None:
+        self._tallies.add(("truc_labels_unknown_total", label), 1)
 
     def _guarded(self, labels: Mapping[str, str]) -> dict[str, str]:
         return {name: self._labels[name].guard(value) for name, value in labels.items()}
 
     def _count(self, name: str, times: int, **labels: str) -> None:
         key = (name, *labels.values())
-        child = self._known.get(key)
-        if child is None:
-            child = self._counters[name].labels(**self._guarded(labels))
-            self._remember(key, labels, child)
-        child.inc(times)
+        self._tallies.add(self._known.get(key) or self._series(key, labels), times)
 
-    def _observe(self, name: str, seconds: float, **labels: str) -> None:
+    def _observe(self, name: str, seconds: float, times: int = 1, **labels: str) -> None:
         key = (name, *labels.values())
-        child = self._known.get(key)
-        if child is None:
-            child = self._histograms[name].labels(**self._guarded(labels))
-            self._remember(key, labels, child)
-        child.observe(seconds)
+        series = self._known.get(key) or self._series(key, labels)
+        self._tallies.observe(series, seconds, times, self._buckets[name])
 
-    def _remember(self, key: tuple[str, ...], labels: Mapping[str, str], child: Any) -> None:
-        """Keep the series of labels that are on their lists; those that are not are counted as unknown each time."""
+    def _series(self, key: Key, labels: Mapping[str, str]) -> Key:
+        """The series of these labels, in the metric's own order of them. Labels that are on their lists are remembered
+        under `key`; those that are not are counted as unknown each time."""
+        guarded = self._guarded(labels)
+        series = (key[0], *(guarded[name] for name in self._names[key[0]]))
         if all(value in self._labels[name].values for name, value in labels.items()):
-            self._known[key] = child
+            self._known[key] = series
+        return series
 
     def _set(self, name: str, value: float, **labels: str) -> None:
         gauge = self._gauges[name]
