@@ -38,8 +38,21 @@ _Find = Callable[..., Sequence[tuple[str, str]]]
 
 def sweep_once(node: Node) -> int:
     """One pass of each kind; how many moves were made. Crash points: sweep.committed."""
+    if not _is_anything_due(node):
+        return 0
     mend_once(node)
     return reclaim_once(node) + settle_once(node) + expire_once(node)
+
+
+def _is_anything_due(node: Node) -> bool:
+    """One view of all kinds: an idle node has nothing of any."""
+    limit = partial(due.past_limit, limit=node.pace.time_limit)
+    with node.store.read() as connection:
+        now = node.store.now(connection)
+        return ahead.is_ahead(connection, now=now, lease=node.pace.lease) or any(
+            find(connection, now=now, after="", most=1)
+            for find in (due.dead_leases, due.waiting_heads, limit, due.fetched_under_recall)
+        )
 
 
 @repeated_where_undone

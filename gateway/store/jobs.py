@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -10,7 +11,7 @@ from gateway.model.instants import CLOCKS_APART
 from gateway.store.dialect import insert_ignore
 from gateway.store.schema import jobs
 
-__all__ = ["JobRow", "give_back", "list_jobs", "take"]
+__all__ = ["JobRow", "Standing", "give_back", "list_jobs", "standing", "take"]
 
 _ALL = select(jobs).order_by(jobs.c.name)
 
@@ -68,3 +69,30 @@ class JobRow:
 def list_jobs(connection: Connection) -> tuple[JobRow, ...]:
     """Every job that was ever taken, by name."""
     return tuple(JobRow(**row._mapping) for row in connection.execute(_ALL))
+
+
+class Standing(StrEnum):
+    """How a job stands with one worker."""
+
+    OURS = "ours"  #: held by it for a while yet: it may do the job without taking it anew
+    FREE = "free"  #: `take` decides
+    SHUT = "shut"  #: `take` would say no: another one holds it, or it was done a short while ago
+
+
+def standing(row: JobRow | None, worker: str, *, now: int, seconds: float, every: float = 0.0) -> Standing:
+    """How a job stands that `worker` would take for `seconds`; None: nobody ever took it. Pure; as `take` sees it.
+
+    A lease counts as held while more than half of `seconds` is left of it.  What is done every so often is taken
+    each time: that writes down when.
+    """
+    if row is None:
+        return Standing.FREE
+    lease, latest = int(seconds * 1e6), now + CLOCKS_APART
+    is_held = now < row.lease_until <= lease + latest
+    if every:
+        was_done = now - int(every * 1e6) < row.done_at <= latest
+    elif row.holder == worker:
+        return Standing.OURS if is_held and row.lease_until > now + lease // 2 else Standing.FREE
+    else:
+        was_done = False
+    return Standing.SHUT if was_done or (is_held and row.holder != worker) else Standing.FREE

@@ -46,4 +46,4 @@ def _count_next(store: Store) -> Mapping[tuple[str, str], int] | None:
 
 def start_counting(node: Node, pause: float) -> Loop:
     """The counting loop, by time alone."""
-    return Loop("counting", lambda: _OFTEN if count_once(node) else pause, node.transport)
+    return Loop("counting", lambda: _OFTEN if count_once(node) else pause, node.transport, beat=pause)

@@ -112,4 +112,4 @@ def start_figures(node: Node) -> Loop:
         figures_once(node, progress)
         return _PAUSE
 
-    return Loop("figures", once, node.transport)
+    return Loop("figures", once, node.transport, beat=_PAUSE)

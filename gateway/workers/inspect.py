@@ -81,12 +81,14 @@ def inspect_once(
     begun = begun or Begun(_WORK)
     with node.store.read() as connection:
         following = follow(connection, FOLLOWER, most=_EVENTS)
+        if following.is_done:
+            return False
         found = inspections.find_due(connection, following.packet_ids, INSPECTOR_VERSION)
         due = [packet for packet in found if any(_pdfs(packet))]
         lost = begun.lost(connection, [packet.id for packet in due])
     is_new = following.events < _EVENTS and node.now() - following.since < _WRITTEN
-    is_idle = following.is_done or (not due and is_new)  # too little passed to write that down
-    if is_idle or not may_do(node, "inspect", _LEASE):
+    is_too_little = not due and is_new  # for it to be written down that it passed
+    if is_too_little or not may_do(node, "inspect", _LEASE):
         return False
     for group in _groups(due, lost):
         _inspect_group(_Hands(node=node, inspector=inspector, limits=limits, begun=begun), group, lost)
@@ -277,7 +279,7 @@ class Inspection:
             self._inspector.end_idle()
             return pause
 
-        self._loop = Loop("inspect", once, node.transport)
+        self._loop = Loop("inspect", once, node.transport, beat=pause)
 
     def stop(self) -> None:
         """End the file in hand and begin no other, without waiting."""

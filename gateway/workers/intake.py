@@ -293,7 +293,7 @@ def start_intake(node: Node, pause: float) -> tuple[Loop, FolderWatches]:
             show_ignored(node)
         return 0.0 if done else min(pause, _soonest(node))
 
-    return Loop("intake", once, node.transport, ["intake"]), watches
+    return Loop("intake", once, node.transport, ["intake"], beat=pause), watches
 
 
 def _soonest(node: Node) -> float:

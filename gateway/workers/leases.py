@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from gateway.model.errors import StoreError
 from gateway.node import Node
 from gateway.store import jobs
+from gateway.store.jobs import Standing
 from gateway.store.repeating import repeated_where_undone
 from monitoring import log
 
-__all__ = ["give_back_jobs", "may_do"]
+__all__ = ["Job", "give_back_jobs", "may_do", "standings"]
 
 _log = log.get("leases")
 
@@ -22,6 +26,26 @@ def may_do(node: Node, job: str, seconds: float, *, every: float = 0.0) -> bool:
     with node.store.write() as connection:
         now = node.store.now(connection)
         return jobs.take(connection, job, node.worker, now=now, seconds=seconds, every=every)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job by the name of its row; seconds for which it is taken, and within which it is not done again."""
+
+    name: str
+    lease: float
+    every: float = 0.0  #: 0: in every round
+
+
+def standings(node: Node, wanted: Sequence[Job]) -> tuple[Standing, ...]:
+    """How these stand with this process, in their order, by one look: an idle node takes and writes nothing for what it
+    holds, or what is not due.  Where one is FREE ask `may_do`; OURS it stays for half of its lease.  Raises StoreBusy.
+    """
+    with node.store.read() as connection:
+        now, rows = node.store.now(connection), {row.name: row for row in jobs.list_jobs(connection)}
+    return tuple(
+        jobs.standing(rows.get(one.name), node.worker, now=now, seconds=one.lease, every=one.every) for one in wanted
+    )
 
 
 def give_back_jobs(node: Node) -> None:

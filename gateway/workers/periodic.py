@@ -14,7 +14,8 @@ from gateway.model.events import Event, EventKind
 from gateway.model.instants import DAY, boot_now
 from gateway.node import Node
 from gateway.store import Store, events, packets, recoveries, walks
-from gateway.workers.leases import may_do
+from gateway.store.jobs import Standing
+from gateway.workers.leases import Job, may_do, standings
 from gateway.workers.loop import Loop
 from gateway.workers.months import keep_months
 from monitoring import log
@@ -97,25 +98,29 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float, drains: Drains | 
         return pause  # leases, limits and verdicts wait a round; nobody's clock is trusted meanwhile
     node.callers.refusals.flush()
     held = max(3 * pause, _SHORTEST_LEASE)
-    jobs_due: tuple[tuple[str, float, float, Callable[[], object]], ...] = (
-        ("sweep", held, 0.0, lambda: _sweep(node)),
-        ("configuration", held, 0.0, lambda: _note_unreadable(node)),
-        ("drain", held, 0.0, lambda: finish_drains(node, drains if drains is not None else {})),
-        ("tidy", _LONG_LEASE, _TIDY, lambda: _tidy_channels(node)),
-        ("blobs", _LONG_LEASE, _BLOB_SWEEP, lambda: _sweep_blobs(node)),
-        ("months", _LONG_LEASE, _BLOB_SWEEP, lambda: keep_months(node.store, node.months_ahead)),
-    )
+    work: dict[Job, Callable[[], object]] = {
+        Job(name="sweep", lease=held): lambda: _sweep(node),
+        Job(name="configuration", lease=held): lambda: _note_unreadable(node),
+        Job(name="drain", lease=held): lambda: finish_drains(node, drains if drains is not None else {}),
+        Job(name="tidy", lease=_LONG_LEASE, every=_TIDY): lambda: _tidy_channels(node),
+        Job(name="blobs", lease=_LONG_LEASE, every=_BLOB_SWEEP): lambda: _sweep_blobs(node),
+        Job(name="months", lease=_LONG_LEASE, every=_BLOB_SWEEP): lambda: keep_months(node.store, node.months_ahead),
+    }
     failed: GatewayError | None = None
-    for name, lease, every, do in jobs_due:
+    for (job, do), standing in zip(work.items(), standings(node, tuple(work)), strict=True):
         try:
-            if may_do(node, name, lease, every=every):
+            if standing is Standing.OURS or (standing is Standing.FREE and _take(node, job)):
                 do()
         except GatewayError as why:  # what keeps one job from going on must not keep the others
-            _log.warning("job.failed", process=name, reason=why.reason)
+            _log.warning("job.failed", process=job.name, reason=why.reason)
             failed = failed or why
     if failed is not None:
         raise failed
     return pause
+
+
+def _take(node: Node, job: Job) -> bool:
+    return may_do(node, job.name, job.lease, every=job.every)
 
 
 def _sweep(node: Node) -> None:
@@ -185,4 +190,4 @@ def start_periodic(node: Node, pause: float) -> Loop:
     """The periodic loop, by time alone."""
     watch = ClockWatch(node.now, None if node.store.goes_by_clock else node.store)
     drains = Drains()
-    return Loop("periodic", lambda: periodic_once(node, watch, pause, drains), node.transport)
+    return Loop("periodic", lambda: periodic_once(node, watch, pause, drains), node.transport, beat=pause)

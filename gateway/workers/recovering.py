@@ -26,4 +26,4 @@ def start_recovering(node: Node, pause: float) -> Loop:
             recover_once(node)
         return pause
 
-    return Loop("recover", once, node.transport)
+    return Loop("recover", once, node.transport, beat=pause)

@@ -118,7 +118,7 @@ class Relay:
     """The relay's loops: one woken by the topic `relay`, one by `relay.urgent` where there can be two."""
 
     def __init__(self, node: Node) -> None:
-        self._loops = [Loop("relay", lambda: _relay_pause(node), node.transport, ["relay"])]
+        self._loops = [Loop("relay", lambda: _relay_pause(node), node.transport, ["relay"], beat=_IDLE)]
         if node.store.has_many_writers:
             self._loops.append(Loop("relay-urgent", lambda: _urgent_pause(node), node.transport, ["relay.urgent"]))
 

@@ -20,4 +20,4 @@ def start_remembering(node: Node, data: Path) -> Loop:
         remember(node.store, data)
         return _PAUSE
 
-    return Loop("remember", once, node.transport)
+    return Loop("remember", once, node.transport, beat=_PAUSE)

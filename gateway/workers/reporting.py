@@ -31,4 +31,4 @@ def _is_owing(node: Node) -> bool:
 
 def start_reporting(node: Node, pause: float) -> Loop:
     """The loop of statuses that are owed, woken by the topic `reports` and by time."""
-    return Loop("reports", lambda: reporting_once(node, pause), node.transport, ["reports"])
+    return Loop("reports", lambda: reporting_once(node, pause), node.transport, ["reports"], beat=pause)

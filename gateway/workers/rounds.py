@@ -28,4 +28,4 @@ def start_round(node: Node, name: str, check_next: Callable[[Node], bool], pause
     def once() -> float:
         return _OFTEN if may_do(node, name, max(_LEASE, 3 * rest)) and check_next(node) else rest
 
-    return Loop(name, once, node.transport)
+    return Loop(name, once, node.transport, beat=rest)

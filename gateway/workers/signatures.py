@@ -92,9 +92,11 @@ def check_once(
     begun = begun or Begun(_WORK)
     with node.store.read() as connection:
         following = followers.follow(connection, FOLLOWER, most=_EVENTS)
+        if following.is_done:
+            return False
         candidates = signatures.find_candidates(connection, following.packet_ids)
         lost = begun.lost(connection, [one.packet_id for one in candidates])
-    if following.is_done or not may_do(node, "signatures", _LEASE):
+    if not may_do(node, "signatures", _LEASE):
         return False
     if not candidates:
         with node.store.write() as connection:
@@ -267,7 +269,7 @@ class Signatures:
                 return max(pause, 10.0)
             return max(_OFTEN, _SHARE * (time.monotonic() - began)) if is_more else pause
 
-        self._loop = Loop("signatures", once, node.transport)
+        self._loop = Loop("signatures", once, node.transport, beat=pause)
 
     def stop(self) -> None:
         """Begin no other packet, without waiting."""
