@@ -40,7 +40,9 @@ class Gate:
         known = self._known.get(digest)
         if known is not None and self._clock() < known[0]:
             return known[1]
-        caller = await self._lane.run(self._node.callers.authenticate, authorization or None)
+        caller = self._node.callers.recall(authorization)
+        if caller is None:
+            caller = await self._lane.run(self._node.callers.authenticate, authorization)
         if len(self._known) >= _MOST:
             self._known.clear()
         self._known[digest] = (self._clock() + _REMEMBERED, caller)

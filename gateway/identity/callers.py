@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.identity.refusals import Refusals
@@ -43,9 +45,9 @@ class Callers:
     Unknown tokens are not remembered: each costs one read, and a new token works at once.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self._watch = VersionWatch(store)
+        self._watch = VersionWatch(store, clock=clock)
         self._lock = threading.Lock()
         self._known: dict[str, tuple[SystemRow, TokenRow, Caller]] = {}
         self._version = -1
@@ -57,22 +59,29 @@ class Callers:
         Raises Unauthenticated: `identity.no_token` where there is none, `identity.bad_token` where it is unknown,
         expired or its system disabled, all alike.  Raises StoreBusy.
         """
-        scheme, _, token = (authorization or "").strip().partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
-            raise Unauthenticated("identity.no_token")
-        if not is_token(token):
-            raise Unauthenticated("identity.bad_token")
-        digest = digest_token(token)
-        system, known, caller = self._find(digest)
-        is_ours = hmac.compare_digest(known.digest, digest)
-        if not (is_ours and system.is_enabled and known.is_valid_at(self._store.clock.now())):
-            raise Unauthenticated("identity.bad_token")
-        return caller
+        digest = _digest_of(authorization)
+        return self._checked(digest, self._find(digest))
+
+    def recall(self, authorization: str | None) -> Caller | None:
+        """As `authenticate`, where that would ask the store nothing now; else None. Does nothing that may wait."""
+        digest = _digest_of(authorization)
+        versions = self._watch.fresh()
+        if versions is None:
+            return None
+        with self._lock:
+            found = self._known.get(digest) if versions.configuration == self._version else None
+        return None if found is None else self._checked(digest, found)
 
     def refresh(self) -> None:
         """Look at the configuration's version now, not within a second."""
         self._watch.look(force=True)
+
+    def _checked(self, digest: str, found: tuple[SystemRow, TokenRow, Caller]) -> Caller:
+        system, known, caller = found
+        is_ours = hmac.compare_digest(known.digest, digest)
+        if not (is_ours and system.is_enabled and known.is_valid_at(self._store.clock.now())):
+            raise Unauthenticated("identity.bad_token")
+        return caller
 
     def _find(self, digest: str) -> tuple[SystemRow, TokenRow, Caller]:
         version = self._watch.look().configuration
@@ -88,6 +97,17 @@ class Callers:
                 raise Unauthenticated("identity.bad_token")
             known[digest] = (*found, _caller(found[0]))
         return known[digest]
+
+
+def _digest_of(authorization: str | None) -> str:
+    """The digest of the token in the header. Raises Unauthenticated where there is none that could be ours."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("identity.no_token")
+    if not is_token(token):
+        raise Unauthenticated("identity.bad_token")
+    return digest_token(token)
 
 
 def _caller(system: SystemRow) -> Caller:

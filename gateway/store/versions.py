@@ -70,6 +70,10 @@ class VersionWatch:
         self._seen: Versions | None = None
         self._look_at = 0.0
 
+    def fresh(self) -> Versions | None:
+        """What `look` would tell without asking anybody; None where it would have to ask."""
+        return self._seen if self._clock() < self._look_at else None
+
     def look(self, *, force: bool = False) -> Versions:
         """The versions, read anew where the last look is too long ago. Raises StoreBusy."""
         seen = self._seen

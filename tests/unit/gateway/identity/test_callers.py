@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.event import listen
 
 from gateway.identity import Callers, new_token, register_system, revoke_tokens, rotate_token
 from gateway.identity.refusals import Refusals
@@ -86,6 +87,39 @@ def test_unknown_malformed_expired_and_disabled_are_refused_alike(store: Store, 
     callers = Callers(store)
     for token in (new_token()[0], "truc_x", "truc_" + "é" * 43, revoked.token, disabled.token):
         assert refusal_of(callers, f"Bearer {token}") == "identity.bad_token"
+
+
+def test_what_is_remembered_is_told_without_the_store_and_for_a_second_only(store: Store, clock: HandClock) -> None:
+    now = [100.0]
+    callers = Callers(store, clock=lambda: now[0])
+    token = register_system(store, "Phần mềm A", agency_ids=[A], actor="an").token
+    assert callers.recall(f"Bearer {token}") is None, "nobody has asked yet"
+    caller = callers.authenticate(f"Bearer {token}")
+    asked: list[str] = []
+    listen(store.engine, "before_cursor_execute", lambda *about: asked.append(about[2]))
+    now[0] += 0.999
+    assert callers.recall(f"Bearer {token}") is caller
+    assert callers.recall(f"Bearer {new_token()[0]}") is None, "unknown ones are not remembered"
+    now[0] += 0.001
+    assert callers.recall(f"Bearer {token}") is None
+    assert asked == []
+    assert callers.authenticate(f"Bearer {token}") is caller
+    revoke_tokens(store, "Phần mềm A")
+    callers.refresh()
+    assert callers.recall(f"Bearer {token}") is None, "what is remembered is of another version"
+
+
+def test_what_is_remembered_ends_with_the_token(store: Store, clock: HandClock) -> None:
+    callers = Callers(store, clock=lambda: 0.0)
+    first = register_system(store, "Phần mềm A", actor="an").token
+    clock.turn(1)
+    rotate_token(store, "Phần mềm A", grace=timedelta(days=7), actor="an")
+    assert callers.authenticate(f"Bearer {first}") is callers.recall(f"Bearer {first}")
+    clock.turn(7 * DAY)
+    for header, code in ((f"Bearer {first}", "identity.bad_token"), ("", "identity.no_token")):
+        with pytest.raises(Unauthenticated) as why:
+            callers.recall(header)
+        assert why.value.reason == code
 
 
 def test_rotation_leaves_two_valid_never_three(store: Store, clock: HandClock) -> None:
