@@ -7,20 +7,17 @@ confirmed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    ClauseElement,
     ColumnElement,
     Connection,
     Dialect,
     Executable,
-    Row,
     Select,
     Table,
     bindparam,
@@ -29,16 +26,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BinaryExpression
 from sqlalchemy.types import UserDefinedType
 
 from gateway.model.errors import StoreUnsafe
-from gateway.store.arrays import Arrays, array, as_arrays
+from gateway.store.arrays import array
 from gateway.store.schema import events
+from gateway.store.statements import execute_one, execute_rows, select_one, select_rows
 
 __all__ = [
-    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "EVENTS_WRITTEN", "WRITE_ORDER", "AloneAt", "among", "arrays_of",
+    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "EVENTS_WRITTEN", "WRITE_ORDER", "AloneAt", "among",
     "begun_until", "check_durability", "continue_order", "count_after", "execute_rows", "insert_ignore",
     "insert_missing", "is_writing", "lock_alone", "lock_rows", "select_rows", "settled_until", "upsert_counts",
     "writes_beside_others",
@@ -198,7 +195,7 @@ _AFTER: dict[str, Select[int]] = {
 
 def count_after(connection: Connection, position: int) -> int:
     """How many events came after that place in the order of commits."""
-    return int(connection.execute(_AFTER[connection.dialect.name], {"after": position}).scalar() or 0)
+    return int(select_one(connection, _AFTER[connection.dialect.name], {"after": position}) or 0)
 
 
 def check_durability(connection: Connection) -> None:
@@ -239,8 +236,13 @@ def lock_rows(connection: Connection, rows: Select[Any], values: Mapping[str, An
     """
     if not writes_beside_others(connection):
         return False
-    connection.execute(rows.with_for_update(), values).all()
+    execute_one(connection, _locking(rows), values)
     return True
+
+
+@cache
+def _locking(rows: Select[Any]) -> Select[Any]:
+    return rows.with_for_update()
 
 
 def lock_alone(connection: Connection, what: AloneAt) -> None:
@@ -257,85 +259,6 @@ class AloneAt(IntEnum):
 
 
 _LOCKS = 0x54525543  # "TRUC"
-
-
-def execute_rows(connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]) -> int:
-    """Execute an insert, update or delete once per row; gives how many rows of the table it changed or made.
-
-    Every row has the same keys.  The statement is compiled once per process, and a row becomes what the driver takes
-    without SQLAlchemy's work per row and column, which cost more than the database's own.
-    """
-    known = _known_for(connection, statement, rows[0])
-    if len(rows) > 1 and (found := arrays_of(connection, statement, rows)) is not None:
-        return connection.exec_driver_sql(*found).rowcount
-    full = [{**known.fixed, **row} for row in rows] if known.fixed else rows
-    if known.pick is None:
-        return connection.exec_driver_sql(known.text, list(full)).rowcount
-    return connection.exec_driver_sql(known.text, [known.pick(row) for row in full]).rowcount
-
-
-def arrays_of(
-    connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]
-) -> tuple[str, dict[str, Any]] | None:
-    """The text that does all these rows at once, and its parameters; None where they must be done row by row."""
-    known = _known_for(connection, statement, rows[0])
-    if known.arrays is None or (columns := known.arrays.of(rows)) is None:
-        return None
-    return known.arrays.text, {**known.fixed, **columns}
-
-
-def _known_for(connection: Connection, statement: Executable, row: dict[str, Any]) -> _Compiled:
-    key = (connection.dialect.name, statement, tuple(row))
-    known = _compiled.get(key)
-    if known is None:
-        known = _compile(connection.dialect, statement, key[2], is_per_row=True)
-        if known.pick is None:
-            known = replace(known, arrays=as_arrays(known.text, row))
-        _compiled[key] = known
-    return known
-
-
-def select_rows(connection: Connection, statement: Executable, values: dict[str, Any]) -> Sequence[Row[Any]]:
-    """The rows that a statement gives, as the driver has them: a truth value may be 0 or 1. Cheap as `execute_rows`."""
-    key = (connection.dialect.name, statement, tuple(values))
-    known = _compiled.get(key)
-    if known is None:
-        known = _compiled[key] = _compile(connection.dialect, statement, key[2], is_per_row=False)
-    full = {**known.fixed, **values}
-    return connection.exec_driver_sql(known.text, full if known.pick is None else known.pick(full)).all()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Compiled:
-    """What the driver is given: text, values that the statement brings itself, and how a row becomes a tuple (None
-    where the driver takes parameters by name)."""
-
-    text: str
-    fixed: dict[str, Any]
-    pick: Callable[[dict[str, Any]], tuple[Any, ...]] | None
-    arrays: Arrays | None = None  #: for many rows at once, where the database can
-
-
-_compiled: dict[tuple[str, Executable, tuple[str, ...]], _Compiled] = {}
-
-
-def _compile(dialect: Dialect, statement: Executable, keys: tuple[str, ...], *, is_per_row: bool) -> _Compiled:
-    made = cast(ClauseElement, statement).compile(dialect=dialect, column_keys=list(keys) if is_per_row else None)
-    assert isinstance(made, SQLCompiler)
-    missing = [column.name for column in (*made.insert_prefetch, *made.update_prefetch)]
-    assert not missing, f"defaults are not filled in here: {missing}"
-    assert not made.post_compile_params, "no lists here"
-    fixed = {name: value for name, value in made.params.items() if name not in keys}
-    return _Compiled(text=str(made), fixed=fixed, pick=_picker(made.positiontup))
-
-
-def _picker(names: Sequence[str] | None) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
-    if names is None:
-        return None
-    if len(names) == 1:
-        (only,) = names
-        return lambda row: (row[only],)
-    return itemgetter(*names)
 
 
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable
 
-from gateway.store.dialect import arrays_of, execute_rows
+from gateway.store.statements import arrays_of, execute_rows, execute_text
 
 __all__ = ["Together"]
 
@@ -43,7 +43,7 @@ class Together:
         merged = _merged(connection, parts) if len(parts) > 1 else None
         if merged is None:
             return tuple(execute_rows(connection, statement, rows) for statement, rows in parts)
-        return tuple(connection.exec_driver_sql(*merged).one())
+        return execute_text(connection, *merged)[0]
 
 
 def _merged(

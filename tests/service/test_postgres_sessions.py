@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from gateway.store import Connection, Store, open_store
+from gateway.store import Connection, Store, open_store, schema
+from gateway.store.statements import select_rows
 from tests.support.nodes import Database, House
 from tests.support.patience import until
 from tests.support.stores import tell
@@ -26,6 +28,9 @@ def store(house: House) -> Iterator[Store]:
     opened = open_store(house.root.parent / "data", node="thu", database=house.database, reserve=1)
     yield opened
     opened.close()
+
+
+_NODE = select(schema.node.c.name)
 
 
 def session_of(connection: Connection) -> Any:
@@ -66,6 +71,10 @@ def test_the_clock_is_that_of_the_beginning_until_a_statement_is_executed(store:
             assert session_of(connection).clock is None
             assert store.now(connection) >= first + 10_000
             assert store.now(connection) > first
+        with taking() as connection:
+            assert session_of(connection).clock is not None
+            select_rows(connection, _NODE, {})
+            assert session_of(connection).clock is None
 
 
 def test_a_connection_that_the_server_closed_is_seen_without_asking(house: House, store: Store) -> None:

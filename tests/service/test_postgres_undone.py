@@ -12,6 +12,7 @@ from gateway.exchange.resting import move_backlog
 from gateway.model.errors import StoreBusy, StoreUndone
 from gateway.model.states import ChannelState
 from gateway.store import Connection
+from gateway.store.begun import begin
 from gateway.store.channels import release_agencies, serve_agencies, set_state
 from gateway.store.repeating import MOST_TRIES, repeated_where_undone
 from gateway.transport.contract import Ticket
@@ -90,10 +91,10 @@ def test_a_connection_that_is_lost_in_mid_transaction_is_tried_again_so_often(
     def write() -> None:
         with house.node.store.write() as connection:
             begun.append(1)
-            tell(connection, "INSERT INTO intake_faults VALUES ('a', 0)")
+            begin(connection, ["a"])
             if len(begun) <= lost:
                 end_connection(house, connection)
-                tell(connection, "SELECT 1 AS n")
+                begin(connection, ["b"])
 
     if comes_through:
         write()

@@ -1,0 +1,270 @@
+"""Statements of the hops: written as SQLAlchemy's, compiled once for each database, run on the driver's own cursor.
+
+    select_rows(connection, select(t.c.id, t.c.said).where(…), {"ids": […]})  →  rows with `.id` and `.said`
+    execute_one(connection, update(t).where(…), {"ids": […]})                 →  how many rows it changed
+    execute_rows(connection, insert(t), [{…}, {…}])                           →  the same, once per row
+
+What SQLAlchemy does anew for each statement (a context, a result, a description of its columns) costs this process some
+three times what the driver does.  All else is as with `Connection.execute`: the transaction, the errors, how a lost
+connection is given up, and who listens for `before_cursor_execute` hears every statement.
+
+A statement is remembered for as long as the process lives: it is made once, not for each call.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
+from typing import Any, Final, cast
+
+from sqlalchemy import ClauseElement, Connection, Dialect, Executable
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ReturnsRows
+
+from gateway.store.arrays import Arrays, as_arrays
+
+__all__ = ["arrays_of", "execute_one", "execute_rows", "execute_text", "select_one", "select_rows"]
+
+_CURSOR: Final = "truc_cursor"
+"""Under this name a connection keeps its cursor: a new one for each statement costs a third of it."""
+
+_SIZES: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""How many places a list has that is spelt out in a statement's text: few texts.  The last value fills them up."""
+
+_Process = Callable[[Any], Any]
+
+
+def select_rows(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> list[Any]:
+    """The rows that a statement gives: tuples that know their columns by name, with `_asdict()` beside.
+
+    `values` are all of its parameters, lists of any length among them.  Raises what `Connection.execute` raises.
+    """
+    known = _known(connection, statement, values, is_per_row=False)
+    given = known.given(values)
+    if given is None:
+        return list(connection.execute(statement, dict(values)))
+    return known.rows(_run(connection, *given, gives_rows=True))
+
+
+def select_one(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> Any:
+    """The first column of the first row that a statement gives, None where it gives none. As `select_rows`."""
+    rows = select_rows(connection, statement, values)
+    return rows[0][0] if rows else None
+
+
+def execute_one(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> int:
+    """Execute a statement once; gives how many rows it changed, or found. Parameters as those of `select_rows`."""
+    given = _known(connection, statement, values, is_per_row=False).given(values)
+    if given is None:
+        return connection.execute(statement, dict(values)).rowcount
+    return int(_run(connection, *given, gives_rows=False))
+
+
+def execute_rows(connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]) -> int:
+    """Execute an insert, update or delete once per row; gives how many rows of the table it changed or made.
+
+    Every row has the same keys, and values that the driver takes as they are.
+    """
+    known = _known(connection, statement, rows[0], is_per_row=True)
+    if len(rows) > 1 and (found := known.of_many(rows)) is not None:
+        return int(_run(connection, *found, gives_rows=False))
+    full = [{**known.fixed, **row} for row in rows] if known.fixed else list(rows)
+    picked = full if known.pick is None else [known.pick(row) for row in full]
+    return int(_run(connection, known.text, picked if len(picked) > 1 else picked[0], gives_rows=False))
+
+
+def arrays_of(
+    connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]
+) -> tuple[str, dict[str, Any]] | None:
+    """The text that does all these rows at once, and its parameters; None where they must be done row by row."""
+    return _known(connection, statement, rows[0], is_per_row=True).of_many(rows)
+
+
+def execute_text(connection: Connection, text: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows that a statement gives which is made of others' texts (`arrays_of`), as the driver has them."""
+    rows: list[tuple[Any, ...]] = _run(connection, text, values, gives_rows=True)
+    return rows
+
+
+# --- what is known of a statement ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spelt:
+    """A text with so many places for each list, and how all values become what the driver takes."""
+
+    text: str
+    places: tuple[tuple[str, tuple[str, ...]], ...]  #: a list's name, and those of its places
+    pick: Callable[[Mapping[str, Any]], tuple[Any, ...]] | None  #: None: the driver takes values by name
+
+    def given(self, values: dict[str, Any]) -> tuple[str, Any]:
+        for name, names in self.places:
+            listed = values[name]
+            values.update(zip(names, [*listed, *listed[-1:] * (len(names) - len(listed))], strict=True))
+        return self.text, values if self.pick is None else self.pick(values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A statement as one database's driver takes it."""
+
+    text: str
+    fixed: dict[str, Any]  #: values that the statement brings itself
+    pick: Callable[[Mapping[str, Any]], tuple[Any, ...]] | None  #: as that of `_Spelt`
+    arrays: Arrays | None  #: for many rows at once, where the database can
+    lists: tuple[str, ...]  #: parameters that are spelt out, value by value
+    written: tuple[tuple[str, _Process], ...]  #: parameters that the driver does not take as they are
+    read: tuple[tuple[int, _Process], ...]  #: columns that the driver does not give as they are
+    row: Callable[[Sequence[Any]], Any]
+    spell: Callable[[tuple[int, ...]], _Spelt]
+    spelt: dict[tuple[int, ...], _Spelt] = field(default_factory=dict)  #: by the number of places
+
+    def given(self, values: Mapping[str, Any]) -> tuple[str, Any] | None:
+        """Text and parameters for the driver; None where a list is too long to be spelt out in a text that is kept."""
+        full = {**self.fixed, **values}
+        for name, process in self.written:
+            full[name] = process(full[name])
+        if not self.lists:
+            return self.text, full if self.pick is None else self.pick(full)
+        longest = max(len(values[name]) for name in self.lists)
+        if longest > _SIZES[-1]:
+            return None
+        sizes = tuple(_SIZES[bisect_left(_SIZES, len(values[name]))] for name in self.lists)
+        spelt = self.spelt.get(sizes)
+        if spelt is None:
+            spelt = self.spelt[sizes] = self.spell(sizes)
+        return spelt.given(full)
+
+    def of_many(self, rows: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any]] | None:
+        """The same for many rows at once; None where they must be done row by row."""
+        if self.arrays is None or (columns := self.arrays.of(rows)) is None:
+            return None
+        return self.arrays.text, {**self.fixed, **columns}
+
+    def rows(self, found: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """What the driver gave, as the statement's columns are."""
+        if not self.read:
+            return list(map(self.row, found))
+        made = []
+        for each in found:
+            values = list(each)
+            for place, process in self.read:
+                values[place] = process(values[place])
+            made.append(self.row(values))
+        return made
+
+
+_remembered: dict[tuple[str, Executable, tuple[str, ...], bool], _Known] = {}
+
+
+def _known(connection: Connection, statement: Executable, values: Mapping[str, Any], *, is_per_row: bool) -> _Known:
+    key = (connection.dialect.name, statement, tuple(values), is_per_row)
+    known = _remembered.get(key)
+    if known is None:
+        known = _remembered[key] = _compile(connection.dialect, statement, values, is_per_row=is_per_row)
+    return known
+
+
+def _compile(dialect: Dialect, statement: Executable, values: Mapping[str, Any], *, is_per_row: bool) -> _Known:
+    """`values`: of its first call; those of others are of the same kinds."""
+    made = cast(ClauseElement, statement).compile(dialect=dialect, column_keys=list(values) if is_per_row else None)
+    assert isinstance(made, SQLCompiler)
+    defaults = [column.name for column in (*made.insert_prefetch, *made.update_prefetch)]
+    assert not defaults, f"defaults are not filled in here: {defaults}"
+    missing = [name for bind, name in made.bind_names.items() if bind.required and name not in values]
+    assert not missing, f"no values for {missing}"
+    assert all(bind.expanding for bind in made.post_compile_params), "lists alone are spelt out late"
+    lists = tuple(sorted({made.bind_names[bind] for bind in made.post_compile_params}))
+    assert not (lists and is_per_row), "no lists here"
+    fixed = {name: value for name, value in made.params.items() if name not in values}
+    pick = None if lists else _picker(made.positiontup)
+    text = str(made)
+    return _Known(
+        text=text,
+        fixed=fixed,
+        pick=pick,
+        arrays=as_arrays(text, values) if is_per_row and pick is None else None,
+        lists=lists,
+        written=() if is_per_row else _written(dialect, made),
+        read=() if is_per_row else _read(dialect, statement),
+        row=tuple if is_per_row else _row_of(statement),
+        spell=partial(_spell, made, dict.fromkeys(values), lists),
+    )
+
+
+def _written(dialect: Dialect, made: SQLCompiler) -> tuple[tuple[str, _Process], ...]:
+    found = {
+        name: process
+        for bind, name in made.bind_names.items()
+        if (process := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+    }
+    return tuple(found.items())
+
+
+def _read(dialect: Dialect, statement: Executable) -> tuple[tuple[int, _Process], ...]:
+    columns = statement.exported_columns if isinstance(statement, ReturnsRows) else ()
+    processes = (column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns)
+    return tuple((place, process) for place, process in enumerate(processes) if process is not None)
+
+
+def _row_of(statement: Executable) -> Callable[[Sequence[Any]], Any]:
+    """What makes a row of a sequence: without the look at its length that a named tuple takes by itself."""
+    columns = statement.exported_columns.keys() if isinstance(statement, ReturnsRows) else []
+    return partial(tuple.__new__, namedtuple("Row", columns, rename=True))
+
+
+def _spell(made: SQLCompiler, values: dict[str, Any], lists: tuple[str, ...], sizes: tuple[int, ...]) -> _Spelt:
+    sized = {name: [None] * size for name, size in zip(lists, sizes, strict=True)}
+    state = made.construct_expanded_state({**values, **sized})
+    places = tuple((name, tuple(state.parameter_expansion[name])) for name in lists)
+    return _Spelt(text=state.statement, places=places, pick=_picker(state.positiontup))
+
+
+def _picker(names: Sequence[str] | None) -> Callable[[Mapping[str, Any]], tuple[Any, ...]] | None:
+    if names is None:
+        return None
+    if len(names) == 1:
+        (only,) = names
+        return lambda row: (row[only],)
+    return itemgetter(*names) if names else lambda _row: ()
+
+
+# --- on the driver's cursor ----------------------------------------------------------------------------------
+
+
+def _run(connection: Connection, text: str, values: Any, *, gives_rows: bool) -> Any:
+    """The rows, or how many there were; `values` is a list where the text is to be executed for each of them."""
+    transaction = connection.get_transaction()
+    if transaction is None or not transaction.is_active or connection.get_nested_transaction() is not None:
+        result = connection.exec_driver_sql(text, values)  # begins a transaction, or says what is wrong with this one
+        return result.fetchall() if gives_rows else result.rowcount
+    kept = connection.info
+    cursor = kept.get(_CURSOR)
+    try:
+        if cursor is None:
+            cursor = kept[_CURSOR] = connection.connection.cursor()
+        is_many = isinstance(values, list)
+        for hear in connection.dispatch.before_cursor_execute:
+            text, values = hear(connection, cursor, text, values, None, is_many)
+        if is_many:
+            connection.dialect.do_executemany(cursor, text, values)
+        else:
+            connection.dialect.do_execute(cursor, text, values)
+        done = cursor.fetchall() if gives_rows else cursor.rowcount
+        for hear in connection.dispatch.after_cursor_execute:
+            hear(connection, cursor, text, values, None, is_many)
+    except BaseException as why:
+        kept.pop(_CURSOR, None)
+        _translate(connection, why, text, values, cursor)
+        raise
+    return done
+
+
+def _translate(connection: Connection, why: BaseException, text: str, values: Any, cursor: Any) -> None:
+    """Raises what SQLAlchemy would: the driver's errors as its own, all else as it is; gives up a lost connection."""
+    is_drivers = isinstance(why, connection.dialect.loaded_dbapi.Error)
+    connection._handle_dbapi_exception(why, text if is_drivers else None, values, cursor, None)
