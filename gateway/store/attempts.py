@@ -9,10 +9,11 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from gateway.model.instants import new_id
 from gateway.model.states import AttemptEnd, DeliveryState, TransferState
-from gateway.store.dialect import among, execute_rows, lock_rows
+from gateway.store.dialect import among, lock_rows
 from gateway.store.months.bounds import among_ids, one_of
 from gateway.store.reckoning import Landing
 from gateway.store.schema import attempts, chains, deliveries, transfers
+from gateway.store.statements import execute_one, execute_rows, select_rows
 from gateway.store.together import Together
 from gateway.store.transfers import members_of
 
@@ -47,7 +48,7 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
     Gives the transfers whose attempt was written; for any other, nothing may be sent.  One row per open member.
     Consumes a permit where one was given (rule 9).  The transfers' rows are locked: the fence against a new claim.
     """
-    found = connection.execute(_STILL_OURS, {"ids": sorted(b.transfer_id for b in begun)}).all()
+    found = select_rows(connection, _STILL_OURS, {"ids": sorted(b.transfer_id for b in begun)})
     held = {(row.id, row.turn) for row in found}
     permitted = {row.id for row in found if row.permits}
     ours = [b for b in begun if (b.transfer_id, b.turn) in held]
@@ -73,7 +74,7 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
         execute_rows(connection, _INSERT_ATTEMPT, rows)
         used = [b.transfer_id for b in ours if b.transfer_id in permitted]
         if used:
-            connection.execute(_NO_PERMIT, {"ids": used})
+            execute_one(connection, _NO_PERMIT, {"ids": used})
     return frozenset(str(row["transfer_id"]) for row in rows)
 
 
@@ -187,8 +188,8 @@ def end_responses(connection: Connection, attempt_ids: Sequence[str], now: int) 
     A confirmation may come at the same moment: the chains' rows are locked first, as everybody does (protocol §6).
     """
     if attempt_ids:
-        served = {"ids": list(connection.execute(_DELIVERIES, {"ids": list(attempt_ids)}).scalars())}
+        served = {"ids": [row.delivery_id for row in select_rows(connection, _DELIVERIES, {"ids": list(attempt_ids)})]}
         lock_rows(connection, _LOCK_CHAINS, served)
         lock_rows(connection, _SERVED, served)
         execute_rows(connection, _END_RESPONSE, [{"b_id": attempt_id, "now": now} for attempt_id in attempt_ids])
-        connection.execute(_SHOW_AGAIN, served)
+        execute_one(connection, _SHOW_AGAIN, served)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, delete, select
 
-from gateway.store.dialect import among, execute_rows, upsert_counts
+from gateway.store.dialect import among, upsert_counts
 from gateway.store.schema import intake_faults
+from gateway.store.statements import execute_one, execute_rows, select_rows
 
 __all__ = ["begin", "begun", "end"]
 
@@ -17,7 +18,7 @@ _END = delete(intake_faults).where(among(intake_faults.c.key, "keys"))
 
 def begun(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
     """How often the work on each of these things began without an end; none where it never did."""
-    return {row.key: row.times for row in connection.execute(_COUNTS, {"keys": list(keys)})}
+    return {row.key: row.times for row in select_rows(connection, _COUNTS, {"keys": list(keys)})}
 
 
 def begin(connection: Connection, keys: Sequence[str]) -> None:
@@ -29,4 +30,4 @@ def begin(connection: Connection, keys: Sequence[str]) -> None:
 
 def end(connection: Connection, keys: Iterable[str]) -> None:
     """It ended, whatever came of it."""
-    connection.execute(_END, {"keys": list(keys)})
+    execute_one(connection, _END, {"keys": list(keys)})

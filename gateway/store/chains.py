@@ -13,11 +13,12 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select
 from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind, TransferState
 from gateway.store.deliveries import Facts, Party
-from gateway.store.dialect import among, execute_rows, insert_missing, lock_rows, writes_beside_others
+from gateway.store.dialect import among, insert_missing, lock_rows, writes_beside_others
 from gateway.store.months.bounds import among_ids, low_of, of_row, since
 from gateway.store.months.periods import gone_until
 from gateway.store.reckoning import Reckoning, reckoning_of
 from gateway.store.schema import attempts, chains, channels, deliveries, packets, transfers
+from gateway.store.statements import execute_one, execute_rows, select_one, select_rows
 
 __all__ = [
     "Loaded", "Named", "chain_of", "chains_of_deliveries", "drop_chains", "ensure_chains", "insert_chains", "load",
@@ -73,7 +74,7 @@ def ensure_chains(connection: Connection, wanted: Sequence[tuple[str, str, str]]
     rows = [{"id": new, "root": root, "agency_id": agency} for new, root, agency in wanted]
     insert_missing(connection, chains, rows, "root", "agency_id")
     roots = sorted({root for _, root, _ in wanted})
-    found = connection.execute(_CHAIN_OF, {"roots": roots})
+    found = select_rows(connection, _CHAIN_OF, {"roots": roots})
     return {(row.root, row.agency_id): row.id for row in found}
 
 
@@ -117,13 +118,13 @@ def _load(connection: Connection, wanted: Sequence[str], *, lock: bool) -> Loade
         return Loaded(chains={}, facts={})
     is_held = lock and writes_beside_others(connection)
     statement, values = _LINKS_LOCKED if is_held else _LINKS, {"ids": wanted, "low": low_of(wanted)}
-    found = connection.execute(statement, values).all()
+    found = select_rows(connection, statement, values)
     if is_held and any(map(_was_claimed_meanwhile, found)):
-        found = connection.execute(statement, values).all()
+        found = select_rows(connection, statement, values)
     rows = sorted(found, key=attrgetter("chain_id", "position"))
     reckoning = reckoning_of(connection)
     by_delivery: dict[str, list[Attempt]] = defaultdict(list)
-    for made in connection.execute(_ATTEMPTS, {"ids": [row.id for row in rows]}):
+    for made in select_rows(connection, _ATTEMPTS, {"ids": [row.id for row in rows]}):
         by_delivery[made.delivery_id].append(_attempt(made, reckoning))
     links: dict[str, list[Link]] = defaultdict(list)
     for row in rows:
@@ -157,7 +158,7 @@ def with_archived(connection: Connection, loaded: Iterable[Chain]) -> list[Chain
     empty = [chain.id for chain in found if not chain.links]
     if not empty or not (until := gone_until(connection)):
         return found
-    gone = {row.id: bool(row.ended_recalled) for row in connection.execute(_ENDED, {"ids": empty}) if row.id < until}
+    gone = {row.id: row.ended_recalled for row in select_rows(connection, _ENDED, {"ids": empty}) if row.id < until}
     return [
         replace(chain, is_archived=True, ended_recalled=gone[chain.id]) if chain.id in gone else chain
         for chain in found
@@ -170,12 +171,12 @@ _DROP = delete(chains).where(among(chains.c.id, "ids"))
 def drop_chains(connection: Connection, ids: Sequence[str]) -> None:
     """Forget chains that were made in this transaction for links that were not written."""
     if ids:
-        connection.execute(_DROP, {"ids": list(ids)})
+        execute_one(connection, _DROP, {"ids": list(ids)})
 
 
 def chains_of_deliveries(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, str]:
     """The chain's id of each delivery that exists."""
-    rows = connection.execute(_CHAIN_IDS, {"ids": list(delivery_ids)})
+    rows = select_rows(connection, _CHAIN_IDS, {"ids": list(delivery_ids)})
     return {row.id: row.chain_id for row in rows}
 
 
@@ -190,7 +191,7 @@ class Named:
 def load_named(connection: Connection, delivery_ids: Iterable[str]) -> tuple[dict[str, Named], Loaded]:
     """The deliveries with these ids that exist and have a packet, and their chains, locked as by `load`."""
     statement = _NAMED_LOCKED if writes_beside_others(connection) else _NAMED
-    rows = connection.execute(statement, {"ids": sorted(delivery_ids)}).all()
+    rows = select_rows(connection, statement, {"ids": sorted(delivery_ids)})
     named = {
         row.id: Named(
             chain_id=row.chain_id,
@@ -250,13 +251,13 @@ _WAS_SENT = select(
 
 def chain_of(connection: Connection, root: str, agency_id: str) -> str | None:
     """The chain's id of one document and recipient, None where there is none."""
-    found: str | None = connection.execute(_CHAIN_BY_PAIR, {"root": root, "agency": agency_id}).scalar()
+    found: str | None = select_one(connection, _CHAIN_BY_PAIR, {"root": root, "agency": agency_id})
     return found
 
 
 def was_sent(connection: Connection, root: str, agency_id: str) -> bool:
     """Whether this document was ever planned for this recipient; also where it was archived since."""
-    if connection.execute(_WAS_SENT, {"root": root, "agency": agency_id}).scalar():
+    if select_one(connection, _WAS_SENT, {"root": root, "agency": agency_id}):
         return True
     found = chain_of(connection, root, agency_id)
     return found is not None and with_archived(connection, [Chain(found, ())])[0].is_archived

@@ -18,11 +18,12 @@ from gateway.model.events import Event, EventKind, kind_of_state
 from gateway.model.moves import HOLDERS, check_move
 from gateway.model.states import Book, DeliveryState
 from gateway.store import events
-from gateway.store.dialect import execute_rows, lock_rows
+from gateway.store.dialect import lock_rows
 from gateway.store.months import listed
 from gateway.store.months.bounds import among_ids, of_row
 from gateway.store.rollups import count
 from gateway.store.schema import channels, deliveries, packets, transfers
+from gateway.store.statements import execute_one, execute_rows, select_one, select_rows
 from gateway.store.statuses import FURTHER
 from gateway.store.together import Together
 from gateway.store.transfers import TransferChange, change_transfers, split_transfer
@@ -194,7 +195,7 @@ def apply(
             else:
                 first[move.delivery_id] = move
         missing = [delivery_id for delivery_id in first if delivery_id not in known]
-        found = {row.id: row for row in connection.execute(_FACTS, {"ids": missing})} if missing else {}
+        found = {row.id: row for row in select_rows(connection, _FACTS, {"ids": missing})} if missing else {}
         _apply_once(connection, tuple(first.values()), {**known, **found}, until, together, now, at, actor)
         moves, known, until, together = rest, {}, {}, Together()
     together.execute(connection)
@@ -291,7 +292,7 @@ _AGENCIES = select(deliveries.c.agency_id).where(among_ids(deliveries.c.id)).dis
 
 def agencies_of(connection: Connection, delivery_ids: Iterable[str]) -> list[str]:
     """The recipients of these deliveries."""
-    return [row.agency_id for row in connection.execute(_AGENCIES, {"ids": list(delivery_ids)})]
+    return [row.agency_id for row in select_rows(connection, _AGENCIES, {"ids": list(delivery_ids)})]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +320,7 @@ def parties_of(connection: Connection, delivery_ids: Iterable[str]) -> list[Part
             delivery_id=row.id, packet_id=row.packet_id, document_id=row.document_id,
             sender_id=row.sender_id, agency_id=row.agency_id,
         )
-        for row in connection.execute(_PARTIES, {"ids": list(delivery_ids)})
+        for row in select_rows(connection, _PARTIES, {"ids": list(delivery_ids)})
     ]  # fmt: skip
 
 
@@ -330,6 +331,6 @@ _NOTE_STATUS = update(deliveries).where(deliveries.c.id == bindparam("b_id")).va
 def note_status(connection: Connection, delivery_id: str, code: str) -> None:
     """Keep the furthest business status beside the delivery; what comes late or again changes nothing."""
     lock_rows(connection, _STATUS, {"b_id": delivery_id})
-    old = connection.execute(_STATUS, {"b_id": delivery_id}).scalar()
+    old = select_one(connection, _STATUS, {"b_id": delivery_id})
     if old is not None and FURTHER.index(code) > FURTHER.index(old):
-        connection.execute(_NOTE_STATUS, {"b_id": delivery_id, "code": code})
+        execute_one(connection, _NOTE_STATUS, {"b_id": delivery_id, "code": code})

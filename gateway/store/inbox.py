@@ -10,10 +10,11 @@ from sqlalchemy import Connection, Select, bindparam, select, union_all, update
 
 from gateway.model.instants import CLOCKS_APART, HOUR
 from gateway.model.states import DeliveryState
-from gateway.store.dialect import execute_rows, lock_rows, select_rows
+from gateway.store.dialect import lock_rows
 from gateway.store.months.bounds import among_ids, of_row, one_of, since
 from gateway.store.months.listed import LISTED, listed_since
 from gateway.store.schema import chains, channels, deliveries, is_state, packets, transfers
+from gateway.store.statements import execute_rows, select_rows
 
 __all__ = ["LONGEST_RESPONSE", "Item", "items", "listed_since", "rotate", "waiting"]
 
@@ -106,7 +107,7 @@ def _in_turn(row: Any) -> tuple[Any, ...]:
 def _with_packets(connection: Connection, rows: Sequence[Any]) -> list[Item]:
     """The packets are asked for by id: PostgreSQL then looks into no month but theirs."""
     ids = {"ids": list({row.packet_id for row in rows})}
-    found = {packet.id: packet for packet in connection.execute(_PACKETS, ids)} if rows else {}
+    found = {packet.id: packet for packet in select_rows(connection, _PACKETS, ids)} if rows else {}
     return [_item(row, found[row.packet_id]) for row in rows if row.packet_id in found]
 
 
@@ -121,7 +122,7 @@ def _item(row: Any, packet: Any) -> Item:
         state=row.state,
         since=row.since,
         turn=row.turn,
-        is_polled=bool(row.is_polled),
+        is_polled=row.is_polled,
         packet_id=row.packet_id,
         document_id=packet.document_id,
         kind=row.kind,
@@ -130,7 +131,7 @@ def _item(row: Any, packet: Any) -> Item:
         sender=packet.sender_organ,
         notation=packet.notation,
         subject=packet.subject,
-        is_urgent=bool(packet.is_urgent),
+        is_urgent=packet.is_urgent,
         size=packet.size,
         digest=packet.blob,
         attachments=packet.attachments,
@@ -152,7 +153,7 @@ def waiting(connection: Connection, wishes: Sequence[tuple[str, int]], *, now: i
     values = ({"agency": a, "now": now, "longest": longest, "most": limit, "low": low} for a, limit in wishes)
     ids = [[row.id for row in select_rows(connection, _WAITING, each)] for each in values]
     wanted = sorted({delivery_id for each in ids for delivery_id in each})
-    found = {row.id: row for row in connection.execute(_ITEMS, {"ids": wanted})} if wanted else {}
+    found = {row.id: row for row in select_rows(connection, _ITEMS, {"ids": wanted})} if wanted else {}
     lists = [
         sorted((found[delivery_id] for delivery_id in each if delivery_id in found), key=_in_turn)[:limit]
         for each, (_, limit) in zip(ids, wishes, strict=True)
@@ -165,7 +166,7 @@ def items(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Item
     """Items by delivery; in a transaction that writes, with their chains locked (protocol §6)."""
     ids = {"ids": sorted(delivery_ids)}
     lock_rows(connection, _CHAINS, ids)
-    return {item.delivery_id: item for item in _with_packets(connection, connection.execute(_ITEMS, ids).all())}
+    return {item.delivery_id: item for item in _with_packets(connection, select_rows(connection, _ITEMS, ids))}
 
 
 def rotate(connection: Connection, delivery_ids: Sequence[str], now: int) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, literal_column, select, update
 
-from gateway.store.dialect import among, execute_rows, insert_missing
+from gateway.store.dialect import among, insert_missing
 from gateway.store.months.bounds import among_ids, low_of, since
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
+from gateway.store.statements import execute_rows, select_one, select_rows
 
 __all__ = [
     "BlobUse", "DocumentRow", "PacketRow", "RecipientRow", "blobs_after", "by_ids", "claim_idempotency",
@@ -95,13 +96,13 @@ _BY_IDS = select(packets).where(among_ids(packets.c.id))
 
 def by_ids(connection: Connection, ids: Iterable[str]) -> dict[str, PacketRow]:
     """Packets, by id."""
-    return {row.id: PacketRow(**row._mapping) for row in connection.execute(_BY_IDS, {"ids": list(ids)})}
+    return {row.id: PacketRow(**row._asdict()) for row in select_rows(connection, _BY_IDS, {"ids": list(ids)})}
 
 
 # --- first answers -------------------------------------------------------------------------------------------
 
 _SUBMISSIONS = select(submissions.c.key, submissions.c.packet_id).where(among(submissions.c.key, "keys"))
-_IDEMPOTENCY = select(idempotency).where(idempotency.c.key.in_(bindparam("keys", expanding=True)))
+_IDEMPOTENCY = select(idempotency).where(among(idempotency.c.key, "keys"))
 _DROP_SUBMISSION = delete(submissions).where(submissions.c.packet_id == bindparam("b_id"))
 _DROP_IDEMPOTENCY = delete(idempotency).where(idempotency.c.packet_id == bindparam("b_id"))
 
@@ -111,7 +112,7 @@ def claim_submissions(connection: Connection, wanted: Sequence[tuple[str, str]])
     rows = [{"key": key, "packet_id": packet_id} for key, packet_id in wanted]
     if insert_missing(connection, submissions, rows, "key") == len(rows):
         return dict(wanted)
-    found = connection.execute(_SUBMISSIONS, {"keys": [key for key, _ in wanted]})
+    found = select_rows(connection, _SUBMISSIONS, {"keys": [key for key, _ in wanted]})
     return {row.key: row.packet_id for row in found}
 
 
@@ -121,7 +122,7 @@ def claim_idempotency(connection: Connection, wanted: Sequence[tuple[str, str, s
         return {}
     rows = [{"key": key, "submission_key": made, "packet_id": packet_id} for key, made, packet_id in wanted]
     insert_missing(connection, idempotency, rows, "key")
-    found = connection.execute(_IDEMPOTENCY, {"keys": [key for key, _, _ in wanted]})
+    found = select_rows(connection, _IDEMPOTENCY, {"keys": [key for key, _, _ in wanted]})
     return {row.key: (row.submission_key, row.packet_id) for row in found}
 
 
@@ -129,8 +130,8 @@ def drop_claims(connection: Connection, packet_ids: Sequence[str]) -> None:
     """Forget the keys of packets that were refused after they had been entered in this transaction."""
     if packet_ids:
         rows = [{"b_id": packet_id} for packet_id in packet_ids]
-        connection.execute(_DROP_SUBMISSION, rows)
-        connection.execute(_DROP_IDEMPOTENCY, rows)
+        execute_rows(connection, _DROP_SUBMISSION, rows)
+        execute_rows(connection, _DROP_IDEMPOTENCY, rows)
 
 
 _HAND_SUBMISSION = (
@@ -145,14 +146,14 @@ def hand_claims(connection: Connection, repeats: Mapping[str, str]) -> None:
     """These packets said nothing new: their keys answer with the first packet from now on (packet id → first)."""
     if repeats:
         rows = [{"b_id": packet_id, "first": first} for packet_id, first in repeats.items()]
-        connection.execute(_HAND_SUBMISSION, rows)
-        connection.execute(_HAND_IDEMPOTENCY, rows)
+        execute_rows(connection, _HAND_SUBMISSION, rows)
+        execute_rows(connection, _HAND_IDEMPOTENCY, rows)
 
 
 # --- documents -----------------------------------------------------------------------------------------------
 
 _KNOWN = select(documents).where(among(documents.c.key, "keys")).order_by(documents.c.key).with_for_update()
-_BY_NOTATION = select(documents).where(documents.c.notation.in_(bindparam("keys", expanding=True)))
+_BY_NOTATION = select(documents).where(among(documents.c.notation, "keys"))
 _SAVE = (
     update(documents)
     .where(documents.c.key == bindparam("b_key"))
@@ -166,15 +167,15 @@ def documents_by_key(connection: Connection, keys: Iterable[str]) -> dict[str, D
 
     Who is making one of the others at this moment is met by `save_documents`.
     """
-    found = connection.execute(_KNOWN, {"keys": sorted(set(keys))})
-    return {row.key: DocumentRow(**row._mapping) for row in found}
+    found = select_rows(connection, _KNOWN, {"keys": sorted(set(keys))})
+    return {row.key: DocumentRow(**row._asdict()) for row in found}
 
 
 def documents_by_notation(connection: Connection, keys: Iterable[str]) -> dict[str, list[DocumentRow]]:
     """Known documents, by folded issuer, date and number/notation; several where senders reuse a number."""
     found: dict[str, list[DocumentRow]] = {}
-    for row in connection.execute(_BY_NOTATION, {"keys": list(keys)}):
-        found.setdefault(row.notation, []).append(DocumentRow(**row._mapping))
+    for row in select_rows(connection, _BY_NOTATION, {"keys": list(keys)}):
+        found.setdefault(row.notation, []).append(DocumentRow(**row._asdict()))
     return found
 
 
@@ -195,7 +196,7 @@ _LIKE = select(packets.c.id).where(packets.c.root == bindparam("root"), packets.
 
 def packets_like(connection: Connection, root: str, fingerprint: str) -> frozenset[str]:
     """Ids of packets of one document family that say the same."""
-    return frozenset(row.id for row in connection.execute(_LIKE, {"root": root, "print": fingerprint}))
+    return frozenset(row.id for row in select_rows(connection, _LIKE, {"root": root, "print": fingerprint}))
 
 
 _HAS_ROOT = select(exists().where(packets.c.root == bindparam("root")))
@@ -203,7 +204,7 @@ _HAS_ROOT = select(exists().where(packets.c.root == bindparam("root")))
 
 def has_root(connection: Connection, root: str) -> bool:
     """Whether any packet of a document family is stored; a known one without any was archived and is gone."""
-    return bool(connection.execute(_HAS_ROOT, {"root": root}).scalar())
+    return bool(select_one(connection, _HAS_ROOT, {"root": root}))
 
 
 _RECIPIENTS = (
@@ -220,8 +221,8 @@ def recipients_of(connection: Connection, packet_ids: Iterable[str]) -> dict[str
     """Today's deliveries of packets, by packet."""
     found: dict[str, list[RecipientRow]] = {}
     wanted = list(packet_ids)
-    for row in connection.execute(_RECIPIENTS, {"ids": wanted, "low": low_of(wanted)}):
-        found.setdefault(row.packet_id, []).append(RecipientRow(**row._mapping))
+    for row in select_rows(connection, _RECIPIENTS, {"ids": wanted, "low": low_of(wanted)}):
+        found.setdefault(row.packet_id, []).append(RecipientRow(**row._asdict()))
     return found
 
 
@@ -244,8 +245,8 @@ _BLOBS = (
 
 def blobs_after(connection: Connection, after: str, until: str, most: int) -> tuple[BlobUse, ...]:
     """The blobs of the next packets after that id, up to and with `until`; an erased packet has none."""
-    rows = connection.execute(_BLOBS, {"after": after, "until": until, "most": most})
-    return tuple(BlobUse(**row._mapping) for row in rows)
+    rows = select_rows(connection, _BLOBS, {"after": after, "until": until, "most": most})
+    return tuple(BlobUse(**row._asdict()) for row in rows)
 
 
 _HAS_BLOB = select(exists().where(packets.c.blob == bindparam("digest")))
@@ -253,7 +254,7 @@ _HAS_BLOB = select(exists().where(packets.c.blob == bindparam("digest")))
 
 def has_blob(connection: Connection, digest: str) -> bool:
     """Whether any packet needs this blob."""
-    return bool(connection.execute(_HAS_BLOB, {"digest": digest}).scalar())
+    return bool(select_one(connection, _HAS_BLOB, {"digest": digest}))
 
 
 _HAS_ANY = select(exists().where(packets.c.id != literal_column("''")))
@@ -261,4 +262,4 @@ _HAS_ANY = select(exists().where(packets.c.id != literal_column("''")))
 
 def has_any(connection: Connection) -> bool:
     """Whether anything was ever accepted here."""
-    return bool(connection.execute(_HAS_ANY).scalar())
+    return bool(select_one(connection, _HAS_ANY, {}))

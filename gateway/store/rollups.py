@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from gateway.store.dialect import execute_rows, upsert_counts
+from gateway.store.dialect import upsert_counts
 from gateway.store.schema import rollups
+from gateway.store.statements import execute_rows
 
 __all__ = ["add_counts", "count", "counting"]
 

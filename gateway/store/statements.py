@@ -130,10 +130,10 @@ class _Known:
             full[name] = process(full[name])
         if not self.lists:
             return self.text, full if self.pick is None else self.pick(full)
-        longest = max(len(values[name]) for name in self.lists)
-        if longest > _SIZES[-1]:
+        lengths = [len(full[name]) for name in self.lists]
+        if max(lengths) > _SIZES[-1]:
             return None
-        sizes = tuple(_SIZES[bisect_left(_SIZES, len(values[name]))] for name in self.lists)
+        sizes = tuple(_SIZES[bisect_left(_SIZES, length)] for length in lengths)
         spelt = self.spelt.get(sizes)
         if spelt is None:
             spelt = self.spelt[sizes] = self.spell(sizes)

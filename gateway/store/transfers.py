@@ -13,10 +13,11 @@ from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import ChannelState, DeliveryState, TransferState
-from gateway.store.dialect import among, execute_rows, lock_rows
+from gateway.store.dialect import among, lock_rows
 from gateway.store.months.bounds import low_of, since
 from gateway.store.schema import channels, deliveries, is_state, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
+from gateway.store.statements import execute_rows, select_rows
 from gateway.store.together import Together
 
 __all__ = [
@@ -280,7 +281,9 @@ _CHANNEL_FACTS = select(channels.c.id, channels.c.is_polled, channels.c.sink).wh
 
 def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[tuple[str, bool, str]]:
     """(channel, is polled, sureness of its sink) as the rows say in this transaction."""
-    return [(row.id, row.is_polled, row.sink) for row in connection.execute(_CHANNEL_FACTS, {"ids": list(channel_ids)})]
+    return [
+        (row.id, row.is_polled, row.sink) for row in select_rows(connection, _CHANNEL_FACTS, {"ids": list(channel_ids)})
+    ]
 
 
 # --- claims and leases ---------------------------------------------------------------------------------------
@@ -323,7 +326,7 @@ def claim(
         return {}, []
     ours = {row.id: int(row.turn) for row in claimed}
     hanging = {"ids": list(ours), "low": low_of(row.packet_id for row in claimed)}
-    return ours, [(row.agency_id, row.book) for row in connection.execute(_CLAIM_DELIVERIES, hanging)]
+    return ours, [(row.agency_id, row.book) for row in select_rows(connection, _CLAIM_DELIVERIES, hanging)]
 
 
 _RENEW = (
@@ -358,7 +361,7 @@ _ROWS = (
 
 def rows_of(connection: Connection, transfer_ids: Sequence[str]) -> list[TransferRow]:
     """Transfers, urgent first."""
-    return [TransferRow(**row._mapping) for row in connection.execute(_ROWS, {"ids": list(transfer_ids)})]
+    return [TransferRow(**row._asdict()) for row in select_rows(connection, _ROWS, {"ids": list(transfer_ids)})]
 
 
 _MEMBERS = (
@@ -379,6 +382,6 @@ def members_of(
     `packet_ids`: the packets of these transfers, which tell in which months to look; none: in all.
     """
     found: dict[str, list[Member]] = defaultdict(list)
-    for row in connection.execute(_MEMBERS, {"ids": list(transfer_ids), "low": low_of(packet_ids)}):
-        found[row.transfer_id].append(Member(**row._mapping))
+    for row in select_rows(connection, _MEMBERS, {"ids": list(transfer_ids), "low": low_of(packet_ids)}):
+        found[row.transfer_id].append(Member(**row._asdict()))
     return found

@@ -156,6 +156,9 @@ def test_two_lists_in_one_statement(writing: Connection) -> None:
         (["1", "2", "3"], [], ["1", "2", "3"]),
     ):
         assert [row.id for row in select_rows(writing, _TWO_LISTS, {"ids": ids, "words": words})] == expected
+    own = select(_things.c.id).where(_things.c.said.in_(["", "x", "y"]), among(_things.c.id, "ids"))
+    for ids, expected in (["1", "2", "3"], ["2"]), (["1"], []):
+        assert [row.id for row in select_rows(writing, own, {"ids": ids})] == expected
 
 
 def test_few_texts_whatever_the_length_of_a_list(store: Store, writing: Connection) -> None:
