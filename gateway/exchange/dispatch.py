@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edxml.packet import Packet
 from gateway.exchange.advance import Effects, do_moves
 from gateway.exchange.answers import stored_answers
 from gateway.exchange.rows import book_of, packet_row
@@ -243,7 +242,7 @@ def _plan_links(
                     leg=str(leg.reason),
                     at=order.prepared.submission.received_at,
                     actor=order.prepared.submission.caller.name,
-                    is_urgent=order.prepared.packet.is_urgent if isinstance(order.prepared.packet, Packet) else False,
+                    is_urgent=order.prepared.is_urgent,
                     readdressed_from=leg.readdressed_from or "",
                 )
             )
@@ -278,7 +277,7 @@ def _transfer(
         state=TRANSFER_STATES[state],
         members=0 if state.is_final else members,
         due_at=now if state is DeliveryState.READY else None,
-        is_urgent=isinstance(prepared.packet, Packet) and prepared.packet.is_urgent,
+        is_urgent=prepared.is_urgent,
         size=prepared.submission.size,
     )
 

@@ -75,6 +75,11 @@ class Prepared:
     repairs: tuple[str, ...] = ()
 
     @property
+    def is_urgent(self) -> bool:
+        """Whether it goes ahead of others; statuses do not."""
+        return isinstance(self.packet, Packet) and self.packet.is_urgent
+
+    @property
     def submission_key(self) -> str:
         """Same system, wire digest and recipients → the first answer (protocol §12)."""
         if self.submission.key:

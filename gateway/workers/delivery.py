@@ -1,6 +1,7 @@
 """Delivery workers: listen for tickets, hand over. Slow channels share a quarter of the slots, large files one.
 
 Groups of several are handed over beside each other; what goes the slow or the large way keeps its slot until it ended.
+Whatever is not urgent waits a moment, between its steps, for what is.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from functools import partial
 from typing import Final
 
 from gateway.exchange.deliver import deliver, open_hands
-from gateway.exchange.hands import Hands
-from gateway.exchange.work import Work
 from gateway.model.errors import StoreError
 from gateway.node import Node
 from gateway.store import transfers
 from gateway.transport.contract import Subscription, Ticket
+from gateway.workers.precedence import Precedence
 from monitoring import log
 
 __all__ = ["Delivery", "start_delivery"]
@@ -32,9 +32,11 @@ blind one that was left would cost a person a question.  Service managers wait f
 class Delivery:
     """The subscriptions of one process."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, precedence: Precedence | None = None) -> None:
+        """`precedence`: what is known of urgent documents; None: heard by itself. Closed with it."""
         self._node = node
         self._ending = threading.Event()
+        self._precedence = precedence or Precedence(node.transport)
         slots = {
             "deliver.urgent": max(1, node.slots // 2),
             "deliver.normal": node.slots,
@@ -45,16 +47,19 @@ class Delivery:
             queue: open_hands(node, count * node.group) for queue, count in slots.items() if queue not in _ALONE
         }  # one queue's never wait for another's
         self._subscriptions: tuple[Subscription, ...] = tuple(
-            node.transport.listen(
-                queue, count, partial(self._work, self._hands.get(queue)), group=1 if queue in _ALONE else node.group
-            )
+            node.transport.listen(queue, count, partial(self._work, queue), group=1 if queue in _ALONE else node.group)
             for queue, count in slots.items()
         )
 
-    def _work(self, hands: Hands[Work] | None, tickets: Sequence[Ticket]) -> None:
+    def _work(self, queue: str, tickets: Sequence[Ticket]) -> None:
         if self._ending.is_set():
             return  # not claimed: whoever announced it does so again
-        deliver(self._node, tickets, is_ending=self.is_ending, hands=hands)
+        step = partial(deliver, self._node, tickets, is_ending=self.is_ending, hands=self._hands.get(queue))
+        if queue == "deliver.urgent":
+            with self._precedence.urgent():
+                step()
+        else:
+            step(give_way=self._precedence.give_way)
         self._node.transport.wake("relay")  # slots of channels are free again
 
     def is_ending(self) -> bool:
@@ -70,6 +75,7 @@ class Delivery:
         if self._ending.is_set():
             return
         self._ending.set()
+        self._precedence.close()
         until = time.monotonic() + timeout
         for subscription in self._subscriptions:
             subscription.close(max(0.1, until - time.monotonic()))

@@ -1,13 +1,13 @@
 """Relay (chuyển tiếp): the only publisher. Announces what is due, notes what was confirmed (rule 3).
 
 Where others write at the same time a loop of its own announces what is urgent: a batch of 256 takes longer to pick, to
-be confirmed and to be noted than an urgent document may wait.
+be confirmed and to be noted than an urgent document may wait.  The other loop waits a moment for it before each round.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edxml.crashpoints import crash_point, declare
 from gateway.model.instants import Instant
@@ -17,6 +17,7 @@ from gateway.store.picking import LARGE, Due
 from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Ticket
 from gateway.workers.loop import Loop
+from gateway.workers.precedence import Precedence
 from monitoring import log
 from monitoring.registry import Hop, HopOutcome, TicketEvent
 
@@ -91,13 +92,14 @@ def _ticket(due: Due) -> Ticket:
     return Ticket(due.transfer_id, due.turn, queue)
 
 
-def _relay_pause(node: Node) -> float:
+def _relay_pause(node: Node, give_way: Callable[[], None]) -> float:
     """Announce all that can be; seconds until something is due by itself.
 
     While nobody takes tickets nothing is picked or written, whoever wakes us; `relay` is called when it is over.
     """
     if not node.transport.takes_tickets:
         return _IDLE
+    give_way()
     if relay_once(node):
         return 0.0
     with node.store.read() as connection:
@@ -114,16 +116,25 @@ def _urgent_pause(node: Node) -> float:
     return _IDLE_URGENT
 
 
+def _go_on() -> None:
+    """Wait for nobody."""
+
+
 class Relay:
     """The relay's loops: one woken by the topic `relay`, one by `relay.urgent` where there can be two."""
 
-    def __init__(self, node: Node) -> None:
-        self._loops = [Loop("relay", lambda: _relay_pause(node), node.transport, ["relay"], beat=_IDLE)]
+    def __init__(self, node: Node, precedence: Precedence | None = None) -> None:
+        """`precedence`: what is known of urgent documents; None: heard by itself. Closed with it."""
+        self._precedence = precedence or Precedence(node.transport)
+        # Where one loop does all, what is urgent is announced by it.
+        give_way = self._precedence.give_way if node.store.has_many_writers else _go_on
+        self._loops = [Loop("relay", lambda: _relay_pause(node, give_way), node.transport, ["relay"], beat=_IDLE)]
         if node.store.has_many_writers:
             self._loops.append(Loop("relay-urgent", lambda: _urgent_pause(node), node.transport, ["relay.urgent"]))
 
     def stop(self) -> None:
         """Begin nothing more, without waiting."""
+        self._precedence.close()
         for loop in self._loops:
             loop.stop()
 

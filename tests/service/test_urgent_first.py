@@ -1,0 +1,170 @@
+"""Ordinary work waits, between two steps, for what is urgent, and never longer than its share of the time.
+
+The clock by which that share is counted stands still unless a test moves it, so nothing here depends on how fast
+anything is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edxml.codes import Priority
+from gateway.exchange.accept import URGENT_COMES
+from gateway.exchange.deliver import deliver
+from gateway.workers.delivery import Delivery
+from gateway.workers.precedence import Precedence
+from gateway.workers.relay import Relay, relay_once
+from tests.support.nodes import Database, House, build_house
+from tests.support.patience import PATIENCE, until
+
+
+@dataclass
+class _Standing:
+    """Seconds, on a clock that stands."""
+
+    told: float = 1024.0
+
+    def __call__(self) -> float:
+        return self.told
+
+    def pass_on(self) -> float:
+        """A second passes."""
+        self.told += 1.0
+        return self.told
+
+
+@contextmanager
+def _knowing(house: House, clock: _Standing) -> Iterator[Precedence]:
+    with closing(Precedence(house.node.transport, now=clock)) as precedence:
+        yield precedence
+
+
+def _giving_way(precedence: Precedence) -> threading.Thread:
+    """A thread that gives way, already waiting."""
+    thread = threading.Thread(target=precedence.give_way)
+    thread.start()
+    until(lambda: precedence.waiting == 1)
+    return thread
+
+
+def _has_gone_on(thread: threading.Thread) -> bool:
+    thread.join(PATIENCE)
+    return not thread.is_alive()
+
+
+def test_ordinary_work_waits_until_what_is_urgent_is_done(house: House) -> None:
+    with _knowing(house, _Standing()) as precedence:
+        precedence.give_way()  # nothing is urgent
+        with precedence.urgent():
+            waiting = _giving_way(precedence)
+        assert _has_gone_on(waiting)
+        assert precedence.waiting == 0
+
+
+def test_it_waits_from_the_word_of_an_acceptance_on_for_a_moment(house: House) -> None:
+    clock = _Standing()
+    with _knowing(house, clock) as precedence:
+        assert precedence.pause <= 0
+        house.send(to=["idem"], priority=Priority.URGENT)
+        until(lambda: precedence.pause > 0)
+        with precedence.urgent():
+            assert precedence.pause > 0
+        assert precedence.pause <= 0, "it came here: the next one is told of by a word of its own"
+        house.send(to=["idem"], number="2", priority=Priority.URGENT)
+        until(lambda: precedence.pause > 0)
+        clock.told += 0.125
+        assert precedence.pause <= 0, "it went to another process"
+
+
+def test_an_ordinary_document_says_no_such_word(house: House) -> None:
+    heard: list[str] = []
+    with closing(house.node.transport.on_wake([URGENT_COMES, "relay"], heard.append)):
+        house.send(to=["idem"])
+        until(lambda: "relay" in heard)
+        assert heard == ["relay"]
+        house.send(to=["idem"], number="2", priority=Priority.URGENT)
+        until(lambda: heard.count("relay") == 2)
+        assert heard == ["relay", URGENT_COMES, "relay"]
+
+
+def test_it_waits_for_no_more_than_its_share_of_the_time(house: House) -> None:
+    clock = _Standing()
+    with _knowing(house, clock) as precedence, precedence.urgent():
+        assert precedence.pause == pytest.approx(0.3)
+        waiting = _giving_way(precedence)
+        clock.told += 0.5
+        assert _has_gone_on(waiting), "though the urgent one is still under way"
+        assert precedence.pause <= 0
+        precedence.give_way()
+        clock.told += 0.375
+        assert precedence.pause == pytest.approx(0.05), "0.2 s too much, and 0.25 s more for 0.375 s of work"
+        clock.told += 60.0
+        assert precedence.pause == pytest.approx(0.3)
+
+
+def test_who_waits_goes_on_when_the_process_ends(house: House) -> None:
+    with _knowing(house, _Standing()) as precedence, precedence.urgent():
+        waiting = _giving_way(precedence)
+        precedence.close()
+        assert _has_gone_on(waiting)
+        precedence.give_way()
+
+
+def test_a_delivery_gives_way_between_its_commits_and_in_none_of_them(house: House) -> None:
+    sent = house.send(to=["check", "idem"])
+    seen: list[tuple[str, int]] = []
+
+    def look() -> None:
+        with house.node.store.write():  # nobody else is writing: on SQLite there is one writer
+            pass
+        seen.append((house.state(sent, "check"), len(house.attempts(sent, "check"))))
+
+    deliver(house.node, house.due(), give_way=look)
+    assert seen == [("ready", 0), ("claimed", 0), ("claimed", 0), ("claimed", 1), ("claimed", 1)]
+    assert house.states(sent) == {"check": "delivered", "idem": "delivered"}
+
+
+def test_ordinary_tickets_are_not_claimed_while_an_urgent_one_is_under_way(tmp_path: Path) -> None:
+    clock, while_staged = _Standing(), list[float]()
+    with closing(build_house(tmp_path)) as house, _knowing(house, clock) as precedence:
+        delivery = Delivery(house.node, precedence)
+        try:
+            with precedence.urgent():
+                ordinary = house.send(to=["check"])
+                relay_once(house.node)
+                until(lambda: precedence.waiting == 1)
+                assert house.state(ordinary, "check") == "ready"
+                urgent = house.send(to=["idem"], number="2", priority=Priority.URGENT)
+                relay_once(house.node)
+                until(lambda: house.state(urgent, "idem") == "delivered")
+                assert house.state(ordinary, "check") == "ready"
+            until(lambda: clock.pass_on() and house.state(ordinary, "check") == "delivered")
+            house.recipient("idem").during_stage = lambda _: while_staged.append(clock.pass_on() and precedence.pause)
+            house.send(to=["idem"], number="3", priority=Priority.URGENT)
+            relay_once(house.node)
+            until(lambda: while_staged)
+            assert while_staged[0] > 0, "an urgent group says by itself that it is under way"
+        finally:
+            delivery.close()
+
+
+@pytest.mark.parametrize("database", [Database.POSTGRESQL])
+def test_an_ordinary_round_of_the_relay_waits_and_an_urgent_one_does_not(house: House) -> None:
+    clock = _Standing()
+    with _knowing(house, clock) as precedence, ExitStack() as closing_all, ExitStack() as urgency:
+        closing_all.callback(Delivery(house.node).close)
+        urgency.enter_context(precedence.urgent())  # from the relay's first round on
+        closing_all.callback(Relay(house.node, precedence).close)
+        ordinary = house.send(to=["check"])
+        until(lambda: precedence.waiting == 1)
+        urgent = house.send(to=["idem"], number="2", priority=Priority.URGENT)
+        until(lambda: house.state(urgent, "idem") == "delivered")
+        assert house.state(ordinary, "check") == "ready"
+        urgency.close()
+        until(lambda: clock.pass_on() and house.state(ordinary, "check") == "delivered")
