@@ -18,10 +18,11 @@ from gateway.model.machine import admit
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import DeliveryState, LinkKind
 from gateway.model.step import Pace
-from gateway.store import Connection, deliveries, events, packets, transfers
+from gateway.store import Connection, deliveries, packets, transfers
 from gateway.store.chains import drop_chains, ensure_chains, insert_chains, load_chains, with_archived
 from gateway.store.deliveries import NewDelivery
 from gateway.store.packets import DocumentRow, PacketRow
+from gateway.store.together import Together
 from gateway.store.transfers import NewTransfer
 from routing.plan import Leg, RouteProblem
 
@@ -60,6 +61,7 @@ class Dispatched:
 
 @dataclass(slots=True)
 class _Rows:
+    chains: list[tuple[str, str, str]] = field(default_factory=list)  #: id, root, agency
     packets: list[PacketRow] = field(default_factory=list)
     deliveries: list[NewDelivery] = field(default_factory=list)
     transfers: list[NewTransfer] = field(default_factory=list)
@@ -82,18 +84,21 @@ def dispatch(
     if not orders:
         return done
     facts = _channel_facts(connection, orders)
-    chains, made = _open_chains(connection, orders, is_careful)
     rows = _Rows()
+    chains, made = _open_chains(connection, orders, rows, is_careful)
     for order in orders:
         _dispatch_one(connection, order, facts, chains, rows, done, pace, now)
-    drop_chains(connection, sorted(made - {delivery.chain_id for delivery in rows.deliveries}))
-    packets.insert_new(connection, rows.packets)
-    packets.save_documents(connection, *rows.documents)
-    transfers.insert_new(connection, rows.transfers)
-    events.append(connection, rows.events, now)
+    used = {delivery.chain_id for delivery in rows.deliveries}
+    drop_chains(connection, sorted(made - used))
+    together = Together()
+    insert_chains(together, [chain for chain in rows.chains if chain[0] in used])
+    packets.insert_new(together, rows.packets)
+    packets.save_documents(together, *rows.documents)
+    transfers.insert_new(together, rows.transfers)
+    together.execute(connection)
     actor = orders[0].prepared.submission.caller.name
     at = orders[0].prepared.submission.received_at
-    deliveries.insert_new(connection, rows.deliveries, now=now)
+    deliveries.insert_new(connection, rows.deliveries, now=now, happened=rows.events)
     done.effects = do_moves(connection, chains.values(), rows.moves, now=now, at=at, actor=actor)
     for delivery in rows.deliveries:
         if delivery.link.state is DeliveryState.AVAILABLE:
@@ -114,22 +119,22 @@ def _channel_facts(connection: Connection, orders: Sequence[Dispatch]) -> dict[s
 
 
 def _open_chains(
-    connection: Connection, orders: Sequence[Dispatch], is_careful: bool
+    connection: Connection, orders: Sequence[Dispatch], rows: _Rows, is_careful: bool
 ) -> tuple[dict[tuple[str, str], Chain], set[str]]:
     """Lock and load the chain of each (document, recipient), making those that are missing, in sorted order.
 
-    Gives also the ids of those that were made.
+    Gives also the ids of those that were made; those of documents that are new themselves are `rows` yet.
     """
     wanted = sorted({(o.document.root, leg.agency_id) for o in orders for leg in o.prepared.plan.legs})
     brand_new = {o.document.root for o in orders if o.document_is_new and o.document.root == o.document.key}
     brand_new = set() if is_careful else brand_new  # a replacement may have come before what it replaces
     new = {pair: new_id() for pair in wanted if pair[0] in brand_new}
-    insert_chains(connection, [(chain_id, root, agency) for (root, agency), chain_id in new.items()])
+    rows.chains = [(chain_id, root, agency) for (root, agency), chain_id in new.items()]
     known = [pair for pair in wanted if pair not in new]
     wished = [(new_id(), root, agency) for root, agency in known]
     ids = new | ensure_chains(connection, wished)
     loaded = load_chains(connection, [ids[pair] for pair in known])
-    made = set(ids.values()) & {*new.values(), *(chain_id for chain_id, _, _ in wished)}
+    made = set(ids.values()) & {chain_id for chain_id, _, _ in wished}
     for chain in with_archived(connection, [chain for chain_id, chain in loaded.items() if chain_id not in made]):
         loaded[chain.id] = chain
     return {pair: loaded.get(ids[pair], Chain(ids[pair], ())) for pair in wanted}, made

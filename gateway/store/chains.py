@@ -18,7 +18,8 @@ from gateway.store.months.bounds import among_ids, low_of, of_row, since
 from gateway.store.months.periods import gone_until
 from gateway.store.reckoning import Reckoning, reckoning_of
 from gateway.store.schema import attempts, chains, channels, deliveries, packets, transfers
-from gateway.store.statements import execute_one, execute_rows, select_one, select_rows
+from gateway.store.statements import execute_one, select_one, select_rows
+from gateway.store.together import Together
 
 __all__ = [
     "Loaded", "Named", "chain_of", "chains_of_deliveries", "drop_chains", "ensure_chains", "insert_chains", "load",
@@ -78,12 +79,10 @@ def ensure_chains(connection: Connection, wanted: Sequence[tuple[str, str, str]]
     return {(row.root, row.agency_id): row.id for row in found}
 
 
-def insert_chains(connection: Connection, new: Sequence[tuple[str, str, str]]) -> None:
-    """Write chains (id, root, agency) of documents that are new in this transaction; StoreConflict if they are not."""
-    if new:
-        execute_rows(
-            connection, _INSERT_CHAIN, [{"id": i, "root": root, "agency_id": agency} for i, root, agency in new]
-        )
+def insert_chains(beside: Together, new: Sequence[tuple[str, str, str]]) -> None:
+    """Write chains (id, root, agency) of documents that are new in this transaction, with what is done `beside`;
+    StoreConflict then if they are not."""
+    beside.add(_INSERT_CHAIN, [{"id": i, "root": root, "agency_id": agency} for i, root, agency in new])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,8 @@ from gateway.store.dialect import lock_rows
 from gateway.store.months import listed
 from gateway.store.months.bounds import among_ids, of_row
 from gateway.store.rollups import count
-from gateway.store.schema import channels, deliveries, packets, transfers
-from gateway.store.statements import execute_one, execute_rows, select_one, select_rows
+from gateway.store.schema import EMPTY, ZERO, channels, deliveries, packets, transfers
+from gateway.store.statements import execute_one, select_one, select_rows
 from gateway.store.statuses import FURTHER
 from gateway.store.together import Together
 from gateway.store.transfers import TransferChange, change_transfers, split_transfer
@@ -58,18 +58,23 @@ class NewDelivery:
 
 # --- new deliveries ------------------------------------------------------------------------------------------
 
-_INSERT = insert(deliveries)
+_INSERT = insert(deliveries).values(
+    was=EMPTY, detail=EMPTY, status_code=EMPTY, owes=EMPTY, polled_at=ZERO, served_until=ZERO
+)
 
 
-def insert_new(connection: Connection, new: Sequence[NewDelivery], *, now: int) -> None:
-    """Write deliveries with the state of their link; one `delivery.planned` event each. Transfers come separately."""
-    if not new:
-        return
+def insert_new(connection: Connection, new: Sequence[NewDelivery], *, now: int, happened: Sequence[Event] = ()) -> None:
+    """Write deliveries with the state of their link; one `delivery.planned` event each, after what `happened` before.
+
+    Transfers come separately.
+    """
     for delivery in new:
         check_move(None, delivery.link.state)
-    execute_rows(connection, _INSERT, [_new_row(delivery, now) for delivery in new])
+    together = Together()
+    together.add(_INSERT, [_new_row(delivery, now) for delivery in new])
+    events.append(connection, [*happened, *map(_planned, new)], now, beside=together)
+    together.execute(connection)
     listed.note(connection, [d.link.delivery_id for d in new if d.link.state in listed.LISTED], now)
-    events.append(connection, [_planned(delivery) for delivery in new], now)
     count(connection, [(d.agency_id, d.book, d.link.state, 1) for d in new])
 
 
@@ -86,9 +91,7 @@ def _new_row(delivery: NewDelivery, now: int) -> dict[str, Any]:
         "book": delivery.book,
         "kind": link.kind,
         "state": link.state,
-        "was": "",
         "reason": delivery.reason,
-        "detail": "",
         "holder": HOLDERS[link.state],
         "since": now,
         "accepted_at": link.accepted_at,
@@ -96,11 +99,7 @@ def _new_row(delivery: NewDelivery, now: int) -> dict[str, Any]:
         "adds_recipient": link.adds_recipient,
         "leg": delivery.leg,
         "readdressed_from": delivery.readdressed_from,
-        "status_code": "",
         "is_urgent": delivery.is_urgent,
-        "polled_at": 0,
-        "served_until": 0,
-        "owes": "",
     }
 
 

@@ -11,6 +11,7 @@ from gateway.store.dialect import among, insert_missing
 from gateway.store.months.bounds import among_ids, low_of, since
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
 from gateway.store.statements import execute_rows, select_one, select_rows
+from gateway.store.together import Together
 
 __all__ = [
     "BlobUse", "DocumentRow", "PacketRow", "RecipientRow", "blobs_after", "by_ids", "claim_idempotency",
@@ -85,10 +86,9 @@ _DOCUMENT_FIELDS = tuple(DocumentRow.__dataclass_fields__)
 _INSERT = insert(packets)
 
 
-def insert_new(connection: Connection, new: Sequence[PacketRow]) -> None:
-    """Write packets."""
-    if new:
-        execute_rows(connection, _INSERT, [{name: getattr(p, name) for name in _PACKET_FIELDS} for p in new])
+def insert_new(beside: Together, new: Sequence[PacketRow]) -> None:
+    """Write packets, with what is done `beside`."""
+    beside.add(_INSERT, [{name: getattr(p, name) for name in _PACKET_FIELDS} for p in new])
 
 
 _BY_IDS = select(packets).where(among_ids(packets.c.id))
@@ -179,16 +179,14 @@ def documents_by_notation(connection: Connection, keys: Iterable[str]) -> dict[s
     return found
 
 
-def save_documents(connection: Connection, new: Sequence[DocumentRow], changed: Sequence[DocumentRow]) -> None:
-    """Write documents. A key that somebody else has just made raises IntegrityError: the hop runs again, singly."""
-    if new:
-        execute_rows(connection, _INSERT_DOCUMENT, [{name: getattr(d, name) for name in _DOCUMENT_FIELDS} for d in new])
-    if changed:
-        execute_rows(
-            connection,
-            _SAVE,
-            [{**{n: getattr(d, n) for n in _DOCUMENT_FIELDS if n != "key"}, "b_key": d.key} for d in changed],
-        )
+def save_documents(beside: Together, new: Sequence[DocumentRow], changed: Sequence[DocumentRow]) -> None:
+    """Write documents, with what is done `beside`.
+
+    A key that somebody else has just made raises IntegrityError then: the hop runs again, singly.
+    """
+    beside.add(_INSERT_DOCUMENT, [{name: getattr(d, name) for name in _DOCUMENT_FIELDS} for d in new])
+    rows = [{**{n: getattr(d, n) for n in _DOCUMENT_FIELDS if n != "key"}, "b_key": d.key} for d in changed]
+    beside.add(_SAVE, rows)
 
 
 _LIKE = select(packets.c.id).where(packets.c.root == bindparam("root"), packets.c.fingerprint == bindparam("print"))

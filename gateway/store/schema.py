@@ -10,9 +10,12 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.sql.expression import literal_column
 
-__all__ = ["is_state", "metadata"]
+__all__ = ["EMPTY", "ZERO", "is_state", "metadata"]
 
 metadata = MetaData()
+EMPTY: ColumnElement[str] = literal_column("''")
+ZERO: ColumnElement[int] = literal_column("0")
+"""What new rows begin with is spelt out in the statement: no parameter, which costs its work once per row."""
 
 
 def is_state(column: ColumnElement[str], *states: str) -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import ChannelState, DeliveryState, TransferState
 from gateway.store.dialect import among, lock_rows
 from gateway.store.months.bounds import low_of, since
-from gateway.store.schema import channels, deliveries, is_state, transfers
+from gateway.store.schema import EMPTY, ZERO, channels, deliveries, is_state, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
 from gateway.store.statements import execute_rows, select_rows
 from gateway.store.together import Together
@@ -76,38 +76,27 @@ class Member:
 
 # --- new ones, and what moves do to them ---------------------------------------------------------------------
 
-_INSERT = insert(transfers)
+_INSERT = insert(transfers).values(
+    turn=ZERO, worker=EMPTY, tries=ZERO, unreported=ZERO, permits=ZERO, hops=ZERO, came_from=EMPTY
+)
 
 
-def insert_new(connection: Connection, new: Sequence[NewTransfer]) -> None:
-    """Write transfers at turn 0."""
-    if new:
-        execute_rows(
-            connection,
-            _INSERT,
-            [
-                {
-                    "id": t.id,
-                    "packet_id": t.packet_id,
-                    "channel_id": t.channel_id,
-                    "state": t.state,
-                    "turn": 0,
-                    "members": t.members,
-                    "due_at": t.due_at,
-                    "announced_at": None,
-                    "lease_until": None,
-                    "worker": "",
-                    "is_urgent": t.is_urgent,
-                    "size": t.size,
-                    "tries": 0,
-                    "unreported": 0,
-                    "permits": 0,
-                    "hops": 0,
-                    "came_from": "",
-                }
-                for t in new
-            ],
-        )
+def insert_new(beside: Together, new: Sequence[NewTransfer]) -> None:
+    """Write transfers at turn 0, with what is done `beside`."""
+    rows = [
+        {
+            "id": t.id,
+            "packet_id": t.packet_id,
+            "channel_id": t.channel_id,
+            "state": t.state,
+            "members": t.members,
+            "due_at": t.due_at,
+            "is_urgent": t.is_urgent,
+            "size": t.size,
+        }
+        for t in new
+    ]
+    beside.add(_INSERT, rows)
 
 
 _IN_PLACE = (

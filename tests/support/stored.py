@@ -17,8 +17,9 @@ from gateway.model.events import Event, EventKind
 from gateway.model.instants import new_id
 from gateway.model.moves import FIRST, TRANSFER_STATES
 from gateway.model.states import Book, DeliveryState, LinkKind
-from gateway.store import Store, deliveries, events, open_store, schema, transfers
+from gateway.store import Connection, Store, deliveries, events, open_store, schema, transfers
 from gateway.store.chains import ensure_chains
+from gateway.store.together import Together
 from tests.support.postgres import cluster
 from tests.support.stores import Database, HandClock
 
@@ -72,7 +73,7 @@ class FilledStore:
             )
             events.append(connection, [accepted], now)
             chains = ensure_chains(connection, [(new_id(), root, agency) for agency in recipients])
-            transfers.insert_new(connection, [_transfer(link) for link in links])
+            write_transfers(connection, [_transfer(link) for link in links])
             new = [
                 deliveries.NewDelivery(
                     link=link, chain_id=chains[root, agency], position=self._position(root, agency), agency_id=agency,
@@ -151,3 +152,10 @@ def _transfer(link: Link) -> transfers.NewTransfer:
         state=TRANSFER_STATES[link.state], members=int(not link.state.is_final),
         due_at=link.accepted_at if link.state is DeliveryState.READY else None, is_urgent=False, size=1000,
     )  # fmt: skip
+
+
+def write_transfers(connection: Connection, new: Sequence[transfers.NewTransfer]) -> None:
+    """Write transfers at once."""
+    together = Together()
+    transfers.insert_new(together, new)
+    together.execute(connection)

@@ -11,6 +11,7 @@ from gateway.model.instants import SECOND
 from gateway.model.states import ChannelState, TransferState
 from gateway.store import channels, picking, transfers, versions
 from gateway.store.versions import VersionWatch
+from tests.support.stored import write_transfers
 from tests.support.stores import HandClock, fresh_store, inbox_row, kinds_of_events
 
 
@@ -136,7 +137,7 @@ def test_the_relay_obeys_the_breaker_none_then_one_two_four(tmp_path: Path) -> N
     store = fresh_store(tmp_path, clock)
     with store.write() as connection:
         channels.put_channel(connection, inbox_row("k", kind="folder", is_polled=False, in_flight=4))
-        transfers.insert_new(connection, [_due(f"t{number}") for number in range(8)])
+        write_transfers(connection, [_due(f"t{number}") for number in range(8)])
 
         def picked() -> int:
             return len(picking.pick_due(connection, now=clock.now(), since=clock.now(), most=32))
@@ -160,7 +161,7 @@ def test_ordinary_tickets_wait_unpicked_while_many_lie_unclaimed_and_urgent_ones
     with store.write() as connection:
         channels.put_channel(connection, inbox_row("k", kind="folder", is_polled=False, in_flight=9))
         channels.put_channel(connection, inbox_row("khac", kind="folder", is_polled=False, in_flight=9))
-        transfers.insert_new(connection, [_due(f"t{number}") for number in range(8)])
+        write_transfers(connection, [_due(f"t{number}") for number in range(8)])
 
         def picked() -> list[str]:
             found = picking.pick_due(connection, now=clock.now(), since=clock.now() - SECOND, most=2)
@@ -168,7 +169,7 @@ def test_ordinary_tickets_wait_unpicked_while_many_lie_unclaimed_and_urgent_ones
             return [due.transfer_id for due in found]
 
         assert [picked(), picked(), picked()] == [["t0", "t1"], ["t2", "t3"], []]
-        transfers.insert_new(connection, [replace(_due("gap"), is_urgent=True), replace(_due("u"), channel_id="khac")])
+        write_transfers(connection, [replace(_due("gap"), is_urgent=True), replace(_due("u"), channel_id="khac")])
         assert [picked(), picked()] == [["gap"], []], "the urgent one alone, though another channel has room"
         transfers.claim(connection, [("t0", 0), ("t1", 0)], worker="w", lease_until=clock.now() + SECOND)
         assert picked() == ["t4", "t5"]
