@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from edxml.messages import Language
+from gateway.api.cycle import CYCLE, take_whole, write_whole
 from gateway.api.problems import PROBLEM_JSON, Problem, language_of
 from gateway.identity import Caller
 from gateway.model.errors import BadRequest, TooLarge
@@ -50,14 +51,20 @@ def request_id_of(headers: Headers) -> str:
 class Asked:
     """A request and its answer. `status` is what was answered, 0 before; `is_told`: a failure was answered already."""
 
-    __slots__ = ("_receive", "_send", "caller", "ids", "is_body_read", "is_told", "request_id", "scope", "status")
+    __slots__ = (
+        "_cycle", "_headers", "_receive", "_send", "caller", "ids", "is_body_read", "is_told", "request_id", "scope",
+        "status",
+    )  # fmt: skip
 
-    def __init__(self, scope: Message, receive: Receive, send: Send, ids: dict[str, str], request_id: str) -> None:
+    def __init__(self, scope: Message, receive: Receive, send: Send, ids: dict[str, str]) -> None:
         self.scope = scope
+        self._cycle = scope.get(CYCLE)  # none where another server than ours runs the application
         self._receive = receive
         self._send = send
         self.ids = ids
-        self.request_id = request_id
+        headers = scope["headers"]
+        self._headers: dict[bytes, bytes] = dict(reversed(headers))  # the first of a name is the last to come
+        self.request_id = request_id_of(headers if b"x-request-id" in self._headers else ())
         self.status = 0
         self.is_body_read = False
         self.is_told = False
@@ -65,10 +72,8 @@ class Asked:
 
     def header(self, name: bytes) -> str:
         """The first header of that name (small letters), "" where there is none."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return bytes(value).decode("latin-1")
-        return ""
+        value = self._headers.get(name)
+        return "" if value is None else value.decode("latin-1")
 
     @property
     def language(self) -> Language:
@@ -99,9 +104,16 @@ class Asked:
             self.is_body_read = True
         return message
 
+    def take_whole(self) -> bytes | None:
+        """The body, where all of it came already; then it is read. Else None."""
+        body = take_whole(self._cycle) if self._cycle is not None and not self.is_body_read else None
+        self.is_body_read = self.is_body_read or body is not None
+        return body
+
     async def small_body(self) -> bytes:
         """A body of a few words. Raises TooLarge, ClientGone, and TimeoutError after half a minute."""
-        message = await self.receive() if not self.is_body_read else {"body": b""}
+        whole = self.take_whole()
+        message = await self.receive() if not self.is_body_read else {"body": whole or b""}
         if self.is_body_read:
             body = bytes(message.get("body", b""))
         else:
@@ -125,22 +137,29 @@ class Asked:
     async def begin(self, status: int, kind: bytes, length: int, headers: Headers = ()) -> None:
         """Status and headers."""
         self.status = status
-        lines = [
+        lines = self._lines(kind, length, headers)
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+
+    def _lines(self, kind: bytes, length: int, headers: Headers) -> list[tuple[bytes, bytes]]:
+        return [
             (b"content-type", kind),
-            (b"content-length", str(length).encode()),
+            (b"content-length", b"%d" % length),
             (b"x-request-id", self.request_id.encode()),
             *headers,
         ]
-        await self._send({"type": "http.response.start", "status": status, "headers": lines})
 
     async def send_piece(self, piece: bytes, *, is_last: bool) -> None:
         """Bytes of the body; waits while the caller's socket is full."""
         await self._send({"type": "http.response.body", "body": piece, "more_body": not is_last})
 
     async def answer(self, status: int, body: bytes, *, kind: bytes = _JSON, headers: Headers = ()) -> None:
-        """A whole answer."""
+        """A whole answer; `headers` do not speak of the connection."""
+        sent = b"" if self.is_head else body
+        if self._cycle is not None and write_whole(self._cycle, status, self._lines(kind, len(body), headers), sent):
+            self.status = status
+            return
         await self.begin(status, kind, len(body), headers)
-        await self.send_piece(b"" if self.is_head else body, is_last=True)
+        await self.send_piece(sent, is_last=True)
 
     async def refuse(self, problem: Problem) -> None:
         """A problem. Where the body is still coming the connection ends, after some of it was read and thrown away:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable
 
 from edxml.errors import TrucError
-from gateway.api.asked import Asked, ClientGone, Message, Receive, Send, request_id_of
+from gateway.api.asked import Asked, ClientGone, Message, Receive, Send
 from gateway.api.edge import Edge
 from gateway.api.problems import Ending, NotAllowed, TooSlow, full_disk, problem_of
 from gateway.api.routes import CONFIRM, INBOX, INBOX_PACKET, PACKETS
@@ -59,7 +59,7 @@ class Front:
             await self._inner(scope, receive, send)
             return
         found = _find_door(scope["method"], scope["path"])
-        asked = Asked(scope, receive, send, found[2] if found else {}, request_id_of(scope["headers"]))
+        asked = Asked(scope, receive, send, found[2] if found else {})
         try:
             await (self._hand_on(asked, receive, send) if found is None else self._open(found, asked))
         except asyncio.CancelledError:  # the server's time to answer what was begun is over

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from edxml.messages import Language
 from gateway.api.asked import request_id_of
+from gateway.api.cycle import CYCLE, SMALL
 from gateway.api.problems import PROBLEM_JSON, Crowded, HeadTooLong, problem_of
 from gateway.model.errors import BadRequest, GatewayError
 
@@ -25,10 +26,6 @@ MOST_HEAD = 64 * 1024
 
 _HEAD_WAIT = 30.0
 """Seconds from a connection's beginning to its first byte, and from a request's first byte to its head's end."""
-
-_SMALL = 64 * 1024
-"""Bytes up to which pieces are joined; larger ones are written as they come, never copied."""
-
 
 _DESCRIPTORS = 65_536
 
@@ -60,13 +57,19 @@ class Joining:
 
     def write(self, data: bytes) -> None:
         """At the end of this step of the loop, or at once where it is large; in order."""
-        if len(data) > _SMALL:
+        if len(data) > SMALL:
             self._flush()
             self._transport.write(data)
             return
         if not self._held:
             self._loop.call_soon(self._flush)
         self._held.append(data)
+
+    def write_now(self, data: bytes) -> None:
+        """At once, behind what was said before."""
+        if self._held:
+            self._flush()
+        self._transport.write(data)
 
     def close(self) -> None:
         """Close when all was written."""
@@ -129,6 +132,7 @@ class HeadBoundProtocol(HttpToolsProtocol):
                 self._refuse_head()
                 raise ValueError("head too long")
         super().on_headers_complete()
+        self.scope[CYCLE] = self.cycle  # type: ignore[literal-required]  # ours among uvicorn's
 
     def on_response_complete(self) -> None:
         """As uvicorn's own, but for the timer. A head that is on its way keeps its own end."""

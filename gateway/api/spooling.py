@@ -74,6 +74,17 @@ async def spool_body(edge: Edge, asked: Asked) -> Spooled:
 
 
 async def _take_all(intake: _Intake, asked: Asked, patience: Patience) -> Spooled:
+    whole = asked.take_whole()
+    if whole is not None:
+        await intake.add(whole)
+    else:
+        await _wait_for_all(intake, asked, patience)
+    if not intake.size:
+        raise BadRequest("api.empty")
+    return await intake.finish()
+
+
+async def _wait_for_all(intake: _Intake, asked: Asked, patience: Patience) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
@@ -83,9 +94,6 @@ async def _take_all(intake: _Intake, asked: Asked, patience: Patience) -> Spoole
                 limit.reschedule(patience.ends_at(began, loop.time(), intake.size))
     except TimeoutError:
         raise TooSlow("api.too_slow") from None
-    if not intake.size:
-        raise BadRequest("api.empty")
-    return await intake.finish()
 
 
 class _Intake:
@@ -94,7 +102,7 @@ class _Intake:
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._path = edge.node.store.blobs.spool()
-        self._hasher = hashlib.sha256()
+        self._hasher: hashlib._Hash | None = None
         self._pieces: list[bytes] = []
         self._held = 0
         self._is_on_disk = False
@@ -113,7 +121,7 @@ class _Intake:
 
     async def finish(self) -> Spooled:
         """What came, whole."""
-        if self._is_on_disk:
+        if self._is_on_disk and self._hasher is not None:
             await self._edge.submitting.run(self._write)
             return Spooled(path=self._path, size=self.size, known_digest=self._hasher.hexdigest(), rest=b"")
         rest = b"".join(self._pieces)
@@ -127,6 +135,8 @@ class _Intake:
         block = b"".join(self._pieces)
         self._pieces.clear()
         self._held = 0
+        if self._hasher is None:
+            self._hasher = hashlib.sha256()
         self._hasher.update(block)
         with self._path.open("ab" if self._is_on_disk else "xb") as file:
             self._is_on_disk = True

@@ -1,0 +1,193 @@
+"""The short ways through uvicorn say, byte for byte, what the long ones say, and are taken only where they may be."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from gateway.api.asked import Asked, ClientGone
+from gateway.api.cycle import CYCLE, SMALL
+from gateway.api.protocol import HeadBoundProtocol
+from tests.unit.gateway.api.test_connection_waits import Line, settle
+
+HEADERS = ((b"truc-key", b"abc"), (b"cache-control", b"private, no-store"))
+
+
+class _Api:
+    """An application of ours on one connection; `is_short`: by the short ways, else by those of ASGI alone."""
+
+    def __init__(
+        self, *, is_short: bool = True, body: bytes = b"{}", headers: Any = HEADERS, status: int = 200
+    ) -> None:
+        self.is_short, self.body, self.headers, self.status = is_short, body, headers, status
+        self.sent = 0  #: messages that went the long way
+        self.bodies: list[bytes | None] = []
+        self.faults: list[Exception] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.line = Line()
+        config = uvicorn.Config(self, log_config=None, access_log=False, server_header=False)
+        self.state = ServerState()
+        self.state.default_headers = [(b"date", b"Fri, 27 Nov 2026 00:00:00 GMT")]
+        self.protocol = HeadBoundProtocol(config, self.state, {}, asyncio.get_running_loop())
+        self.protocol.connection_made(self.line)  # type: ignore[arg-type]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def count(message: Any) -> None:
+            self.sent += 1
+            await send(message)
+
+        if not self.is_short:
+            del scope[CYCLE]
+        asked = Asked(scope, receive, count, {})
+        asked.request_id = "r-1"
+        try:
+            self.bodies.append(asked.take_whole())
+            await self.may_answer.wait()
+            if scope["method"] == "POST":
+                self.bodies.append(await asked.small_body())
+            await asked.answer(self.status, self.body or scope["path"].encode(), headers=self.headers)
+        except (ClientGone, ValueError) as why:
+            self.faults.append(why)
+
+    async def say(self, *pieces: bytes) -> bytes:
+        await settle()
+        for piece in pieces:
+            self.protocol.data_received(piece)
+            await settle()
+        written, self.line.written = self.line.written, b""
+        return written
+
+    async def end(self) -> None:
+        self.protocol.connection_lost(ConnectionError())
+        await settle()
+
+
+@pytest.mark.parametrize("status", [200, 202, 404, 503])
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n", b"Connection: keep-alive\r\n"])
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1", b"HEAD / HTTP/1.1", b"GET / HTTP/1.0", b"POST / HTTP/1.1"])
+def test_what_is_written_is_what_uvicorn_writes(first: bytes, more: bytes, status: int) -> None:
+    async def main() -> None:
+        said, closed, totals = [], [], []
+        for is_short in (True, False):
+            api = _Api(is_short=is_short, status=status)
+            said.append(await api.say(first + b"\r\nHost: x\r\nContent-Length: 0\r\n" + more + b"\r\n"))
+            closed.append(api.line.is_closing())
+            totals.append(api.state.total_requests)
+            assert api.sent == (0 if is_short else 2)
+            assert api.protocol.cycle.response_complete
+            await api.end()
+        assert said[0] == said[1] != b""
+        assert closed[0] == closed[1]
+        assert totals == [1, 1]
+
+    asyncio.run(main())
+
+
+def test_what_comes_together_is_answered_in_order() -> None:
+    async def main() -> None:
+        api = _Api(body=b"")
+        api.may_answer.clear()
+        assert await api.say(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(5))) == b""
+        api.may_answer.set()
+        for _ in range(5):
+            await settle()
+        said = await api.say()
+        assert [answer[-2:] for answer in said.split(b"HTTP/1.1 ")[1:]] == [b"/%d" % number for number in range(5)]
+        assert api.sent == 0
+        await api.end()
+
+    asyncio.run(main())
+
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+
+
+def test_a_body_that_is_there_is_taken_and_what_follows_waits_as_ever() -> None:
+    async def main() -> None:
+        api = _Api()
+        assert (await api.say(POST + b"\r\nabcd")).endswith(b"{}")
+        assert api.bodies == [b"abcd", b""]
+        api.may_answer.clear()
+        await api.say(POST + b"\r\nef", b"gh")
+        api.may_answer.set()
+        assert (await api.say()).endswith(b"{}")
+        assert api.bodies[2:] == [None, b"efgh"]
+        await api.end()
+
+    asyncio.run(main())
+
+
+def test_behind_a_body_that_was_taken_there_is_nothing_but_the_end() -> None:
+    async def main() -> None:
+        api = _Api()
+        api.may_answer.clear()
+        await api.say(POST + b"\r\nabcd")
+        following = asyncio.ensure_future(api.protocol.cycle.receive())
+        await settle()
+        assert not following.done()
+        await api.end()
+        assert (await following)["type"] == "http.disconnect"
+        api.may_answer.set()
+        await settle()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("pieces", [(b"\r\n", b"abcd"), (b"\r\nabcd",)])
+def test_who_waits_to_be_told_to_go_on_is_told(pieces: tuple[bytes, ...]) -> None:
+    async def main() -> None:
+        api = _Api()
+        said = await api.say(POST + b"Expect: 100-continue\r\n" + pieces[0], *pieces[1:])
+        assert said.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+        assert api.bodies == [None, b"abcd"]
+        await api.end()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("said", "faults"), [(POST + b"\r\nab", [ClientGone]), (b"GET / HTTP/1.1\r\n\r\n", [])])
+def test_of_whom_is_gone_nothing_is_taken_and_nothing_written(said: bytes, faults: list[type[Exception]]) -> None:
+    async def main() -> None:
+        api = _Api()
+        api.may_answer.clear()
+        await api.say(said)
+        await api.end()
+        api.may_answer.set()
+        await settle()
+        assert api.line.written == b""
+        assert [type(fault) for fault in api.faults] == faults
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("size", [SMALL, SMALL + 1])
+def test_large_answers_and_full_lines_go_the_long_way(size: int) -> None:
+    async def main() -> None:
+        api = _Api(body=bytes(size))
+        assert len(await api.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")) > size
+        assert api.sent == (0 if size == SMALL else 2)
+        api.protocol.pause_writing()
+        assert await api.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == b"", "the line is full"
+        api.protocol.resume_writing()
+        await settle()
+        assert len(await api.say()) > size
+        await api.end()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("evil", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb"])
+def test_no_header_becomes_two(evil: bytes) -> None:
+    async def main() -> None:
+        api = _Api(headers=((b"truc-key", evil),))
+        said = await api.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert [type(fault) for fault in api.faults] == [ValueError]
+        assert said.startswith(b"HTTP/1.1 500 ")
+        await api.end()
+
+    asyncio.run(main())
