@@ -14,11 +14,12 @@ after one more day; a put of the same bytes restores it.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +33,10 @@ declare("blob.renamed", "the blob has its name; the folder is not synced yet")
 declare("blob.folder_synced", "the blob is durable; no row speaks of it yet")
 
 _PIECE = 1 << 20
+_OURS = os.urandom(8).hex()
+_NUMBERS = itertools.count(1)
+"""Spooled bodies of this process are numbered: asking the kernel for random bits would give the interpreter away."""
+
 _STRAY = 86_400.0
 """Seconds after which what another machine spooled is nobody's."""
 
@@ -78,6 +83,11 @@ class BlobFolder:
     root: Path
     reserve: int = 256 << 20
     place: str = ""
+    spool_folder: Path = field(init=False, repr=False, compare=False)
+    """Where this machine keeps what it has not answered for: on the blobs' file system, so that a rename is all."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spool_folder", self.root / "spool" / self.place)
 
     def prepare(self) -> None:
         """Make the folders. Safe to repeat."""
@@ -86,18 +96,13 @@ class BlobFolder:
         self.spool_folder.mkdir(exist_ok=True)
         sync_folder(self.root)
 
-    @property
-    def spool_folder(self) -> Path:
-        """Where this machine keeps what it has not answered for: on the blobs' file system, so that a rename is all."""
-        return self.root / "spool" / self.place
-
     def path(self, digest: str) -> Path:
         """Where the blob of `digest` (64 lower-case hex digits) lies or would lie."""
         return self.root.joinpath(digest[:2], digest)
 
     def spool(self) -> Path:
         """A new name for a body that is about to come, on the file system of the blobs."""
-        return self.spool_folder / f"{os.getpid()}-{os.urandom(8).hex()}"
+        return self.spool_folder / f"{os.getpid()}-{_OURS}-{next(_NUMBERS)}"
 
     def check_reserve(self, coming: int = 0) -> None:
         """Raises DiskReserve where `coming` more bytes would eat into the reserve. Recovers by itself."""

@@ -19,6 +19,7 @@ __all__ = ["Wishes", "submit", "wishes_of"]
 
 _MOST_KEY = 200
 _MOST_TO = 2_000
+_MODES = {"": RecipientsMode.ALL, **{str(mode): mode for mode in RecipientsMode}}
 
 
 class Wishes:
@@ -43,13 +44,13 @@ def wishes_of(asked: Asked) -> Wishes:
         else:
             raise BadRequest("api.unknown_parameter", name=name[:60])
     key = asked.header(b"idempotency-key").strip()
-    if mode not in ("", *RecipientsMode):
+    if mode not in _MODES:
         raise BadRequest("api.bad_recipients")
     if len(key) > _MOST_KEY or not key.isprintable():
         raise BadRequest("api.bad_idempotency_key", most=_MOST_KEY)
     if len(only) > _MOST_TO or any(not organ.strip() or len(organ) > 100 for organ in only):
         raise BadRequest("api.bad_to", most=_MOST_TO)
-    return Wishes(RecipientsMode(mode or RecipientsMode.ALL), tuple(only), key)
+    return Wishes(_MODES[mode], tuple(only), key)
 
 
 async def submit(edge: Edge, asked: Asked) -> None:
