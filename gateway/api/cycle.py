@@ -13,7 +13,7 @@ __all__ = ["CYCLE", "SMALL", "take_whole", "write_whole"]
 SMALL = 64 * 1024
 """Bytes up to which pieces are joined; larger ones are written as they come, never copied."""
 
-CYCLE = "truc.cycle"
+CYCLE = "uvicorn_cycle"
 """Where the scope of a request keeps uvicorn's side of it, for `take_whole` and `write_whole`."""
 
 
