@@ -12,7 +12,7 @@ from edxml._base64 import Garbage
 from edxml._transfer import BASE64, BASE64_IN, Decoder, new_decoder
 from edxml._unzip import LOCAL_HEADER, SingleEntry, ZipVerdict
 from edxml._xml import Element, Refusal
-from edxml.attachments import SNIFFED, AttachmentSink, extension, sniff
+from edxml.attachments import SNIFFED, AttachmentSink, FileLook, extension, sniff
 from edxml.limits import PIECE, Limits
 from edxml.packet import Attachment
 
@@ -70,12 +70,17 @@ class Contents:
         limits: Limits,
         sink: AttachmentSink | None,
         describe: Callable[[Element, int], tuple[str, str]],
+        look: Callable[[int], FileLook] | None = None,
     ) -> None:
-        """`describe(element, position)` gives the name and the content type as far as they were read."""
+        """`describe(element, position)` gives the name and the content type as far as they were read.
+
+        `look(position)` gives who looks at a file.
+        """
         self.found: list[Content] = []
         self._limits = limits
         self._sink = sink
         self._describe = describe
+        self._look = look
         self._file: _File | None = None
         self._said = ("", "")
         self._zipped = (0, 0)  # SingleEntry.sums of the files so far
@@ -105,6 +110,7 @@ class Contents:
             limits=self._limits,
             sink=self._sink,
             zipped=self._zipped,
+            look=None if self._look is None else self._look(position),
         )
 
     def begin_section(self, offset: int) -> None:
@@ -154,6 +160,7 @@ class _File:
         limits: Limits,
         sink: AttachmentSink | None,
         zipped: tuple[int, int],
+        look: FileLook | None,
     ) -> None:
         self.line = line
         self._zipped = zipped
@@ -164,6 +171,7 @@ class _File:
         self._transfer = transfer
         self._decoder = decoder
         self._may_be_zip = may_be_zip
+        self._look = look
         self._sent = _Tally()
         self._entry: SingleEntry | None = None
         self._unzipped: _Tally | None = None
@@ -225,6 +233,8 @@ class _File:
             )
             if self._sink is not None:
                 self._spool = cast(BinaryIO, SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY))  # noqa: SIM115
+        if self._look is not None and not self._look.feed(data):
+            self._look = None
         if self._entry is not None:
             self._entry.feed(data)
         if self._spool is not None:

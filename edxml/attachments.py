@@ -14,7 +14,10 @@ from edxml.errors import EdxmlError
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.packet import Attachment
 
-__all__ = ["ANY_TYPE", "AttachmentDamaged", "AttachmentSink", "content_type_of", "extension", "open_decoded", "sniff"]
+__all__ = [
+    "ANY_TYPE", "AttachmentDamaged", "AttachmentSink", "FileLook", "content_type_of", "extension", "open_decoded",
+    "sniff",
+]  # fmt: skip
 
 SNIFFED = 1024
 """Bytes of a file that `sniff` wants to see."""
@@ -61,6 +64,13 @@ class AttachmentSink(Protocol):
     def end(self, attachment: Attachment) -> None:
         """It is complete. `attachment` has its digest, length and place; of its name and type what stood before its
         bytes (the packet's own `attachments` are final)."""
+
+
+class FileLook(Protocol):
+    """Looks at the bytes of one file while its packet is read: those that its digest and length are of."""
+
+    def feed(self, piece: bytes, /) -> bool:
+        """Its next bytes, at most some hundred KiB. Whether it wants more."""
 
 
 def sniff(head: bytes) -> str:

@@ -11,7 +11,7 @@ come.  Of the packet's own XML at most `limits.header` bytes are held.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain
@@ -29,7 +29,7 @@ from edxml._notes import NAMESPACE, Notes, local_name
 from edxml._shapes import SHAPES, Known, Sighting, look_at
 from edxml._soap import E_DOC, SOAP, Blocks, Message, is_pair, unwrap
 from edxml._xml import Element, Refusal, Splitter
-from edxml.attachments import AttachmentSink
+from edxml.attachments import AttachmentSink, FileLook
 from edxml.codes import Dialect
 from edxml.digests import WireHasher
 from edxml.findings import Finding, Repair, Severity
@@ -80,6 +80,7 @@ def read(
     stream: BinaryIO,
     *,
     on_attachment: AttachmentSink | None = None,
+    look: Callable[[int], FileLook] | None = None,
     profile: Profile = LENIENT,
     today: date | None = None,
     check_schema: bool = False,
@@ -93,6 +94,9 @@ def read(
     those allowances holds.  With `check_rules` the findings of `edxml.validate` on that day stand last, each with its
     line, which `validate` alone cannot know; a packet that is secret is not judged.  Needs `today`.
 
+    `look` is asked for somebody who looks at file number so-and-so (from 1) as it goes by; a file that stands in a ZIP,
+    or in a part of dialect D, is seen by nobody to its end.
+
     Never raises for what the bytes are: everything wrong is a finding.  Only what the stream or the sink raise passes.
     Reading stops at the first finding after which nothing can be understood (not XML, a DTD, a limit).
     """
@@ -103,7 +107,7 @@ def read(
     sighting = None if second else look_at(first)  # a small packet whole, perhaps with the tags of one before
     known = None if sighting is None else SHAPES.recognise(sighting, limits)
     notes = Notes(limits) if known is None else KnownNotes(known, limits)
-    contents = Contents(limits=limits, sink=on_attachment, describe=known.describe if known else describe)
+    contents = Contents(limits=limits, sink=on_attachment, describe=known.describe if known else describe, look=look)
     opened = _Opened(notes=notes, contents=contents, sink=on_attachment)
     packet: Packet | StatusPacket | None = None
     try:

@@ -16,14 +16,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Final
 
 from gateway.exchange.examine import tell_prepared
 from gateway.exchange.group import Grouper, Settle, gather
 from gateway.exchange.parcels import open_parcel, pack_parcel
-from gateway.exchange.submission import Outcome, Prepared, Submission
+from gateway.exchange.submission import Outcome, Prepared, Submission, with_found
 from gateway.exchange.take_in import Unprepared
 from gateway.node import Node
 from gateway.settings import Settings, environment_of
@@ -177,9 +177,8 @@ class Examining:
                 if prepared is None:
                     self._examine_here(submission, settle)
                     continue
-                digested = replace(submission, digest=prepared.submission.digest)
-                tell_prepared(self._node, digested, prepared, began)
-                self._accepting.submit(replace(prepared, submission=digested), settle)
+                tell_prepared(self._node, prepared.submission, prepared, began)
+                self._accepting.submit(prepared, settle)
 
     def _examine_here(self, submission: Submission, settle: Settle[Outcome | Unprepared]) -> None:
         """As if there were no examiner; a file that it had begun is not in the way."""
@@ -226,7 +225,10 @@ class _Examiner:
         answers = open_parcel(self._connection.recv_bytes())
         if not isinstance(answers, list) or len(answers) != len(group):
             raise EOFError("an examiner answered something else")
-        return answers
+        return [
+            None if found is None else with_found(submission, found)
+            for submission, found in zip(group, answers, strict=True)
+        ]
 
     def close(self) -> None:
         """End it: politely, then not. Safe to repeat."""

@@ -74,13 +74,14 @@ def _acknowledge_one(node: Node, prepared: Prepared) -> Outcome:
         repeated = first_answers(connection, [prepared])
         if repeated:
             return repeated[prepared.packet_id]
-        assert isinstance(prepared.packet, StatusPacket)
-        document = _match(connection, prepared.packet, prepared.sender_id, prepared)
+        status = prepared.docket.status
+        assert status is not None, "its kind is that of a status"
+        document = _match(connection, status, prepared.sender_id, prepared)
         if isinstance(document, Refusal):
             packets.drop_claims(connection, [prepared.packet_id])
             events.append(connection, [refused_event(prepared, document)], now)
             return document
-        matched = _Matched(prepared, prepared.packet, document)
+        matched = _Matched(prepared, status, document)
         done, effects = _record(connection, node, matched, now)
         crash_point("acknowledge.written")
     crash_point("acknowledge.committed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edxml.packet import StatusPacket
 from gateway.exchange.submission import Answer, Outcome, Prepared
 from gateway.model.errors import Conflict, Refusal
 from gateway.model.events import Event, EventKind
@@ -106,11 +105,9 @@ def _line(delivery: RecipientRow) -> Mapping[str, Any]:
 
 def new_answer(prepared: Prepared, lines: Sequence[Mapping[str, Any]]) -> Answer:
     """The first answer."""
-    packet = prepared.packet
-    named = packet.response_for.document_id if isinstance(packet, StatusPacket) else packet.document_id
     return Answer(
         packet_id=prepared.packet_id,
-        document_id="" if named is None else named.text,  # as written, like everywhere else
+        document_id=prepared.docket.document_id,
         is_repeat=False,
         accepted_at=prepared.submission.received_at,
         recipients=tuple(lines),

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.exchange.advance import Effects, do_moves
 from gateway.exchange.answers import stored_answers
-from gateway.exchange.rows import book_of, packet_row
+from gateway.exchange.rows import packet_row
 from gateway.exchange.submission import Answer, Prepared
 from gateway.model.chain import Chain, Link, Move, SinkSureness
 from gateway.model.errors import Conflict, Refusal
@@ -242,7 +242,7 @@ def _plan_links(
                     position=chain.links[-2].position + 1 if len(chain.links) > 1 else 1 + chain.is_archived,
                     agency_id=leg.agency_id,
                     organ=leg.organ_ids[0],
-                    book=book_of(order.prepared),
+                    book=order.prepared.docket.book,
                     reason=str(own.reason),
                     leg=str(leg.reason),
                     at=order.prepared.submission.received_at,
@@ -303,7 +303,7 @@ def _undeliverable(order: Dispatch, problems: Sequence[RouteProblem]) -> list[Ne
                 position=1,
                 agency_id=problem.agency_id or "",
                 organ=problem.organ_id[:80],
-                book=book_of(order.prepared),
+                book=order.prepared.docket.book,
                 reason=str(problem.code),
                 leg="none",
                 at=order.prepared.submission.received_at,
@@ -330,7 +330,7 @@ def _accepted_event(prepared: Prepared) -> Event:
         kind=EventKind.PACKET_ACCEPTED,
         at=prepared.submission.received_at,
         actor=prepared.submission.caller.name,
-        book=book_of(prepared),
+        book=prepared.docket.book,
         packet_id=prepared.packet_id,
         agency_id=prepared.sender_id,
         system_id=prepared.submission.caller.system_id,

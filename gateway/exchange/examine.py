@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -23,9 +23,11 @@ from edxml.packet import Organization, Packet, ResponseFor, StatusPacket
 from edxml.read import read
 from edxml.seal import SealStatement, make_seal
 from edxml.validate import validate
+from gateway.exchange.rows import docket_of
 from gateway.exchange.submission import Examined, PacketRefusal, Prepared, Submission
 from gateway.exchange.telling import reason_of, tell_taken_in
 from gateway.identity import Caller
+from gateway.inspector.unsigned import Look
 from gateway.model.errors import Forbidden
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import as_datetime, new_id
@@ -54,10 +56,17 @@ def examine(
 
     `system_id`: who submits it; that system's profile says what may be put right.
     """
+    looks: dict[int, Look] = {}
     snapshot, today = node.channels.snapshot(), node.today()
     profile = snapshot.profile_of(system_id)
     with path.open("rb") if body is None else io.BytesIO(body) as stream:
-        result = read(stream, profile=profile, today=today, limits=node.limits)
+        result = read(
+            stream,
+            profile=profile,
+            today=today,
+            limits=node.limits,
+            look=lambda position: looks.setdefault(position, Look()),
+        )
     packet = result.packet
     if packet is None or result.is_secret:
         return Examined(result=result, findings=result.findings, plan=None)
@@ -75,7 +84,22 @@ def examine(
     )
     findings += plan.findings()
     said = "" if isinstance(packet, StatusPacket) else fingerprint(packet)
-    return Examined(result=result, findings=tuple(findings), plan=plan, sender_id=sender or "", fingerprint=said)
+    return Examined(
+        result=result,
+        findings=tuple(findings),
+        plan=plan,
+        sender_id=sender or "",
+        fingerprint=said,
+        unsigned=_unsigned(packet, looks),
+    )
+
+
+def _unsigned(packet: Packet | StatusPacket, looks: Mapping[int, Look]) -> frozenset[int]:
+    """Files that plainly bear no signature; of one that stands in a ZIP other bytes were seen."""
+    if isinstance(packet, StatusPacket):
+        return frozenset()
+    whole = [file.position for file in packet.attachments if file.encoding == "base64"]
+    return frozenset(position for position in whole if position in looks and looks[position].is_plain)
 
 
 def _find_agency(node: Node, organ: OrganId | None) -> str | None:
@@ -265,7 +289,7 @@ def _prepared(
     return Prepared(
         submission=submission,
         packet_id=packet_id,
-        packet=packet,
+        docket=docket_of(packet, examined.unsigned),
         plan=plan,
         findings=examined.findings,
         sender_id=examined.sender_id,

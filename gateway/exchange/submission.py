@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from edxml.errors import TrucError
 from edxml.findings import Finding
-from edxml.packet import Packet, StatusPacket
+from edxml.packet import StatusPacket
 from edxml.read import ReadResult
 from gateway.identity import Caller
 from gateway.model.errors import Refusal
-from gateway.model.states import LinkKind
+from gateway.model.states import Book, LinkKind
 from routing.plan import RecipientsMode, RoutePlan
 
-__all__ = ["Answer", "Examined", "Outcome", "PacketRefusal", "Prepared", "Submission"]
+__all__ = [
+    "Answer", "Docket", "Examined", "Outcome", "PacketRefusal", "Prepared", "Submission", "found_of", "with_found",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +49,29 @@ class Examined:
     plan: RoutePlan | None
     sender_id: str = ""
     fingerprint: str = ""
+    unsigned: frozenset[int] = frozenset()  #: positions of the PDFs that plainly bear no signature
 
     @property
     def is_refused(self) -> bool:
         """Whether it may not be accepted."""
         return self.plan is None or self.plan.is_refused or any(f.severity == "error" for f in self.findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Docket:
+    """What is entered of a packet (phần vào sổ): all that accept and what follows it need of what it says.
+
+    The packet itself, some thirty values, ends with its examination.
+    """
+
+    book: Book
+    sender_organ: str
+    document_id: str  #: as written; "" where a status names none
+    notation: str
+    subject: str = ""
+    is_urgent: bool = False
+    attachments: str = "[]"  #: JSON (gateway.exchange.attached)
+    status: StatusPacket | None = None  #: of a status, which is short, everything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +80,7 @@ class Prepared:
 
     submission: Submission
     packet_id: str
-    packet: Packet | StatusPacket
+    docket: Docket
     plan: RoutePlan
     findings: tuple[Finding, ...]
     sender_id: str
@@ -77,7 +98,7 @@ class Prepared:
     @property
     def is_urgent(self) -> bool:
         """Whether it goes ahead of others; statuses do not."""
-        return isinstance(self.packet, Packet) and self.packet.is_urgent
+        return self.docket.is_urgent
 
     @property
     def submission_key(self) -> str:
@@ -92,6 +113,22 @@ class Prepared:
         """The caller's own Idempotency-Key, apart from other callers' keys; "" where it gave none."""
         key = self.submission.idempotency_key
         return f"{self.submission.caller.system_id}|{key}" if key else ""
+
+
+_FOUND = tuple(field.name for field in fields(Prepared) if field.name != "submission")
+_take_found = attrgetter(*_FOUND)
+
+
+def found_of(prepared: Prepared) -> tuple[str, tuple[Any, ...]]:
+    """What its examination added to a submission: the digest of the body, and what `with_found` makes the same of."""
+    return prepared.submission.digest, _take_found(prepared)
+
+
+def with_found(submission: Submission, found: tuple[str, tuple[Any, ...]]) -> Prepared:
+    """The submission as it was prepared elsewhere, by what `found_of` told. Raises ValueError for no sense."""
+    digest, values = found
+    named = dict(zip(_FOUND, values, strict=True))
+    return Prepared(submission=replace(submission, digest=digest), **named)
 
 
 class PacketRefusal(Refusal):

@@ -9,7 +9,6 @@ from adapters.contract import Done, Park, Retry, Unknown
 from adapters.contract import Outcome as SinkOutcome
 from edxml.errors import TrucError
 from edxml.findings import Severity
-from edxml.packet import StatusPacket
 from gateway.exchange.submission import Answer, Outcome, PacketRefusal, Prepared
 from gateway.node import Node
 from monitoring import log
@@ -61,8 +60,8 @@ def tell_accepted(node: Node, hop: Hop, told: Iterable[tuple[Prepared, Outcome]]
             packet, reason = outcome.packet_id, None
             count = node.metrics.count_repeated if outcome.is_repeat else node.metrics.count_accepted
             count(str(prepared.kind))
-            if isinstance(prepared.packet, StatusPacket) and not outcome.is_repeat:
-                node.metrics.count_status(str(prepared.packet.status_code))
+            if prepared.docket.status is not None and not outcome.is_repeat:
+                node.metrics.count_status(str(prepared.docket.status.status_code))
         else:
             ended, packet, reason = HopOutcome.REFUSED, prepared.packet_id, reason_of(outcome)
             node.metrics.count_refused(reason)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["is_plainly_unsigned"]
+__all__ = ["Look", "is_plainly_unsigned"]
 
 _EDGE: Final = 1024
 """Bytes at either end within which viewers look for the header and for the end (ISO 32000-1, annex H, 3 and 18)."""
@@ -27,16 +27,36 @@ def _name(text: str) -> bytes:
 _TELLING: Final = re.compile(b"|".join(map(_name, ("ByteRange", "Sig", "SubFilter", "Encrypt"))))
 
 
-def is_plainly_unsigned(pieces: Iterable[bytes]) -> bool:
-    """Whether this is a whole PDF, not encrypted, in which nothing says that it is signed. False says nothing.
+class Look:
+    """Looks at one file whose bytes come in pieces, in order and cut anywhere."""
 
-    `pieces` are the file's bytes in order, cut anywhere; all of them are taken where the answer is True.
-    """
-    head = tail = b""
-    for piece in pieces:
-        held = tail + piece  # a name may be cut in two, and is far shorter than the tail
-        if _TELLING.search(held) is not None:
+    __slots__ = ("_head", "_is_open", "_tail")
+
+    def __init__(self) -> None:
+        self._head = self._tail = b""
+        self._is_open = True
+
+    def feed(self, piece: bytes) -> bool:
+        """The next bytes. Whether it wants more: after a no, nothing changes its answer, which is no."""
+        if not self._is_open:
             return False
-        head += piece[: _EDGE - len(head)]
-        tail = held[-_EDGE:]
-    return b"%PDF-" in head and 0 <= tail.find(b"startxref") < tail.rfind(b"%%EOF")
+        held = self._tail + piece  # a name may be cut in two, and is far shorter than the tail
+        if len(self._head) < _EDGE:
+            self._head += piece[: _EDGE - len(self._head)]
+            self._is_open = len(self._head) < _EDGE or b"%PDF-" in self._head
+        self._is_open = self._is_open and _TELLING.search(held) is None
+        self._tail = held[-_EDGE:]
+        return self._is_open
+
+    @property
+    def is_plain(self) -> bool:
+        """Once all bytes came: whether this is a whole PDF, not encrypted, in which nothing says that it is signed.
+        False says nothing."""
+        is_whole = b"%PDF-" in self._head and 0 <= self._tail.find(b"startxref") < self._tail.rfind(b"%%EOF")
+        return self._is_open and is_whole
+
+
+def is_plainly_unsigned(pieces: Iterable[bytes]) -> bool:
+    """What a `Look` at these pieces says; all of them are taken where the answer is True."""
+    look = Look()
+    return all(look.feed(piece) for piece in pieces) and look.is_plain

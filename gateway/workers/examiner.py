@@ -7,12 +7,12 @@ answer the API process finds it itself.  It writes blobs, which by themselves me
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from multiprocessing.connection import Connection
+from typing import Any
 
 from gateway.exchange.examine import prepare_silently
 from gateway.exchange.parcels import open_parcel, pack_parcel
-from gateway.exchange.submission import Prepared, Submission
+from gateway.exchange.submission import Prepared, Submission, found_of
 from gateway.node import Node
 from monitoring import log
 
@@ -24,7 +24,7 @@ _log = log.get("examiner")
 def run_examiner(node: Node, connection: Connection) -> None:
     """Answer groups of submissions until the other side closes: one `None` first, then per group one list.
 
-    Per member: the prepared submission without its body, its blob durable; or None where it is refused or failed,
+    Per member: what was found (`found_of`), its blob durable; or None where it is refused or failed,
     which whoever asked finds out anew.  Killed at any moment it leaves blobs without rows and half-written spool files.
     Crash points: those of blob.put_many.
     """
@@ -35,13 +35,12 @@ def run_examiner(node: Node, connection: Connection) -> None:
         except EOFError:
             return
         try:
-            connection.send_bytes(pack_parcel([_slim(outcome) for outcome in prepare_silently(node, group)]))
+            connection.send_bytes(pack_parcel([slim(outcome) for outcome in prepare_silently(node, group)]))
         except (BrokenPipeError, ConnectionResetError):  # whoever asked has ended: nobody waits for this
             _log.info("examiner.unheard", count=len(group))
             return
 
 
-def _slim(outcome: Prepared | Exception) -> Prepared | None:
-    if isinstance(outcome, Prepared):
-        return replace(outcome, submission=replace(outcome.submission, body=None))
-    return None
+def slim(outcome: Prepared | Exception) -> tuple[str, tuple[Any, ...]] | None:
+    """What is answered for one member: its submission is whoever asked's own."""
+    return found_of(outcome) if isinstance(outcome, Prepared) else None

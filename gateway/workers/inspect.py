@@ -1,8 +1,9 @@
 """Inspection (kiểm tra chữ ký trên tệp PDF): follows what was accepted and looks at the signatures of its PDFs.
 
 No hop waits for it and it writes to none of their tables.  Each file gets one verdict per version of the inspector,
-also where the answer is that it could not be inspected, so that no file keeps it busy for ever.  What plainly bears no
-signature gets its verdict here; the inspector's process, which takes half a second to start, is for all others.
+also where the answer is that it could not be inspected, so that no file keeps it busy for ever.  What was found to
+bear no signature when it came is not read again; what else plainly bears none is told here.  The inspector's process,
+which takes half a second to start, is for all others.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 from edxml.attachments import AttachmentDamaged, extension, open_decoded
 from edxml.crashpoints import crash_point, declare
 from edxml.packet import Attachment
-from gateway.exchange.attached import read_attachments
+from gateway.exchange.attached import read_attachments, unsigned_of
 from gateway.inspector.jobs import Job
 from gateway.inspector.unsigned import is_plainly_unsigned
 from gateway.model.errors import GatewayError
@@ -84,18 +85,32 @@ def inspect_once(
         if following.is_done:
             return False
         found = inspections.find_due(connection, following.packet_ids, INSPECTOR_VERSION)
-        due = [packet for packet in found if any(_pdfs(packet))]
+        due = [packet for packet in map(_with_files, found) if packet.files]
         lost = begun.lost(connection, [packet.id for packet in due])
     is_new = following.events < _EVENTS and node.now() - following.since < _WRITTEN
     is_too_little = not due and is_new  # for it to be written down that it passed
     if is_too_little or not may_do(node, "inspect", _LEASE):
         return False
-    for group in _groups(due, lost):
-        _inspect_group(_Hands(node=node, inspector=inspector, limits=limits, begun=begun), group, lost)
+    hands = _Hands(node=node, inspector=inspector, limits=limits, begun=begun)
+    known, unknown = _part(due, lost, limits)
+    _keep(hands, [_inspect(hands, packet) for packet in known], were_begun=False)
+    for group in _groups(unknown, lost):
+        _inspect_group(hands, group, lost)
     with node.store.write() as connection:
         advance(connection, following)
     crash_point("inspect.followed")
     return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Due:
+    """One packet to inspect: its PDFs, and the positions of those that were found unsigned when they came."""
+
+    id: str
+    blob: str
+    accepted_at: int
+    files: tuple[Attachment, ...]
+    unsigned: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +123,19 @@ class _Hands:
     begun: Begun
 
 
-def _groups(due: Sequence[DuePacket], lost: Mapping[str, int]) -> Iterator[Sequence[DuePacket]]:
+def _part(
+    due: Sequence[_Due], lost: Mapping[str, int], limits: InspectionLimits
+) -> tuple[Sequence[_Due], Sequence[_Due]]:
+    """Those of which no byte need be read, so that nothing can be lost over them; and the others."""
+    known: list[_Due] = []
+    unknown: list[_Due] = []
+    for packet in due:
+        is_known = all(_unread(limits, packet, number, file) for number, file in enumerate(packet.files))
+        (known if is_known and packet.id not in lost else unknown).append(packet)
+    return known, unknown
+
+
+def _groups(due: Sequence[_Due], lost: Mapping[str, int]) -> Iterator[Sequence[_Due]]:
     """All that were never lost, together; each of the others alone."""
     fresh = [packet for packet in due if packet.id not in lost]
     if fresh:
@@ -118,7 +145,7 @@ def _groups(due: Sequence[DuePacket], lost: Mapping[str, int]) -> Iterator[Seque
             yield [packet]
 
 
-def _inspect_group(hands: _Hands, group: Sequence[DuePacket], lost: Mapping[str, int]) -> None:
+def _inspect_group(hands: _Hands, group: Sequence[_Due], lost: Mapping[str, int]) -> None:
     with hands.node.store.write() as connection:
         hands.begun.begin(connection, [packet.id for packet in group])
     crash_point("inspect.begun")
@@ -141,7 +168,7 @@ def _inspect_group(hands: _Hands, group: Sequence[DuePacket], lost: Mapping[str,
     _keep(hands, done)
 
 
-def _forgive(hands: _Hands, packets: Sequence[DuePacket]) -> None:
+def _forgive(hands: _Hands, packets: Sequence[_Due]) -> None:
     """These were begun and not looked at. The one in hand when the node was told to stop is none of them: what makes
     the machine end the node also looks like this."""
     with hands.node.store.write() as connection:
@@ -151,34 +178,47 @@ def _forgive(hands: _Hands, packets: Sequence[DuePacket]) -> None:
 # --- one packet --------------------------------------------------------------------------------------------------
 
 
-def _pdfs(packet: DuePacket) -> Iterator[Attachment]:
-    """Attachments that are PDFs, or that say so."""
-    for file in read_attachments(packet.attachments):
-        said = extension(file.name) == "pdf" or "pdf" in file.content_type.lower()
-        if said or file.sniffed == "pdf":
-            yield file
+def _with_files(packet: DuePacket) -> _Due:
+    """With those of its attachments that are PDFs, or that say so."""
+    return _Due(
+        id=packet.id,
+        blob=packet.blob,
+        accepted_at=packet.accepted_at,
+        files=tuple(file for file in read_attachments(packet.attachments) if _is_pdf(file)),
+        unsigned=unsigned_of(packet.attachments),
+    )
 
 
-def _give_up(packet: DuePacket) -> _Inspected:
+def _is_pdf(file: Attachment) -> bool:
+    return file.sniffed == "pdf" or extension(file.name) == "pdf" or "pdf" in file.content_type.lower()
+
+
+def _give_up(packet: _Due) -> _Inspected:
     lost = FileInspection(verdict=PdfVerdict.CRASHED)
-    return _Inspected(packet_id=packet.id, files=tuple((file, lost, 0.0) for file in _pdfs(packet)))
+    return _Inspected(packet_id=packet.id, files=tuple((file, lost, 0.0) for file in packet.files))
 
 
-def _inspect(hands: _Hands, packet: DuePacket) -> _Inspected:
+def _inspect(hands: _Hands, packet: _Due) -> _Inspected:
     files = []
-    for number, file in enumerate(_pdfs(packet)):
+    for number, file in enumerate(packet.files):
         began = time.monotonic()
-        if number >= hands.limits.files:
-            found = FileInspection(verdict=PdfVerdict.TOO_MANY)
-        elif file.length > hands.limits.file:
-            found = FileInspection(verdict=PdfVerdict.TOO_LARGE)
-        else:
-            found = _look_at(hands, packet, file)
+        found = _unread(hands.limits, packet, number, file) or _look_at(hands, packet, file)
         files.append((file, found, time.monotonic() - began))
     return _Inspected(packet_id=packet.id, files=tuple(files))
 
 
-def _look_at(hands: _Hands, packet: DuePacket, file: Attachment) -> FileInspection:
+def _unread(limits: InspectionLimits, packet: _Due, number: int, file: Attachment) -> FileInspection | None:
+    """What is said of a packet's PDF number so-and-so (from 0) without reading it; None where it must be read."""
+    if number >= limits.files:
+        return FileInspection(verdict=PdfVerdict.TOO_MANY)
+    if file.length > limits.file:
+        return FileInspection(verdict=PdfVerdict.TOO_LARGE)
+    if file.position in packet.unsigned:
+        return FileInspection(verdict=PdfVerdict.UNSIGNED)  # held against no trust
+    return None
+
+
+def _look_at(hands: _Hands, packet: _Due, file: Attachment) -> FileInspection:
     if _is_plain(hands.node.store.blobs.path(packet.blob), file):
         return FileInspection(verdict=PdfVerdict.UNSIGNED)  # held against no trust
     hands.node.store.blobs.check_reserve(file.length)
@@ -213,7 +253,7 @@ def _is_plain(blob: Path, file: Attachment) -> bool:
 # --- what stays --------------------------------------------------------------------------------------------------
 
 
-def _keep(hands: _Hands, done: Sequence[_Inspected]) -> None:
+def _keep(hands: _Hands, done: Sequence[_Inspected], *, were_begun: bool = True) -> None:
     """Verdicts and one event per packet, in one commit; a packet that has them already keeps the first."""
     if not done:
         return
@@ -222,7 +262,8 @@ def _keep(hands: _Hands, done: Sequence[_Inspected]) -> None:
         now = node.store.now(connection)
         rows = [_row(one.packet_id, file, found, now) for one in done for file, found, _ in one.files]
         kept = inspections.keep(connection, rows)
-        hands.begun.end(connection, [one.packet_id for one in done])
+        if were_begun:
+            hands.begun.end(connection, [one.packet_id for one in done])
         events.append(connection, [_event(node, one) for one in done if one.packet_id in kept], now)
     crash_point("inspect.kept")
     with log.together():

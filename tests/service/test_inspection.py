@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event, text
 
 from gateway.exchange.attached import read_attachments
 from gateway.inspector.jobs import Job
 from gateway.model.errors import DiskReserve
-from gateway.model.inspection import FileInspection, InspectionLimits, PdfVerdict
+from gateway.model.inspection import INSPECTOR_VERSION, FileInspection, InspectionLimits, PdfVerdict
 from gateway.model.instants import MINUTE, SECOND
 from gateway.store import views
 from gateway.store.followers import Follower, behind
@@ -154,6 +155,47 @@ def test_what_plainly_bears_no_signature_needs_no_process(house: House, start: A
     assert inspector._process is not None
 
 
+def _forget_marks(house: House, version: int | None = None) -> None:
+    """Packets as a node without marks accepted them, or one whose inspector had that version."""
+    for row in house.rows("SELECT id, attachments FROM packets"):
+        told = json.loads(str(row["attachments"]))
+        for file in told:
+            marked = file.pop("unsigned", None)
+            if marked is not None and version is not None:
+                file["unsigned"] = version
+        with house.node.store.write() as connection:
+            values = {"id": row["id"], "told": json.dumps(told)}
+            connection.execute(text("UPDATE packets SET attachments = :told WHERE id = :id"), values)
+
+
+def test_what_was_found_unsigned_when_it_came_is_not_read_again(house: House, start: Any) -> None:
+    """Nor begun: no byte of it can take the process down. Its verdict is that of the bytes that came."""
+    plain = house.send(["inbox-a"], "1", files=(("a.pdf", plain_pdf()), ("b.txt", b"chu"), ("c.pdf", plain_pdf("hai"))))
+    (row,) = house.rows("SELECT blob FROM packets")
+    house.node.store.blobs.path(str(row["blob"])).unlink()
+    asked: list[str] = []
+    event.listen(
+        house.node.store.engine, "before_cursor_execute", lambda _c, _u, statement, *_: asked.append(statement)
+    )
+    look(house, start())
+    assert verdicts(house, plain.packet_id) == [(1, "unsigned", "absent"), (3, "unsigned", "absent")]
+    assert [one for one in asked if "intake_faults" in one and not one.startswith("SELECT")] == []
+    assert [one for one in asked if one.startswith("INSERT INTO inspections")] != []
+    assert 'truc_inspections_total{verdict="unsigned"} 2.0' in house.node.metrics.render().decode()
+    assert house.rows("SELECT reason FROM events WHERE kind = 'packet.inspected'") == [{"reason": "unsigned"}]
+    house.assert_books_close()
+
+
+@pytest.mark.parametrize("version", [None, INSPECTOR_VERSION - 1, INSPECTOR_VERSION + 1])
+def test_what_another_version_found_is_read(house: House, start: Any, version: int | None) -> None:
+    sent = house.send(["inbox-a"], "1", files=(("a.pdf", plain_pdf()),))
+    _forget_marks(house, version)
+    (row,) = house.rows("SELECT blob FROM packets")
+    house.node.store.blobs.path(str(row["blob"])).unlink()
+    look(house, start())
+    assert verdicts(house, sent.packet_id) == [(1, "damaged", "open")]
+
+
 @pytest.mark.parametrize("is_gone", [True, False])
 def test_what_is_no_longer_what_was_accepted_is_never_plainly_unsigned(house: House, start: Any, is_gone: bool) -> None:
     sent = house.send(["inbox-a"], files=(("a.pdf", plain_pdf()),))
@@ -161,13 +203,14 @@ def test_what_is_no_longer_what_was_accepted_is_never_plainly_unsigned(house: Ho
     blob = house.node.store.blobs.path(str(row["blob"]))
     (file,) = read_attachments(str(row["attachments"]))
     packet = bytearray(blob.read_bytes())
-    text = packet[slice(*file.span)]
-    other = base64.b64encode(base64.b64decode(text).replace(b"Kinh gui", b"Gui kinh"))
+    written = packet[slice(*file.span)]
+    other = base64.b64encode(base64.b64decode(written).replace(b"Kinh gui", b"Gui kinh"))
     packet[slice(*file.span)] = other
+    _forget_marks(house)
     blob.chmod(0o600)
     blob.unlink()
     if not is_gone:
-        assert text != other
+        assert written != other
         blob.write_bytes(packet)
     look(house, start())
     assert verdicts(house, sent.packet_id) == [(1, "damaged", "open")]

@@ -14,7 +14,7 @@ from edxml import read
 from edxml.attachments import open_decoded
 from edxml.sign import Policy
 from gateway.inspector.pdf import inspect_pdf
-from gateway.inspector.unsigned import is_plainly_unsigned
+from gateway.inspector.unsigned import Look, is_plainly_unsigned
 from gateway.model.inspection import PdfVerdict
 from tests.support.certificates import NOW, Authority
 from tests.support.pdfs import (
@@ -103,3 +103,16 @@ def test_what_is_no_whole_pdf_is_left_to_the_closer_look() -> None:
         assert not told(pdf)
     for hostile in (deep_pdf(), bomb_pdf()):
         told(hostile)  # either answer is right; none of them may fail
+
+
+def test_a_look_wants_no_more_once_its_answer_is_no() -> None:
+    plain = plain_pdf()
+    for begin in (b"PK\x03\x04" + bytes(2_000), b"%PDF-1.7 /ByteRange "):
+        look = Look()
+        assert not look.feed(begin)
+        assert not look.feed(plain)
+        assert not look.is_plain
+    look = Look()
+    assert look.feed(b" " * 1_000), "the header may come yet"
+    assert look.feed(plain)
+    assert look.is_plain
