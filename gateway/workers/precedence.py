@@ -19,7 +19,7 @@ __all__ = ["Precedence"]
 
 _EXPECTED: Final = 0.1
 """Seconds from the word of an urgent document in which its ticket is waited for: it may go to another process."""
-_SHARE: Final = 0.4
+_SHARE: Final = 0.6
 """Of all time ordinary work waits for no more than this: a backlog drains, however many urgent documents come."""
 _MOST: Final = 0.3
 """Seconds that ordinary work waits at once, at most."""

@@ -102,8 +102,8 @@ def test_it_waits_for_no_more_than_its_share_of_the_time(house: House) -> None:
         assert _has_gone_on(waiting), "though the urgent one is still under way"
         assert precedence.pause <= 0
         precedence.give_way()
-        clock.told += 0.375
-        assert precedence.pause == pytest.approx(0.05), "0.2 s too much, and 0.25 s more for 0.375 s of work"
+        clock.told += 0.25
+        assert precedence.pause == pytest.approx(0.175), "0.2 s too much, and 0.375 s more for 0.25 s of work"
         clock.told += 60.0
         assert precedence.pause == pytest.approx(0.3)
 
