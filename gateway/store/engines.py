@@ -117,7 +117,6 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
     )
     event.listen(engine, "connect", _refuse_pooler)
     event.listen(engine, "connect", _compress_fast)
-    sessions.tell_how_to_begin(engine)
     if password_file:
 
         @event.listens_for(engine, "do_connect")

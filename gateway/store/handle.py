@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,17 +132,8 @@ class Store:
         `is_hop`: what is asked is asked all the time and says where its rows lie, so that PostgreSQL may keep its plans
         (as it does for whoever writes); for others it plans by what is asked for.
         """
-        with translating(), self._reader(is_hop).connect() as connection, connection.begin():
+        with translating(), self.engine.connect() as connection, _view(connection, is_hop), connection.begin():
             yield connection
-
-    def _reader(self, is_hop: bool) -> Engine:
-        """The same connections, for one view of everything."""
-        if self.engine.dialect.name == "sqlite":
-            return self.engine
-        from gateway.store import sessions  # with the driver, which a node on SQLite does not load
-
-        how = sessions.For.READING_HOPS if is_hop else sessions.For.READING
-        return self.engine.execution_options(**{sessions.HOW: how})
 
     def now(self, connection: Connection) -> Instant:
         """The one clock that scheduling compares with (protocol §13)."""
@@ -165,6 +156,15 @@ class Store:
         finally:
             if has_turn:
                 self._turn.release()
+
+
+def _view(connection: Connection, is_hop: bool) -> AbstractContextManager[None]:
+    """Its transactions have one view of everything; on SQLite every one has."""
+    if connection.dialect.name == "sqlite":
+        return nullcontext()
+    from gateway.store import sessions  # with the driver, which a node on SQLite does not load
+
+    return sessions.begins(connection, sessions.For.READING_HOPS if is_hop else sessions.For.READING)
 
 
 def open_store(

@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
 import psycopg
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from gateway.model.instants import boot_now
 
-__all__ = ["DRIVER", "HOW", "For", "Looked", "Sessions", "clock_at_begin", "look", "tell_how_to_begin"]
+__all__ = ["DRIVER", "For", "Looked", "Sessions", "begins", "clock_at_begin", "look"]
 
 DRIVER: Final = "postgresql+truc"
 """The driver's name in an engine's address. Its connections begin no transaction by themselves."""
 
-HOW: Final = "truc_how"
-"""The option of a connection that says what its transactions are `For`; to write where it says nothing."""
-
 
 class For(Enum):
-    """What a transaction is for."""
+    """What a transaction is for; to write where nobody says so."""
 
     WRITING = "writing"
     READING = "reading"  #: one view of everything, and nothing changes
@@ -107,13 +106,18 @@ def _is_quiet(session: _Session) -> bool:
     return not looking.poll(0)
 
 
-def tell_how_to_begin(engine: Engine) -> None:
-    """Let each connection's option `HOW` decide how its transactions begin."""
+@contextmanager
+def begins(connection: Connection, how: For) -> Iterator[None]:
+    """Let transactions that begin on this connection meanwhile be for that.
 
-    @event.listens_for(engine, "begin")
-    def _tell(connection: Connection) -> None:
-        session: Any = connection.connection.dbapi_connection
-        session.how = connection.get_execution_options().get(HOW, For.WRITING)
+    (An option of the connection and a listener for its begin do as well, and every transaction pays for them.)
+    """
+    session: Any = connection.connection.dbapi_connection
+    session.how = how
+    try:
+        yield
+    finally:
+        session.how = For.WRITING  # whoever is lent it next may say nothing
 
 
 def clock_at_begin(connection: Connection) -> Looked | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -54,6 +55,18 @@ def test_who_reads_has_one_view_and_may_not_write_and_who_writes_sees_what_was_c
             connection.rollback()
         with store.read() as connection:
             assert tell(connection, "SELECT count(*) FROM jobs WHERE name = 'x'").scalar_one() == 0
+
+
+@pytest.mark.parametrize("is_hop", [False, True])
+def test_a_connection_that_was_read_from_writes_when_it_is_lent_again(store: Store, is_hop: bool) -> None:
+    with store.read(is_hop=is_hop) as connection:
+        session = session_of(connection)
+        assert server_says(connection, "transaction_read_only") == "on"
+    with ExitStack() as held:
+        lent = held.enter_context(store.engine.connect())
+        while session_of(lent) is not session:
+            lent = held.enter_context(store.engine.connect())
+        assert server_says(lent, "transaction_read_only") == "off"
 
 
 def test_the_clock_is_that_of_the_beginning_until_a_statement_is_executed(store: Store) -> None:
