@@ -184,6 +184,7 @@ def _leave(
     connection.execute(_CLOSE_EMPTY, [{"b_id": change.transfer_id}])
 
 
+_INSERT_WHOLE = insert(transfers)  # all of a row is copied, its turn too
 _ONE = select(transfers).where(transfers.c.id == bindparam("b_id"))
 
 
@@ -204,7 +205,7 @@ def split_transfer(connection: Connection, change: TransferChange, moves: Sequen
         "lease_until": None,
         "worker": "",
     }
-    connection.execute(_INSERT, [row])
+    connection.execute(_INSERT_WHOLE, [row])
     connection.execute(_REHANG, [{"b_delivery": move.delivery_id, "transfer": row["id"]} for move in moves])
 
 
