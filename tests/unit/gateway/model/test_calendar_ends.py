@@ -14,7 +14,7 @@ from edxml.sign.verdicts import Verdict
 from gateway.cli.output import make_voice
 from gateway.inspector.pdf import inspect_pdf
 from gateway.model.inspection import PdfVerdict
-from gateway.model.instants import as_instant, local_iso
+from gateway.model.instants import as_instant, as_local, local_iso
 from tests.support.certificates import NOW, Authority
 from tests.support.packets import build_packet
 from tests.support.pdfs import plain_pdf, sign_pdf
@@ -33,6 +33,12 @@ def test_a_certificate_without_an_end_can_be_told() -> None:
     assert local_iso(as_instant(datetime(1600, 1, 1, tzinfo=UTC))) == "1600-01-01T00:00:00.000+00:00"
     assert local_iso(as_instant(datetime(1960, 1, 1, tzinfo=UTC))) == "1960-01-01T08:00:00.000+08:00"
     assert make_voice(Language.EN).moment(NEVER) == "31/12/9999 23:59:59"
+
+
+@pytest.mark.parametrize("micros", [0, 1, 999, 1_000, 59_999_999, 999_999, -1, -999_999, 1_790_000_000_123_456])
+def test_a_moment_is_told_as_the_calendar_has_it(micros: int) -> None:
+    for since in (0, as_instant(NOW), as_instant(datetime(1905, 12, 31, tzinfo=UTC))):
+        assert local_iso(since + micros) == as_local(since + micros).isoformat(timespec="milliseconds")
 
 
 @pytest.mark.parametrize("claimed", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
