@@ -22,7 +22,7 @@ from benchmarks.product import PRODUCT, gaps_of, opened
 from gateway.model.events import RULE_VERSION, Event, EventKind, leaf_digest
 from gateway.model.instants import new_id
 from gateway.store import schema
-from gateway.store.dialect import execute_rows
+from gateway.store.statements import execute_rows
 
 __all__ = ["TABLES", "Growth", "copied", "fill", "measure_growth"]
 

@@ -36,8 +36,8 @@ from gateway.store.statements import execute_one, execute_rows, select_one, sele
 
 __all__ = [
     "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "EVENTS_WRITTEN", "WRITE_ORDER", "AloneAt", "among",
-    "begun_until", "check_durability", "continue_order", "count_after", "execute_rows", "insert_ignore",
-    "insert_missing", "is_writing", "lock_alone", "lock_rows", "select_rows", "settled_until", "upsert_counts",
+    "begun_until", "check_durability", "continue_order", "count_after", "insert_ignore",
+    "insert_missing", "is_writing", "lock_alone", "lock_rows", "settled_until", "upsert_counts",
     "writes_beside_others",
 ]  # fmt: skip
 

@@ -27,9 +27,10 @@ from sqlalchemy import (
 
 from gateway.model.windows import held_until, parse_windows
 from gateway.store.channels import stored_windows
-from gateway.store.dialect import among, execute_rows, writes_beside_others
+from gateway.store.dialect import among, writes_beside_others
 from gateway.store.schema import channels, is_state, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
+from gateway.store.statements import execute_rows
 
 __all__ = ["LARGE", "Due", "in_flight", "pick_due", "put_back"]
 

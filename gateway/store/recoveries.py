@@ -17,10 +17,10 @@ from gateway.model.events import Event, EventKind
 from gateway.model.instants import new_id
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.store import events
-from gateway.store.dialect import execute_rows
 from gateway.store.reckoning import MAY_LAND, may_land, reckoning_of
 from gateway.store.schema import attempts, channels, deliveries, is_state, transfers
 from gateway.store.schema_recoveries import recoveries
+from gateway.store.statements import execute_rows
 
 __all__ = ["TURN_STEP", "Recovery", "Unasked", "begin", "channels_in_doubt", "end", "in_doubt", "last", "running"]
 

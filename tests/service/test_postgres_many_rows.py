@@ -31,7 +31,8 @@ from gateway.store import Store, attempts, inbox
 from gateway.store.arrays import array, as_arrays
 from gateway.store.attempts import Ended
 from gateway.store.chains import chains_of_deliveries, load_chains
-from gateway.store.dialect import among, execute_rows
+from gateway.store.dialect import among
+from gateway.store.statements import execute_rows
 from gateway.store.together import Together
 from tests.support.nodes import Database, House
 

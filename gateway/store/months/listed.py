@@ -14,9 +14,10 @@ from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from gateway.model.instants import DAY, id_floor
 from gateway.model.states import DeliveryState
-from gateway.store.dialect import insert_missing, lock_rows, select_rows
+from gateway.store.dialect import insert_missing, lock_rows
 from gateway.store.schema import deliveries, is_state
 from gateway.store.schema_walks import walks
+from gateway.store.statements import select_rows
 
 __all__ = ["LISTED", "find_anew", "listed_since", "note"]
 

@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, Table, bindparam, delete, exists, fun
 
 from gateway.model.instants import DAY, id_floor
 from gateway.model.states import LinkKind
-from gateway.store.dialect import COMMIT_ORDER, execute_rows, settled_until, upsert_counts
+from gateway.store.dialect import COMMIT_ORDER, settled_until, upsert_counts
 from gateway.store.followers import Follower
 from gateway.store.months import holds
 from gateway.store.months.holds import Hold
@@ -33,6 +33,7 @@ from gateway.store.schema import attempts, chains, deliveries, events, is_state,
 from gateway.store.schema_judged import followers, inspections, signature_verdicts
 from gateway.store.schema_periods import carried, periods
 from gateway.store.schema_walks import faults
+from gateway.store.statements import execute_rows
 
 __all__ = [
     "KEPT_TABLES", "Carried", "Obstacles", "Period", "add_carried", "carried_between", "count_deliveries",
