@@ -13,22 +13,32 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import PurePath
 from types import TracebackType
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final, TextIO
 
 import msgspec
-import structlog
 
 from monitoring.registry import Hop, HopOutcome
 
-__all__ = ["KEYS", "WITHHELD", "LogFormat", "Shape", "configure", "get", "guard_line", "together", "write_hop"]
+__all__ = [
+    "KEYS",
+    "WITHHELD",
+    "LogFormat",
+    "Logger",
+    "Shape",
+    "configure",
+    "get",
+    "guard_line",
+    "together",
+    "write_hop",
+]
 
 WITHHELD: Final = "(withheld)"
 """What stands in place of a value that does not have its key's shape."""
@@ -101,8 +111,8 @@ KEYS: Mapping[str, Shape] = {
 """Every key that a line may have, and the shape of its value."""
 
 
-def guard_line(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The processor that drops what is on no list and withholds what has the wrong shape. Never raises."""
+def guard_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be said of a line, in the list's order: the rest is dropped, a wrong shape withheld. Never raises."""
     kept: dict[str, Any] = {}
     for key, shape in KEYS.items():
         if key in line and line[key] is not None:
@@ -135,8 +145,8 @@ def _plain(value: Any) -> str:
     return str(value) if type(value).__name__ == "UUID" else WITHHELD
 
 
-def name_exception(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The processor that turns an exception into its class and the place it came from; its message stays inside."""
+def _name_exception(line: dict[str, Any]) -> None:
+    """Put an exception's class and the place it came from in its stead; its message stays inside."""
     info = line.pop("exc_info", None)
     error = sys.exc_info()[1] if info is True else info[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
@@ -144,7 +154,6 @@ def name_exception(_logger: Any, _method: str, line: MutableMapping[str, Any]) -
         place = _place_of(error.__traceback__)
         if place:
             line.setdefault("place", place)
-    return line
 
 
 def _place_of(traceback: TracebackType | None) -> str:
@@ -158,12 +167,13 @@ def _place_of(traceback: TracebackType | None) -> str:
 class _Lines:
     """Where lines go: whole lines, one at a time, and never an exception."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
+        """To `stream`, or to what standard error is at the moment of the line."""
         self._stream = stream
         self._lock = threading.Lock()
         self._held = threading.local()
 
-    def msg(self, line: str) -> None:
+    def add(self, line: str) -> None:
         held: list[str] | None = getattr(self._held, "lines", None)
         if held is None:
             self._write(line + "\n")
@@ -187,12 +197,11 @@ class _Lines:
     def _write(self, text: str) -> None:
         with self._lock:
             try:
-                self._stream.write(text)
-                self._stream.flush()
+                stream = self._stream if self._stream is not None else sys.stderr
+                stream.write(text)
+                stream.flush()
             except (OSError, ValueError):  # full disk, closed pipe, closed file
                 pass
-
-    debug = info = warning = error = critical = exception = msg
 
 
 class _Records(logging.Handler):
@@ -209,21 +218,72 @@ class _Records(logging.Handler):
         )
 
 
+def _as_json(line: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(line).decode()
+
+
+def _as_text(line: Mapping[str, Any], paint: str = "{}") -> str:
+    rest = "".join(f" {key}={value}" for key, value in line.items() if key not in ("timestamp", "level", "event"))
+    return f"{line['timestamp']} [{paint.format(line['level'])}] {line['event']:<24}{rest}"
+
+
+def _as_painted_text(line: Mapping[str, Any]) -> str:
+    return _as_text(line, _PAINT.get(line["level"], "{}"))
+
+
+_PAINT: Mapping[str, str] = {"warning": "\x1b[33m{}\x1b[0m", "error": "\x1b[31m{}\x1b[0m"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pipe:
-    """What `configure` set up, for lines that are too many to go through structlog's machinery."""
+    """What `configure` set up; before it, warnings go to standard error for people."""
 
-    level: int
-    render: Callable[[Any, str, MutableMapping[str, Any]], str]
-    lines: _Lines
-
-
-_pipe: _Pipe | None = None
+    level: int = logging.WARNING
+    render: Callable[[Mapping[str, Any]], str] = _as_text
+    lines: _Lines = field(default_factory=lambda: _Lines(None))
 
 
-@lru_cache(maxsize=256)
-def _context_of(logger: structlog.typing.FilteringBoundLogger) -> Mapping[str, Any]:
-    return dict(structlog.get_context(logger.bind()))
+_pipe = _Pipe()
+
+
+@dataclass(frozen=True, slots=True)
+class Logger:
+    """Says lines that carry `module=name`. What is said is an event, `noun.done`, and keys of `KEYS`."""
+
+    name: str
+
+    def log(self, level: int, event: str, /, **keys: Any) -> None:
+        """One line, where `level` (of `logging`) is one that is written; `exc_info` is what `logging` takes."""
+        pipe = _pipe
+        if level < pipe.level:
+            return
+        keys["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        keys["level"], keys["event"], keys["module"] = _LEVELS.get(level, "error"), event, self.name
+        _name_exception(keys)
+        pipe.lines.add(pipe.render(guard_line(keys)))
+
+    def debug(self, event: str, /, **keys: Any) -> None:
+        """What only somebody who looks for a fault wants to see."""
+        self.log(logging.DEBUG, event, **keys)
+
+    def info(self, event: str, /, **keys: Any) -> None:
+        """What happened."""
+        self.log(logging.INFO, event, **keys)
+
+    def warning(self, event: str, /, **keys: Any) -> None:
+        """What a person may have to see."""
+        self.log(logging.WARNING, event, **keys)
+
+    def error(self, event: str, /, **keys: Any) -> None:
+        """What a person must see."""
+        self.log(logging.ERROR, event, **keys)
+
+    def exception(self, event: str, /, *, exc_info: Any = True, **keys: Any) -> None:
+        """An error with the exception being handled, or the one given."""
+        self.log(logging.ERROR, event, exc_info=exc_info, **keys)
+
+
+_LEVELS = {getattr(logging, name.upper()): name for name in ("debug", "info", "warning", "error", "critical")}
 
 
 def configure(format: LogFormat | str = LogFormat.JSON, level: str = "info", *, stream: TextIO | None = None) -> None:
@@ -234,57 +294,30 @@ def configure(format: LogFormat | str = LogFormat.JSON, level: str = "info", *, 
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise ValueError(f"no log level: {level}")
-    out = stream if stream is not None else sys.stderr
-    lines = _Lines(out)
-    render = _renderer(LogFormat(format), is_coloured=out.isatty())
+    human = _as_painted_text if (stream or sys.stderr).isatty() else _as_text
     global _pipe  # noqa: PLW0603 - a process has one log
-    _pipe = _Pipe(level=number, render=render, lines=lines)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            name_exception,
-            guard_line,
-            render,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=_factory(lines),
-        cache_logger_on_first_use=False,
-    )
+    _pipe = _Pipe(level=number, render=_as_json if LogFormat(format) is LogFormat.JSON else human, lines=_Lines(stream))
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _Records)]:
         root.removeHandler(handler)
     root.addHandler(_Records(level=max(number, logging.WARNING)))
 
 
-def _factory(lines: _Lines) -> Any:
-    return lambda *_: lines
-
-
-def _renderer(format: LogFormat, *, is_coloured: bool) -> Any:
-    if format is LogFormat.JSON:
-        return lambda _logger, _method, line: msgspec.json.encode(line).decode()
-    return structlog.dev.ConsoleRenderer(colors=is_coloured, pad_event_to=24, sort_keys=False)
-
-
-def get(name: str) -> structlog.typing.FilteringBoundLogger:
+def get(name: str) -> Logger:
     """A logger whose lines carry `module=name` (a short name in small letters, "exchange.accept")."""
-    return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(module=name))
+    return Logger(name)
 
 
 @contextmanager
 def together() -> Iterator[None]:
     """Lines of this thread within the block are written in one go at its end: a group's lines cost one system call,
     and one loss of the interpreter, instead of thirty."""
-    if _pipe is None:
-        yield
-        return
     with _pipe.lines.together():
         yield
 
 
 def write_hop(
-    logger: structlog.typing.FilteringBoundLogger,
+    logger: Logger,
     event: str,
     *,
     hop: Hop,
@@ -299,28 +332,20 @@ def write_hop(
     agency: str | None = None,
     channel: str | None = None,
 ) -> None:
-    """The one line of one hop: a warning where a person may have to look, else information.
-
-    A document writes five of them, so they go straight to the guard and the renderer: a quarter of the time.
-    """
+    """The one line of one hop: a warning where a person may have to look, else information."""
     is_grave = outcome in (HopOutcome.PARKED, HopOutcome.DOUBTFUL, HopOutcome.FAILED)
-    ids = {
-        "reason": reason,
-        "packet": packet,
-        "document": document,
-        "delivery": delivery,
-        "transfer": transfer,
-        "system": system,
-        "agency": agency,
-        "channel": channel,
-    }
-    level = logging.WARNING if is_grave else logging.INFO
-    context = _context_of(logger)  # type: ignore[arg-type]  # bound loggers are hashable; their protocol does not say so
-    line = {**context, "hop": hop, "outcome": outcome, "ms": round(ms, 1), **ids}
-    pipe = _pipe
-    if pipe is None:
-        logger.log(level, event, **{key: value for key, value in line.items() if value is not None})
-    elif level >= pipe.level:
-        line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        line["level"], line["event"] = ("warning" if is_grave else "info"), event
-        pipe.lines.msg(pipe.render(None, "", guard_line(None, "", line)))
+    logger.log(
+        logging.WARNING if is_grave else logging.INFO,
+        event,
+        hop=hop,
+        outcome=outcome,
+        ms=round(ms, 1),
+        reason=reason,
+        packet=packet,
+        document=document,
+        delivery=delivery,
+        transfer=transfer,
+        system=system,
+        agency=agency,
+        channel=channel,
+    )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +35,7 @@ SECRETS = (
 def _log_of_its_own() -> Iterator[None]:
     """What a test sets up ends with it."""
     yield
-    structlog.reset_defaults()
+    configure("human", "warning")
     root = logging.getLogger()
     configured = [handler for handler in root.handlers if type(handler).__name__ == "_Records"]
     assert len(configured) <= 1, "setting up again replaces"
@@ -175,7 +176,7 @@ def test_ids_may_be_uuid_objects_and_none_is_left_out(out: io.StringIO) -> None:
     )
 )
 def test_whatever_comes_a_line_is_made_of_known_shapes(line: dict[str, Any]) -> None:
-    kept = guard_line(None, "info", line)
+    kept = guard_line(line)
     assert kept.keys() <= KEYS.keys()
     for value in kept.values():
         assert isinstance(value, (str, int, float))
@@ -189,6 +190,30 @@ def test_lower_levels_are_left_out() -> None:
     get("x").info("packet.accepted")
     get("x").warning("packet.refused")
     assert [line["event"] for line in lines(stream)] == ["packet.refused"]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_is_grave_is_painted_at_a_terminal() -> None:
+    stream = _Terminal()
+    configure("human", stream=stream)
+    get("x").info("packet.accepted", count=1)
+    get("x").error("packet.lost", count=2)
+    calm, grave = stream.getvalue().splitlines()
+    assert "\x1b" not in calm
+    assert "[\x1b[31merror\x1b[0m] packet.lost" in grave
+    assert grave.endswith(" module=x count=2")
+
+
+def test_before_anything_is_set_up_warnings_are_said() -> None:
+    """In an interpreter of its own, since a test before this one may have set something up."""
+    program = "from monitoring.log import get; get('x').info('packet.accepted'); get('x').warning('packet.refused')"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    (line,) = ran.stderr.splitlines()
+    assert "[warning] packet.refused" in line
 
 
 class _Full(io.StringIO):
