@@ -63,6 +63,7 @@ class Shape(StrEnum):
     CLASS = "class"  #: a Python class
     TIME = "time"  #: ISO 8601 with a zone
     ROUTE = "route"  #: a template of a path
+    ADDRESS = "address"  #: host:port of a service of the operator's own
 
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}"
@@ -75,6 +76,7 @@ _PATTERNS: Mapping[Shape, re.Pattern[str]] = {
     Shape.CLASS: re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,60}"),
     Shape.TIME: re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{8,15}(Z|[+-]\d\d:\d\d)"),
     Shape.ROUTE: re.compile(r"/[a-z0-9_/{}.\-]{0,80}"),
+    Shape.ADDRESS: re.compile(r"(?:[A-Za-z0-9.\-]{1,253}|\[?[0-9A-Fa-f:]{2,45}\]?):\d{1,5}"),
 }
 
 KEYS: Mapping[str, Shape] = {
@@ -95,6 +97,8 @@ KEYS: Mapping[str, Shape] = {
     "channel": Shape.SLUG,
     "queue": Shape.SLUG,
     "process": Shape.SLUG,
+    "link": Shape.SLUG,
+    "address": Shape.ADDRESS,
     "state": Shape.CODE,
     "repair": Shape.CODE,
     "alert": Shape.CODE,

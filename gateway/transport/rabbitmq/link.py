@@ -268,11 +268,11 @@ class Link:
     def note(self, error: BrokerError) -> None:
         """Tell of a fault that the connection survives."""
         self._watch.fault(self._name, error)
-        _log.warning("transport.broker_fault", link=self._name, reason=error.reason, error=str(error))
+        _log.warning("transport.broker_fault", link=self._name, reason=error.reason, error=error)
 
     def give_up(self, what: str) -> None:
         """In the link's thread: the broker owes an answer for too long."""
-        _log.warning("transport.broker_silent", link=self._name, what=what)
+        _log.warning("transport.broker_silent", link=self._name, reason=what)
         self.fail(BrokerFrozen(address=str(self.address)))
 
     def _tell(self, error: BrokerError, *, was_up: bool) -> None:
@@ -281,7 +281,7 @@ class Link:
         self._watch.fault(self._name, error)
         if was_up or error.reason != self._told:
             self._told = error.reason
-            _log.warning("transport.broker_fault", link=self._name, reason=error.reason, error=str(error))
+            _log.warning("transport.broker_fault", link=self._name, reason=error.reason, error=error)
 
 
 class _Declaring:

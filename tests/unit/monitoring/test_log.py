@@ -184,6 +184,20 @@ def test_whatever_comes_a_line_is_made_of_known_shapes(line: dict[str, Any]) -> 
             assert value == WITHHELD or (value.isascii() and not set(value) & set(' @\n\t"'))
 
 
+def test_a_link_says_which_it_is_and_whither(out: io.StringIO) -> None:
+    for address in ("mq1.nghean.local:5671", "127.0.0.1:5672", "[fd00::12]:5672"):
+        get("x").info("transport.broker_connected", link="publish", address=address)
+    for address in ("amqp://truc:secret@mq1:5671", "mq1:5671/van.a@nghean.gov.vn", "Nguyễn:1"):
+        get("x").info("transport.broker_connected", link="publish", address=address)
+    told = [(line["link"], line["address"]) for line in lines(out)]
+    assert told[:3] == [
+        ("publish", "mq1.nghean.local:5671"),
+        ("publish", "127.0.0.1:5672"),
+        ("publish", "[fd00::12]:5672"),
+    ]
+    assert told[3:] == [("publish", WITHHELD)] * 3
+
+
 def test_lower_levels_are_left_out() -> None:
     stream = io.StringIO()
     configure("json", "warning", stream=stream)
