@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from adapters.contract import AdapterError, Bounded, HandOver, Park, Retry, Unknown
 from adapters.contract import Outcome as SinkOutcome
@@ -48,6 +49,7 @@ def deliver(
     is_ending: Callable[[], bool] = lambda: False,
     hands: Hands[Work] | None = None,
     give_way: Callable[[], None] = lambda: None,
+    step: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> tuple[SinkOutcome | None, ...]:
     """Hand over what these tickets hint at; an outcome per ticket, None where it was not (or no longer) ours.
 
@@ -55,12 +57,13 @@ def deliver(
     answered yet: that is written down when it is, after this returned.  Without, one after the other.
 
     Once `is_ending` says so nothing more is begun: what was claimed goes back at once, and one hand-over is ended.
-    `give_way` is called between two steps, with no transaction open and nothing in a sink's hands: it may wait.
+    `give_way` is called between two steps, with no transaction open and nothing in a sink's hands: it may wait; so may
+    `step` before its block, in which this asks the database and talks to nobody else.
     May run twice and at the same time on the same tickets: the claim is one conditional update, the attempt another.
     Crash points: deliver.claimed, deliver.staged, deliver.attempt_committed, deliver.handed_over, deliver.concluded.
     """
-    give_way()
-    works = [Work(claimed) for claimed in claim_group(node, tickets)]
+    with step():
+        works = [Work(claimed) for claimed in claim_group(node, tickets)]
     if not works:
         return (None,) * len(tickets)
     crash_point("deliver.claimed")
@@ -76,15 +79,15 @@ def deliver(
         _before(node, work, is_ending)
         _stage(node, work, lease.ends)
     crash_point("deliver.staged")
-    give_way()
-    _begin(node, [work for work in works if work.staged is not None])
+    with step():
+        _begin(node, [work for work in works if work.staged is not None])
     crash_point("deliver.attempt_committed")
     give_way()
     left = _hand_over_all(node, works, lease, is_ending, hands)
     in_time = [work for work in works if work not in left.late]
     crash_point("deliver.handed_over")
-    give_way()
-    conclude_all(node, [work for work in in_time if work.outcome is not None])
+    with step():
+        conclude_all(node, [work for work in in_time if work.outcome is not None])
     crash_point("deliver.concluded")
     if left.failure is not None:
         raise left.failure

@@ -36,7 +36,7 @@ class Delivery:
         """`precedence`: what is known of urgent documents; None: heard by itself. Closed with it."""
         self._node = node
         self._ending = threading.Event()
-        self._precedence = precedence or Precedence(node.transport)
+        self._precedence = precedence or Precedence(node.transport, places=max(1, node.slots // 2))
         slots = {
             "deliver.urgent": max(1, node.slots // 2),
             "deliver.normal": node.slots,
@@ -54,12 +54,12 @@ class Delivery:
     def _work(self, queue: str, tickets: Sequence[Ticket]) -> None:
         if self._ending.is_set():
             return  # not claimed: whoever announced it does so again
-        step = partial(deliver, self._node, tickets, is_ending=self.is_ending, hands=self._hands.get(queue))
+        work = partial(deliver, self._node, tickets, is_ending=self.is_ending, hands=self._hands.get(queue))
         if queue == "deliver.urgent":
             with self._precedence.urgent():
-                step()
+                work()
         else:
-            step(give_way=self._precedence.give_way)
+            work(give_way=self._precedence.give_way, step=self._precedence.step)
         self._node.transport.wake("relay")  # slots of channels are free again
 
     def is_ending(self) -> bool:

@@ -23,6 +23,8 @@ _SHARE: Final = 0.6
 """Of all time ordinary work waits for no more than this: a backlog drains, however many urgent documents come."""
 _MOST: Final = 0.3
 """Seconds that ordinary work waits at once, at most."""
+_LATELY: Final = 10.0
+"""Seconds after an urgent document in which ordinary groups step a few at a time: the next one finds few in its way."""
 
 
 class Precedence:
@@ -32,12 +34,13 @@ class Precedence:
     tickets are here.  Any thread may call.
     """
 
-    def __init__(self, transport: Transport, *, now: Callable[[], float] = time.monotonic) -> None:
-        """`now`: seconds on a clock that nobody sets."""
+    def __init__(self, transport: Transport, *, places: int = 1, now: Callable[[], float] = time.monotonic) -> None:
+        """`places`: ordinary steps at once while urgent ones come; `now`: seconds on a clock that nobody sets."""
         self._now = now
         self._changed = threading.Condition()
-        self._under_way = self._waiting = 0
-        self._expected_until = self._since = float("-inf")
+        self._places = places
+        self._under_way = self._waiting = self._stepping = self._queued = 0
+        self._expected_until = self._since = self._lately_until = float("-inf")
         self._left, self._left_at = _MOST, now()
         self._is_closed = False
         self._hearing: Subscription = transport.on_wake([URGENT_COMES], lambda _topic: self._expect())
@@ -45,6 +48,7 @@ class Precedence:
     def _expect(self) -> None:
         with self._changed:
             self._expected_until = self._now() + _EXPECTED
+            self._lately_until = self._now() + _LATELY
 
     @contextmanager
     def urgent(self) -> Iterator[None]:
@@ -52,6 +56,7 @@ class Precedence:
         with self._changed:
             self._under_way += 1
             self._expected_until = float("-inf")
+            self._lately_until = self._now() + _LATELY
         try:
             yield
         finally:
@@ -67,8 +72,13 @@ class Precedence:
 
     @property
     def waiting(self) -> int:
-        """How many threads wait now."""
+        """How many threads wait now for what is urgent."""
         return self._waiting
+
+    @property
+    def queued(self) -> int:
+        """How many threads wait now for a place."""
+        return self._queued
 
     def give_way(self) -> None:
         """Between two steps of ordinary work, no transaction open: wait while something urgent is here or expected.
@@ -90,6 +100,36 @@ class Precedence:
                 if not self._waiting:
                     self._left -= self._now() - self._since
                     self._left_at = self._now()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """A step of ordinary work that asks the database: gives way before it, as `give_way` does.
+
+        While something urgent came lately only so many threads as there are places are in their block at once; the
+        others wait for their turn, which is nobody's share: those before them work.
+        """
+        with self._changed:
+            self.give_way()
+            while self._is_full():
+                self._queue()
+                self.give_way()
+            self._stepping += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._stepping -= 1
+                self._changed.notify_all()
+
+    def _queue(self) -> None:
+        self._queued += 1
+        try:
+            self._changed.wait(self._lately_until - self._now())
+        finally:
+            self._queued -= 1
+
+    def _is_full(self) -> bool:
+        return self._stepping >= self._places and self._now() < self._lately_until and not self._is_closed
 
     def _pause(self) -> float:
         if self._is_closed:

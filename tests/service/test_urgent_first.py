@@ -41,7 +41,7 @@ class _Standing:
 
 @contextmanager
 def _knowing(house: House, clock: _Standing) -> Iterator[Precedence]:
-    with closing(Precedence(house.node.transport, now=clock)) as precedence:
+    with closing(Precedence(house.node.transport, places=1, now=clock)) as precedence:
         yield precedence
 
 
@@ -116,6 +116,93 @@ def test_who_waits_goes_on_when_the_process_ends(house: House) -> None:
         precedence.give_way()
 
 
+class _Steps:
+    """Threads that take an ordinary step each and stay in it until the test lets them go."""
+
+    def __init__(self, precedence: Precedence) -> None:
+        self._precedence = precedence
+        self._goes_on = threading.Event()
+        self._inside = threading.Semaphore(0)
+        self._threads: list[threading.Thread] = []
+
+    def begin(self) -> None:
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        self._threads.append(thread)
+
+    def comes_in(self) -> bool:
+        """Wait until one more is in its step."""
+        return self._inside.acquire(timeout=PATIENCE)
+
+    def end(self) -> None:
+        self._goes_on.set()
+        for thread in self._threads:
+            assert _has_gone_on(thread)
+
+    def _run(self) -> None:
+        with self._precedence.step():
+            self._inside.release()
+            self._goes_on.wait(2 * PATIENCE)  # longer than whoever waits for `comes_in`
+
+
+@contextmanager
+def _steps(precedence: Precedence) -> Iterator[_Steps]:
+    steps = _Steps(precedence)
+    try:
+        yield steps
+    finally:
+        steps.end()
+
+
+def test_few_ordinary_steps_are_under_way_at_once_when_something_urgent_came_lately(house: House) -> None:
+    clock = _Standing()
+    with _knowing(house, clock) as precedence:
+        with precedence.urgent():
+            pass
+        with _steps(precedence) as steps:
+            steps.begin()
+            assert steps.comes_in()
+            steps.begin()
+            until(lambda: precedence.queued == 1)
+            assert precedence.waiting == 0, "whoever waits for a place does not use up the share"
+        assert steps.comes_in(), "the place was free again"
+        clock.told += 10.0
+        with _steps(precedence) as steps:
+            steps.begin()
+            steps.begin()
+            assert steps.comes_in()
+            assert steps.comes_in(), "nothing urgent came for long"
+            assert precedence.queued == 0
+
+
+def test_who_has_a_place_at_last_gives_way_before_the_step(house: House) -> None:
+    with _knowing(house, _Standing()) as precedence:
+        with precedence.urgent():
+            pass
+        with _steps(precedence) as before, _steps(precedence) as after:
+            before.begin()
+            assert before.comes_in()
+            after.begin()
+            until(lambda: precedence.queued == 1)
+            with precedence.urgent():
+                before.end()
+                until(lambda: precedence.waiting == 1)
+            assert after.comes_in()
+
+
+def test_who_waits_for_a_place_goes_on_when_the_process_ends(house: House) -> None:
+    with _knowing(house, _Standing()) as precedence:
+        with precedence.urgent():
+            pass
+        with _steps(precedence) as steps:
+            steps.begin()
+            steps.begin()
+            until(lambda: precedence.queued == 1)
+            precedence.close()
+            assert steps.comes_in()
+            assert steps.comes_in()
+
+
 def test_a_delivery_gives_way_between_its_commits_and_in_none_of_them(house: House) -> None:
     sent = house.send(to=["check", "idem"])
     seen: list[tuple[str, int]] = []
@@ -125,8 +212,15 @@ def test_a_delivery_gives_way_between_its_commits_and_in_none_of_them(house: Hou
             pass
         seen.append((house.state(sent, "check"), len(house.attempts(sent, "check"))))
 
-    deliver(house.node, house.due(), give_way=look)
-    assert seen == [("ready", 0), ("claimed", 0), ("claimed", 0), ("claimed", 1), ("claimed", 1)]
+    @contextmanager
+    def step() -> Iterator[None]:
+        look()
+        yield
+        look()
+
+    deliver(house.node, house.due(), give_way=look, step=step)
+    claimed, begun = [("ready", 0), ("claimed", 0)], [("claimed", 0), ("claimed", 1)]
+    assert seen == [*claimed, ("claimed", 0), *begun, ("claimed", 1), ("claimed", 1), ("delivered", 1)]
     assert house.states(sent) == {"check": "delivered", "idem": "delivered"}
 
 
