@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.leaving import leave
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The long runs are for `make kills` and its like (`-m long`): elsewhere they are deselected and counted so."""
@@ -13,3 +15,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:
         items[:] = [item for item in items if item not in long]
         config.hook.pytest_deselected(items=long)
+
+
+def pytest_unconfigure() -> None:
+    """Servers and folders of this process go with it."""
+    leave()

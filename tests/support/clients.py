@@ -14,11 +14,9 @@ are of the province group H99, which nobody has.
 
 from __future__ import annotations
 
-import atexit
 import os
 import random
 import shutil
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -43,6 +41,7 @@ from gateway.trial.clients import FolderSoftware, Polling, Sending, ask
 from gateway.trial.ledger import Arrival, Ledger, Sent, digest
 from gateway.trial.letters import Letter, compose_letter, recall_of
 from gateway.trial.province import Place
+from tests.support.leaving import folder_of_this_process
 from tests.support.packets import build_status
 from tests.support.stores import tell
 
@@ -86,8 +85,7 @@ class Home:
 @cache
 def _template() -> Path:
     """Schema and keys once per test process."""
-    folder = Path(tempfile.mkdtemp(prefix="truc-fault-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = folder_of_this_process("fault")
     store = open_store(folder, node=NODE, reserve=1)
     make_keys(folder / "keys", NODE)
     with store.read() as connection:

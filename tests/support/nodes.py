@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -49,6 +48,7 @@ from gateway.store.homes import MARK
 from gateway.transport.contract import Ticket
 from routing.plan import RecipientsMode
 from tests.support.house_rows import AGENCIES, TODAY, document_id, folder_rows, house_rows, organ
+from tests.support.leaving import folder_of_this_process
 from tests.support.packets import build_packet, build_status
 from tests.support.postgres import cluster
 from tests.support.recipients import Does, MemoryRecipient, WorkerDied, memory_kind
@@ -67,7 +67,7 @@ def _settings(folder: Path, **changes: Any) -> dict[str, str]:
 @cache
 def _template(database: Database) -> Path:
     """A data folder, with its database, that this process's others are copied from: migrations are made once."""
-    folder = Path(tempfile.mkdtemp(prefix="truc-template-"))
+    folder = folder_of_this_process("template")
     kinds = {**KINDS, "memory": memory_kind({})}
     address = cluster().create(_TEMPLATE) if database is Database.POSTGRESQL else ""
     node = build_node(read_settings(_settings(folder, database=address)), clock=HandClock(), kinds=kinds)

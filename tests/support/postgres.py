@@ -11,7 +11,6 @@ it runs as the system's user `postgres`.  It goes with the test process, however
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import os
 import pwd
@@ -30,6 +29,7 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from tests.support.families import end_family
+from tests.support.leaving import at_the_end
 from tests.support.processes import free_ports, need_program
 
 __all__ = ["PASSWORD", "Cluster", "as_owner", "cluster", "own", "start_cluster"]
@@ -182,8 +182,7 @@ def start_cluster(
     made.start()
     with psycopg.connect(made.admin_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE khoa LOGIN SUPERUSER PASSWORD {}").format(sql.Literal(PASSWORD)))
-    owner_pid = os.getpid()
-    atexit.register(lambda: _remove(made) if os.getpid() == owner_pid else None)
+    at_the_end(lambda: _remove(made))
     return made
 
 

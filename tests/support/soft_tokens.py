@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ import pkcs11
 
 from edxml.sign.certificates import der_of
 from tests.support.certificates import Issued
+from tests.support.leaving import folder_of_this_process
 from tests.support.processes import need_program
 
 __all__ = ["SoftToken", "moody_driver", "soft_driver"]
@@ -29,7 +29,7 @@ def soft_driver() -> Path:
     """The library of SoftHSM, with a folder for this process's tokens."""
     need_program("softhsm2-util", "softhsm2")
     need_program("pkcs11-tool", "opensc")
-    folder = Path(tempfile.mkdtemp(prefix="truc-tokens-"))
+    folder = folder_of_this_process("tokens")
     (folder / "tokens").mkdir()
     configuration = folder / "softhsm2.conf"
     configuration.write_text(f"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
@@ -41,7 +41,7 @@ def soft_driver() -> Path:
 def moody_driver() -> Path:
     """A driver in front of SoftHSM that locks PINs and can be unplugged (moody_token.c); built once a process."""
     need_program("gcc", "gcc")
-    folder = Path(tempfile.mkdtemp(prefix="truc-driver-"))
+    folder = folder_of_this_process("driver")
     os.environ["MOODY_BEHIND"] = shutil.copy(soft_driver(), folder)  # a second one: a library is initialised once
     os.environ["MOODY_AWAY"] = str(folder / "away")
     library = folder / "moody.so"

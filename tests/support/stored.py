@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +19,7 @@ from gateway.model.states import Book, DeliveryState, LinkKind
 from gateway.store import Connection, Store, deliveries, events, open_store, schema, transfers
 from gateway.store.chains import ensure_chains
 from gateway.store.together import Together
+from tests.support.leaving import folder_of_this_process
 from tests.support.postgres import cluster
 from tests.support.stores import Database, HandClock
 
@@ -115,7 +115,7 @@ class FilledStore:
 @cache
 def _template() -> Path:
     """The data folder of a migrated database that others are copied from: migrations are made once."""
-    folder = Path(tempfile.mkdtemp(prefix="truc-template-"))
+    folder = folder_of_this_process("template")
     open_store(folder, node="t", database=cluster().create(_TEMPLATE)).close()
     return folder
 
