@@ -44,11 +44,16 @@ class WireHasher:
 
     def hexdigest(self) -> str:
         """The digest of all that came, in lower-case hex."""
-        if self._held == b"\r":  # a lone CR at the end belongs to the packet
-            whole = self._sha.copy()
-            whole.update(self._held)
-            return whole.hexdigest()
-        return self._sha.hexdigest()
+        is_lone = self._held == b"\r"  # at the end it belongs to the packet
+        return self.whole_hexdigest() if is_lone else self._sha.hexdigest()
+
+    def whole_hexdigest(self) -> str:
+        """SHA-256 of every byte that came, a last CRLF included, in lower-case hex."""
+        if not self._held:
+            return self._sha.hexdigest()
+        whole = self._sha.copy()
+        whole.update(self._held)
+        return whole.hexdigest()
 
 
 def wire_digest(packet: bytes) -> str:

@@ -53,8 +53,8 @@ _READ = (Dialect.A, Dialect.B, Dialect.D)
 class ReadResult:
     """What reading gave. `packet` is None where too much is missing; it may be there although `is_refused`.
 
-    `size` and `wire_digest` are of all bytes; where reading stopped early (`is_complete` False) `size` is what was
-    read and `wire_digest` is empty.
+    `size`, `digest` (SHA-256) and `wire_digest` are of all bytes; where reading stopped early (`is_complete` False)
+    `size` is what was read and both digests are empty.
     """
 
     packet: Packet | StatusPacket | None
@@ -62,6 +62,7 @@ class ReadResult:
     repairs: tuple[Repair, ...]
     dialect: Dialect | None
     size: int
+    digest: str
     wire_digest: str
     is_complete: bool
 
@@ -132,6 +133,7 @@ def read(
         repairs=tuple(notes.repairs),
         dialect=opened.dialect,
         size=opened.hasher.size,
+        digest=opened.hasher.whole_hexdigest() if opened.is_complete else "",
         wire_digest=opened.hasher.hexdigest() if opened.is_complete else "",
         is_complete=opened.is_complete,
     )

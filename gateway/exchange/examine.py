@@ -6,28 +6,23 @@ durable before the transaction.  Both run in the submitter's own thread, many at
 
 from __future__ import annotations
 
-import hashlib
-import io
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from functools import partial
 from pathlib import Path
 
 from edxml.codes import StatusCode
-from edxml.digests import fingerprint
 from edxml.errors import TrucError
-from edxml.findings import Finding, Place
-from edxml.ids import OrganId, document_key, fold_code, notation_key
-from edxml.packet import Organization, Packet, ResponseFor, StatusPacket
-from edxml.read import read
+from edxml.ids import OrganId, document_key, notation_key
+from edxml.packet import Packet, StatusPacket
+from edxml.read import ReadResult
 from edxml.seal import SealStatement, make_seal
-from edxml.validate import validate
+from gateway.exchange.cases import JUDGING, Case, in_step, open_case, organ_written
 from gateway.exchange.rows import docket_of
-from gateway.exchange.submission import Examined, PacketRefusal, Prepared, Submission
+from gateway.exchange.submission import Docket, Examined, PacketRefusal, Prepared, Submission
 from gateway.exchange.telling import reason_of, tell_taken_in
 from gateway.identity import Caller
-from gateway.inspector.unsigned import Look
 from gateway.model.errors import Forbidden
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import as_datetime, new_id
@@ -37,8 +32,7 @@ from gateway.store import events
 from gateway.store.blobs import Put
 from gateway.store.repeating import repeated_where_undone
 from monitoring import log
-from routing.directory import Directory
-from routing.plan import Address, RecipientsMode, RoutePlan, plan_route
+from routing.plan import RecipientsMode, RoutePlan
 
 __all__ = ["Keys", "examine", "prepare", "prepare_group", "prepare_silently", "status_keys", "tell_prepared"]
 
@@ -56,94 +50,16 @@ def examine(
 
     `system_id`: who submits it; that system's profile says what may be put right.
     """
-    looks: dict[int, Look] = {}
-    snapshot, today = node.channels.snapshot(), node.today()
-    profile = snapshot.profile_of(system_id)
-    with path.open("rb") if body is None else io.BytesIO(body) as stream:
-        result = read(
-            stream,
-            profile=profile,
-            today=today,
-            limits=node.limits,
-            look=lambda position: looks.setdefault(position, Look()),
-        )
-    packet = result.packet
-    if packet is None or result.is_secret:
-        return Examined(result=result, findings=result.findings, plan=None)
-    findings = [*result.findings, *validate(packet, today=today)]
-    sender = _find_sender(snapshot.directory, today, packet, findings)
-    addresses = _addresses(packet, only, findings)
-    status = isinstance(packet, StatusPacket)
-    plan = plan_route(
-        snapshot.directory,
-        addresses,
-        on=today,
-        reach=snapshot.reach,
-        mode=RecipientsMode.SOME if status else mode,
-        sender_agency_id=sender,
-    )
-    findings += plan.findings()
-    said = "" if isinstance(packet, StatusPacket) else fingerprint(packet)
-    return Examined(
-        result=result,
-        findings=tuple(findings),
-        plan=plan,
-        sender_id=sender or "",
-        fingerprint=said,
-        unsigned=_unsigned(packet, looks),
-    )
-
-
-def _unsigned(packet: Packet | StatusPacket, looks: Mapping[int, Look]) -> frozenset[int]:
-    """Files that plainly bear no signature; of one that stands in a ZIP other bytes were seen."""
-    if isinstance(packet, StatusPacket):
-        return frozenset()
-    whole = [file.position for file in packet.attachments if file.encoding == "base64"]
-    return frozenset(position for position in whole if position in looks and looks[position].is_plain)
+    case = open_case(node, path, body=body, system_id=system_id, mode=mode, only=only)
+    for step in JUDGING:
+        step(case)
+    return case.examined()
 
 
 def _find_agency(node: Node, organ: OrganId | None) -> str | None:
     """Our own id of the agency that has this code today."""
     agency = None if organ is None else node.channels.snapshot().directory.find(organ, node.today())
     return None if agency is None else agency.id
-
-
-def _find_sender(
-    directory: Directory, today: date, packet: Packet | StatusPacket, findings: list[Finding]
-) -> str | None:
-    organ = packet.sender.organ_id
-    found = None if organ is None else directory.find(organ, today)
-    sender = None if found is None else found.id
-    if sender is None:
-        place = Place(path="edXML/…/MessageHeader/From/OrganId")
-        findings.append(Finding(code="route.unknown_sender", place=place, params={"organ": packet.sender.raw_organ_id}))
-    return sender
-
-
-def _addresses(packet: Packet | StatusPacket, only: tuple[str, ...], findings: list[Finding]) -> list[Address]:
-    """The addresses to route, with their places; `only` picks some of the packet's own (protocol §12)."""
-    if isinstance(packet, StatusPacket):
-        return [Address(organ_id=_written(packet.response_for), position=1)]
-    written = [_written(to) for to in packet.recipients]
-    removed = [change.organ_id.text for change in packet.receiver_changes if not change.added]
-    if removed:
-        known = {fold_code(organ) for organ in written}
-        written += [organ for organ in removed if fold_code(organ) not in known]
-    if only:
-        wanted = {fold_code(organ) for organ in only}
-        for organ in only:
-            if fold_code(organ) not in {fold_code(w) for w in written}:
-                findings.append(Finding(code="route.not_in_packet", params={"organ": organ[:80]}))
-        return [
-            Address(organ_id=organ, position=place)
-            for place, organ in enumerate(written, 1)
-            if fold_code(organ) in wanted
-        ]
-    return [Address(organ_id=organ, position=place) for place, organ in enumerate(written, 1)]
-
-
-def _written(named: Organization | ResponseFor) -> str:
-    return named.raw_organ_id if named.organ_id is None else named.organ_id.text
 
 
 def prepare(node: Node, submission: Submission) -> Prepared:
@@ -171,24 +87,26 @@ def prepare_group(node: Node, group: Sequence[Submission]) -> list[Prepared | Ex
 def prepare_silently(node: Node, group: Sequence[Submission]) -> list[Prepared | Exception]:
     """As `prepare_group`, but nobody is told, no refusal is written down, and a refused body's file stays: whoever
     calls goes on with `tell_prepared`, in this process or in another."""
-    outcomes = [_examined(node, submission) for submission in group]
-    good = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
-    failed = _put_blobs(node, good)
+    cases = in_step(partial(_open_case, node), group)
+    for step in JUDGING:
+        cases = in_step(step, cases)
+    examined = in_step(Case.examined, cases)
+    drafts = in_step(partial(_draft, node), group, examined)
+    seals = in_step(lambda draft: make_seal(draft.statement, node.seal_key), drafts)
+    outcomes = in_step(_prepared, group, examined, drafts, seals)
+    failed = _put_blobs(node, [outcome for outcome in outcomes if isinstance(outcome, Prepared)])
     return [failed.get(id(outcome), outcome) for outcome in outcomes]
 
 
-def _examined(node: Node, submission: Submission) -> Prepared | Exception:
-    try:
-        return _prepare(node, _digested(submission))
-    except Exception as why:  # noqa: BLE001 - it is the member's outcome; whoever submitted gets it raised
-        return why
-
-
-def _digested(submission: Submission) -> Submission:
-    """A body that stayed in memory is hashed here, off the loop that took it in."""
-    if submission.digest or submission.body is None:
-        return submission
-    return replace(submission, digest=hashlib.sha256(submission.body).hexdigest())
+def _open_case(node: Node, submission: Submission) -> Case:
+    return open_case(
+        node,
+        submission.spooled,
+        body=submission.body,
+        system_id=submission.caller.system_id,
+        mode=submission.mode,
+        only=submission.only,
+    )
 
 
 def _put_blobs(node: Node, good: Sequence[Prepared]) -> dict[int, Exception]:
@@ -238,32 +156,6 @@ def _note_refusal(node: Node, submission: Submission, why: PacketRefusal) -> Non
         events.append(connection, [refused], node.store.now(connection))
 
 
-def _prepare(node: Node, submission: Submission) -> Prepared:
-    examined = examine(
-        node,
-        submission.spooled,
-        body=submission.body,
-        system_id=submission.caller.system_id,
-        mode=submission.mode,
-        only=submission.only,
-    )
-    result = examined.result
-    if result.is_secret:
-        raise PacketRefusal(result.findings, is_secret=True)
-    _require_sender(submission.caller, examined)
-    if examined.is_refused or result.packet is None or examined.plan is None:
-        raise PacketRefusal(examined.findings)
-    packet_id = new_id()
-    repairs = tuple(repair.name for repair in result.repairs)
-    node.store.blobs.check_reserve(submission.size)
-    return _prepared(node, submission, examined, result.packet, examined.plan, packet_id, repairs)
-
-
-def _require_sender(caller: Caller, examined: Examined) -> None:
-    if examined.sender_id and examined.sender_id not in caller.agency_ids:
-        raise Forbidden("identity.foreign_sender")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
     """What a packet is to its document, and by which keys that is found."""
@@ -276,21 +168,45 @@ class Keys:
     added: frozenset[str] = frozenset()
 
 
-def _prepared(
-    node: Node,
-    submission: Submission,
-    examined: Examined,
-    packet: Packet | StatusPacket,
-    plan: RoutePlan,
-    packet_id: str,
-    repairs: tuple[str, ...],
-) -> Prepared:
-    keys = _keys(node, packet, examined.sender_id)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A packet that may be accepted: what is still to be sealed of it."""
+
+    docket: Docket
+    plan: RoutePlan
+    keys: Keys
+    statement: SealStatement
+
+
+def _draft(node: Node, submission: Submission, examined: Examined) -> _Draft:
+    """Raises PacketRefusal, Forbidden, DiskReserve for what may not be accepted."""
+    result = examined.result
+    if result.is_secret:
+        raise PacketRefusal(result.findings, is_secret=True)
+    _require_sender(submission.caller, examined.sender_id)
+    if examined.is_refused or result.packet is None or examined.plan is None:
+        raise PacketRefusal(examined.findings)
+    node.store.blobs.check_reserve(submission.size)
+    return _Draft(
+        docket=docket_of(result.packet, examined.unsigned),
+        plan=examined.plan,
+        keys=_keys(node, result.packet, examined.sender_id),
+        statement=_statement(node, submission, result.packet, result),
+    )
+
+
+def _require_sender(caller: Caller, sender_id: str) -> None:
+    if sender_id and sender_id not in caller.agency_ids:
+        raise Forbidden("identity.foreign_sender")
+
+
+def _prepared(submission: Submission, examined: Examined, draft: _Draft, seal: bytes) -> Prepared:
+    statement, keys = draft.statement, draft.keys
     return Prepared(
-        submission=submission,
-        packet_id=packet_id,
-        docket=docket_of(packet, examined.unsigned),
-        plan=plan,
+        submission=replace(submission, digest=statement.packet_digest),
+        packet_id=statement.packet_id,
+        docket=draft.docket,
+        plan=draft.plan,
         findings=examined.findings,
         sender_id=examined.sender_id,
         kind=keys.kind,
@@ -301,8 +217,8 @@ def _prepared(
         notation=keys.notation,
         removed=keys.removed,
         added=keys.added,
-        seal=make_seal(_statement(node, submission, packet, packet_id, repairs), node.seal_key),
-        repairs=repairs,
+        seal=seal,
+        repairs=statement.repairs,
     )
 
 
@@ -341,19 +257,17 @@ def _agencies(node: Node, organs: Iterable[OrganId]) -> frozenset[str]:
     return frozenset(found for organ in organs if (found := _find_agency(node, organ)) is not None)
 
 
-def _statement(
-    node: Node, submission: Submission, packet: Packet | StatusPacket, packet_id: str, repairs: tuple[str, ...]
-) -> SealStatement:
+def _statement(node: Node, submission: Submission, packet: Packet | StatusPacket, result: ReadResult) -> SealStatement:
     attachments = () if isinstance(packet, StatusPacket) else packet.attachments
     recipients = (packet.response_for,) if isinstance(packet, StatusPacket) else packet.recipients
     return SealStatement(
         node=node.name,
-        packet_id=packet_id,
-        packet_digest=submission.digest,
+        packet_id=new_id(),
+        packet_digest=submission.digest or result.digest,
         size=submission.size,
         attachments=tuple((a.digest, a.length) for a in attachments),
-        sender=_written(packet.sender),
-        recipients=tuple(_written(to) for to in recipients),
+        sender=organ_written(packet.sender),
+        recipients=tuple(organ_written(to) for to in recipients),
         accepted_at=as_datetime(submission.received_at),
-        repairs=repairs,
+        repairs=tuple(repair.name for repair in result.repairs),
     )

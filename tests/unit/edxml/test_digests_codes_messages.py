@@ -52,12 +52,14 @@ def test_wire_digest_leaves_out_one_crlf_however_it_is_cut(data: bytes, counted:
             hasher.update(data[start : start + size])
         assert hasher.hexdigest() == expected
         assert hasher.hexdigest() == expected  # may be asked again
+        assert hasher.whole_hexdigest() == hashlib.sha256(data).hexdigest()
         assert hasher.size == len(data)
 
 
 def test_reader_gives_the_same_wire_digest_for_the_national_client_s_copy() -> None:
     data = build_packet()
     assert read(io.BytesIO(data + b"\r\n")).wire_digest == read(io.BytesIO(data)).wire_digest == wire_digest(data)
+    assert read(io.BytesIO(data + b"\r\n")).digest == hashlib.sha256(data + b"\r\n").hexdigest()
 
 
 PACKET = make_packet()
