@@ -102,10 +102,9 @@ class _Intake:
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._path = edge.node.store.blobs.spool()
-        self._hasher: hashlib._Hash | None = None
+        self._hasher: hashlib._Hash | None = None  #: of what was written; None while nothing is on disk
         self._pieces: list[bytes] = []
         self._held = 0
-        self._is_on_disk = False
         self.size = 0
 
     async def add(self, piece: bytes) -> None:
@@ -121,7 +120,7 @@ class _Intake:
 
     async def finish(self) -> Spooled:
         """What came, whole."""
-        if self._is_on_disk and self._hasher is not None:
+        if self._hasher is not None:
             await self._edge.submitting.run(self._write)
             return Spooled(path=self._path, size=self.size, known_digest=self._hasher.hexdigest(), rest=b"")
         rest = b"".join(self._pieces)
@@ -135,9 +134,8 @@ class _Intake:
         block = b"".join(self._pieces)
         self._pieces.clear()
         self._held = 0
-        if self._hasher is None:
-            self._hasher = hashlib.sha256()
+        is_first = self._hasher is None
+        self._hasher = self._hasher or hashlib.sha256()
         self._hasher.update(block)
-        with self._path.open("ab" if self._is_on_disk else "xb") as file:
-            self._is_on_disk = True
+        with self._path.open("xb" if is_first else "ab") as file:
             file.write(block)
