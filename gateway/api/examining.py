@@ -25,6 +25,7 @@ from gateway.exchange.group import Grouper, Settle, gather
 from gateway.exchange.parcels import open_parcel, pack_parcel
 from gateway.exchange.submission import Outcome, Prepared, Submission, with_found
 from gateway.exchange.take_in import Unprepared
+from gateway.exchange.urgency import say_urgent
 from gateway.node import Node
 from gateway.settings import Settings, environment_of
 from monitoring import log
@@ -172,6 +173,7 @@ class Examining:
             for submission, settle in group:
                 self._examine_here(submission, settle)
             raise
+        say_urgent(self._node, filter(None, answers))
         with log.together():
             for (submission, settle), prepared in zip(group, answers, strict=True):
                 if prepared is None:

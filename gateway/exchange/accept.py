@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.acknowledge import acknowledge
@@ -17,6 +16,7 @@ from gateway.exchange.answers import first_answers, new_answer, refused_event
 from gateway.exchange.dispatch import Dispatch, dispatch
 from gateway.exchange.submission import Outcome, Prepared
 from gateway.exchange.telling import tell_accepted
+from gateway.exchange.urgency import say_urgent
 from gateway.model.errors import StoreConflict
 from gateway.model.states import LinkKind
 from gateway.node import Node
@@ -26,10 +26,7 @@ from gateway.store.packets import DocumentRow
 from gateway.store.repeating import repeated_where_undone
 from monitoring.registry import Hop
 
-__all__ = ["URGENT_COMES", "accept"]
-
-URGENT_COMES: Final = "urgent"
-"""The topic that says, before anything is committed, that an urgent document may soon be there: a hint to make room."""
+__all__ = ["accept"]
 
 declare("accept.written", "rows written, the transaction is still open")
 declare("accept.committed", "accepted; the sender has not been answered")
@@ -43,8 +40,7 @@ def accept(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
     neighbours: where a constraint still refuses, the round goes through one by one.
     Crash points: accept.written, accept.committed.
     """
-    if any(p.is_urgent for p in group):
-        node.transport.wake(URGENT_COMES)
+    say_urgent(node, group)
     statuses = [p for p in group if p.kind is LinkKind.STATUS]
     outcomes: dict[int, Outcome] = {}
     if statuses:

@@ -7,7 +7,7 @@ durable before the transaction.  Both run in the submitter's own thread, many at
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from gateway.exchange.cases import JUDGING, Case, in_step, open_case, organ_writ
 from gateway.exchange.rows import docket_of
 from gateway.exchange.submission import Docket, Examined, PacketRefusal, Prepared, Submission
 from gateway.exchange.telling import reason_of, tell_taken_in
+from gateway.exchange.urgency import say_urgent
 from gateway.identity import Caller
 from gateway.model.errors import Forbidden
 from gateway.model.events import Event, EventKind
@@ -73,18 +74,22 @@ def prepare(node: Node, submission: Submission) -> Prepared:
 def prepare_group(node: Node, group: Sequence[Submission]) -> list[Prepared | Exception]:
     """Examine, seal, then make the blobs durable together; per member what came of it, or why not.
 
+    That something urgent is among them is said before the blobs are written.
+
     On any refusal the spooled body is deleted; after a crash the next start deletes it.
     Crash points: those of blob.put_many.
     """
     began = time.monotonic()
-    outcomes = prepare_silently(node, group)
+    outcomes = prepare_silently(node, group, on_examined=lambda good: say_urgent(node, good))
     with log.together():
         for submission, outcome in zip(group, outcomes, strict=True):
             tell_prepared(node, submission, outcome, began)
     return outcomes
 
 
-def prepare_silently(node: Node, group: Sequence[Submission]) -> list[Prepared | Exception]:
+def prepare_silently(
+    node: Node, group: Sequence[Submission], *, on_examined: Callable[[Sequence[Prepared]], None] = lambda _good: None
+) -> list[Prepared | Exception]:
     """As `prepare_group`, but nobody is told, no refusal is written down, and a refused body's file stays: whoever
     calls goes on with `tell_prepared`, in this process or in another."""
     cases = in_step(partial(_open_case, node), group)
@@ -94,7 +99,9 @@ def prepare_silently(node: Node, group: Sequence[Submission]) -> list[Prepared |
     drafts = in_step(partial(_draft, node), group, examined)
     seals = in_step(lambda draft: make_seal(draft.statement, node.seal_key), drafts)
     outcomes = in_step(_prepared, group, examined, drafts, seals)
-    failed = _put_blobs(node, [outcome for outcome in outcomes if isinstance(outcome, Prepared)])
+    good = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
+    on_examined(good)
+    failed = _put_blobs(node, good)
     return [failed.get(id(outcome), outcome) for outcome in outcomes]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from gateway.exchange.accept import URGENT_COMES
+from gateway.exchange.urgency import URGENT_COMES
 from gateway.transport.contract import Subscription, Transport
 
 __all__ = ["Precedence"]

@@ -7,8 +7,8 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +16,12 @@ import httpx2
 import pytest
 
 from benchmarks.measure import family
+from edxml.codes import Priority
 from gateway.api.examining import Examining, Habits
 from gateway.exchange.group import Grouper
 from gateway.exchange.submission import Answer, Outcome, PacketRefusal, Prepared, Submission
 from gateway.exchange.take_in import Unprepared, take_in
+from gateway.exchange.urgency import URGENT_COMES
 from gateway.model.events import EventKind
 from gateway.settings import read_settings
 from tests.support.edge import SENDER, RunningApi, running_api
@@ -95,13 +97,15 @@ def _children(pid: int | None = None) -> list[int]:
 
 
 @contextmanager
-def _desk(folder: Path, habits: Habits, examiners: int = 1) -> Iterator[Desk]:
+def _desk(
+    folder: Path, habits: Habits, examiners: int = 1, before_accept: Callable[[], object] = lambda: None
+) -> Iterator[Desk]:
     with running_api(folder, examiners="0") as api:
         settings = read_settings(
             {"TRUC_DATA": str(folder / "var"), "TRUC_EXAMINERS": str(examiners), "TRUC_DISK_RESERVE_MIB": "1"}
         )
         accepting: Grouper[Submission | Prepared, _Given] = Grouper(
-            lambda group: take_in(api.node, group), most=api.node.group, name="test-accept"
+            lambda group: (before_accept(), take_in(api.node, group))[1], most=api.node.group, name="test-accept"
         )
         examining = Examining(api.node, settings, accepting, habits)
         try:
@@ -115,13 +119,21 @@ def _desk(folder: Path, habits: Habits, examiners: int = 1) -> Iterator[Desk]:
 _SOON = Habits(many=1, answer=2.0, again=0.2)
 
 
-def test_packets_go_through_an_examiner_and_are_accepted_once(tmp_path: Path) -> None:
-    with _desk(tmp_path, _SOON) as desk:
+def test_packets_go_through_an_examiner_and_are_accepted_once_urgent_ones_told_of_before(tmp_path: Path) -> None:
+    has_turn, heard = threading.Event(), list[str]()
+    has_turn.set()
+    with _desk(tmp_path, _SOON, before_accept=lambda: has_turn.wait(PATIENCE)) as desk:
         desk.give()
         desk.wait_for(1)
-        for _ in range(200):
+        desk.wait(1)
+        with closing(desk.api.node.transport.on_wake([URGENT_COMES], heard.append)):
+            has_turn.clear()
+            desk.give(desk.api.packet(priority=Priority.URGENT))
+            until(lambda: heard == [URGENT_COMES])
+            has_turn.set()
+        for _ in range(199):
             desk.give()
-        desk.wait(201)
+        desk.wait(200)
         desk.check_all_accepted(201)
         assert len(_children()) == 1
 
