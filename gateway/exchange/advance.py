@@ -57,11 +57,12 @@ def advance(
     at: int,
     actor: str,
     facts: Mapping[str, deliveries.Facts] | None = None,
+    is_last: bool = False,
 ) -> Effects:
     """Take steps and everything that follows from them. Raises StaleMove (run the hop again).
 
     Steps of one chain are taken in order; each sees the chain as the one before left it.  `facts`: of the deliveries,
-    where they were loaded with the chains.
+    where they were loaded with the chains.  `is_last`: the transaction changes and locks nothing after this.
     """
     current = dict(chains)
     moves: list[Move] = []
@@ -94,7 +95,9 @@ def advance(
     transfers.set_counts(connection, counts)
     beside = Together()
     attempts.end_attempts(beside, ends, now)
-    return do_moves(connection, chains.values(), moves, now=now, at=at, actor=actor, facts=facts, beside=beside)
+    return do_moves(
+        connection, chains.values(), moves, now=now, at=at, actor=actor, facts=facts, beside=beside, is_last=is_last
+    )
 
 
 def _changes_counts(link: Link, step: Step) -> bool:
@@ -117,21 +120,25 @@ def do_moves(
     actor: str,
     facts: Mapping[str, deliveries.Facts] | None = None,
     beside: Together | None = None,
+    is_last: bool = False,
 ) -> Effects:
     """Do moves that were decided already, tell the senders, and say what to do after the commit.
 
-    `facts` and `beside` as `deliveries.apply` takes them.
+    `facts`, `beside` and `is_last` as `deliveries.apply` takes them.
     """
-    deliveries.apply(connection, moves, now=now, at=at, actor=actor, facts=facts, beside=beside)
+    told = _to_tell(moves, chains, now)
+    deliveries.apply(
+        connection, moves, now=now, at=at, actor=actor, facts=facts, beside=beside, is_last=is_last and not told
+    )
     if not moves:
         return Effects()
-    _tell_senders(connection, moves, chains, now)
+    notices.tell(connection, told)
     return _effects(connection, moves)
 
 
-def _tell_senders(connection: Connection, moves: Iterable[Move], chains: Iterable[Chain], now: int) -> None:
+def _to_tell(moves: Iterable[Move], chains: Iterable[Chain], now: int) -> list[notices.Notice]:
     packets = {link.delivery_id: link.packet_id for chain in chains for link in chain}
-    told = [
+    return [
         notices.Notice(
             id=new_id(), delivery_id=move.delivery_id, packet_id=packets[move.delivery_id],
             code=f"delivery.{move.reason}", at=now,
@@ -139,7 +146,6 @@ def _tell_senders(connection: Connection, moves: Iterable[Move], chains: Iterabl
         for move in moves
         if move.after in _TOLD or move.reason is Reason.LATE_RECEIPT
     ]  # fmt: skip
-    notices.tell(connection, told)
 
 
 def _effects(connection: Connection, moves: Sequence[Move]) -> Effects:

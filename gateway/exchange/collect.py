@@ -166,7 +166,7 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
         hidden = attempts.begin_responses(beside, begun, first.keys(), worker=node.worker, now=now)
         deliveries.apply(
             connection, tuple(first.values()), now=now, at=node.now(), actor=group[0].caller.name, facts=found,
-            hidden=hidden, beside=beside,
+            hidden=hidden, beside=beside, is_last=True,
         )  # fmt: skip
     crash_point("collect.fetched")
     give_wakes(node, Effects(moves=list(first.values())))
@@ -265,7 +265,7 @@ def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refus
         outcomes, planned = _decide_all(connection, node, group, named, loaded.chains, now)
         effects = advance(
             connection, loaded.chains, planned, pace=node.pace, now=now, at=node.now(), actor=group[0].caller.name,
-            facts=loaded.facts,
+            facts=loaded.facts, is_last=True,
         )  # fmt: skip
         parties = parties_to_tell(node, connection, effects.moves, {d: one.party for d, one in named.items()})
     crash_point("collect.confirmed")

@@ -21,7 +21,7 @@ from gateway.store import events
 from gateway.store.dialect import lock_rows
 from gateway.store.months import listed
 from gateway.store.months.bounds import among_ids, of_row
-from gateway.store.rollups import count
+from gateway.store.rollups import add_counts_beside, count
 from gateway.store.schema import EMPTY, ZERO, channels, deliveries, packets, transfers
 from gateway.store.statements import execute_one, select_one, select_rows
 from gateway.store.statuses import FURTHER
@@ -177,12 +177,14 @@ def apply(
     facts: Mapping[str, Facts] | None = None,
     hidden: Mapping[str, int] | None = None,
     beside: Together | None = None,
+    is_last: bool = False,
 ) -> None:
     """Do the machine's moves. Raises StaleMove where a row is not in the state that the decision saw.
 
     Several moves of one delivery are done in order, each with its own event.  `facts`: of deliveries whose rows were
     read in this transaction already.  `hidden`: until when other polls are not shown an item from its first move on.
-    `beside`: other changes, of other rows, to be done in the same go.
+    `beside`: other changes, of other rows, to be done in the same go.  `is_last`: nothing that waits for others' rows
+    follows in this transaction, so the roll-ups may go along.
     """
     known, until, together = facts or {}, hidden or {}, beside or Together()
     while moves:
@@ -195,7 +197,8 @@ def apply(
                 first[move.delivery_id] = move
         missing = [delivery_id for delivery_id in first if delivery_id not in known]
         found = {row.id: row for row in select_rows(connection, _FACTS, {"ids": missing})} if missing else {}
-        _apply_once(connection, tuple(first.values()), {**known, **found}, until, together, now, at, actor)
+        ends = is_last and not rest
+        _apply_once(connection, tuple(first.values()), {**known, **found}, until, together, now, at, actor, ends)
         moves, known, until, together = rest, {}, {}, Together()
     together.execute(connection)
 
@@ -209,6 +212,7 @@ def _apply_once(
     now: int,
     at: int,
     actor: str,
+    is_last: bool,
 ) -> None:
     for move in moves:
         check_move(move.before, move.after, across=move.reason is Reason.MOVED)
@@ -219,18 +223,20 @@ def _apply_once(
     events.append(
         connection, [_event(move, facts[move.delivery_id], at, actor) for move in moves], now, beside=together
     )
+    come = [move.delivery_id for move in moves if move.after in listed.LISTED and move.before not in listed.LISTED]
+    count(connection, [one for move in moves for one in _counts(move, facts[move.delivery_id])])
+    if is_last and not come and not splits:
+        add_counts_beside(connection, together)
     done = together.execute(connection)[moved]
     if done != len(moves):
         raise StaleMove(f"{len(moves) - done} of {len(moves)} deliveries were moved by somebody else")
-    come = [move.delivery_id for move in moves if move.after in listed.LISTED and move.before not in listed.LISTED]
     listed.note(connection, come, now)
     for change, parting in splits:
         split_transfer(connection, change, parting, now)
-    changes = []
-    for move in moves:
-        row = facts[move.delivery_id]
-        changes += [(row.agency_id, row.book, move.before, -1), (row.agency_id, row.book, move.after, 1)]
-    count(connection, changes)
+
+
+def _counts(move: Move, row: Facts) -> tuple[tuple[str, str, str, int], ...]:
+    return (row.agency_id, row.book, move.before, -1), (row.agency_id, row.book, move.after, 1)
 
 
 def _becomes_head(move: Move) -> bool:

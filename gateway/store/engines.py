@@ -63,6 +63,9 @@ _STATEMENT_SECONDS = 300
 _IDLE_SECONDS = 60
 """After which the server ends a transaction whose process hangs: its locks must not stop the others for ever."""
 _CONNECT_SECONDS = 10
+_PREPARED_AFTER = 1
+"""How often a connection executes a statement before it prepares it, so that the server plans it once more and no more.
+What is asked once, as by a command, takes no place among the plans that are kept."""
 
 
 _PLANS = {
@@ -108,9 +111,11 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
         max_overflow=_MORE_CONNECTIONS,
         pool_timeout=wait_seconds,
         pool_pre_ping=True,
+        pool_use_lifo=True,  # few connections do the work: each has caches and plans of its own
         connect_args={
             "application_name": f"truc {node} {os.getpid()}",
             "connect_timeout": _CONNECT_SECONDS,
+            "prepare_threshold": _PREPARED_AFTER,
             "tcp_user_timeout": int(wait_seconds * 1000),
             "options": " ".join(f"-c {name}={value}" for name, value in told.items()),
         },

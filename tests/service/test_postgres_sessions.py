@@ -120,6 +120,25 @@ def test_one_that_was_used_a_moment_ago_is_not_asked_and_one_that_was_not_is(hou
     assert last_of(pid) != "COMMIT"
 
 
+_KEPT = "SELECT count(*) FROM pg_prepared_statements WHERE left(statement, 12) = 'SELECT node.'"
+_VERSION = select(schema.node.c.directory_version)
+
+
+def test_few_connections_do_the_work_and_each_soon_has_its_plans(store: Store) -> None:
+    """Each has plans of its own: who is lent the one that was used last finds them there."""
+    with ExitStack() as held:
+        first, last = (session_of(held.enter_context(store.engine.connect())) for _ in range(2))
+        assert first is not last
+    found = []
+    for _ in range(3):
+        with store.write() as connection:
+            found.append(session_of(connection))
+            select_rows(connection, _VERSION, {})
+            kept = int(connection.exec_driver_sql(_KEPT).scalar_one())
+            assert kept == (len(found) > 1), "what comes a second time is prepared"
+    assert len(set(map(id, found))) == 1
+
+
 def test_long_values_are_packed_with_lz4_where_the_server_can(store: Store) -> None:
     with store.read() as connection:
         ways = tell(
