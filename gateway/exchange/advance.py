@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gateway.exchange.outsiders import tell_outsiders
 from gateway.model.chain import Chain, Link, Move, Reason
+from gateway.model.copies import altered
 from gateway.model.instants import new_id
 from gateway.model.machine import settle
 from gateway.model.states import DeliveryState
@@ -107,7 +108,7 @@ def _changes_counts(link: Link, step: Step) -> bool:
 
 
 def _by(move: Move, actor: str) -> Move:
-    return replace(move, actor=actor) if actor else move
+    return altered(move, actor=actor) if actor else move
 
 
 def do_moves(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
@@ -16,6 +16,7 @@ from gateway.exchange.outsiders import parties_to_tell
 from gateway.exchange.telling import tell_collected
 from gateway.identity import Caller
 from gateway.model.chain import Chain, Link, Move, Reason
+from gateway.model.copies import altered
 from gateway.model.errors import Conflict, Gone, NotFound, Refusal
 from gateway.model.instants import DAY, SECOND, new_id
 from gateway.model.machine import conclude
@@ -326,7 +327,7 @@ def _decide(node: Node, said: Confirm, link: Link, now: int) -> Step | Refusal:
         return Conflict("inbox.not_fetched")
     if said.arrived:
         report = Report(arrived=True, turn=link.turn, reason=Reason.CONFIRMED)
-        return replace(conclude(link, report, now, node.pace), end_turn=None)
+        return altered(conclude(link, report, now, node.pace), end_turn=None)
     if link.state is not DeliveryState.FETCHED:
         return Conflict("inbox.not_fetched")
     move = Move(

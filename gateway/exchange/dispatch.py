@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.exchange.advance import Effects, do_moves
@@ -11,6 +11,7 @@ from gateway.exchange.answers import stored_answers
 from gateway.exchange.rows import packet_row
 from gateway.exchange.submission import Answer, Prepared
 from gateway.model.chain import Chain, Link, Move, SinkSureness
+from gateway.model.copies import altered
 from gateway.model.errors import Conflict, Refusal
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import new_id, new_id_after
@@ -227,7 +228,7 @@ def _plan_links(
         link = _link(order.prepared, leg, chain.id, facts[leg.channel_id], now)
         chain = chain.longer(link)
         own, *others = admit(chain, link, now, pace)
-        rows.moves += [replace(move, actor=order.prepared.submission.caller.name) for move in others]
+        rows.moves += [altered(move, actor=order.prepared.submission.caller.name) for move in others]
         before = chain.links[-2].transfer_id if len(chain.links) > 1 else ""
         alone = leg.agency_id if facts[leg.channel_id].is_polled else ""
         group = (leg.channel_id, str(own.after), before + alone)
@@ -237,7 +238,7 @@ def _plan_links(
         for leg, chain, link, own in members:
             rows.deliveries.append(
                 NewDelivery(
-                    link=replace(link, transfer_id=transfer_id, state=own.after),
+                    link=altered(link, transfer_id=transfer_id, state=own.after),
                     chain_id=chain.id,
                     position=chain.links[-2].position + 1 if len(chain.links) > 1 else 1 + chain.is_archived,
                     agency_id=leg.agency_id,

@@ -7,9 +7,10 @@ over.  Statuses of one reporter about one document form a chain too, so that the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.model.copies import altered
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 
 __all__ = ["Attempt", "Chain", "Link", "Move", "Reason", "SinkSureness"]
@@ -25,7 +26,10 @@ class SinkSureness(StrEnum):
     @classmethod
     def stored(cls, value: str) -> SinkSureness:
         """What a stored row says; one that says nothing we know is the least sure: a person decides."""
-        return next((known for known in cls if known == value), cls.BLIND)
+        try:
+            return cls(value)
+        except ValueError:
+            return cls.BLIND
 
 
 class Reason(StrEnum):
@@ -148,7 +152,7 @@ class Link:
 
     def moved(self, to: DeliveryState) -> Link:
         """The same link in another state."""
-        return replace(self, state=to)
+        return altered(self, state=to)
 
 
 @dataclass(frozen=True, slots=True)

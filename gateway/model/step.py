@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.model.chain import Attempt, Chain, Link, Move, Reason
+from gateway.model.copies import altered
 from gateway.model.instants import DAY, MINUTE, SECOND
 from gateway.model.states import AttemptEnd
 from gateway.model.states import DeliveryState as S
@@ -89,5 +90,5 @@ def with_step(chain: Chain, link: Link, step: Step, now: int) -> Chain:
     """The chain after a step, for `settle`: the link moved, its doubtful attempts ended as the step says."""
     made = link.attempts
     if step.end is not None:
-        made = tuple(replace(a, end=step.end, ended_at=now) if ends_attempt(step, a) else a for a in made)
-    return chain.with_link(replace(link, attempts=made, state=link.state if step.move is None else step.move.after))
+        made = tuple(altered(a, end=step.end, ended_at=now) if ends_attempt(step, a) else a for a in made)
+    return chain.with_link(altered(link, attempts=made, state=link.state if step.move is None else step.move.after))
