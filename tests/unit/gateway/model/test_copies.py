@@ -24,7 +24,11 @@ _LINK = Link(
 _STEP = Step(move=_MOVE, end=AttemptEnd.ARRIVED, end_turn=1, end_key="k", is_report=False, tries=2, permits=3)
 
 
-@pytest.mark.parametrize("value", [_ATTEMPT, _MOVE, _LINK, _STEP, Chain("c", (_LINK,), True, True)], ids=lambda value: type(value).__name__)
+_CHAIN = Chain("c", (_LINK,), True, True)
+_VALUES = [_ATTEMPT, _MOVE, _LINK, _STEP, _CHAIN]
+
+
+@pytest.mark.parametrize("value", _VALUES, ids=lambda value: type(value).__name__)
 def test_a_copy_has_the_new_value_and_all_the_others_as_they_were(value: Any) -> None:
     before = repr(value)
     assert altered(value) == value
