@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.test_planted_defects import copy_program, plant, run_tests
+from tests.fault.test_planted_defects import ALL_OF_THEM, copy_program, plant, run_tests
 from tests.support.defects import Defect
 from tests.support.sign_defects import SIGN_DEFECTS
 
@@ -33,8 +33,9 @@ def test_a_check_that_is_taken_out_is_missed(program: Path, defect: Defect) -> N
 
 
 @pytest.mark.long  # the suite itself runs them
+@pytest.mark.timeout(ALL_OF_THEM + 60)
 @pytest.mark.xdist_group("planted-signatures")
 def test_where_nothing_is_taken_out_they_pass(program: Path) -> None:
     named = tuple(dict.fromkeys(test for defect in SIGN_DEFECTS for test in defect.tests))
-    done = run_tests(program, named)
+    done = run_tests(program, named, seconds=ALL_OF_THEM)
     assert done.returncode == _PASSED, done.stdout[-2000:]
