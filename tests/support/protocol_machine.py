@@ -13,6 +13,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -186,19 +188,20 @@ class Protocol(RuleBasedStateMachine):
     def land_late(self, at: int) -> None:
         """Bytes that went out land before their attempt is over, whatever became of their sender."""
         rows = self.house.rows(
-            "SELECT a.transfer_id, a.turn, t.channel_id, d.packet_id, p.kind, group_concat(d.organ) AS organs"
+            "SELECT a.transfer_id, a.turn, t.channel_id, d.packet_id, p.kind, d.organ"
             " FROM attempts a JOIN deliveries d ON d.id = a.delivery_id JOIN transfers t ON t.id = a.transfer_id"
             " JOIN packets p ON p.id = d.packet_id JOIN channels c ON c.id = t.channel_id WHERE NOT c.is_polled"
-            " AND (a.outcome IS NULL OR a.outcome = 'unknown') AND a.boot_over > ? GROUP BY a.transfer_id, a.turn"
-            " ORDER BY a.transfer_id, a.turn",
+            " AND (a.outcome IS NULL OR a.outcome = 'unknown') AND a.boot_over > ?"
+            " ORDER BY a.transfer_id, a.turn, d.organ",
             self.house.clock.boot_now(),
         )
         rows = [row for row in rows if not self._knows(row["channel_id"], row["transfer_id"])]
-        if rows:
-            row = rows[at % len(rows)]
+        if under_way := [list(group) for _, group in groupby(rows, itemgetter("transfer_id", "turn"))]:
+            organs = under_way[at % len(under_way)]
+            row = organs[0]
             self.house.recipients[row["channel_id"]].arrivals.append(
                 Landed(key=row["transfer_id"], packet_id=row["packet_id"], kind=row["kind"], is_copy=True,
-                       recipients=tuple(row["organs"].split(",")))
+                       recipients=tuple(one["organ"] for one in organs))
             )  # fmt: skip
 
     def _knows(self, channel: str, key: str) -> bool:
