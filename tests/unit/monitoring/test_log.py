@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -52,6 +54,17 @@ def out() -> io.StringIO:
 
 def lines(out: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_a_line_tells_its_moment_to_the_microsecond(out: io.StringIO) -> None:
+    before = datetime.now(UTC)
+    for _ in range(3):
+        get("x").info("packet.accepted")
+    moments = [line["timestamp"] for line in lines(out)]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", moment) for moment in moments)
+    told = [datetime.fromisoformat(moment) for moment in moments]
+    after = datetime.now(UTC)
+    assert [before, *told, after] == sorted([before, *told, after])
 
 
 def test_one_line_per_hop_with_its_ids(out: io.StringIO) -> None:
