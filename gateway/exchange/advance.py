@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -166,8 +167,9 @@ def give_wakes(node: Node, effects: Effects, parties: Sequence[deliveries.Party]
     """
     for topic in effects.topics:
         node.transport.wake(topic)
+    for (before, after), times in Counter((move.before, move.after) for move in effects.moves).items():
+        node.metrics.count_move(before, after, times)
     for move in effects.moves:
-        node.metrics.count_move(move.before, move.after)
         if move.after is DeliveryState.PARKED:
             node.metrics.count_parked(f"delivery.{move.reason}")
     tell_outsiders(node, effects.moves, parties)

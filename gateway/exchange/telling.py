@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from adapters.contract import Done, Park, Retry, Unknown
 from adapters.contract import Outcome as SinkOutcome
@@ -54,6 +55,7 @@ def tell_taken_in(
 def tell_accepted(node: Node, hop: Hop, told: Iterable[tuple[Prepared, Outcome]], began: float) -> None:
     """Members of a group were accepted and dispatched, or acknowledged, in one commit."""
     seconds = time.monotonic() - began
+    ends: Counter[HopOutcome] = Counter()
     for prepared, outcome in told:
         if isinstance(outcome, Answer):
             ended = HopOutcome.REPEATED if outcome.is_repeat else HopOutcome.DONE
@@ -65,11 +67,12 @@ def tell_accepted(node: Node, hop: Hop, told: Iterable[tuple[Prepared, Outcome]]
         else:
             ended, packet, reason = HopOutcome.REFUSED, prepared.packet_id, reason_of(outcome)
             node.metrics.count_refused(reason)
-        node.metrics.count_hop(hop, ended, seconds)
+        ends[ended] += 1
         log.write_hop(
             _log, f"packet.{hop}", hop=hop, outcome=ended, ms=seconds * 1000, reason=reason, packet=packet,
             document=prepared.document_key, system=prepared.submission.caller.system_id, agency=prepared.sender_id,
         )  # fmt: skip
+    _count_ends(node, hop, ends, seconds)
 
 
 def tell_delivered(
@@ -89,10 +92,18 @@ def tell_delivered(
 def tell_collected(node: Node, event: str, items: Iterable[tuple[str, str, str | None]], began: float) -> None:
     """Items of a polled channel, as (delivery, agency, reason of a refusal): the deliver hop where nobody pushes."""
     seconds = time.monotonic() - began
+    ends: Counter[HopOutcome] = Counter()
     for delivery_id, agency_id, reason in items:
         ended = HopOutcome.DONE if reason is None else HopOutcome.REFUSED
-        node.metrics.count_hop(Hop.DELIVER, ended, seconds)
+        ends[ended] += 1
         log.write_hop(
             _log, event, hop=Hop.DELIVER, outcome=ended, ms=seconds * 1000, reason=reason, delivery=delivery_id,
             agency=agency_id or None,
         )  # fmt: skip
+    _count_ends(node, Hop.DELIVER, ends, seconds)
+
+
+def _count_ends(node: Node, hop: Hop, ends: Mapping[HopOutcome, int], seconds: float) -> None:
+    """A group's, each kind of end once: counting them one by one took a fifth of what telling a group takes."""
+    for ended, documents in ends.items():
+        node.metrics.count_hop(hop, ended, seconds, documents)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.exchange import collect
 from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
 from gateway.workers.figures import figures_once
 from gateway.workers.periodic import ClockWatch, periodic_once
@@ -42,6 +43,20 @@ def test_what_parks_is_counted_once_whoever_parks_it(house: House) -> None:
     assert told(house, "truc_deliveries_parked_total") == 2
     figures_once(house.node)
     assert told(house, "truc_alert_active", alert="alert.blob_damaged") == 1
+
+
+def test_each_of_a_group_is_counted_by_how_it_ended(house: House) -> None:
+    items = [house.delivery(house.send(["inbox-a"], str(number)), "inbox-a") for number in range(3)]
+    caller = house.caller("inbox-a")
+    before = told(house, "truc_hops_total", hop="deliver"), told(house, "truc_hop_seconds_count", hop="deliver")
+    collect.fetch(house.node, [collect.Fetch(caller=caller, delivery_id=item) for item in [*items, "nobody's"]])
+    collect.confirm(house.node, [collect.Confirm(caller=caller, delivery_id=item) for item in items])
+    assert told(house, "truc_hops_total", hop="deliver", outcome="done") == 6
+    assert told(house, "truc_hops_total", hop="deliver", outcome="refused") == 1
+    after = told(house, "truc_hops_total", hop="deliver"), told(house, "truc_hop_seconds_count", hop="deliver")
+    assert after == (before[0] + 7, before[1] + 7)
+    assert told(house, "truc_deliveries_moved_total", before="available", after="fetched") == 3
+    assert told(house, "truc_deliveries_moved_total", before="fetched", after="delivered") == 3
 
 
 def test_what_expires_is_counted_by_the_sweep(house: House) -> None:
