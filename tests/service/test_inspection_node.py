@@ -132,7 +132,8 @@ def test_the_inspector_is_killed_on_the_way_and_the_verdict_still_comes(node: No
 def test_killed_at_each_point_a_node_gives_each_file_one_verdict(node: NodeProcesses, point: str) -> None:
     node.start("api")
     with _client(node) as client:
-        packet_ids = [_send(client, plain_pdf(number), number) for number in ("10", "11")]
+        texts = {"10": "known when it comes", "11": "/Sig says that it is looked at closely"}
+        packet_ids = [_send(client, plain_pdf(text), number) for number, text in texts.items()]
         node.start("inspect", crash_at=point)
         node.wait_killed("inspect")
         node.start("inspect")
