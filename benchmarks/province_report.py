@@ -208,8 +208,16 @@ def _show_backlog(console: Console, backlog: Backlog) -> None:
 
 
 def _show_dead(console: Console, dead: Dead) -> None:
-    table = new_table(f"{dead.healthy} healthy channels", f"with {dead.bad} bad ones", "alone", "ratio")
-    table.add_row("documents/s", f"{dead.rate_with:.0f}", f"{dead.rate_without:.0f}", f"{dead.rate_ratio}")
-    table.add_row("p99 ms at 25/s", f"{dead.p99_with_ms:.0f}", f"{dead.p99_without_ms:.0f}", f"{dead.p99_ratio}")
+    beside = f"beside {dead.bad}"
+    table = new_table(
+        f"{dead.healthy} healthy channels", f"{beside} bad ones", f"{beside} that answer", "ratio", "alone"
+    )
+    table.add_row(
+        "documents/s", f"{dead.rate:.0f}", f"{dead.rate_answering:.0f}", f"{dead.rate_ratio}", f"{dead.rate_alone:.0f}"
+    )
+    table.add_row(
+        "p99 ms at 25/s", f"{dead.p99_ms:.0f}", f"{dead.p99_answering_ms:.0f}", f"{dead.p99_ratio}",
+        f"{dead.p99_alone_ms:.0f}",
+    )  # fmt: skip
     console.print(table)
     console.print()
