@@ -14,6 +14,7 @@ after one more day; a put of the same bytes restores it.
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import itertools
 import os
@@ -35,7 +36,8 @@ declare("blob.folder_synced", "the blob is durable; no row speaks of it yet")
 
 _PIECE = 1 << 20
 _BEGIN_TO_WRITE = 2  # SYNC_FILE_RANGE_WRITE of <fcntl.h>
-_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)  # Linux has it, and Python no name for it
+_NOT_LET = frozenset({errno.ENOSYS, errno.EPERM})  # no such call here, or a filter of calls before it
+_sync_file_range = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)  # Python has no name for it
 if _sync_file_range is not None:
     _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _OURS = os.urandom(8).hex()
@@ -75,7 +77,7 @@ def _write_and_sync(puts: Sequence[Put]) -> None:
             while rest:
                 rest = rest[os.write(opened[-1], rest) :]
         if len(opened) > 1:
-            _begin_to_write(opened)
+            _begin_to_write([descriptor for descriptor, put in zip(opened, puts, strict=True) if put.body is not None])
         for descriptor in opened:
             os.fsync(descriptor)
     finally:
@@ -85,11 +87,16 @@ def _write_and_sync(puts: Sequence[Put]) -> None:
 
 def _begin_to_write(descriptors: Sequence[int]) -> None:
     """Have the kernel begin with all of them, which fsync after fsync would write one by one, each with a journal entry
-    of its own. It promises nothing: fsync tells what went wrong with it, and does it all where there is no such call.
+    of its own. It promises nothing: fsync does it all where there is no such call.
+
+    Raises OSError where it fails: ext4 then tells nobody else, drops what it could not write, and fsync says yes. So it
+    is not for spooled files, of which nobody has the bytes any more.
     """
-    if _sync_file_range is not None:
-        for descriptor in descriptors:
-            _sync_file_range(descriptor, 0, 0, _BEGIN_TO_WRITE)
+    if _sync_file_range is None:
+        return
+    for descriptor in descriptors:
+        if _sync_file_range(descriptor, 0, 0, _BEGIN_TO_WRITE) and (why := ctypes.get_errno()) not in _NOT_LET:
+            raise OSError(why, os.strerror(why))
 
 
 @dataclass(frozen=True, slots=True)
