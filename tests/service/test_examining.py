@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx2
@@ -122,7 +122,8 @@ _SOON = Habits(many=1, answer=2.0, again=0.2)
 def test_packets_go_through_an_examiner_and_are_accepted_once_urgent_ones_told_of_before(tmp_path: Path) -> None:
     has_turn, heard = threading.Event(), list[str]()
     has_turn.set()
-    with _desk(tmp_path, _SOON, before_accept=lambda: has_turn.wait(PATIENCE)) as desk:
+    patient = replace(_SOON, answer=PATIENCE)  # else a slow answer is none, and the word waits for its turn too
+    with _desk(tmp_path, patient, before_accept=lambda: has_turn.wait(PATIENCE)) as desk:
         desk.give()
         desk.wait_for(1)
         desk.wait(1)

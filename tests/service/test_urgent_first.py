@@ -7,10 +7,11 @@ anything is.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -18,6 +19,7 @@ from edxml.codes import Priority
 from gateway.exchange.deliver import deliver
 from gateway.exchange.examine import prepare
 from gateway.exchange.urgency import URGENT_COMES
+from gateway.store.blobs import BlobFolder, Put
 from gateway.workers.delivery import Delivery
 from gateway.workers.precedence import Precedence
 from gateway.workers.relay import Relay, relay_once
@@ -95,16 +97,24 @@ def test_an_ordinary_document_says_no_such_word(house: House) -> None:
         assert heard[:2] == ["relay", URGENT_COMES], "before anything is there"
 
 
+class _Waiting(BlobFolder):
+    """Writes nothing before the word was heard."""
+
+    heard: ClassVar[threading.Event]
+
+    def put_many(self, puts: Sequence[Put]) -> None:
+        assert self.heard.wait(PATIENCE), "the word comes after the bytes"
+        super().put_many(puts)
+
+
 def test_the_word_is_said_before_the_bytes_are_on_disk(house: House) -> None:
-    heard: list[str] = []
-    with closing(house.node.transport.on_wake([URGENT_COMES], heard.append)):
-        body = house.packet(["idem"], priority=Priority.URGENT)
-        submission = replace(house.submission(body), body=body)
-        submission.spooled.unlink()
-        submission.spooled.mkdir()  # the bytes cannot be written there
-        with pytest.raises(OSError, match="irectory"):
-            prepare(house.node, submission)
-        until(lambda: heard == [URGENT_COMES])
+    _Waiting.heard = threading.Event()
+    blobs = house.node.store.blobs
+    waiting = _Waiting(blobs.root, reserve=blobs.reserve, place=blobs.place)
+    node = replace(house.node, store=replace(house.node.store, blobs=waiting))
+    with closing(node.transport.on_wake([URGENT_COMES], lambda _topic: _Waiting.heard.set())):
+        prepared = prepare(node, house.submission(house.packet(["idem"], priority=Priority.URGENT)))
+    blobs.check(prepared.submission.digest)
 
 
 def test_it_waits_for_no_more_than_its_share_of_the_time(house: House) -> None:
