@@ -17,8 +17,9 @@ URGENT_COMES: Final = "urgent"
 def say_urgent(node: Node, prepared: Iterable[Prepared]) -> None:
     """Say it to all processes of the node where one of these is urgent. Waits for nobody; it may be lost.
 
-    Said when a document was examined (in another process: when that has answered, its blob durable) and again when it
-    is accepted, since its blob, or a group before it, may take a while.  Where it is refused in between nothing comes, and ordinary work has waited a moment for nothing.
+    Said when a document was examined (by an examiner: when that has answered, the blob durable) and again when it is
+    accepted, since its blob, or a group before it, may take a while.  Where it is refused in between nothing comes, and
+    ordinary work has waited a moment for nothing.
     """
     if any(one.is_urgent for one in prepared):
         node.transport.wake(URGENT_COMES)
