@@ -117,17 +117,23 @@ def _open_case(node: Node, submission: Submission) -> Case:
 
 
 def _put_blobs(node: Node, good: Sequence[Prepared]) -> dict[int, Exception]:
-    """Make the blobs durable; where the disk refuses the group, each by itself, so that only the refused ones fail."""
+    """Make the blobs durable; where the disk refuses the group, each by itself, so that only the refused ones fail.
+
+    But a body that stands on the disk already is not tried again: the kernel tells once that pages were lost, and the
+    next fsync says yes.  Whoever sent it gets the group's error and sends it again.
+    """
     puts = [Put(spooled=p.submission.spooled, digest=p.submission.digest, body=p.submission.body) for p in good]
     try:
         node.store.blobs.put_many(puts)
     except OSError as why:
         if len(good) == 1:
             return {id(good[0]): why}
-        for put in puts:
-            if put.body is not None:
-                put.spooled.unlink(missing_ok=True)
-        return {key: error for prepared in good for key, error in _put_blobs(node, [prepared]).items()}
+        failed: dict[int, Exception] = {id(p): why for p in good if p.submission.body is None}
+        for prepared in good:
+            if prepared.submission.body is not None:
+                prepared.submission.spooled.unlink(missing_ok=True)
+                failed |= _put_blobs(node, [prepared])
+        return failed
     return {}
 
 

@@ -23,6 +23,8 @@ _SHARE: Final = 0.6
 """Of all time ordinary work waits for no more than this: a backlog drains, however many urgent documents come."""
 _MOST: Final = 0.3
 """Seconds that ordinary work waits at once, at most."""
+_IN_TURN: Final = 1.0
+"""Seconds that a step waits for a place, at most: who has one may wait for locks, and leases run meanwhile."""
 _LATELY: Final = 10.0
 """Seconds after an urgent document in which ordinary groups step a few at a time: the next one finds few in its way."""
 
@@ -106,12 +108,13 @@ class Precedence:
         """A step of ordinary work that asks the database: gives way before it, as `give_way` does.
 
         While something urgent came lately only so many threads as there are places are in their block at once; the
-        others wait for their turn, which is nobody's share: those before them work.
+        others wait for their turn, which is nobody's share, and no longer than a second: those before them work.
         """
         with self._changed:
             self.give_way()
-            while self._is_full():
-                self._queue()
+            until = self._now() + _IN_TURN
+            while self._is_full() and self._now() < until:
+                self._queue(until)
                 self.give_way()
             self._stepping += 1
         try:
@@ -121,10 +124,10 @@ class Precedence:
                 self._stepping -= 1
                 self._changed.notify_all()
 
-    def _queue(self) -> None:
+    def _queue(self, until: float) -> None:
         self._queued += 1
         try:
-            self._changed.wait(self._lately_until - self._now())
+            self._changed.wait(min(self._lately_until, until) - self._now())
         finally:
             self._queued -= 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -74,3 +75,26 @@ def test_whoever_failed_in_one_step_is_in_no_later_one() -> None:
     assert seen == [4, 12]
     with pytest.raises(ValueError, match="shorter"):
         in_step(third, [1, 2], ["a"])
+
+
+def test_a_body_that_stood_on_the_disk_is_not_tried_again_where_the_disk_refused_its_group(house: House) -> None:
+    """Of pages that were lost the kernel tells once: the same file's next fsync says yes."""
+    small, on_disk, refused = _of_three_folders(house)
+    (house.node.store.blobs.root / hashlib.sha256(refused).hexdigest()[:2]).rmdir()
+    group = [_in_memory(house, refused), house.submission(on_disk), _in_memory(house, small)]
+    of_refused, of_disk, of_small = prepare_silently(house.node, group)
+    assert isinstance(of_refused, OSError)
+    assert isinstance(of_disk, OSError)
+    assert isinstance(of_small, Prepared), "its bytes are here, and were written once more"
+    house.node.store.blobs.check(of_small.submission.digest)
+
+
+def _of_three_folders(house: House) -> list[bytes]:
+    """Packets whose blobs lie in a folder each."""
+    found: dict[str, bytes] = {}
+    for number in count(1):
+        packet = house.packet(["inbox-a"], str(number))
+        found.setdefault(hashlib.sha256(packet).hexdigest()[:2], packet)
+        if len(found) == 3:
+            break
+    return list(found.values())

@@ -199,6 +199,20 @@ def test_few_ordinary_steps_are_under_way_at_once_when_something_urgent_came_lat
             assert precedence.queued == 0
 
 
+def test_nobody_waits_longer_for_a_place_than_a_second(house: House) -> None:
+    clock = _Standing()
+    with _knowing(house, clock) as precedence:
+        with precedence.urgent():
+            pass
+        with _steps(precedence) as steps:
+            steps.begin()
+            assert steps.comes_in()
+            steps.begin()
+            until(lambda: precedence.queued == 1)
+            clock.pass_on()
+            assert steps.comes_in(), "the one before it is still in its step"
+
+
 def test_who_has_a_place_at_last_gives_way_before_the_step(house: House) -> None:
     with _knowing(house, _Standing()) as precedence:
         with precedence.urgent():
