@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,9 +20,9 @@ import pytest
 
 from gateway.channels import KINDS
 from gateway.compose import vocabulary
-from gateway.transport.broker import BrokerAccess
+from gateway.transport.broker import BrokerAccess, BrokerFrozen
 from gateway.transport.contract import Ticket
-from gateway.transport.rabbitmq import RabbitTransport
+from gateway.transport.rabbitmq import RabbitTransport, look_at_broker
 from monitoring.metrics import Metrics
 from tests.support.announcing import NORMAL, announce_all, stuck_at, tickets
 from tests.support.broker_tls import Papers
@@ -279,6 +280,22 @@ def test_a_broker_frozen_for_long_is_left_and_found_again(fragile: Broker, tmp_p
         finally:
             fragile.thaw()
         one.goes_on("after")
+
+
+@pytest.fixture
+def speechless(tmp_path: Path) -> Iterator[BrokerAccess]:
+    """The way to somebody who takes connections, as the system does for a broker that is frozen, and says nothing."""
+    word = tmp_path / "word"
+    word.write_text("truc")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        yield BrokerAccess.parse(f"amqp://127.0.0.1:{port}/truc", user_file=str(word), password_file=str(word))
+
+
+def test_an_operator_who_looks_at_a_frozen_broker_is_told_so(speechless: BrokerAccess) -> None:
+    with pytest.raises(BrokerFrozen) as told:
+        look_at_broker(speechless)
+    assert told.value.params == {"address": str(speechless.addresses[0])}
 
 
 def test_a_second_address_is_used_when_the_first_does_not_answer(broker: Broker, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from gateway.transport.broker import (
 from gateway.transport.rabbitmq.trust import explain_tls, tls_context
 from gateway.transport.topology import OLDEST_BROKER
 
-__all__ = ["HEARTBEAT", "classify", "parameters_of", "refuse_old"]
+__all__ = ["HEARTBEAT", "PIKA_ERRORS", "classify", "parameters_of", "refuse_old"]
 
 HEARTBEAT: Final = 10
 """Seconds; a broker that says nothing for two to three of them counts as frozen."""
@@ -70,6 +70,10 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
+PIKA_ERRORS: Final = (exceptions.AMQPError, workflow.AMQPConnectorException, OSError)
+"""What pika raises: the errors of making a connection are no kin of the others."""
+
+
 def classify(error: BaseException | None, access: BrokerAccess, address: Address) -> BrokerError:
     """Our error for one of pika's, whether it ended a channel, a connection, or the try to make one."""
     chain = tuple(_unfold(error))
@@ -85,7 +89,7 @@ def classify(error: BaseException | None, access: BrokerAccess, address: Address
             return BrokerForbidden(address=at, vhost=address.vhost, why=_reply(each))
         if isinstance(each, ssl.SSLError):
             return explain_tls(each, address)
-        if isinstance(each, exceptions.AMQPHeartbeatTimeout):
+        if isinstance(each, exceptions.AMQPHeartbeatTimeout | workflow.AMQPConnectorStackTimeout):
             return BrokerFrozen(address=at)
         if isinstance(each, exceptions.IncompatibleProtocolError) and access.is_tls:
             # With TLS 1.3 our certificate is judged after we think that the handshake is done.

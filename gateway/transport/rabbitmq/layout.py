@@ -16,7 +16,7 @@ from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
 from gateway.transport.broker import Address, BrokerAccess, BrokerAway, BrokerError, BrokerFrozen, QueueGone
-from gateway.transport.rabbitmq.faults import classify, parameters_of, refuse_old
+from gateway.transport.rabbitmq.faults import PIKA_ERRORS, classify, parameters_of, refuse_old
 from gateway.transport.topology import EXCHANGES, LAYOUT, WAKES, Exchange, Queue
 
 __all__ = ["BrokerReport", "QueueReport", "look_at_broker", "make_layout"]
@@ -136,7 +136,7 @@ def _told(access: BrokerAccess, address: Address) -> Iterator[None]:
     """pika's errors become ours."""
     try:
         yield
-    except (exceptions.AMQPError, OSError) as why:
+    except PIKA_ERRORS as why:
         raise classify(why, access, address) from why
 
 

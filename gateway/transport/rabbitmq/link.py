@@ -164,7 +164,7 @@ class Link:
             if isinstance(why.__context__, OSError):  # pika's ValueError for a connection that broke as it was made
                 self._error = self.explain(why.__context__)
             else:
-                _log.exception("transport.link_failed", link=self._name)
+                _log.exception("transport.link_failed", link=self._name, address=str(self.address))
                 self._error = BrokerAway(address=str(self.address), why=type(why).__name__)
         finally:
             began = self._go_down()
@@ -262,17 +262,17 @@ class Link:
         except pika.exceptions.AMQPError as why:
             self.fail(classify(why, self._access, self.address))
         except Exception as why:  # noqa: BLE001 - the link outlives it; the log line names it
-            _log.exception("transport.link_failed", link=self._name)
+            _log.exception("transport.link_failed", link=self._name, address=str(self.address))
             self.fail(BrokerAway(address=str(self.address), why=type(why).__name__))
 
     def note(self, error: BrokerError) -> None:
         """Tell of a fault that the connection survives."""
         self._watch.fault(self._name, error)
-        _log.warning("transport.broker_fault", link=self._name, reason=error.reason, error=error)
+        self._log_fault(error)
 
     def give_up(self, what: str) -> None:
         """In the link's thread: the broker owes an answer for too long."""
-        _log.warning("transport.broker_silent", link=self._name, reason=what)
+        _log.warning("transport.broker_silent", link=self._name, address=str(self.address), reason=what)
         self.fail(BrokerFrozen(address=str(self.address)))
 
     def _tell(self, error: BrokerError, *, was_up: bool) -> None:
@@ -281,7 +281,11 @@ class Link:
         self._watch.fault(self._name, error)
         if was_up or error.reason != self._told:
             self._told = error.reason
-            _log.warning("transport.broker_fault", link=self._name, reason=error.reason, error=error)
+            self._log_fault(error)
+
+    def _log_fault(self, error: BrokerError) -> None:
+        at = error.params.get("address")
+        _log.warning("transport.broker_fault", link=self._name, address=at, reason=error.reason, error=error)
 
 
 class _Declaring:
