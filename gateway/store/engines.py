@@ -63,6 +63,8 @@ _STATEMENT_SECONDS = 300
 _IDLE_SECONDS = 60
 """After which the server ends a transaction whose process hangs: its locks must not stop the others for ever."""
 _CONNECT_SECONDS = 10
+_KEEP_ALIVE_SECONDS = 60
+"""After which the system asks for a resting connection: a firewall forgets those that say nothing for long."""
 _PREPARED_AFTER = 1
 """How often a connection executes a statement before it prepares it, so that the server plans it once more and no more.
 What is asked once, as by a command, takes no place among the plans that are kept."""
@@ -116,6 +118,7 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
             "application_name": f"truc {node} {os.getpid()}",
             "connect_timeout": _CONNECT_SECONDS,
             "prepare_threshold": _PREPARED_AFTER,
+            "keepalives_idle": _KEEP_ALIVE_SECONDS,
             "tcp_user_timeout": int(wait_seconds * 1000),
             "options": " ".join(f"-c {name}={value}" for name, value in told.items()),
         },

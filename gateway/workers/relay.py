@@ -49,7 +49,8 @@ def relay_once(node: Node, *, urgent_alone: bool = False) -> int:
     node.metrics.count_tickets(TicketEvent.UNCONFIRMED, len(picked) - len(confirmed))
     seconds = time.monotonic() - began
     node.metrics.count_hop(Hop.RELAY, HopOutcome.DONE, seconds, len(confirmed))
-    _log.info("tickets.announced", hop=Hop.RELAY, outcome=HopOutcome.DONE, count=len(confirmed), ms=seconds * 1000)
+    ms = round(seconds * 1000, 1)
+    _log.info("tickets.announced", hop=Hop.RELAY, outcome=HopOutcome.DONE, count=len(confirmed), ms=ms)
     return len(confirmed)
 
 
