@@ -252,7 +252,11 @@ _SET_BREAKER = (
 SLOW_FROM: Final = 2.0
 """Seconds of a hand-over from which on its channel counts as slow."""
 _QUICK_UNDER: Final = 0.5  # seconds
-_SET_SLOW = update(channels).where(channels.c.id == bindparam("b_id")).values(is_slow=bindparam("slow"))
+_SET_SLOW = (
+    update(channels)
+    .where(channels.c.id == bindparam("b_id"), channels.c.is_slow != bindparam("slow"))  # said again: nothing is locked
+    .values(is_slow=bindparam("slow"))
+)
 
 
 def list_health(connection: Connection) -> dict[str, ChannelHealth]:
@@ -279,7 +283,7 @@ def note_hand_overs(connection: Connection, ended: Sequence[HandedOver], *, now:
     """What hand-overs say of their channels, in order; how often a breaker opened or closed (each has its event).
 
     One that arrived closes the breaker; a fault feeds it.  Faults while it is open change nothing.  From `SLOW_FROM` on
-    the channel counts as slow, under 0.5 s as quick again: slow channels share a quarter of the slots, so that they
+    the channel counts as slow, under 0.5 s as quick again: slow channels have slots of their own, so that they
     delay nobody else (design §5).  Where nothing was sent, only looked, it may turn out slow but never quick.
     For a group on healthy channels whose pace stays this is one read and no write.
     """

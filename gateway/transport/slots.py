@@ -16,7 +16,8 @@ _log = log.get("gateway.transport")
 
 
 class Slots:
-    """Runs `handler` on groups of up to `group` tickets, in `slots` threads.
+    """Runs `handler` on groups of up to `group` tickets, in up to `slots` threads: one at once, each other one when
+    tickets wait and nobody rests.  Where the system refuses another thread, those there are do the work.
 
     At most `room` tickets wait, by default `slots * group`: what the slots can take up next. Whoever offers more
     keeps the rest, so that another process gets it. A group is whatever waits when a slot falls free, from one
@@ -43,11 +44,10 @@ class Slots:
         self._waiting: deque[Ticket] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
-        self._threads = tuple(
-            threading.Thread(target=self._work, name=f"{queue}-{number}", daemon=True) for number in range(1, slots + 1)
-        )
-        for thread in self._threads:
-            thread.start()
+        self._slots = slots
+        self._resting = 0
+        self._threads: list[threading.Thread] = []
+        self._add_thread()
 
     def take(self, tickets: Sequence[Ticket]) -> int:
         """Take the first tickets, as many as there is room for; gives their number. Never blocks."""
@@ -57,7 +57,7 @@ class Slots:
             taken = min(len(tickets), self._most - len(self._waiting))
             if taken > 0:
                 self._waiting.extend(tickets[:taken])
-                self._changed.notify()
+                self._call_one()
             return taken
 
     @property
@@ -97,9 +97,27 @@ class Slots:
         """Wait for tickets; gives an empty group once closed."""
         with self._changed:
             while not self._waiting and not self._is_closed:
+                self._resting += 1
                 self._changed.wait()
+                self._resting -= 1
             size = min(self._group, len(self._waiting))
             group = tuple(self._waiting.popleft() for _ in range(size))
             if self._waiting:
-                self._changed.notify()
+                self._call_one()
             return group
+
+    def _call_one(self) -> None:
+        """Holding the lock: somebody for what waits. Whoever comes calls the next one while anything is left."""
+        if self._resting:
+            self._changed.notify()
+        elif len(self._threads) < self._slots:
+            try:
+                self._add_thread()
+            except RuntimeError:  # the next one to be free takes what waits
+                _log.exception("transport.thread_refused", queue=self.queue, count=len(self._threads))
+
+    def _add_thread(self) -> None:
+        name = f"{self.queue}-{len(self._threads) + 1}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)

@@ -1,6 +1,7 @@
-"""Delivery workers: listen for tickets, hand over. Slow channels share a quarter of the slots, large files one.
+"""Delivery workers: listen for tickets, hand over. Slow channels have slots of their own, large files one.
 
-Groups of several are handed over beside each other; what goes the slow or the large way keeps its slot until it ended.
+Hand-overs go on beside each other, and a slot takes the next tickets while a recipient does not answer; a large file
+keeps its slot until it ended.
 Whatever is not urgent waits a moment, between its steps, for what is.
 """
 
@@ -40,11 +41,11 @@ class Delivery:
         slots = {
             "deliver.urgent": max(1, node.slots // 2),
             "deliver.normal": node.slots,
-            "deliver.slow": max(1, node.slots // 4),
+            "deliver.slow": node.slots,
             "deliver.large": 1,
         }
         self._hands = {
-            queue: open_hands(node, count * node.group) for queue, count in slots.items() if queue not in _ALONE
+            queue: open_hands(node, count * node.group) for queue, count in slots.items() if queue != "deliver.large"
         }  # one queue's never wait for another's
         self._subscriptions: tuple[Subscription, ...] = tuple(
             node.transport.listen(queue, count, partial(self._work, queue), group=1 if queue in _ALONE else node.group)

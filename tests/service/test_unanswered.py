@@ -137,6 +137,7 @@ def test_a_worker_that_ends_waits_for_who_is_held_and_writes_it_down(house: Hous
     assert house.state(sent, "check") == "delivered"
 
 
+@pytest.mark.parametrize("database", list(Database))
 def test_a_channel_is_known_to_be_slow_while_it_is_still_silent(house: House) -> None:
     house.send(to=["check", "idem"])
     held, hands = hold(house, "check"), open_hands(house.node, 8, slow_from=0.0)
