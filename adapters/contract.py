@@ -46,9 +46,13 @@ __all__ = [
 
 
 class AdapterError(TrucError):
-    """A channel cannot be opened as it is configured; parameters `channel`, `setting`, `why`."""
+    """A channel cannot be opened as it is configured; parameters `channel`, `setting`, `why`.
+
+    `also`: what else is wrong with the same settings, so that all of it can be told at once.
+    """
 
     code: ClassVar[str] = "adapters.misconfigured"
+    also: tuple[AdapterError, ...] = ()
 
 
 class SinkKind(StrEnum):

@@ -70,12 +70,12 @@ class FolderChannel:
 def open_folder(settings: Mapping[str, object], channel_id: str) -> FolderChannel:
     """The channel as configured. Touches no disk: a folder that is not there shows in `probe` and in outcomes.
 
-    Raises SettingWrong on an unknown, missing or wrong setting.
+    Raises SettingWrong on unknown, missing or wrong settings: the first, with the others in its `also`.
     """
     reader = _Settings(settings, SETTINGS, channel_id)
     layout = FolderLayout(root=reader.root(), channel_id=channel_id, file_mode=reader.mode("file_mode"))
     remember = timedelta(days=reader.number("remember_days", least=_LEAST_REMEMBERED, most=3650))
-    return FolderChannel(
+    channel = FolderChannel(
         sink=FolderSink(
             layout=layout,
             sending_limit=timedelta(seconds=reader.number("sending_limit", least=1, most=3600)),
@@ -85,16 +85,17 @@ def open_folder(settings: Mapping[str, object], channel_id: str) -> FolderChanne
         source=FolderSource(layout=layout, settle=reader.number("settle", least=0, most=3600)),
         remember=remember,
     )
+    reader.check()
+    return channel
 
 
 class _Settings(SettingsReader):
     """The settings that only folders have."""
 
     def root(self) -> Path:
-        found = self.path("root")
-        if found is None:
-            raise self.wrong("root", "setting.missing")
-        return found
+        if self.raw("root") == "":
+            self.note_missing("root", "setting.path")
+        return self.path("root") or Path()
 
     def mode(self, name: str) -> int:
         value = self.raw(name)
@@ -103,5 +104,5 @@ class _Settings(SettingsReader):
         except ValueError:
             mode = -1
         if not 0o400 <= mode <= 0o777:
-            raise self.wrong(name, "setting.mode", value, '"0400" … "0777"')
+            self.note(name, "setting.mode", value, '"0400" … "0777"')
         return mode

@@ -43,6 +43,8 @@ SETTINGS: Final[Mapping[str, object]] = {
 """Every setting with its default. Times in seconds, `least_rate` in KiB a second; `url` must be given."""
 
 _PORTS: Final = {"https": 443, "http": 80}
+_NOWHERE: Final = SplitResult("https", "", "", "", "")
+"""Stands in for an address that is missing or wrong until that is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +63,12 @@ def rest_kind(signer: Callable[[], Signer] = _no_signer) -> Callable[[Mapping[st
     """The opener of rest channels that sign with what `signer` gives at each request (the node's key of that moment).
 
     Without one a channel can be checked and hands nothing over.  Opening touches no network and reads no secret; raises
-    SettingWrong for a setting that is unknown, missing or wrong.
+    SettingWrong for settings that are unknown, missing or wrong: the first, with the others in its `also`.
     """
 
     def open_rest(settings: Mapping[str, object], channel_id: str) -> RestChannel:
         reader = SettingsReader(settings, SETTINGS, channel_id)
-        return RestChannel(
+        channel = RestChannel(
             sink=RestSink(
                 endpoint=_endpoint(reader),
                 signer=signer,
@@ -77,31 +79,33 @@ def rest_kind(signer: Callable[[], Signer] = _no_signer) -> Callable[[Mapping[st
                 settle_time=timedelta(seconds=reader.number("settle_time", least=0, most=3600)),
             )
         )
+        reader.check()
+        return channel
 
     return open_rest
 
 
 def _endpoint(reader: SettingsReader) -> Endpoint:
     parts = _url(reader)
-    assert parts.hostname is not None
-    cert_file, key_file = reader.path("cert_file"), reader.path("key_file")
-    if (cert_file is None) != (key_file is None):
-        raise reader.wrong("key_file" if key_file is None else "cert_file", "setting.rest_pair")
+    is_cert_empty, is_key_empty = reader.raw("cert_file") == "", reader.raw("key_file") == ""
+    if is_cert_empty != is_key_empty:
+        reader.note("key_file" if is_key_empty else "cert_file", "setting.rest_pair")
+    name = parts.hostname or ""
     port = parts.port or _PORTS[parts.scheme]
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = f"[{name}]" if ":" in name else name
     authority = host if port == _PORTS[parts.scheme] else f"{host}:{port}"
     path = parts.path.rstrip("/")
     return Endpoint(
         url=f"{parts.scheme}://{authority}{path}",
-        host=parts.hostname,
+        host=name,
         port=port,
         path=path,
         is_tls=parts.scheme == "https",
-        networks=tuple(_network(reader, one) for one in reader.words("networks")),
+        networks=_networks(reader),
         token_file=reader.path("token_file"),
         ca_file=reader.path("ca_file"),
-        cert_file=cert_file,
-        key_file=key_file,
+        cert_file=reader.path("cert_file"),
+        key_file=reader.path("key_file"),
         connect_wait=reader.number("connect_wait", least=0.1, most=60),
         idle_wait=reader.number("idle_wait", least=0.1, most=600),
     )
@@ -110,23 +114,29 @@ def _endpoint(reader: SettingsReader) -> Endpoint:
 def _url(reader: SettingsReader) -> SplitResult:
     """http(s), a host, a path; nothing hidden in it, and nothing that would have to be guessed."""
     given = reader.raw("url")
+    is_plain_allowed = reader.flag("plain_http")
     if given == "":
-        raise reader.wrong("url", "setting.missing")
+        reader.note_missing("url", "setting.rest_url")
+        return _NOWHERE
     try:
         parts = urlsplit(given if isinstance(given, str) else "")
         is_right = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_right = False
+        parts, is_right = _NOWHERE, False
     plain = isinstance(given, str) and given.isascii() and given.isprintable() and " " not in given
     if not is_right or not plain or "@" in parts.netloc or set("?#") & set(str(given)):
-        raise reader.wrong("url", "setting.rest_url", given)
-    if parts.scheme == "http" and not reader.flag("plain_http"):
-        raise reader.wrong("url", "setting.rest_plain", given)
+        reader.note("url", "setting.rest_url", given)
+        return _NOWHERE
+    if parts.scheme == "http" and not is_plain_allowed and isinstance(reader.raw("plain_http"), bool):
+        reader.note("url", "setting.rest_plain", given)
     return parts
 
 
-def _network(reader: SettingsReader, text: str) -> Network:
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError:
-        raise reader.wrong("networks", "setting.rest_network", text) from None
+def _networks(reader: SettingsReader) -> tuple[Network, ...]:
+    found = []
+    for text in reader.words("networks"):
+        try:
+            found.append(ipaddress.ip_network(text))
+        except ValueError:
+            reader.note("networks", "setting.rest_network", text)
+    return tuple(found)

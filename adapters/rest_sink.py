@@ -94,7 +94,10 @@ class RestSink:
         raise self._fault(reason, f"{answer.status}: {words_of(answer)}")
 
     def probe(self) -> Probe:
-        """Ask for a key that never was: changes nothing, and shows whether the recipient keeps the rules of `find`."""
+        """Ask for a key that never was: changes nothing, and shows whether the recipient keeps the rules of `find`.
+
+        No reason of a probe speaks of a packet that may have arrived: none was sent.
+        """
         try:
             if self.kind is SinkKind.CHECKABLE:
                 if self.find(_PROBED) is not None:
@@ -102,11 +105,12 @@ class RestSink:
             else:
                 answer = self._get("", "")
                 if answer.status >= 500 or answer.status in _FOREIGN:
-                    reason = "rest.not_admitted" if answer.status in _FOREIGN else "rest.server_error"
+                    reason = "rest.not_admitted" if answer.status in _FOREIGN else "rest.probe_error"
                     return Probe(usable=False, reason=reason, detail=f"{answer.status}: {words_of(answer)}")
             self.signer()
         except TrucError as fault:
-            return Probe(usable=False, reason=fault.reason, detail=str(fault.params.get("why", self.endpoint.url)))
+            reason = "rest.probe_unanswered" if fault.reason == "rest.unanswered" else fault.reason
+            return Probe(usable=False, reason=reason, detail=str(fault.params.get("why", self.endpoint.url)))
         return Probe(usable=True, detail=self.endpoint.url)
 
     def signed(self, method: str, suffix: str, headers: dict[str, str]) -> dict[str, str]:

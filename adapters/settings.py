@@ -1,4 +1,4 @@
-"""A channel row's settings, checked one by one; every fault names channel, setting, what was given and what may be."""
+"""A channel's settings, all checked before one is used; a fault names channel, setting, what was given and may be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 from adapters.contract import AdapterError
 from edxml.messages import Language, Term, text
 
-__all__ = ["SettingWrong", "SettingsReader"]
+__all__ = ["SettingMissing", "SettingWrong", "SettingsReader"]
 
 
 class SettingWrong(AdapterError):
@@ -27,18 +27,43 @@ class SettingWrong(AdapterError):
         )
 
 
+class SettingMissing(SettingWrong):
+    """A setting without a default was not given. `what`: the text that says what it is."""
+
+    code: ClassVar[str] = "adapters.setting_missing"
+
+
 class SettingsReader:
-    """The settings of one row over the defaults of its kind. Raises SettingWrong, also for one that does not exist."""
+    """The settings of one row over the defaults of its kind. Every fault is noted, also a setting that does not exist.
+
+    Where a setting is wrong its reading gives a stand-in of the right shape.  `check` raises what was noted: call it
+    when all is read and before anything is used.
+    """
 
     def __init__(self, given: Mapping[str, object], defaults: Mapping[str, object], channel: str) -> None:
         self._channel = channel
-        for name in given.keys() - defaults.keys():
-            raise self.wrong(name, "setting.unknown", given[name], ", ".join(defaults))
+        self._faults: list[SettingWrong] = []
+        for name in given:
+            if name not in defaults:
+                self.note(name, "setting.unknown", given[name], ", ".join(defaults))
         self._values = {**defaults, **given}
 
-    def wrong(self, setting: str, what: str, given: object = "", allowed: str = "") -> SettingWrong:
-        """The error to raise."""
-        return SettingWrong(channel=self._channel, setting=setting, what=what, given=given, allowed=allowed)
+    def note(self, setting: str, what: str, given: object = "", allowed: str = "") -> None:
+        """Keep a fault for `check`."""
+        self._faults.append(
+            SettingWrong(channel=self._channel, setting=setting, what=what, given=given, allowed=allowed)
+        )
+
+    def note_missing(self, setting: str, what: str) -> None:
+        """Keep for `check` that a setting must be given; `what` says what it is."""
+        self._faults.append(SettingMissing(channel=self._channel, setting=setting, what=what))
+
+    def check(self) -> None:
+        """Raise the first SettingWrong, with the others in its `also`; nothing where all is right."""
+        if self._faults:
+            first, *others = self._faults
+            first.also = tuple(others)
+            raise first
 
     def raw(self, name: str) -> object:
         """The value as it was given, or the default."""
@@ -48,28 +73,32 @@ class SettingsReader:
         """A number from `least` to `most`."""
         value = self._values[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise self.wrong(name, "setting.number", value, f"{least:g} … {most:g}")
+            self.note(name, "setting.number", value, f"{least:g} … {most:g}")
+            return least
         return float(value)
 
     def flag(self, name: str) -> bool:
         """True or false."""
         value = self._values[name]
         if not isinstance(value, bool):
-            raise self.wrong(name, "setting.flag", value, "true, false")
+            self.note(name, "setting.flag", value, "true, false")
+            return False
         return value
 
     def word(self, name: str, allowed: tuple[str, ...]) -> str:
         """One of a closed list."""
         value = self._values[name]
         if not isinstance(value, str) or value not in allowed:
-            raise self.wrong(name, "setting.word", value, ", ".join(allowed))
+            self.note(name, "setting.word", value, ", ".join(allowed))
+            return allowed[0]
         return value
 
     def words(self, name: str) -> tuple[str, ...]:
         """A list of texts."""
         value = self._values[name]
         if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-            raise self.wrong(name, "setting.words", value)
+            self.note(name, "setting.words", value)
+            return ()
         return tuple(value)
 
     def path(self, name: str) -> Path | None:
@@ -78,5 +107,6 @@ class SettingsReader:
         if isinstance(value, str | Path) and not str(value):
             return None
         if not isinstance(value, str | Path) or "\x00" in str(value) or not Path(value).is_absolute():
-            raise self.wrong(name, "setting.path", value)
+            self.note(name, "setting.path", value)
+            return None
         return Path(value)

@@ -18,6 +18,7 @@
     ├── AdapterError               (adapters.contract) a channel cannot be opened as it is configured
     │   ├── ChannelUnreadable, ChannelKindUnknown (gateway.channels) what is stored of it says nothing that we know
     │   ├── SettingWrong           (adapters.settings) one setting of a channel is wrong
+    │   │   └── SettingMissing     it must be given
     │   ├── RestFault              (adapters.rest_http) an agency's server cannot be asked, or says nothing
     │   │   └── NotSent, NoAnswer  how far the request got: not one byte went out, or may have arrived
     │   └── FolderFault            (adapters.folder_layout) the exchange folder cannot be used now

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import BinaryIO
 
 from adapters.contract import AdapterError, Done, HandOver, Outcome, Park, Probe, Retry, Scope, SinkKind
+from adapters.settings import SettingsReader
 from edxml.codes import StatusCode
 from edxml.errors import TrucError
 from gateway.model.instants import CLOCKS_APART
@@ -154,33 +155,30 @@ _DEFAULTS: Mapping[str, object] = {
 
 
 def _open(settings: Mapping[str, object], channel_id: str, on_received: OnReceived) -> EchoSink:
-    values = {**_DEFAULTS, **settings}
-    for name in values.keys() - _DEFAULTS.keys():
-        raise AdapterError(channel=channel_id, setting=name, why=f"no such setting; there are {', '.join(_DEFAULTS)}")
-    delay, codes, reason = values["delay"], values["statuses"], values["reason"]
-    if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= 86_400:
-        raise AdapterError(channel=channel_id, setting="delay", why=f"must be seconds from 0 to 86400, not {delay!r}")
-    try:
-        answer = EchoAnswer(str(values["answer"]))
-    except ValueError as why:
-        raise AdapterError(channel=channel_id, setting="answer", why=f"must be one of {', '.join(EchoAnswer)}") from why
-    if answer is EchoAnswer.REFUSE:
-        codes = [StatusCode.REFUSED]
-    try:
-        wanted = [StatusCode(str(code)) for code in codes] if isinstance(codes, list | tuple) else None
-    except ValueError:
-        wanted = None
-    if wanted is None:
-        raise AdapterError(channel=channel_id, setting="statuses", why=f"must be a list of {', '.join(StatusCode)}")
+    reader = SettingsReader(settings, _DEFAULTS, channel_id)
+    answer = EchoAnswer(reader.word("answer", tuple(map(str, EchoAnswer))))
+    delay = reader.number("delay", least=0, most=86_400)
+    codes = (StatusCode.REFUSED,) if answer is EchoAnswer.REFUSE else _codes(reader)
+    reason = str(reader.raw("reason"))
+    reader.check()
     return EchoSink(
         channel_id=channel_id,
         answer=answer,
         delay=timedelta(seconds=delay),
         statuses=tuple(
-            EchoStatus(code=code, description=str(reason) if code is StatusCode.REFUSED else "") for code in wanted
+            EchoStatus(code=code, description=reason if code is StatusCode.REFUSED else "") for code in codes
         ),
         on_received=on_received,
     )
+
+
+def _codes(reader: SettingsReader) -> tuple[StatusCode, ...]:
+    known = {str(code): code for code in StatusCode}
+    given = reader.words("statuses")
+    for text in given:
+        if text not in known:
+            reader.note("statuses", "setting.word", text, ", ".join(known))
+    return tuple(known[text] for text in given if text in known)
 
 
 def _digest(body: BinaryIO) -> str:

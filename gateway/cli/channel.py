@@ -65,7 +65,7 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
         ("channel", "kind", "state", "condition", "#in_flight", "serves"),
         [
             (
-                row.id, row.kind, voice.label("channel_state", row.state), _condition(voice, health[row.id], now),
+                row.id, row.kind, voice.label("channel_state", row.state), _condition(voice, row, health[row.id], now),
                 row.in_flight,
                 _few(sorted(row.agency_ids)),
             )
@@ -74,7 +74,11 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
     )  # fmt: skip
 
 
-def _condition(voice: Voice, known: ChannelHealth, now: int) -> str:
+def _condition(voice: Voice, row: ChannelRow, known: ChannelHealth, now: int) -> str:
+    """How the channel fared; one that is not open is not tried again, whatever its breaker remembers."""
+    if known.breaker.is_broken and row.state is not ChannelState.OPEN:
+        state = voice.label("channel_state", row.state)
+        return voice.say("channel_told.broken_before", state=state, why=voice.reason(known.reason))
     if known.breaker.is_broken:
         wait = max(known.breaker.open_until - now, 0) / 1e6
         return voice.say("channel_told.broken", wait=voice.span(wait), why=voice.reason(known.reason))
@@ -130,7 +134,7 @@ def show(ctx: typer.Context, channel_id: _Id, as_json: AsJson = False) -> None:
         return
     facts = (
         ("channel", row.id), ("kind", row.kind), ("state", voice.label("channel_state", row.state)),
-        ("condition", _condition(voice, health, now)), ("serves", ", ".join(sorted(row.agency_ids))),
+        ("condition", _condition(voice, row, health, now)), ("serves", ", ".join(sorted(row.agency_ids))),
         ("windows", "; ".join(row.windows) or "–"),
         ("under_way", voice.say("channel_told.counts", held=busy.held, open=busy.open, waiting=busy.waiting)),
         ("usable", voice.say("cli.yes") if looked.usable else voice.reason(looked.reason)),

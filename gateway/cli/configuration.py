@@ -12,7 +12,7 @@ from gateway.cli.opening import ACTOR, open_local
 from gateway.cli.output import AsJson, voice_of
 from gateway.configuration import apply as apply_configuration
 from gateway.configuration import export as export_configuration
-from gateway.configuration import parse
+from gateway.configuration import read as read_configuration
 
 __all__ = ["register"]
 
@@ -31,7 +31,7 @@ def apply(
 ) -> None:
     """Make the rows what a file says, or show what would change. A repeat changes nothing."""
     voice = voice_of(ctx)
-    configuration = parse(sys.stdin.read() if str(file) == "-" else file.read_text("utf-8"))
+    configuration = read_configuration(sys.stdin.read() if str(file) == "-" else file.read_text("utf-8"))
     with open_local() as local:
         changes = apply_configuration(local.store, configuration, dry_run=dry_run, actor=ACTOR)
     if as_json:

@@ -6,8 +6,7 @@ import difflib
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any
 
@@ -16,64 +15,29 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from edxml.findings import Finding
 from edxml.ids import OrganForm, OrganId, OrganIdMalformed
+from gateway.configuration.entries import ChannelEntry, Configuration, ProfileEntry, SystemEntry
 from gateway.configuration.faults import ConfigurationInvalid, fault
 from gateway.model.windows import WindowMalformed, parse_window
 from routing.agency import Agency, AgencyKind, CodeScheme, DatedCode, DatedName, DatedParent, Share, Succession
 
-__all__ = ["ChannelEntry", "Configuration", "ProfileEntry", "SystemEntry", "parse"]
+__all__ = ["parse", "read"]
 
 _MOST_AT_ONCE = 256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileEntry:
-    """A `[[profile]]` (hồ sơ kiểm tra): which repairs are made. `allow`: tables as `edxml.profiles` reads them."""
-
-    where: str
-    name: str
-    allow: tuple[Mapping[str, Any], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystemEntry:
-    """A `[[system]]`. `speaks_for`: agencies by our id or an organ code; `is_enabled`, `profile` None: as it is."""
-
-    where: str
-    name: str
-    is_operator: bool = False
-    is_enabled: bool | None = None
-    profile: str | None = None
-    speaks_for: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelEntry:
-    """A `[[channel]]`. `serves`: agencies by our id or an organ code; `is_paused`, `windows` None: as they are."""
-
-    where: str
-    id: str
-    kind: str
-    serves: tuple[str, ...] = ()
-    system: str | None = None
-    is_paused: bool | None = None
-    speaks_for_agency: bool = False
-    in_flight: int = 4
-    windows: tuple[str, ...] | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
-    """What a file says. Whatever it does not name stays as it is."""
-
-    agencies: tuple[Agency, ...] = ()
-    profiles: tuple[ProfileEntry, ...] = ()
-    systems: tuple[SystemEntry, ...] = ()
-    channels: tuple[ChannelEntry, ...] = ()
-
-
 def parse(text: str) -> Configuration:
     """The configuration that a TOML text writes. Raises ConfigurationInvalid with every fault and its place."""
+    found = read(text)
+    if found.faults:
+        raise ConfigurationInvalid(found.faults)
+    return found
+
+
+def read(text: str) -> Configuration:
+    """What a TOML text writes, with its `faults`, so that `make_plan` tells those of meaning in the same breath.
+
+    Raises ConfigurationInvalid only for a text that is no TOML.
+    """
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as why:
@@ -82,14 +46,13 @@ def parse(text: str) -> Configuration:
         raise ConfigurationInvalid(
             [fault("not_toml", where, line=int(line[1]) if line else None, why=str(why))]
         ) from why
+    twice = tuple(found for section, key in _NAMED_BY.items() for found in _twice(raw, section, key))
     try:
         document = _Document.model_validate(raw)
     except ValidationError as why:
-        raise ConfigurationInvalid([_fault_of(error, raw) for error in why.errors()]) from why
-    twice = [found for section, key in _NAMED_BY.items() for found in _twice(raw, section, key)]
-    if twice:
-        raise ConfigurationInvalid(twice)
+        return _remains(raw, why.errors(), twice)
     return Configuration(
+        faults=twice,
         agencies=tuple(table.as_agency() for table in document.agency),
         profiles=tuple(table.as_entry(_where(("profile", i), raw)) for i, table in enumerate(document.profile)),
         systems=tuple(table.as_entry(_where(("system", i), raw)) for i, table in enumerate(document.system)),
@@ -347,6 +310,45 @@ def _where(loc: Sequence[int | str], raw: Mapping[str, Any]) -> str:
     return head + (f": {inner.removeprefix('.')}" if inner else "")
 
 
+def _remains(raw: Mapping[str, Any], errors: Sequence[ErrorDetails], twice: tuple[Finding, ...]) -> Configuration:
+    """What can be made out of a file with faults. Agencies are one whole: with a fault among them there are none."""
+    places = {error["loc"][:3] for error in errors}
+    unread = {str(loc[0]) for loc in places if len(loc) < 3 or loc[2] == _NAMED_BY[str(loc[0])]}
+    unread = set(_NAMED_BY) if unread - _NAMED_BY.keys() else unread
+    unread |= {str(loc[0]) for loc in places} & {"agency", "profile"}
+
+    def left(section: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        for i, table in enumerate(_tables(raw, section)):
+            if isinstance(table, dict):
+                good = {name: value for name, value in table.items() if (section, i, name) not in places}
+                yield _where((section, i), raw), table, {_NAMED_BY[section]: "", **good}
+
+    channels = []
+    for where, table, good in left("channel"):
+        if "kind" in good:
+            kept = {name: table[name] for name in ("settings",) if isinstance(table.get(name), dict)}
+            if "system" in table and "system" not in good:
+                unread.add("system")  # it has one, and nobody knows which
+                kept["system"] = str(table["system"])
+            channels.append(_Channel.model_construct(**(good | kept)).as_entry(where))
+    valid = {name: raw.get(name, []) for name in ("agency", "profile") if name not in unread}
+    whole = _Document.model_validate(valid)
+    return Configuration(
+        agencies=tuple(table.as_agency() for table in whole.agency),
+        profiles=tuple(table.as_entry(_where(("profile", i), raw)) for i, table in enumerate(whole.profile)),
+        systems=tuple(_System.model_construct(**good).as_entry(where) for where, _, good in left("system")),
+        channels=tuple(channels),
+        faults=(*(_fault_of(error, raw) for error in errors), *twice),
+        unread=frozenset(unread),
+    )
+
+
+def _tables(raw: Mapping[str, Any], section: str) -> list[Any]:
+    found = raw.get(section, [])
+    return found if isinstance(found, list) else []
+
+
 def _twice(raw: Mapping[str, Any], section: str, key: str) -> list[Finding]:
-    counts = Counter(table[key] for table in raw.get(section, ()))
+    names = [table.get(key) for table in _tables(raw, section) if isinstance(table, dict)]
+    counts = Counter(name for name in names if name and isinstance(name, str))
     return [fault("twice", f"[[{section}]] {name}", name=name) for name, count in counts.items() if count > 1]

@@ -8,8 +8,8 @@ from datetime import date
 
 from gateway.channels import KINDS, Kind
 from gateway.configuration.changes import Change
+from gateway.configuration.entries import Configuration
 from gateway.configuration.faults import ConfigurationInvalid, fault
-from gateway.configuration.file import Configuration
 from gateway.configuration.plan import Plan, make_plan
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import VIETNAM, as_datetime

@@ -17,8 +17,8 @@ from edxml.findings import Finding, Place
 from edxml.profiles import LENIENT, ProfileInvalid
 from gateway.channels import ChannelRow, Kind
 from gateway.configuration.changes import Change, Noun, changes_between
+from gateway.configuration.entries import ChannelEntry, Configuration, ProfileEntry, SystemEntry
 from gateway.configuration.faults import ConfigurationInvalid, fault
-from gateway.configuration.file import ChannelEntry, Configuration, ProfileEntry, SystemEntry
 from gateway.configuration.toml import as_value
 from gateway.model.chain import SinkSureness
 from gateway.model.instants import new_id
@@ -58,15 +58,18 @@ class _Known:
     channels: dict[str, ChannelRow]
     kinds: Mapping[str, Kind]
     on: date
+    unread: frozenset[str]
     faults: list[Finding] = field(default_factory=list)
 
 
 def make_plan(connection: Connection, configuration: Configuration, *, on: date, kinds: Mapping[str, Kind]) -> Plan:
     """What applying `configuration` would write. Codes of agencies are looked up as of the day `on`.
 
-    Raises ConfigurationInvalid with every fault.
+    Raises ConfigurationInvalid with every fault, those of its writing first. Rules between rows are looked at where
+    all of the file could be read, and no name is called unknown that may stand where it could not.
     """
     known = _look(connection, configuration, on, kinds)
+    is_read = not known.faults
     profiles = [_profile(known, entry) for entry in configuration.profiles]
     usable = BUILT_IN.keys() | known.profiles.keys() | {row.name for row in profiles}
     systems = [(known.systems.get(entry.name), _system(known, entry, usable)) for entry in configuration.systems]
@@ -78,9 +81,10 @@ def make_plan(connection: Connection, configuration: Configuration, *, on: date,
     ]
     wheres = {entry.name: entry.where for entry in configuration.systems}
     wheres |= {entry.id: entry.where for entry in configuration.channels}
-    _check_owners(known, [after for _, after in systems], wheres)
-    _check_reach(known, [after for _, after in channels], wheres)
-    _check_channel_for_each(known, names, [after for _, after in channels])
+    if is_read:
+        _check_owners(known, [after for _, after in systems], wheres)
+        _check_reach(known, [after for _, after in channels], wheres)
+        _check_channel_for_each(known, names, [after for _, after in channels])
     if known.faults:
         raise ConfigurationInvalid(known.faults)
     agencies = changed_agencies(connection, configuration.agencies)
@@ -102,10 +106,12 @@ def make_plan(connection: Connection, configuration: Configuration, *, on: date,
 
 def _look(connection: Connection, configuration: Configuration, on: date, kinds: Mapping[str, Kind]) -> _Known:
     stored = load_directory(connection)
+    faults, unread = list(configuration.faults), configuration.unread
     try:
         directory = stored.merged_with(configuration.agencies)
     except DirectoryInvalid as why:
-        raise ConfigurationInvalid(why.findings) from why
+        directory, unread = stored, unread | {"agency"}
+        faults += why.findings
     return _Known(
         directory=directory,
         stored=stored,
@@ -114,6 +120,8 @@ def _look(connection: Connection, configuration: Configuration, on: date, kinds:
         channels={row.id: row for row in list_channels(connection)},
         kinds=kinds,
         on=on,
+        unread=unread,
+        faults=faults,
     )
 
 
@@ -125,10 +133,10 @@ def _agency_ids(known: _Known, written: Iterable[str], where: str) -> frozenset[
     found = set()
     for text in written:
         agency = known.directory.by_id(text) or known.directory.find(text, known.on)
-        if agency is None:
-            known.faults.append(fault("agency_unknown", where, agency=text))
-        else:
+        if agency is not None:
             found.add(agency.id)
+        elif "agency" not in known.unread:
+            known.faults.append(fault("agency_unknown", where, agency=text))
     return frozenset(found)
 
 
@@ -147,7 +155,7 @@ def _system(known: _Known, entry: SystemEntry, profiles: Set[str]) -> SystemRow:
     before = known.systems.get(entry.name)
     is_enabled = entry.is_enabled if entry.is_enabled is not None else before is None or before.is_enabled
     profile = entry.profile or (before.profile if before else LENIENT.name)
-    if profile not in profiles:
+    if profile not in profiles and "profile" not in known.unread:
         known.faults.append(fault("no_profile", entry.where, name=profile, profiles=", ".join(sorted(profiles))))
     return SystemRow(
         id=before.id if before else new_id(),
@@ -164,7 +172,7 @@ def _channel(known: _Known, entry: ChannelEntry, systems: Mapping[str, SystemRow
     before = known.channels.get(entry.id)
     if before is not None and before.kind != entry.kind:
         known.faults.append(fault("kind_fixed", entry.where, before=before.kind, after=entry.kind))
-    if entry.system is not None and entry.system not in systems:
+    if entry.system is not None and entry.system not in systems and "system" not in known.unread:
         known.faults.append(fault("system_unknown", entry.where, system=entry.system))
     agency_ids = _agency_ids(known, entry.serves, entry.where)
     sink = _sink_of(known, entry)
@@ -201,7 +209,9 @@ def _sink_of(known: _Known, entry: ChannelEntry) -> SinkSureness | None:
     try:
         opened = opener(entry.settings, entry.id)
     except AdapterError as why:
-        known.faults.append(Finding(code=why.code, place=Place(path=entry.where), params=why.params))
+        for one in (why, *why.also):
+            place = Place(path=f"{entry.where}: settings.{one.params['setting']}")
+            known.faults.append(Finding(code=one.code, place=place, params=one.params))
         return None
     if opened.source is not None and entry.system is None:
         known.faults.append(fault("channel_without_system", entry.where))

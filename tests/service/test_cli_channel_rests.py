@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gateway.store.channels import HandedOver, list_health, note_hand_overs
 from tests.support.nodes import House
 from tests.support.terminal import Terminal
 
@@ -15,6 +16,19 @@ def test_a_channel_is_drained_and_says_that_it_is_empty(truc: Terminal, house: H
     assert (told["empty"], told["held"], told["open"], told["waiting"]) == (True, 0, 0, 1)
     assert truc.json("channel", "show", "check")["state"] == "paused"
     truc("channel", "drain", "khong-co", code=6)
+
+
+def test_what_is_said_of_a_broken_channel_that_was_paused(truc: Terminal, house: House) -> None:
+    down = HandedOver(channel_id="check", seconds=0.1, has_arrived=False, fault="channel.refused")
+    with house.node.store.write() as connection:
+        now = house.node.store.now(connection)
+        note_hand_overs(connection, [down] * 10, now=now)
+        assert list_health(connection)["check"].breaker.is_broken
+    assert "đang ngắt, thử lại sau" in truc("channel", "show", "check")
+    truc("channel", "pause", "check")
+    for told in (truc("channel", "show", "check"), truc("channel", "list")):
+        assert "tạm dừng nên không thử lại; trước đó kênh bị ngắt" in " ".join(told.split())
+        assert "đang ngắt" not in told
 
 
 def test_a_channel_that_is_not_empty_in_time_is_said(truc: Terminal, house: House) -> None:

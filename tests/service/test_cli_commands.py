@@ -53,9 +53,12 @@ def test_export_applied_changes_nothing(truc: Terminal, house: House, tmp_path: 
 
 def test_every_fault_of_a_file_is_said(truc: Terminal, house: House, tmp_path: Path) -> None:
     file = tmp_path / "sai.toml"
-    file.write_text('[[system]]\nnames = "x"\n[[channel]]\nid = "a"\nkind = 3\n')
+    file.write_text('[[system]]\nnames = "x"\n[[channel]]\nid = "a"\nkind = 3\n'
+                    '[[channel]]\nid = "b"\nkind = "rest"\nsettings = { foo = 1 }\n')  # fmt: skip
     truc("apply", str(file), code=4)
     assert truc.err.count("[configuration.") >= 2
+    assert "thiếu mục bắt buộc “url”" in truc.err
+    assert "mục “foo”" in truc.err
     truc("apply", str(tmp_path / "khong-co.toml"), code=2)
     assert "khong-co.toml" in truc.err
 

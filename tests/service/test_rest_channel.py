@@ -199,10 +199,12 @@ def test_who_cannot_be_asked_is_not() -> None:
         (lambda _: answer(404), SinkKind.CHECKABLE, "rest.answer_without_key"),
         (lambda _: answer(405), SinkKind.IDEMPOTENT, ""),
         (lambda _: answer(403), SinkKind.BLIND, "rest.not_admitted"),
-        (lambda _: answer(502), SinkKind.BLIND, "rest.server_error"),
+        (lambda _: answer(502), SinkKind.BLIND, "rest.probe_error"),
+        (lambda _: None, SinkKind.CHECKABLE, "rest.probe_unanswered"),
+        (lambda _: None, SinkKind.IDEMPOTENT, "rest.probe_unanswered"),
     ],
 )
-def test_a_probe_asks_for_what_never_was(say: Callable[[Asked], bytes], sureness: SinkKind, reason: str) -> None:
+def test_a_probe_asks_for_what_never_was(say: Callable[[Asked], bytes | None], sureness: SinkKind, reason: str) -> None:
     with RestServer(say) as server:
         probe = server.sink(sureness=str(sureness)).probe()
         assert (probe.usable, probe.reason) == (not reason, reason)

@@ -8,7 +8,7 @@ import pytest
 
 from edxml.messages import Language
 from gateway.channels import KINDS
-from gateway.configuration import ChangeKind, ConfigurationInvalid, apply, diff, export, init_rows, parse
+from gateway.configuration import ChangeKind, ConfigurationInvalid, apply, diff, export, init_rows, parse, read
 from gateway.identity import digest_token, rotate_token
 from gateway.store import Store, channels, systems
 from gateway.store.agencies import load_directory
@@ -71,7 +71,7 @@ def everything(store: Store) -> tuple[object, ...]:
 def faults(store: Store, text: str) -> list[tuple[str, str]]:
     before = everything(store)
     with pytest.raises(ConfigurationInvalid) as why:
-        apply(store, parse(text))
+        apply(store, read(text))
     assert everything(store) == before
     for finding in why.value.findings:
         assert "{" not in finding.text(Language.VI) != finding.code
@@ -233,9 +233,96 @@ system = "Không có"
         ("agency_unknown", "[[channel]] 2 k1"),
         ("kind_unknown", "[[channel]] 2 k1"),
         ("channel_without_system", "[[channel]] 3 k2"),
-        ("adapters.setting_wrong", "[[channel]] 4 k3"),
+        ("adapters.setting_wrong", "[[channel]] 4 k3: settings.rot"),
+        ("adapters.setting_missing", "[[channel]] 4 k3: settings.root"),
         ("system_unknown", "[[channel]] 5 k4"),
     ]
+
+
+def test_faults_of_writing_hide_none_of_the_settings(store: Store) -> None:
+    text = """
+[[system]]
+name = "D"
+operator = "ja"
+speaks_for = ["khong-co"]
+
+[[channel]]
+id = "k1"
+kind = "rest"
+serves = ["khong-co-2"]
+in_flight = -3
+
+[channel.settings]
+foo = 1
+sureness = "maybe"
+plain_http = "ja"
+networks = ["10.300.0.0/8", "10.0.0.0/8", "10.0.0.1/8"]
+url = "http://u:p@host:1/x?y"
+token_file = 3
+
+[[channel]]
+id = "k2"
+kind = "folder"
+system = "D"
+paused = "ja"
+settings = { file_mode = "0999", settle = -1 }
+
+[[channel]]
+id = "k3"
+kind = "echo"
+settings = { answer = "maybe", delay = -1, statuses = ["99"] }
+
+[[channel]]
+id = "k4"
+kind = "rest"
+settings = { }
+"""
+    assert faults(store, text) == [
+        ("not_flag", "[[system]] 1 D: operator"),
+        ("out_of_range", "[[channel]] 1 k1: in_flight"),
+        ("not_flag", "[[channel]] 2 k2: paused"),
+        ("agency_unknown", "[[system]] 1 D"),
+        ("agency_unknown", "[[channel]] 1 k1"),
+        ("adapters.setting_wrong", "[[channel]] 1 k1: settings.foo"),
+        ("adapters.setting_wrong", "[[channel]] 1 k1: settings.plain_http"),
+        ("adapters.setting_wrong", "[[channel]] 1 k1: settings.url"),
+        ("adapters.setting_wrong", "[[channel]] 1 k1: settings.networks"),
+        ("adapters.setting_wrong", "[[channel]] 1 k1: settings.networks"),
+        ("adapters.setting_wrong", "[[channel]] 1 k1: settings.token_file"),
+        ("adapters.setting_wrong", "[[channel]] 1 k1: settings.sureness"),
+        ("adapters.setting_missing", "[[channel]] 2 k2: settings.root"),
+        ("adapters.setting_wrong", "[[channel]] 2 k2: settings.file_mode"),
+        ("adapters.setting_wrong", "[[channel]] 2 k2: settings.settle"),
+        ("adapters.setting_wrong", "[[channel]] 3 k3: settings.answer"),
+        ("adapters.setting_wrong", "[[channel]] 3 k3: settings.delay"),
+        ("adapters.setting_wrong", "[[channel]] 3 k3: settings.statuses"),
+        ("adapters.setting_missing", "[[channel]] 4 k4: settings.url"),
+    ]
+
+
+UNREAD: list[tuple[str, list[tuple[str, str]]]] = [
+    ('[[system]]\nname = 3\n[[channel]]\nid = "k"\nkind = "inbox"\nsystem = "D"',
+     [("not_text", "[[system]] 1 3: name")]),
+    ('[[sistem]]\nname = "D"\n[[channel]]\nid = "k"\nkind = "inbox"\nsystem = "D"', [("misspelt", "sistem")]),
+    ('[[agency]]\nid = "a"\n[[channel]]\nid = "k"\nkind = "inbox"\nserves = ["a"]',
+     [("name_or_names", "[[agency]] 1 a")]),
+    ('[[channel]]\nid = "k"\nkind = "folder"\nsystem = 3\nsettings = { root = "/t" }',
+     [("not_text", "[[channel]] 1 k: system")]),
+    ('[[channel]]\nid = "k"\nsettings = { root = "t" }', [("missing", "[[channel]] 1 k: kind")]),
+    ('[[channel]]\nid = "k"\nkind = "folder"\nsystem = 3\nsettings = { root = 2025-07-01 }',
+     [("not_text", "[[channel]] 1 k: system"), ("not_plain", "[[channel]] 1 k: settings"),
+      ("adapters.setting_wrong", "[[channel]] 1 k: settings.root")]),
+    ('[[profile]]\nname = 3\n[[system]]\nname = "D"\nprofile = "p"', [("not_text", "[[profile]] 1 3: name")]),
+    ('[[channel]]\nid = "k"\nkind = "inbox"\n' * 2, [("twice", "[[channel]] k")]),
+    ('[[agency]]\nid = "a"\nname = "A"\n' * 2, [("twice", "[[agency]] a")]),
+    ("channel = 3\n[[agency]]\nid = 3", [("not_text", "[[agency]] 1 3: id"), ("not_list", "channel")]),
+]  # fmt: skip
+
+
+def test_nothing_is_called_unknown_that_could_not_be_read(tmp_path: Path) -> None:
+    store = fresh_store(tmp_path)
+    for text, told in UNREAD:
+        assert faults(store, text) == told
 
 
 def test_agencies_that_contradict_the_directory_are_refused(store: Store) -> None:
