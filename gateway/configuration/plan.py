@@ -74,11 +74,7 @@ def make_plan(connection: Connection, configuration: Configuration, *, on: date,
     usable = BUILT_IN.keys() | known.profiles.keys() | {row.name for row in profiles}
     systems = [(known.systems.get(entry.name), _system(known, entry, usable)) for entry in configuration.systems]
     names = {**known.systems, **{after.name: after for _, after in systems}}
-    channels = [
-        (known.channels.get(entry.id), row)
-        for entry in configuration.channels
-        if (row := _channel(known, entry, names)) is not None
-    ]
+    channels = [(known.channels.get(entry.id), _channel(known, entry, names)) for entry in configuration.channels]
     wheres = {entry.name: entry.where for entry in configuration.systems}
     wheres |= {entry.id: entry.where for entry in configuration.channels}
     if is_read:
@@ -167,17 +163,16 @@ def _system(known: _Known, entry: SystemEntry, profiles: Set[str]) -> SystemRow:
     )
 
 
-def _channel(known: _Known, entry: ChannelEntry, systems: Mapping[str, SystemRow]) -> ChannelRow | None:
-    """The row of an entry; None where it cannot even be opened."""
+def _channel(known: _Known, entry: ChannelEntry, systems: Mapping[str, SystemRow]) -> ChannelRow:
+    """The row of an entry. One with a fault still serves its agencies, so that they are not called unreached too."""
     before = known.channels.get(entry.id)
     if before is not None and before.kind != entry.kind:
         known.faults.append(fault("kind_fixed", entry.where, before=before.kind, after=entry.kind))
     if entry.system is not None and entry.system not in systems and "system" not in known.unread:
         known.faults.append(fault("system_unknown", entry.where, system=entry.system))
     agency_ids = _agency_ids(known, entry.serves, entry.where)
-    sink = _sink_of(known, entry)
-    if sink is None or (entry.system is not None and entry.system not in systems):
-        return None
+    owner = systems.get(entry.system) if entry.system is not None else None
+    sink = _sink_of(known, entry) or SinkSureness.BLIND  # a stand-in that is never written: a fault was noted
     left = before.state if before else ChannelState.OPEN
     held = left if left is not ChannelState.OPEN else ChannelState.PAUSED  # one that drains is being paused
     wanted = {None: left, True: held, False: ChannelState.OPEN}[entry.is_paused]
@@ -185,13 +180,13 @@ def _channel(known: _Known, entry: ChannelEntry, systems: Mapping[str, SystemRow
         id=entry.id,
         kind=entry.kind,
         sink=sink,
-        is_polled=known.kinds[entry.kind] is None,
+        is_polled=known.kinds.get(entry.kind) is None,
         state=wanted,
         speaks_for_agency=entry.speaks_for_agency,
         in_flight=entry.in_flight,
         windows=entry.windows if entry.windows is not None else before.windows if before else (),
         settings=entry.settings,
-        system_id=systems[entry.system].id if entry.system is not None else None,
+        system_id=owner.id if owner is not None else None,
         agency_ids=agency_ids,
     )
 

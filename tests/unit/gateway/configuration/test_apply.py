@@ -325,6 +325,20 @@ def test_nothing_is_called_unknown_that_could_not_be_read(tmp_path: Path) -> Non
         assert faults(store, text) == told
 
 
+def test_a_wrong_channel_still_counts_as_the_way_to_its_agencies(store: Store) -> None:
+    text = """
+[[system]]
+name = "D"
+speaks_for = ["H99.12"]
+
+[[channel]]
+id = "k"
+kind = "rest"
+serves = ["H99.12"]
+"""
+    assert faults(store, text) == [("adapters.setting_missing", "[[channel]] 1 k: settings.url")]
+
+
 def test_agencies_that_contradict_the_directory_are_refused(store: Store) -> None:
     text = '[[agency]]\nid = "moi"\nname = "Mới"\nparent = "khong-co"\ncodes = ["H99.12"]\n'
     assert [code for code, _ in faults(store, text)] == ["directory.parent_unknown", "directory.code_taken"]
