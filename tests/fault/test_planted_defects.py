@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tests.support.clock_defects import CLOCK_DEFECTS
 from tests.support.defects import DEFECTS as PROTOCOL_DEFECTS
 from tests.support.defects import Defect
+from tests.support.leaving import folder_of_this_process
 from tests.support.postgres_defects import POSTGRES_DEFECTS
 
 _ROOT = Path(__file__).parents[2]
@@ -37,11 +39,21 @@ def copy_program(folder: Path) -> Path:
     return folder
 
 
+@cache
+def _place() -> Path:
+    return folder_of_this_process("planted")
+
+
 def run_tests(folder: Path, tests: tuple[str, ...], *, seconds: float = 280) -> subprocess.CompletedProcess[str]:
-    """Run tests of the copy in a process of its own, for so long at most."""
+    """Run tests of the copy in a process of its own, for so long at most.
+
+    Their folders are not where those of this run are: old ones there are deleted by whoever sees them, and a run that
+    is not alone in that ends without its last lines.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRUC_", "PYTEST_"))}
     environment |= {"PYTHONPATH": str(folder)}
     quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--durations=0", "--tb=line"]
+    quiet.append(f"--basetemp={_place() / 'base'}")
     if not any("postgresql" in test for test in tests):
         quiet += ["-k", "not postgresql"]  # what both databases show is shown by one
     command = [sys.executable, "-m", "pytest", *quiet, *tests]
