@@ -159,7 +159,7 @@ def test_killed_while_it_is_made_a_node_is_made_again(tmp_path: Path, point: str
     assert sorted(path.name for path in (tmp_path / "data" / "keys").iterdir()) == keys
 
 
-@pytest.mark.parametrize("point", AT_ROTATION)
+@pytest.mark.parametrize("point", [AT_ROTATION[0], *(pytest.param(p, marks=pytest.mark.long) for p in AT_ROTATION[1:])])
 def test_killed_while_its_seal_key_is_replaced_a_node_goes_on(tmp_path: Path, point: str) -> None:
     home = make_home(tmp_path)
     age_seal_key(home.data / "keys")

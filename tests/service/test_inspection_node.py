@@ -121,14 +121,8 @@ def test_the_inspector_is_killed_on_the_way_and_the_verdict_still_comes(node: No
     node.assert_alive()
 
 
-@pytest.mark.parametrize(
-    "point",
-    [
-        pytest.param("inspect.begun", marks=pytest.mark.long),
-        "inspect.kept",
-        pytest.param("inspect.followed", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long  # test_crash_points.py kills at each of them once
+@pytest.mark.parametrize("point", ["inspect.begun", "inspect.kept", "inspect.followed"])
 def test_killed_at_each_point_a_node_gives_each_file_one_verdict(node: NodeProcesses, point: str) -> None:
     node.start("api")
     with _client(node) as client:

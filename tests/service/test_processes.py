@@ -42,7 +42,7 @@ def node(tmp_path: Path) -> Iterator[NodeProcesses]:
 # --- whose a folder is -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("role", ["serve", "relay"])
+@pytest.mark.parametrize("role", ["serve", pytest.param("relay", marks=pytest.mark.long)])
 def test_another_node_on_the_same_folder_is_refused_with_a_sentence(node: NodeProcesses, role: str) -> None:
     for is_running in (False, True):
         if is_running:
