@@ -48,6 +48,15 @@ def _knowing(house: House, clock: _Standing) -> Iterator[Precedence]:
         yield precedence
 
 
+@contextmanager
+def _having_known(house: House, clock: _Standing) -> Iterator[Precedence]:
+    """Something urgent came lately, and has gone."""
+    with _knowing(house, clock) as precedence:
+        with precedence.urgent():
+            pass
+        yield precedence
+
+
 def _giving_way(precedence: Precedence) -> threading.Thread:
     """A thread that gives way, already waiting."""
     thread = threading.Thread(target=precedence.give_way)
@@ -180,9 +189,7 @@ def _steps(precedence: Precedence) -> Iterator[_Steps]:
 
 def test_few_ordinary_steps_are_under_way_at_once_when_something_urgent_came_lately(house: House) -> None:
     clock = _Standing()
-    with _knowing(house, clock) as precedence:
-        with precedence.urgent():
-            pass
+    with _having_known(house, clock) as precedence:
         with _steps(precedence) as steps:
             steps.begin()
             assert steps.comes_in()
@@ -201,9 +208,7 @@ def test_few_ordinary_steps_are_under_way_at_once_when_something_urgent_came_lat
 
 def test_nobody_waits_longer_for_a_place_than_a_second(house: House) -> None:
     clock = _Standing()
-    with _knowing(house, clock) as precedence:
-        with precedence.urgent():
-            pass
+    with _having_known(house, clock) as precedence:
         with _steps(precedence) as steps:
             steps.begin()
             assert steps.comes_in()
@@ -214,9 +219,7 @@ def test_nobody_waits_longer_for_a_place_than_a_second(house: House) -> None:
 
 
 def test_who_has_a_place_at_last_gives_way_before_the_step(house: House) -> None:
-    with _knowing(house, _Standing()) as precedence:
-        with precedence.urgent():
-            pass
+    with _having_known(house, _Standing()) as precedence:
         with _steps(precedence) as before, _steps(precedence) as after:
             before.begin()
             assert before.comes_in()
@@ -229,9 +232,7 @@ def test_who_has_a_place_at_last_gives_way_before_the_step(house: House) -> None
 
 
 def test_who_waits_for_a_place_goes_on_when_the_process_ends(house: House) -> None:
-    with _knowing(house, _Standing()) as precedence:
-        with precedence.urgent():
-            pass
+    with _having_known(house, _Standing()) as precedence:
         with _steps(precedence) as steps:
             steps.begin()
             steps.begin()
