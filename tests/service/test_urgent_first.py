@@ -208,38 +208,35 @@ def test_few_ordinary_steps_are_under_way_at_once_when_something_urgent_came_lat
 
 def test_nobody_waits_longer_for_a_place_than_a_second(house: House) -> None:
     clock = _Standing()
-    with _having_known(house, clock) as precedence:
-        with _steps(precedence) as steps:
-            steps.begin()
-            assert steps.comes_in()
-            steps.begin()
-            until(lambda: precedence.queued == 1)
-            clock.pass_on()
-            assert steps.comes_in(), "the one before it is still in its step"
+    with _having_known(house, clock) as precedence, _steps(precedence) as steps:
+        steps.begin()
+        assert steps.comes_in()
+        steps.begin()
+        until(lambda: precedence.queued == 1)
+        clock.pass_on()
+        assert steps.comes_in(), "the one before it is still in its step"
 
 
 def test_who_has_a_place_at_last_gives_way_before_the_step(house: House) -> None:
-    with _having_known(house, _Standing()) as precedence:
-        with _steps(precedence) as before, _steps(precedence) as after:
-            before.begin()
-            assert before.comes_in()
-            after.begin()
-            until(lambda: precedence.queued == 1)
-            with precedence.urgent():
-                before.end()
-                until(lambda: precedence.waiting == 1)
-            assert after.comes_in()
+    with _having_known(house, _Standing()) as precedence, _steps(precedence) as before, _steps(precedence) as after:
+        before.begin()
+        assert before.comes_in()
+        after.begin()
+        until(lambda: precedence.queued == 1)
+        with precedence.urgent():
+            before.end()
+            until(lambda: precedence.waiting == 1)
+        assert after.comes_in()
 
 
 def test_who_waits_for_a_place_goes_on_when_the_process_ends(house: House) -> None:
-    with _having_known(house, _Standing()) as precedence:
-        with _steps(precedence) as steps:
-            steps.begin()
-            steps.begin()
-            until(lambda: precedence.queued == 1)
-            precedence.close()
-            assert steps.comes_in()
-            assert steps.comes_in()
+    with _having_known(house, _Standing()) as precedence, _steps(precedence) as steps:
+        steps.begin()
+        steps.begin()
+        until(lambda: precedence.queued == 1)
+        precedence.close()
+        assert steps.comes_in()
+        assert steps.comes_in()
 
 
 def test_a_delivery_gives_way_between_its_commits_and_in_none_of_them(house: House) -> None:
