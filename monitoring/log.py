@@ -130,17 +130,23 @@ def _figure(value: Any) -> str | int | float | bool:
     return value if isinstance(value, (bool, int, float)) and abs(value) < 1e15 else WITHHELD
 
 
+@lru_cache(maxsize=len(Shape))
+def _remembering(shape: Shape) -> Callable[[str], re.Match[str] | None]:
+    """Whether a text has this shape, remembered for all keys of the shape together: a crowd of values costs a process
+    some hundred kilobytes at most."""
+    fits = _PATTERNS[shape].fullmatch
+    return lru_cache(maxsize=_REMEMBERED)(fits) if shape in _FEW else fits
+
+
 def _check_of(shape: Shape) -> Callable[[Any], str | int | float | bool]:
     """What gives a value back that has this shape, and what stands in its place for any other."""
     if shape is Shape.FIGURE:
         return _figure
-    matches = _PATTERNS[shape].fullmatch
-    if shape in _FEW:
-        matches = lru_cache(maxsize=2_048)(matches)
+    fits, remembering = _PATTERNS[shape].fullmatch, _remembering(shape)
 
     def check(value: Any) -> str:
         text = value if isinstance(value, str) else type(value).__name__ if shape is Shape.CLASS else _plain(value)
-        if matches(text) is not None:
+        if (remembering if len(text) <= _LONGEST_REMEMBERED else fits)(text) is not None:
             return text
         if shape is Shape.DIGESTED and isinstance(value, str):
             return "sha256:" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -149,8 +155,14 @@ def _check_of(shape: Shape) -> Callable[[Any], str | int | float | bool]:
     return check
 
 
-_FEW = frozenset({Shape.CODE, Shape.SLUG, Shape.ROUTE})
+_FEW: Final = frozenset({Shape.CODE, Shape.SLUG, Shape.ROUTE})
 """Shapes whose values are a few, said again and again."""
+
+_REMEMBERED: Final = 512
+"""Values of such a shape whose look is remembered: the codes and channels of a province, with room."""
+
+_LONGEST_REMEMBERED: Final = 128
+"""Characters of a value that is remembered: none of these shapes but a route's holds more."""
 
 
 def _plain(value: Any) -> str:

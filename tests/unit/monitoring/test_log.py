@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.log import KEYS, WITHHELD, configure, get, guard_line, together, write_hop
+from monitoring.log import KEYS, WITHHELD, Shape, configure, get, guard_line, together, write_hop
 from monitoring.registry import Hop, HopOutcome
 
 PACKET = "0193a3f0-7c5e-7c3a-9d1e-1f2a3b4c5d6e"
@@ -305,3 +306,18 @@ def test_lines_of_a_group_that_fails_are_written_all_the_same(out: io.StringIO) 
 def test_without_a_log_that_was_set_up_together_changes_nothing() -> None:
     with together():
         get("exchange").debug("packet.accept", count=1)
+
+
+def test_values_that_come_once_are_not_kept_for_ever() -> None:
+    few = [key for key, shape in KEYS.items() if shape in (Shape.CODE, Shape.SLUG)]
+    guard_line(dict.fromkeys(few, "a"))
+    tracemalloc.start()
+    try:
+        for number in range(600):
+            guard_line({key: f"{key}.x{number}" for key in few})
+        for number in range(20):
+            guard_line({key: f"{key}{number}" * 5_000 for key in few})
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1 << 20
