@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
 from adapters.contract import AdapterError
 from edxml.messages import Language, Term, text
 
-__all__ = ["SettingMissing", "SettingWrong", "SettingsReader"]
+__all__ = ["SettingMissing", "SettingWrong", "SettingsReader", "without_passwords"]
+
+_PASSWORD: Final = re.compile(r"(//[^:/@?]*:).*(?=@)|((?:password|token|secret)=)[^&]*", re.IGNORECASE | re.DOTALL)
+
+
+def without_passwords(value: Any) -> Any:
+    """A setting's value as it may be shown: what stands for a password within an address is "…", in lists and tables
+    too. No setting needs one there: passwords and tokens are kept in files that settings name."""
+    if isinstance(value, str):
+        return _PASSWORD.sub(r"\1\2…", value)
+    if isinstance(value, Mapping):
+        return {name: without_passwords(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_passwords(one) for one in value]
+    return value
 
 
 class SettingWrong(AdapterError):
@@ -21,9 +36,10 @@ class SettingWrong(AdapterError):
     code: ClassVar[str] = "adapters.setting_wrong"
 
     def __init__(self, *, channel: str, setting: str, what: str, given: object = "", allowed: str = "") -> None:
-        why = f"{text(what, Language.EN, {})} {given!r} {allowed}".rstrip()
+        shown = repr(without_passwords(given))
+        why = f"{text(what, Language.EN, {})} {shown} {allowed}".rstrip()
         super().__init__(
-            channel=channel, setting=setting, what=Term(what), given=repr(given), allowed=allowed or "–", why=why
+            channel=channel, setting=setting, what=Term(what), given=shown, allowed=allowed or "–", why=why
         )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Literal, get_args
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters.settings import without_passwords
 from gateway.model.errors import SettingFault, SettingsWrong
 
 __all__ = ["Settings", "environment_of", "find_misspelt", "read_settings"]
@@ -151,7 +151,6 @@ _FORMS = {
     "database_password_file": "settings.database_file",
 }  # fmt: skip
 _LONGEST_SHOWN = 60
-_PASSWORD = re.compile(r"(//[^:/@?]*:).*(?=@)|(password=)[^&]*")  # within an address: it is said to nobody
 
 
 def _wrong(name: str, value: object) -> SettingFault:
@@ -162,7 +161,7 @@ def _wrong(name: str, value: object) -> SettingFault:
         next((getattr(limit, word) for limit in field.metadata if hasattr(limit, word)), None)
         for word in ("ge", "le", "gt")
     )
-    said = _PASSWORD.sub(r"\1\2…", str(value)) if name == "database" else str(value)
+    said = str(without_passwords(str(value)))
     shown = "".join(each if each.isprintable() else "\ufffd" for each in said)[:_LONGEST_SHOWN]
     params: dict[str, object] = {"name": f"TRUC_{name.upper()}", "value": shown, "default": str(field.default)}
     if kind in (int, float):

@@ -8,6 +8,7 @@ import typer
 
 from adapters.contract import Probe
 from adapters.folder_ignored import Ignored, IgnoredFile
+from adapters.settings import without_passwords
 from edxml.errors import TrucError
 from gateway.channels.kinds import Lookable, Strewn
 from gateway.cli.channel_rest import drain, find_channel, move, window
@@ -125,7 +126,7 @@ def show(ctx: typer.Context, channel_id: _Id, as_json: AsJson = False) -> None:
         voice.json(
             {
                 "id": row.id, "kind": row.kind, "sink": row.sink, "state": row.state, "serves": sorted(row.agency_ids),
-                "settings": row.settings, "broken": health.breaker.is_broken, "slow": health.is_slow,
+                "settings": without_passwords(row.settings), "broken": health.breaker.is_broken, "slow": health.is_slow,
                 "windows": row.windows, "held": busy.held, "open": busy.open, "waiting": busy.waiting,
                 "usable": looked.usable, "reason": looked.reason, "detail": looked.detail,
                 "ignored": None if strewn is None else {"count": strewn.count, "first": strewn.first},

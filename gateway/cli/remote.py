@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import httpx2
 
+from adapters.settings import without_passwords
 from gateway.cli.exits import RemoteRefused, RemoteUnreachable
 from gateway.cli.moments import INSTANTS
 from gateway.cli.names import Names
@@ -41,7 +42,7 @@ def open_remote(voice: Voice, url: str = "") -> Iterator[Remote]:
         try:
             yield Remote(client)
         except (httpx2.HTTPError, httpx2.InvalidURL) as why:
-            raise RemoteUnreachable(url=base, why=str(why) or type(why).__name__) from why
+            raise _unreachable(base, str(why) or type(why).__name__) from why
 
 
 def address_and_token(voice: Voice, url: str = "") -> tuple[str, str]:
@@ -123,15 +124,19 @@ class Remote:
         _refuse(response)
         found = _object(response)
         if found is None:
-            raise RemoteUnreachable(url=str(response.url), why=f"HTTP {response.status_code}")
+            raise _unreachable(str(response.url), f"HTTP {response.status_code}")
         return found
+
+
+def _unreachable(url: str, why: str) -> RemoteUnreachable:
+    return RemoteUnreachable(url=without_passwords(url), why=without_passwords(why))
 
 
 def _refuse(response: httpx2.Response) -> None:
     if response.status_code >= 400:
         problem = _object(response)
         if problem is None or "code" not in problem:
-            raise RemoteUnreachable(url=str(response.url), why=f"HTTP {response.status_code}")
+            raise _unreachable(str(response.url), f"HTTP {response.status_code}")
         raise RemoteRefused(problem)
 
 

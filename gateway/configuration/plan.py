@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from adapters.contract import AdapterError
+from adapters.settings import without_passwords
 from edxml.findings import Finding, Place
 from edxml.profiles import LENIENT, ProfileInvalid
 from gateway.channels import ChannelRow, Kind
@@ -325,7 +326,7 @@ def _channel_fields(row: ChannelRow, systems: Mapping[str, str]) -> dict[str, st
         "speaks_for_agency": _flag(row.speaks_for_agency),
         "in_flight": str(row.in_flight),
         "windows": "; ".join(row.windows),
-        "settings": json.dumps(dict(row.settings), ensure_ascii=False, sort_keys=True),
+        "settings": json.dumps(without_passwords(row.settings), ensure_ascii=False, sort_keys=True),
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 import adapters
 from adapters.contract import AdapterError, SinkKind
 from adapters.rest import rest_kind
+from adapters.settings import without_passwords
 from edxml.messages import Language, catalogue
 
 URL = {"url": "https://qlvb.h99.vn/truc/den"}
@@ -87,3 +88,25 @@ def test_every_code_of_the_rest_channel_has_a_text() -> None:
     points = set(re.findall(r'(?:declare|crash_point)\("([a-z_.]+)"', sources))
     assert len(codes) > 20
     assert codes - points <= catalogue("adapters", Language.VI).keys()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://nut:mat-khau@qlvb.h99.vn/den",
+        "https://nut:mat/khau@mat@qlvb.h99.vn/den",
+        "https://qlvb.h99.vn/den?x=1&token=mat-khau",
+        "qlvb://nut:mat-khau@qlvb.h99.vn/den",
+    ],
+)
+def test_a_password_within_an_address_is_refused_and_not_said_again(url: str) -> None:
+    with pytest.raises(AdapterError) as caught:
+        rest_kind()({"url": url, "urls": [url]}, "kenh-16")
+    for fault in (caught.value, *caught.value.also):
+        said = [*(fault.text(language) for language in Language), str(fault.params)]
+        assert all("qlvb.h99.vn/den" in text and "mat" not in text and "khau" not in text for text in said)
+
+
+def test_other_addresses_are_shown_as_they_are() -> None:
+    given = {"url": "https://h.vn/a@b", "networks": ["10.0.0.0/8"], "in": 3, "who": "//h/a:b"}
+    assert without_passwords(given) == given

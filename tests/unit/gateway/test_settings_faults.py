@@ -101,3 +101,10 @@ def test_a_password_within_the_databases_address_is_refused_and_not_said_again(a
     assert fault.code == "settings.database"
     assert "may/truc" in str(fault.params["value"])
     assert "mat" not in str(fault.params["value"])
+
+
+def test_a_password_within_the_brokers_address_is_refused_and_not_said_again() -> None:
+    (fault,) = told({"TRUC_BROKER": "amqps://nut:mat@may/truc,amqps://nut:mat@may-2/truc"}).faults
+    assert fault.code == "settings.broker"
+    assert "may-2/truc" in str(fault.params["value"])
+    assert "mat" not in str(fault.params["value"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -358,3 +359,15 @@ def test_init_fills_the_directory_once_and_keeps_what_an_operator_changed(tmp_pa
     assert 'name = "Sở Tư pháp, tên mới"' in export(store)
     with pytest.raises(ConfigurationInvalid):
         init_rows(store, "mat_trang")
+
+
+def test_a_password_that_an_old_row_holds_in_its_address_is_not_told(store: Store) -> None:
+    text = '[[channel]]\nid = "k"\nkind = "rest"\nsettings = { url = "https://may.vn/den" }\n'
+    apply(store, read(text))
+    with store.write() as connection:
+        (row,) = channels.list_channels(connection)
+        channels.put_channel(connection, replace(row, settings={"url": "https://nut:mat-khau@may.vn/den"}))
+    (change,) = apply(store, read(text))
+    assert change.field == "settings"
+    assert "https://nut:…@may.vn/den" in change.text(Language.VI)
+    assert "mat-khau" not in f"{change}{change.text(Language.EN)}"
