@@ -18,10 +18,10 @@ Nothing else is here: no validation, directory, rules, chains, attempts, metrics
 from __future__ import annotations
 
 import asyncio
-import queue
+import os
 import sys
-import threading
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ import psycopg
 
 from benchmarks.limit_embedded import (
     Confirmation,
+    Gathering,
     Receive,
     Send,
     Submission,
@@ -43,7 +44,6 @@ from benchmarks.limit_embedded import (
     read_body,
     resolve,
     serve_bare,
-    take_group,
     token_digest,
 )
 
@@ -131,36 +131,48 @@ class _Asking:
     answer: bytes = b'{"items":[]}'
 
 
-class _Thread(ABC):
-    """A thread with a connection that takes what waits, does it by one statement, and gives the loop the answers."""
+def _end_if_failed(task: asyncio.Task[None]) -> None:
+    """A limit of which a part has failed answers nobody any more, and has no rate."""
+    if not task.cancelled() and (why := task.exception()) is not None:
+        traceback.print_exception(why)
+        os._exit(1)
 
-    def __init__(self, database: str, loop: asyncio.AbstractEventLoop) -> None:
-        self.waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._loop = loop
-        self._connection = connect(database)
-        threading.Thread(target=self._run, daemon=True).start()
 
-    def _run(self) -> None:
-        while True:
-            group = self._flat(take_group(self.waiting, _GROUP))
-            self._do(group)
-            self._loop.call_soon_threadsafe(resolve, group)
+class _Work(ABC):
+    """What comes while a group is with the database is the next group; one statement does each, on a connection of its
+    own, which the event loop waits for: no thread hands the interpreter to another."""
 
-    def _flat(self, group: list[Any]) -> list[Any]:
-        return group
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._waiting: list[Any] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, *members: Any) -> None:
+        """Have them done with what else waits."""
+        self._waiting.extend(members)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+            self._task.add_done_callback(_end_if_failed)
+
+    async def _run(self) -> None:
+        if self._connection is None:
+            self._connection = await psycopg.AsyncConnection.connect(self._database, autocommit=True)
+            self._connection.prepare_threshold = 1
+        while self._waiting:
+            group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
+            await self._do(self._connection, group)
+            resolve(group)
 
     @abstractmethod
-    def _do(self, group: list[Any]) -> None:
+    async def _do(self, connection: psycopg.AsyncConnection[Any], group: list[Any]) -> None:
         """The work on a group: one statement."""
 
 
-class _Accepting(_Thread):
-    """Packets whose blobs are on the disk; they come in the groups that shared a directory's fsync."""
+class _Accepting(_Work):
+    """Packets whose blobs are on the disk."""
 
-    def _flat(self, group: list[Any]) -> list[Any]:
-        return [member for part in group for member in part]
-
-    def _do(self, group: list[Taken]) -> None:
+    async def _do(self, connection: psycopg.AsyncConnection[Any], group: list[Taken]) -> None:
         deliveries = [
             (f"{taken.row[0]}.{number}", taken.row[0], recipient)
             for taken in group
@@ -169,31 +181,31 @@ class _Accepting(_Thread):
         columns = [
             list(column) for column in (*zip(*(t.row for t in group), strict=True), *zip(*deliveries, strict=True))
         ]
-        self._connection.execute(_ACCEPT, columns, binary=True)
+        await connection.execute(_ACCEPT, columns, binary=True)
 
 
-class _Confirming(_Thread):
-    def _do(self, group: list[Confirmation]) -> None:
+class _Confirming(_Work):
+    async def _do(self, connection: psycopg.AsyncConnection[Any], group: list[Confirmation]) -> None:
         now = time.time()
-        self._connection.execute(_CONFIRM, [[member.delivery_id for member in group], now, now])
+        await connection.execute(_CONFIRM, [[member.delivery_id for member in group], now, now])
 
 
-class _Listing(_Thread):
-    def _do(self, group: list[_Asking]) -> None:
+class _Listing(_Work):
+    async def _do(self, connection: psycopg.AsyncConnection[Any], group: list[_Asking]) -> None:
         asked = [list(range(len(group))), [one.name for one in group], [one.most for one in group]]
         found: dict[int, list[dict[str, Any]]] = {}
-        for number, delivery, size in self._connection.execute(_LIST, asked):
+        for number, delivery, size in await (await connection.execute(_LIST, asked)).fetchall():
             found.setdefault(number, []).append({"delivery_id": delivery, "size": size})
         for number, items in found.items():
             group[number].answer = msgspec.json.encode({"items": items})
 
 
-class _Fetching(_Thread):
+class _Fetching(_Work):
     blobs: Path
 
-    def _do(self, group: list[_Asking]) -> None:
-        rows = self._connection.execute(_FETCH, [[one.name for one in group]], binary=True)
-        digests = dict(rows.fetchall())
+    async def _do(self, connection: psycopg.AsyncConnection[Any], group: list[_Asking]) -> None:
+        rows = await connection.execute(_FETCH, [[one.name for one in group]], binary=True)
+        digests = dict(await rows.fetchall())
         for one in group:
             with open(self.blobs / digests[one.name].hex(), "rb", buffering=0) as blob:
                 one.answer = blob.readall()
@@ -203,20 +215,13 @@ class _Application:
     """Four routes, told apart by the second letter of the path."""
 
     def __init__(self, folder: Path, token: str, database: str) -> None:
-        self._folder, self._database = folder, database
         self._token = token_digest(token)
-        self._take: TakeIn | None = None
-
-    def _start(self) -> TakeIn:
-        loop = asyncio.get_running_loop()
-        self._confirm, self._list = _Confirming(self._database, loop), _Listing(self._database, loop)
-        self._fetch = _Fetching(self._database, loop)
-        self._fetch.blobs = self._folder / "blobs"
-        return TakeIn(self._folder, _Accepting(self._database, loop).waiting)
+        accepting, take_in = _Accepting(database), TakeIn(folder)
+        self._take = Gathering[Submission](lambda group: accepting.put(*take_in.take_in(group)))
+        self._confirm, self._list, self._fetch = _Confirming(database), _Listing(database), _Fetching(database)
+        self._fetch.blobs = folder / "blobs"
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if self._take is None:
-            self._take = self._start()
         if not is_bearer(scope, self._token):
             await answer(send, 401, b"{}")
             return
@@ -224,16 +229,16 @@ class _Application:
         done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         match path[1]:
             case "p":
-                self._take.waiting.put(Submission(await read_body(receive), done))
+                self._take.put(Submission(await read_body(receive), done))
                 await answer(send, 202, await done)
                 return
             case "c":
                 await read_body(receive)
-                self._confirm.waiting.put(Confirmation(path[3:], done))
+                self._confirm.put(Confirmation(path[3:], done))
             case "l":
-                self._list.waiting.put(_Asking(path[3:], done, int(scope["query_string"])))
+                self._list.put(_Asking(path[3:], done, int(scope["query_string"])))
             case _:
-                self._fetch.waiting.put(_Asking(path[3:], done))
+                self._fetch.put(_Asking(path[3:], done))
         await answer(send, 200, await done)
 
 
