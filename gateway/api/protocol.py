@@ -1,7 +1,9 @@
 """HTTP/1.1 as uvicorn speaks it, with bounds on the head of a request: its size, and the time it may take.
 
 uvicorn with httptools has neither, so that a thousand connections that say nothing, or one header without an end,
-would cost a thousand sockets or all memory.
+would cost a thousand sockets or all memory. Nor does it take the body of a request that offers another protocol
+beside it, as the HTTP client of Java does by itself (`Upgrade: h2c`), nor answer whoever ends his side of the
+connection behind what he sends.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import resource
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from edxml.messages import Language
@@ -99,6 +102,7 @@ class HeadBoundProtocol(HttpToolsProtocol):
         super().connection_made(Joining(transport, self.loop))  # type: ignore[arg-type]  # it is one in all that is used
         self._head_bytes = self._coming = 0
         self._is_in_head = True
+        self._is_offer = False
         self._look_every = min(self.head_wait, self.timeout_keep_alive)
         self._ends_at = self.loop.time() + self.head_wait
         self._timer = self.loop.call_later(self._look_every, self._look)
@@ -112,15 +116,44 @@ class HeadBoundProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._coming = len(data)
-        super().data_received(data)
+        self._read(data)
         if self._is_in_head:
             self._head_bytes += self._coming
             if self._head_bytes > MOST_HEAD:
                 self._refuse_head()
 
+    def _read(self, data: bytes) -> None:
+        """Let the parser read. Behind a head that offers another protocol it skips the body: it gets the same head
+        again without the offer, which a server may pass over (RFC 9110, 7.8)."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as behind:
+                data = self._without_offer() + data[behind.args[0] :] if self._is_offer else b""
+            except httptools.HttpParserError:
+                self.send_400_response("")
+                return
+
+    def _without_offer(self) -> bytes:
+        first = (self.parser.get_method(), self.url, b"HTTP/" + self.parser.get_http_version().encode())
+        lines = (b"%b: %b" % line for line in self.headers if line[0] != b"upgrade")
+        return b"\r\n".join((b" ".join(first), *lines, b"", b""))
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # true keeps the way back open
+        """Whoever has sent all of his request and ends his side is answered, and then the connection ends. A request
+        without a body is as good as given up: of whoever waits for news or fetches nobody else could tell that he is
+        gone."""
+        cycle = self.cycle
+        if cycle is None or cycle.more_body or cycle.response_complete or cycle.scope["method"] in ("GET", "HEAD"):
+            return False
+        cycle.keep_alive = False
+        return True
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._is_in_head = True
+        self._is_offer = False
         self._head_bytes = 0
         self._ends_at = self.loop.time() + self.head_wait
 
@@ -131,8 +164,17 @@ class HeadBoundProtocol(HttpToolsProtocol):
             if size > MOST_HEAD:
                 self._refuse_head()
                 raise ValueError("head too long")
+        self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self._is_offer:
+            return
+        if self.expect_100_continue and self.parser.get_http_version() == "1.0":  # who would not understand the answer
+            self.expect_100_continue = False
         super().on_headers_complete()
         self.scope[CYCLE] = self.cycle  # type: ignore[literal-required]  # ours among uvicorn's
+
+    def on_message_complete(self) -> None:
+        if not self._is_offer:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """As uvicorn's own, but for the timer. A head that is on its way keeps its own end."""

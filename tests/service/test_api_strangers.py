@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -180,3 +181,61 @@ def test_an_answer_says_that_a_packet_reaches_nobody(api: RunningApi) -> None:
     mixed = api.send(api.packet(recipients=["H99.9999", api.organ(RECIPIENT)]), params={"recipients": "some"})
     assert not mixed["all_undeliverable"]
     assert not api.send()["all_undeliverable"]
+
+
+def _said(api: RunningApi, *lines: str, body: bytes, version: str = "1.1") -> bytes:
+    head = (f"POST /v1/packets HTTP/{version}", "Host: t", f"Authorization: Bearer {api.tokens[SENDER]}", *lines)
+    return "\r\n".join((*head, "", "")).encode() + body
+
+
+def _answers(opened: socket.socket, count: int) -> list[tuple[bytes, dict[str, Any]]]:
+    """(head, body) of so many answers of one connection, each with a length."""
+    found = []
+    with opened.makefile("rb") as stream:
+        for _ in range(count):
+            lines = list(iter(stream.readline, b"\r\n"))
+            (length,) = [int(line.split(b":")[1]) for line in lines if line.lower().startswith(b"content-length:")]
+            found.append((b"".join(lines), json.loads(stream.read(length))))
+    return found
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize("cut", [0, 40])
+def test_a_body_beside_an_offer_of_another_protocol_is_taken(api: RunningApi, cut: int, is_chunked: bool) -> None:
+    """As Java's own client sends it, unless it is told otherwise."""
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
+    said = b""
+    for body in (api.packet(), api.packet()):
+        length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(body)}"
+        said += _said(api, *offer, length, body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if is_chunked else body)
+    with api.raw() as opened:
+        opened.sendall(said[:cut])
+        opened.sendall(said[cut:])
+        answers = _answers(opened, 2)
+    assert [head.split(b"\r\n")[0] for head, _ in answers] == [b"HTTP/1.1 202 Accepted"] * 2, answers
+    assert len({answer["packet_id"] for _, answer in answers}) == 2
+
+
+def test_a_connection_is_not_turned_into_a_tunnel(api: RunningApi) -> None:
+    with api.raw() as opened:
+        opened.sendall(b"CONNECT other.example:443 HTTP/1.1\r\nHost: other.example:443\r\n\r\n")
+        ((head, problem),) = _answers(opened, 1)
+    assert (head.split(b" ")[1], problem["code"]) == (b"400", "api.bad_http")
+
+
+def test_who_ends_his_side_behind_a_packet_is_answered_and_the_connection_ends(api: RunningApi) -> None:
+    body = api.packet()
+    with api.raw() as opened:
+        opened.sendall(_said(api, f"Content-Length: {len(body)}", body=body))
+        opened.shutdown(socket.SHUT_WR)
+        ((head, answer),) = _answers(opened, 1)
+        assert opened.recv(1) == b""
+    assert (head.split(b" ")[1], answer["is_repeat"]) == (b"202", False)
+
+
+def test_who_speaks_http_1_0_is_told_nothing_before_the_answer(api: RunningApi) -> None:
+    body = api.packet()
+    with api.raw() as opened:
+        opened.sendall(_said(api, f"Content-Length: {len(body)}", "Expect: 100-continue", body=body, version="1.0"))
+        ((head, _),) = _answers(opened, 1)
+    assert head.startswith(b"HTTP/1.1 202 ")
