@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 STAMP := .venv/.installed
 PYTEST_ARGS ?=
+# The proofs start processes by the hundred: what Python compiled is kept, whatever the caller's shell says.
+unexport PYTHONDONTWRITEBYTECODE
 
 ##@ First steps
 help: ## List these targets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ DEFECTS = PROTOCOL_DEFECTS + CLOCK_DEFECTS + POSTGRES_DEFECTS
 
 
 def copy_program(folder: Path) -> Path:
-    """The program and its tests in a folder of their own."""
+    """The program and its tests in a folder of their own, compiled: each planted defect is a new life of the process."""
     folder.mkdir(exist_ok=True)
     for name in _COPIED:
         source = _ROOT / name
@@ -36,6 +37,7 @@ def copy_program(folder: Path) -> Path:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns(".hypothesis", "*.toml~"))
         else:
             shutil.copy2(source, folder / name)
+    assert compileall.compile_dir(folder, quiet=2), f"a module in {folder} does not compile"
     return folder
 
 
@@ -48,10 +50,11 @@ def run_tests(folder: Path, tests: tuple[str, ...], *, seconds: float = 280) -> 
     """Run tests of the copy in a process of its own, for so long at most.
 
     Their folders are not where those of this run are: old ones there are deleted by whoever sees them, and a run that
-    is not alone in that ends without its last lines.
+    is not alone in that ends without its last lines.  They keep nothing compiled: a defect of the same length, planted
+    within the same second, would be taken for the one before it.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRUC_", "PYTEST_"))}
-    environment |= {"PYTHONPATH": str(folder)}
+    environment |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--durations=0", "--tb=line"]
     quiet.append(f"--basetemp={_place() / 'base'}")
     if not any("postgresql" in test for test in tests):
