@@ -29,7 +29,7 @@ DEFECTS = PROTOCOL_DEFECTS + CLOCK_DEFECTS + POSTGRES_DEFECTS
 
 
 def copy_program(folder: Path) -> Path:
-    """The program and its tests in a folder of their own, compiled: each planted defect is a new life of the process."""
+    """The program and its tests in a folder of their own, compiled: each planted defect is a new process."""
     folder.mkdir(exist_ok=True)
     for name in _COPIED:
         source = _ROOT / name
