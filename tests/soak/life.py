@@ -51,6 +51,7 @@ class Outcome:
     faults: tuple[Fault, ...]
     failures: tuple[str, ...]
     lateness: Lateness
+    machine: str = ""  #: whether it stood, and for how long
 
     @property
     def is_proof(self) -> bool:
@@ -65,7 +66,7 @@ class Outcome:
             said.append(f"{kind:14} " + ", ".join(f"{target} {count}" for target, count in sorted(targets.items())))
         kinds = Counter(fault.kind for fault in self.faults)
         summed = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
-        said.append(self.lateness.line())
+        said += [self.lateness.line(), self.machine]
         return said + [last_line(self.judgement, self.seed, language, summed) for language in Language]
 
 
@@ -114,7 +115,7 @@ def live(
         judgement = judge(record, said, unwatched=proof.unwatched, blind=BLIND)
     outcome = Outcome(
         seed=seed, judgement=judgement, account=_close(province), faults=tuple(blows.hits), failures=tuple(failures),
-        lateness=measure(record, blows.windows),
+        lateness=measure(record, blows.windows), machine=province.clock.line(),
     )  # fmt: skip
     _report(folder, outcome, province)
     return outcome
@@ -199,6 +200,7 @@ def _report(folder: Path, outcome: Outcome, province: Province) -> None:
         "gaps": [str(gap) for gap in outcome.account.gaps],
         "faults": {kind: dict(targets) for kind, targets in table(outcome.faults).items()},
         "lateness": asdict(outcome.lateness),
+        "machine_stood": [{"at": at, "seconds": seconds} for at, seconds in province.clock.stands],
         "ended": {name: dict(part.ends) for name, part in province.parts.items()},
     }  # fmt: skip
     (folder / "report.json").write_text(json.dumps(words, ensure_ascii=False, indent=1), "utf-8")

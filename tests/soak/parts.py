@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.cli.exits import ExitCode
+from tests.soak.standstill import MachineClock
 
 __all__ = ["EXCUSED", "Part", "Watch", "environment"]
 
 EXCUSED = frozenset({int(ExitCode.OK), int(ExitCode.STORE), int(ExitCode.BROKER), int(ExitCode.UNFINISHED)})
 _GRACE = 45.0
-"""Seconds to end in after SIGTERM, as systemd/ and docker/ give them."""
+"""Seconds to end in after SIGTERM, as systemd/ and docker/ give them; of a machine that runs."""
 
 
 def environment(settings: Mapping[str, str], program: Path) -> dict[str, str]:
@@ -41,6 +42,7 @@ class Part:
     settings: Mapping[str, str]
     logs: Path
     program: Path
+    clock: MachineClock
     more: Mapping[str, str] = field(default_factory=dict)
     command: str = ""  #: what is run in its place; "": its role
     ends: Counter[int] = field(default_factory=Counter)  #: exit codes of a process that ended by itself
@@ -72,15 +74,12 @@ class Part:
             process = self._process
         assert process is not None
         process.send_signal(how)
-        try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
+        if not self.clock.wait(process, _GRACE):
             process.kill()
             process.wait()
             self.ends[-signal.SIGALRM] += 1
-        else:
-            if how is signal.SIGTERM and process.returncode not in (0, -how):  # -how: it had hardly begun
-                self.ends[process.returncode] += 1
+        elif how is signal.SIGTERM and process.returncode not in (0, -how):  # -how: it had hardly begun
+            self.ends[process.returncode] += 1
 
     def bring_up(self) -> None:
         """Start it again after `take_down`."""

@@ -29,6 +29,7 @@ from gateway.store import Store, open_store
 from tests.soak.parts import Part, Watch
 from tests.soak.recipients import FOLDER, REST, SENDING_LIMIT
 from tests.soak.schedule import PARTS
+from tests.soak.standstill import MachineClock
 from tests.support.cables import Cable
 from tests.support.clients import FAST
 from tests.support.patience import until
@@ -122,6 +123,8 @@ class Province:
     program: Path
     ground: Ground
     closing: ExitStack
+    clock: MachineClock
+    """Of the machine, not of the province: what it stands for is nobody's slowness."""
     servers: dict[str, SinkProcess]
     cables: dict[str, Cable] = field(default_factory=dict)
     ports: list[int] = field(default_factory=lambda: free_ports(_INSTANCES["api"]))
@@ -144,7 +147,8 @@ class Province:
         with ExitStack() as undo:
             closing = undo.enter_context(ExitStack())
             servers = {name: SinkProcess(folder / name, kind) for name, kind in REST.items()}
-            laid = cls(folder, program, ground(closing, folder), closing, servers, settle_time=settle_time)
+            clock = closing.enter_context(MachineClock(folder))
+            laid = cls(folder, program, ground(closing, folder), closing, clock, servers, settle_time=settle_time)
             for server in servers.values():
                 closing.enter_context(server)
             laid._lay_cables(closing)
@@ -213,7 +217,8 @@ class Province:
                 name = f"{role}-{number}"
                 port = self.ports[number - 1] if role == "api" else 0
                 settings = self.settings(role) | {"port": str(port)}
-                self.parts[name] = Part(name, role, settings, logs, self.program, more, "serve" if alone else "")
+                command = "serve" if alone else ""
+                self.parts[name] = Part(name, role, settings, logs, self.program, self.clock, more, command)
                 self.parts[name].start()
         self.watch = Watch(self.parts)
         self.watch.start()

@@ -32,6 +32,7 @@ import pytest
 from gateway.transport.broker import BrokerAccess
 from tests.support.broker_tls import Papers
 from tests.support.families import family, signal_all
+from tests.support.patience import PATIENCE
 from tests.support.processes import free_ports, need_program
 
 __all__ = ["USER", "Broker", "broker", "cluster", "fragile", "free_ports", "papers"]
@@ -236,7 +237,7 @@ class Broker:
     def ctl(self, *arguments: str) -> str:
         """`rabbitmqctl`; an Erlang machine of its own, 0.7 s each."""
         command = [str(_BIN / "rabbitmqctl"), "-q", "-n", f"{self.name}@localhost", *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
