@@ -3,6 +3,7 @@ other."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -239,7 +240,9 @@ def test_a_plan_made_while_a_table_was_empty_finds_rows_by_an_index(house: House
         (kept,) = connection.exec_driver_sql(_KEPT).all()
         nothing = ", ".join("''" if kind == "character varying" else "NULL" for kind in kept[1])  # '': of any month
         plan = "\n".join(connection.exec_driver_sql(f'EXPLAIN EXECUTE "{kept[0]}" ({nothing})').scalars())
-    assert "Index" in plan
+    looked = re.findall(r"using (\S+) on deliveries_\d", plan)
+    assert len(looked) >= 4, plan
+    assert all("agency_id_state" in name for name in looked), f"not by what is listed alone: {plan}"
     assert "Seq Scan" not in plan, plan
     assert "Hash Join" not in plan, plan
 

@@ -60,8 +60,17 @@ def test_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
     upgrade(engine)
     with engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        migrated = dict(connection.exec_driver_sql(_INDEXES).all())
     engine.dispose()
     assert differences == []
+    made = open_sqlite(tmp_path / "made.db")
+    with made.connect() as connection, connection.begin():
+        metadata.create_all(connection)
+        assert migrated == dict(connection.exec_driver_sql(_INDEXES).all()), "which rows an index is of, too"
+    made.dispose()
+
+
+_INDEXES = "SELECT name, replace(sql, '\"', '') FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
 
 
 def test_the_program_speaks_the_last_revision() -> None:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from gateway.account import close_books
 from gateway.model.errors import StoreUnmigrated
@@ -29,6 +30,7 @@ from gateway.workers.months import keep_months
 from tests.service.test_metrics import told as metric
 from tests.service.test_releases import RELEASES, read_release
 from tests.support.nodes import Database, House, build_house
+from tests.support.patience import PATIENCE
 from tests.support.postgres import cluster
 
 BEFORE_MONTHS = "0006"
@@ -101,8 +103,58 @@ def test_a_database_of_the_earlier_release_is_cut_into_months_and_its_books_clos
         assert seen.timeline
         account = close_books(store, 0, at + DAY)
         assert account.closes, account.gaps
+        later = month_of(wall_now()).later(4)
+        with store.write() as rows, partitions.locked_all(rows, "deliveries_rest"):
+            assert partitions.make_month(rows, "deliveries", later)
+        with store.read() as rows:
+            inboxes = dict(rows.exec_driver_sql(_INBOXES).all())
+        assert inboxes.keys() > {"deliveries", "deliveries_before", "deliveries_rest", f"deliveries_{later.name}"}
+        assert all("WHERE" in told for told in inboxes.values()), "each part lists what waits, and nothing else"
     finally:
         store.close()
+
+
+_INBOXES = (
+    "SELECT regexp_replace(tablename, '_(\\d+)_(\\d+)$', '_\\1-\\2'), indexdef FROM pg_indexes "
+    "WHERE schemaname = current_schema() AND strpos(indexdef, 'polled_at') > 0"
+)
+
+
+@pytest.mark.long
+def test_who_writes_while_the_index_of_inboxes_is_made_anew_waits_for_nobody_but_it(
+    earlier: Engine, tmp_path: Path
+) -> None:
+    """One who has written a delivery holds the migration up, not those who come after it."""
+    migrate_to(earlier, "0012")
+    polled = text("UPDATE deliveries SET polled_at = polled_at + 1")
+    opened: list[Any] = []
+    opening = threading.Thread(
+        target=lambda: opened.append(open_store(tmp_path / "data", node="thu", database=address_of(earlier), reserve=1))
+    )
+    with earlier.connect() as held, held.begin():
+        count = held.execute(polled).rowcount
+        opening.start()
+        for _ in range(3):  # it asks for the table, is refused, and asks again: reading goes on meanwhile
+            _until(earlier, "NOT granted AND mode = 'AccessExclusiveLock'")
+            with earlier.connect() as other:
+                assert other.exec_driver_sql("SELECT count(*) FROM deliveries").scalar() == count
+        assert found_revision(earlier) == "0012", "it did not wait for a transaction that had written"
+    opening.join(90)
+    assert found_revision(earlier) == HEAD
+    with opened[0].write() as rows:
+        assert rows.execute(polled).rowcount == count
+        assert set(rows.exec_driver_sql("SELECT polled_at FROM deliveries").scalars()) == {2}
+    opened[0].close()
+
+
+def _until(engine: Engine, condition: str) -> None:
+    told = f"SELECT EXISTS (SELECT FROM pg_locks WHERE relation = to_regclass('deliveries') AND {condition})"
+
+    def is_so() -> bool:
+        with engine.connect() as rows:
+            return bool(rows.exec_driver_sql(told).scalar())
+
+    Retrying(retry=retry_if_result(lambda so: not so), wait=wait_fixed(0.01), stop=stop_after_delay(PATIENCE))(is_so)
 
 
 @pytest.mark.long
