@@ -12,6 +12,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from functools import partial
 
 from adapters.contract import AdapterError, Bounded, HandOver, Park, Retry, Unknown
 from adapters.contract import Outcome as SinkOutcome
@@ -23,7 +25,7 @@ from gateway.exchange.conclude import conclude_all
 from gateway.exchange.hands import Hands, Outstanding
 from gateway.exchange.work import Work
 from gateway.model.chain import Reason
-from gateway.model.errors import BlobDamaged, BlobMissing, StoreBusy
+from gateway.model.errors import BlobDamaged, BlobMissing, StoreBusy, StoreError
 from gateway.model.instants import as_datetime, boot_now, micros
 from gateway.model.machine import Act, absent, next_act
 from gateway.model.states import DeliveryState
@@ -59,6 +61,8 @@ def deliver(
     Once `is_ending` says so nothing more is begun: what was claimed goes back at once, and one hand-over is ended.
     `give_way` is called between two steps, with no transaction open and nothing in a sink's hands: it may wait; so may
     `step` before its block, in which this asks the database and talks to nobody else.
+    What a sink or the store raises of one work, and nobody foresaw, is raised when the others are done; that one stays
+    claimed, and its claim counts as that of a worker that died (rule 8).
     May run twice and at the same time on the same tickets: the claim is one conditional update, the attempt another.
     Crash points: deliver.claimed, deliver.staged, deliver.attempt_committed, deliver.handed_over, deliver.concluded.
     """
@@ -70,14 +74,11 @@ def deliver(
     lease = _Lease(node, works)
     _put_off_risky(works)
     give_way()
-    for work in works:
-        lease.keep()
-        _before(node, work, is_ending)
-        _look(node, work)
-    for work in works:
-        lease.keep()
-        _before(node, work, is_ending)
-        _stage(node, work, lease.ends)
+    for prepare in (partial(_look, node), partial(_stage, node, lease)):
+        for work in (work for work in works if work.failure is None):
+            lease.keep()
+            _before(node, work, is_ending)
+            _try(prepare, work)
     crash_point("deliver.staged")
     with step():
         _begin(node, [work for work in works if work.staged is not None])
@@ -89,8 +90,9 @@ def deliver(
     with step():
         conclude_all(node, [work for work in in_time if work.outcome is not None])
     crash_point("deliver.concluded")
-    if left.failure is not None:
-        raise left.failure
+    for failure in (left.failure, *(work.failure for work in works)):
+        if failure is not None:
+            raise failure
     outcomes = {work.claimed.transfer_id: work.outcome for work in in_time}
     return tuple(outcomes.get(ticket.transfer_id) for ticket in tickets)
 
@@ -169,6 +171,16 @@ def _put_off_risky(works: Sequence[Work]) -> None:
                 work.put_off()
 
 
+def _try(prepare: Callable[[Work], None], work: Work) -> None:
+    """`prepare` of one work: a defect that it meets is no neighbour's. A busy store is everybody's."""
+    try:
+        prepare(work)
+    except StoreError:
+        raise
+    except Exception as why:  # noqa: BLE001 - raised when the others are done
+        work.failure = why
+
+
 def _look(node: Node, work: Work) -> None:
     """Rule 5: park what is in doubt on a blind sink; ask a checkable one whether it arrived."""
     if work.outcome is not None:
@@ -210,11 +222,12 @@ def _note_absent(node: Node, work: Work, asked: int) -> list[str]:
     return [plan.delivery_id for plan in planned if plan.step.move is not None]
 
 
-def _stage(node: Node, work: Work, lease_ends: float) -> None:
+def _stage(node: Node, lease: _Lease, work: Work) -> None:
     if work.outcome is not None or not work.claimed.links:
         return
     try:
-        staged = node.channels.sink(work.claimed.channel_id).stage(_item(node, work.claimed, lease_ends))
+        sink = node.channels.sink(work.claimed.channel_id)
+        staged = sink.stage(_item(node, work.claimed, lease.ends))
     except BlobMissing:
         work.outcome = Park(reason=str(Reason.BLOB_MISSING))
     except BlobDamaged:
@@ -225,7 +238,8 @@ def _stage(node: Node, work: Work, lease_ends: float) -> None:
         if isinstance(staged, (Retry, Park)):
             work.outcome = staged
         else:
-            work.staged = staged
+            limit = staged.sending_limit if isinstance(staged, Bounded) else sink.sending_limit
+            work.staged, work.limit, work.settle = staged, limit.total_seconds(), sink.settle_time
 
 
 def _item(node: Node, claimed: Claimed, lease_ends: float) -> HandOver:
@@ -259,11 +273,9 @@ def _begin(node: Node, works: Sequence[Work]) -> None:
         now = node.store.now(connection)
         begun = []
         for work in works:
-            sink = node.channels.sink(work.claimed.channel_id)
-            limit = work.staged.sending_limit if isinstance(work.staged, Bounded) else sink.sending_limit
-            work.limit = limit.total_seconds()
             work.until = started + work.limit
-            landing = reckoning.begins(now, micros(limit) + micros(sink.settle_time), boot_now=began)
+            lasts = micros(timedelta(seconds=work.limit)) + micros(work.settle)
+            landing = reckoning.begins(now, lasts, boot_now=began)
             begun.append(attempts.Begun(transfer_id=work.claimed.transfer_id, turn=work.claimed.turn, landing=landing))
         ours = attempts.begin_attempts(connection, begun, worker=node.worker, now=now)
     for work in works:

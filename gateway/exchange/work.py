@@ -21,11 +21,13 @@ class Work:
     staged: Staged | None = None
     outcome: Outcome | None = None
     until: float = 0.0
-    limit: float = 0.0
+    limit: float = 0.0  #: seconds that its sink may send
+    settle: timedelta = timedelta(0)  #: its sink's
     found: bool = False
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0  #: how long the sink itself took
     was_sent: bool = False  #: not only looked for, or refused before the first byte
+    failure: Exception | None = None  #: what nobody foresaw: it stays claimed, as if its worker had died with it alone
     is_put_off: bool = False  #: its time was used up by another, its worker ends, its channel rests: nobody's fault
 
     def put_off(self) -> None:

@@ -47,6 +47,7 @@ class Due:
     channel_id: str
     is_urgent: bool
     is_slow: bool
+    is_suspect: bool  #: a worker claimed it and never reported
     size: int
 
 
@@ -140,7 +141,7 @@ _ORDINARY = bindparam("ordinary", type_=Boolean)
 
 _PICKED = (
     transfers.c.id, transfers.c.turn, transfers.c.channel_id, transfers.c.is_urgent, transfers.c.size,
-    transfers.c.due_at,
+    transfers.c.due_at, transfers.c.unreported,
 )  # fmt: skip
 _DUE_OF = (
     select(*_PICKED)
@@ -301,5 +302,6 @@ def _due(channel: Any, row: Any) -> Due:
         channel_id=channel.id,
         is_urgent=row.is_urgent,
         is_slow=channel.is_slow,
+        is_suspect=row.unreported > 0,
         size=row.size,
     )

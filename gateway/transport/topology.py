@@ -88,7 +88,7 @@ def queue_name(queue: str) -> str:
 _WHAT: Final = {
     "deliver.normal": "tickets of documents",
     "deliver.urgent": "tickets of urgent documents; slots of their own, so that no backlog is ahead of them",
-    "deliver.slow": "tickets for channels known to be slow, urgent ones too; who does not answer keeps no slot",
+    "deliver.slow": "tickets for slow channels, and of what a worker never reported; who is silent keeps no slot",
     "deliver.large": "tickets of packets over 8 MB",
 }
 

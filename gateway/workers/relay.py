@@ -83,10 +83,14 @@ def _note(node: Node, picked: Sequence[Due], picked_at: Instant, confirmed: Sequ
 
 
 def _ticket(due: Due) -> Ticket:
-    """Large packets and channels known to be slow have queues of their own, so that they delay nobody (design §5)."""
+    """Large packets and channels known to be slow have queues of their own, so that they delay nobody (design §5).
+
+    What a worker claimed and never reported may have ended it: it goes the slow way, where nobody shares its group, so
+    that its neighbours' claims are not counted with its own (rule 8).
+    """
     if due.size > LARGE:
         queue = "deliver.large"
-    elif due.is_slow:
+    elif due.is_slow or due.is_suspect:
         queue = "deliver.slow"
     else:
         queue = "deliver.urgent" if due.is_urgent else "deliver.normal"
