@@ -171,7 +171,11 @@ class FolderSink:
         with self.layout.faults(), os.scandir(self.layout.staging) as entries:
             for entry in entries:
                 path = Path(entry.path)
-                if path == self.layout.marker or entry.stat(follow_symlinks=False).st_mtime >= limit:
+                try:
+                    is_young = entry.stat(follow_symlinks=False).st_mtime >= limit
+                except FileNotFoundError:  # renamed since, or the record of a `.part` that was just dropped
+                    continue
+                if is_young or path == self.layout.marker:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     drop_folder(path)

@@ -85,6 +85,14 @@ def _write_and_sync(puts: Sequence[Put]) -> None:
             os.close(descriptor)
 
 
+def _sum(body: BinaryIO) -> str:
+    """Of all its bytes; memory for one piece."""
+    hasher = hashlib.sha256()
+    while piece := body.read(_PIECE):
+        hasher.update(piece)
+    return hasher.hexdigest()
+
+
 def _begin_to_write(descriptors: Sequence[int]) -> None:
     """Have the kernel begin with all of them, which fsync after fsync would write one by one, each with a journal entry
     of its own. It promises nothing: fsync does it all where there is no such call.
@@ -172,27 +180,26 @@ class BlobFolder:
     def condemn(self, digest: str) -> None:
         """Put a blob aside that is not what it was: from now on `open` raises BlobDamaged, until it is put again.
 
-        Looked at once more before, and nothing happens where it is right or gone.  Safe to repeat.
+        Looked at once more before, and nothing happens where it is right or gone, or put anew meanwhile.  Safe to
+        repeat.
         """
-        try:
-            self.check(digest)
-        except BlobDamaged:
-            (self.root / "damaged").mkdir(exist_ok=True)
-            with suppress(FileNotFoundError):  # aside already
-                os.rename(self.path(digest), self.root / "damaged" / digest)
-                sync_folder(self.root / "damaged")
-                sync_folder(self.path(digest).parent)
-        except BlobMissing:
-            return
+        path, aside = self.path(digest), self.root / "damaged" / digest
+        with suppress(BlobMissing, BlobDamaged), self.open(digest) as body:  # gone, or aside already
+            if _sum(body) == digest:
+                return
+            aside.parent.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # it lay in the trash
+                os.rename(path, aside)
+                if not os.path.samestat(os.stat(aside), os.fstat(body.fileno())):
+                    os.rename(aside, path)
+                sync_folder(aside.parent)
+                sync_folder(path.parent)
 
     def check(self, digest: str) -> None:
         """Read the blob and compare. Raises BlobMissing, BlobDamaged."""
-        hasher = hashlib.sha256()
         with self.open(digest) as body:
-            while piece := body.read(_PIECE):
-                hasher.update(piece)
-        if hasher.hexdigest() != digest:
-            raise BlobDamaged(digest=digest)
+            if _sum(body) != digest:
+                raise BlobDamaged(digest=digest)
 
     def delete(self, digest: str) -> None:
         """Remove a blob for good (an erased document). Absent is fine."""

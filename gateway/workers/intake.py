@@ -1,8 +1,8 @@
 """Intake (lấy văn bản) from channels that bring packets: spool, accept by groups, then tell the source (rule 13).
 
 A source acknowledges only after our commit: a crash before it means that the same things are found again, and get the
-first answer.  A thing whose intake kills its worker three times is set aside instead of being tried for ever (rule 8):
-what was in a group that died goes one by one afterwards, so that only the culprit's count grows.
+first answer.  A thing whose intake kills its worker three times, or meets a defect, is set aside instead of being tried
+for ever (rule 8): what was in a group that died goes one by one afterwards, so that only the culprit's count grows.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ def intake_once(node: Node) -> int:
             done += _take_from(node, channel, source)
         except (TrucError, OSError) as why:  # one channel's trouble is not the others'
             _log.warning("intake.failed", channel=channel.id, reason=name_fault(why))
+        except Exception:  # noqa: BLE001 - nor is a defect that one of its things meets
+            _log.exception("intake.failed", channel=channel.id)
     return done
 
 
@@ -113,8 +115,11 @@ def _runs(found: Sequence[_Found]) -> Iterator[Sequence[_Found]]:
 
 
 def _take_run(node: Node, caller: Caller, source: Source, run: Sequence[_Found]) -> int:
-    """Take in some things as one group, tell the source of each in turn; how many were told."""
-    keys = [one.key for one in run]
+    """Take in some things as one group, tell the source of each in turn; how many were told.
+
+    They reported, whatever they said: only a dead worker leaves its counts, or a defect, which is raised.
+    """
+    keys, is_defect = [one.key for one in run], False
     with node.store.write() as connection:
         noted.begin(connection, keys)
     done = 0
@@ -125,9 +130,13 @@ def _take_run(node: Node, caller: Caller, source: Source, run: Sequence[_Found])
                 continue
             source.acknowledge(one.item, verdict_of(outcome))
             done += 1
+    except Exception as why:
+        is_defect = not isinstance(why, (TrucError, OSError))
+        raise
     finally:
-        with node.store.write() as connection:
-            noted.end(connection, keys)  # they reported, whatever they said: only a dead worker leaves its counts
+        if not is_defect:
+            with node.store.write() as connection:
+                noted.end(connection, keys)
     return done
 
 
@@ -199,7 +208,7 @@ class Damaged(GatewayError):
 
 
 class KillsWorker(GatewayError):
-    """Taking in one thing ended its worker three times: it is set aside for a person."""
+    """Taking in one thing ended its worker, or met a defect, three times: it is set aside for a person."""
 
     code = "intake.kills_worker"
 

@@ -7,18 +7,25 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from adapters.contract import Incoming, Source, Verdict
+from adapters.folder import open_folder
+from gateway.channels import Channels
+from gateway.channels.kinds import KINDS, Kind, Opened
 from gateway.store.versions import raise_configuration
 from gateway.workers.intake import intake_once, start_intake
 from gateway.workers.watching import FolderWatches
 from tests.support.nodes import House, build_house, document_id, organ
 from tests.support.packets import build_status
 from tests.support.patience import PATIENCE
+from tests.support.recipients import memory_kind
 
 LONG = 600.0
 """Seconds from look to look in which no test would see anything by time."""
@@ -187,3 +194,39 @@ def test_one_bad_file_never_fails_its_neighbours_and_each_is_told_its_own_verdic
     assert {path.name for path in (di / "da-gui").glob("*.edxml")} == {*right, "lap-lai.edxml"}
     assert {path.name for path in (di / "khong-gui").glob("*.edxml")} == {*wrong}
     assert len(house.rows("SELECT id FROM packets")) == 7
+
+
+class _Poisoned:
+    """The source of a folder, with things whose reading meets a defect of ours."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def look(self, limit: int) -> Iterator[Incoming]:
+        def meet_a_defect() -> NoReturn:
+            raise ZeroDivisionError
+
+        for item in self._source.look(limit):
+            yield replace(item, open=meet_a_defect) if "van-ban-2" in item.token else item
+
+    def acknowledge(self, item: Incoming, verdict: Verdict) -> None:
+        self._source.acknowledge(item, verdict)
+
+
+def test_rule_8_a_defect_that_one_file_meets_stops_no_other(house: House) -> None:
+    def open_poisoned(settings: Mapping[str, object], channel_id: str) -> Opened:
+        opened = open_folder(settings, channel_id)
+        return replace(opened, source=_Poisoned(opened.source))  # type: ignore[arg-type]
+
+    kinds: Mapping[str, Kind] = {**KINDS, "folder": open_poisoned, "memory": memory_kind(house.recipients)}
+    node = replace(house.node, channels=Channels(house.node.store, kinds))
+    dropped = [drop(house, number) for number in (1, 2, 3)]
+    for number, path in enumerate(dropped):
+        os.utime(path, (number, number))  # in this order
+    for _ in range(4):
+        intake_once(node)
+    assert len(house.rows("SELECT id FROM packets")) == 2
+    assert sorted(path.name for path in (house.root / "di" / "khong-gui").iterdir()) == [
+        "van-ban-2.edxml", "van-ban-2.edxml.txt"
+    ]  # fmt: skip
+    assert house.rows("SELECT key FROM intake_faults") == []

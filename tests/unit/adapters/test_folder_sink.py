@@ -229,6 +229,15 @@ def test_forget_drops_old_records_only(root: Path, sink: FolderSink) -> None:
     assert sink.find("old-staged") is None
 
 
+def test_forget_drops_all_that_is_left_of_what_was_staged(root: Path, sink: FolderSink) -> None:
+    for number in range(16):
+        stage(sink, key=f"left-{number}")
+    for path in (root / ".truc").iterdir():
+        os.utime(path, (1, 1))
+    assert sink.forget(timedelta(days=120)) >= 32
+    assert os.listdir(root / ".truc") == ["kenh.json"]
+
+
 def test_probe_leaves_nothing_behind(root: Path, sink: FolderSink) -> None:
     assert sink.probe().usable
     assert os.listdir(root / ".truc") == ["kenh.json"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -109,6 +110,25 @@ def test_altered_and_missing_are_told_apart(blobs: BlobFolder) -> None:
     blobs.delete(digest)
     with pytest.raises(BlobMissing):
         blobs.check(digest)
+
+
+def test_a_put_while_it_is_found_damaged_is_not_put_aside(blobs: BlobFolder) -> None:
+    """Whoever sent it again was told that it is accepted."""
+    digest = hashlib.sha256(b"goi tin").hexdigest()
+    os.mkfifo(blobs.path(digest))  # read for as long as somebody writes into it
+
+    def put_meanwhile() -> None:
+        with blobs.path(digest).open("wb") as damaged:
+            damaged.write(b"hong")
+            damaged.flush()
+            put(blobs, b"goi tin")
+
+    putting = threading.Thread(target=put_meanwhile)
+    putting.start()
+    blobs.condemn(digest)
+    putting.join()
+    blobs.check(digest)
+    assert list((blobs.root / "damaged").iterdir()) == []
 
 
 def test_spools_of_the_dead_are_cleared_and_those_of_the_living_stay(blobs: BlobFolder) -> None:
