@@ -225,7 +225,8 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
 
 def _list(node: Node, group: Sequence[Listing], shown: Shown) -> list[Listed]:
     """Lists and their JSON, off the loop."""
-    return [Listed(len(items), encode_items(items)) for items in collect.list_items(node, group, shown)]
+    lists = collect.list_items(node, group, shown)
+    return [Listed(len(items), encode_items(items, wish)) for wish, items in zip(group, lists, strict=True)]
 
 
 def _fetch(node: Node, group: Sequence[Fetch]) -> list[Opened | Refusal]:

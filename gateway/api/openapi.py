@@ -19,6 +19,7 @@ from pydantic.json_schema import models_json_schema
 from gateway.api import observe
 from gateway.api.routes import CONFIRM, INBOX, INBOX_PACKET, PACKETS
 from gateway.api.v1 import agencies, check, documents, files, repairs, reporting, seals, shapes, shapes_repairs
+from gateway.api.v1.doors import UUID
 from gateway.api.v1.examples import EXAMPLES, answer, refusals
 from gateway.api.v1.files import BYTES
 from gateway.api.v1.packet_body import IDEMPOTENCY_KEY, PACKET_BODY, WISHES
@@ -128,6 +129,8 @@ _RANGE = {
     "example": "bytes=1048576-",
 }
 
+_CURSOR = {"type": "string", "pattern": "^$|" + UUID}
+
 
 def _query(name: str, description: str, schema: dict[str, Any], example: Any) -> dict[str, Any]:
     return {"name": name, "in": "query", "description": description, "schema": schema, "example": example}
@@ -177,10 +180,15 @@ def _inbox() -> dict[str, Any]:
         "inbox",
         "Hộp đến, chờ dài / what waits in an inbox, with a long poll",
         "Urgent items first, then those shown least recently. With `wait` the answer comes as soon as there is "
-        "something, or empty after that many seconds.",
+        "something, or empty after that many seconds.\n\n"
+        "With `after` (empty to begin with) everything that waits, the oldest first, page by page: ask again with "
+        "`after` = `next` until `next` is empty. An item that waits all the while is seen once, whatever comes and "
+        "goes; one that somebody is just fetching is not listed. With `wait` it is answered as soon as something "
+        "stands after that delivery.",
         parameters=[
             _query("agency", "Mã định danh hoặc mã cơ quan", {"type": "string", "maxLength": 100}, "H99.215"),
             _query("limit", "Số mục nhiều nhất", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, 50),
+            _query("after", "Rỗng để đi từ đầu; sau đó là `next` của lần trước / a delivery", _CURSOR, ""),
             _query("wait", "Chờ tối đa bao nhiêu giây", {"type": "number", "minimum": 0, "default": 0}, 30),
         ],
         responses={200: answer("InboxShape", "Perhaps empty"), **refusals(400, 401, 403)},

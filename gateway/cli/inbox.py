@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,13 +36,14 @@ def list_all(
     agency: _Agency = "",
     limit: Annotated[int, typer.Option(min=1, max=500, help="help.limit")] = 50,
     wait: Annotated[float, typer.Option(min=0, help="help.wait")] = 0.0,
+    all_: Annotated[bool, typer.Option("--all", help="help.list_all")] = False,
     url: _Url = "",
     as_json: AsJson = False,
 ) -> None:
     """Show what waits for the agency."""
     voice = voice_of(ctx)
     with open_remote(voice, url) as remote:
-        items = remote.list_inbox(agency, limit, wait)
+        items = list(remote.walk_inbox(agency)) if all_ else remote.list_inbox(agency, limit, wait)
     if as_json:
         voice.json(items)
         return
@@ -72,9 +74,8 @@ def fetch(
     voice = voice_of(ctx)
     into.mkdir(parents=True, exist_ok=True)
     with open_remote(voice, url) as remote:
-        wanted = list(deliveries or ())
-        if all_:
-            wanted += [item["delivery_id"] for item in remote.list_inbox(agency, 500, 0.0)]
+        waiting = (item["delivery_id"] for item in remote.walk_inbox(agency)) if all_ else ()
+        wanted = chain(deliveries or (), waiting)
 
         def act(delivery_id: str) -> tuple[str, dict[str, Any]]:
             path = _fetch(voice, remote, delivery_id, into)

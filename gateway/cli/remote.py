@@ -89,6 +89,16 @@ class Remote:
         assert isinstance(items, list), "the node lists items"
         return items
 
+    def walk_inbox(self, agency: str, page: int = 500) -> Iterator[dict[str, Any]]:
+        """All that waits for an agency, the oldest first, asked for page by page; each once."""
+        params = {"limit": str(page), "after": ""} | ({"agency": agency} if agency else {})
+        while True:
+            answer = self._json("GET", "/v1/inbox", params=params)
+            yield from answer["items"]
+            if not answer["next"]:
+                return
+            params["after"] = answer["next"]
+
     def fetch(self, delivery_id: str, into: BinaryIO, on_size: Callable[[int, int], None]) -> Mapping[str, str]:
         """Copy an item's packet; gives the headers. `on_size` hears (bytes so far, all bytes)."""
         with self._client.stream("GET", f"/v1/inbox/{delivery_id}/packet") as response:

@@ -25,7 +25,7 @@ from gateway.model.step import Pace, Report, Step
 from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, inbox, views
 from gateway.store.chains import Named, load_named
-from gateway.store.inbox import Item
+from gateway.store.inbox import Item, Listing
 from gateway.store.repeating import repeated_where_undone
 from gateway.store.together import Together
 
@@ -78,14 +78,6 @@ class Confirm:
     fault: Reason = Reason.RECIPIENT_FAILED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """A wish to see what waits for one agency, up to `limit` items."""
-
-    agency_id: str
-    limit: int
-
-
 class Shown:
     """What the last full list of each inbox showed, in the memory of one process: most of it is fetched before the
     next list, and need not be written down. Used in one thread."""
@@ -98,6 +90,8 @@ class Shown:
 
         One that is not full, but longer than the last full one, is another poller's: who asks for less is not shown it.
         """
+        if wish.after is not None:  # a walk through everything says nothing of whose turn it is
+            return
         if len(items) == wish.limit:
             self._last[wish.agency_id] = frozenset(item.delivery_id for item in items)
         elif len(items) <= len(self._last.get(wish.agency_id, ())):
@@ -105,13 +99,15 @@ class Shown:
 
     def again(self, wish: Listing, items: Sequence[Item]) -> set[str]:
         """What a full list would show once more."""
-        last = self._last.get(wish.agency_id, frozenset()) if len(items) == wish.limit else frozenset()
+        is_full = wish.after is None and len(items) == wish.limit
+        last = self._last.get(wish.agency_id, frozenset()) if is_full else frozenset()
         return {item.delivery_id for item in items if item.delivery_id in last}
 
 
 @repeated_where_undone
 def list_items(node: Node, group: Sequence[Listing], shown: Shown) -> tuple[list[Item], ...]:
-    """Per wish the items that wait: those passed over least recently first, then urgent, then the oldest.
+    """Per wish the items that wait: those passed over least recently first, then urgent, then the oldest; where it goes
+    `after` a delivery, in the order of ids: who walks on from the last one shown sees each that waits once.
 
     What stands in two full lists running is passed over, so that items nobody fetches cannot hide those behind them
     (rule 10).  A process that has just begun, or another one, may show it once more.
@@ -119,14 +115,14 @@ def list_items(node: Node, group: Sequence[Listing], shown: Shown) -> tuple[list
     with node.store.read(is_hop=True) as connection:
         now = node.store.now(connection)
         low = inbox.listed_since(connection, now)
-        lists = inbox.waiting(connection, [(one.agency_id, one.limit) for one in group], now=now, low=low)
+        lists = inbox.waiting(connection, group, now=now, low=low)
     again = [shown.again(one, items) for one, items in zip(group, lists, strict=True)]
     if any(again):
         with node.store.write() as connection:
             now = node.store.now(connection)
             inbox.rotate(connection, sorted(set().union(*again)), now)
             low = inbox.listed_since(connection, now)
-            lists = inbox.waiting(connection, [(one.agency_id, one.limit) for one in group], now=now, low=low)
+            lists = inbox.waiting(connection, group, now=now, low=low)
     for one, items in zip(group, lists, strict=True):
         shown.note(one, items)
     return tuple(lists)

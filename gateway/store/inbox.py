@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, bindparam, select, union_all, update
+from sqlalchemy import Connection, Select, bindparam, literal_column, select, union_all, update
 
 from gateway.model.instants import CLOCKS_APART, HOUR
 from gateway.model.states import DeliveryState
@@ -16,7 +17,7 @@ from gateway.store.months.listed import LISTED, listed_since
 from gateway.store.schema import chains, channels, deliveries, is_state, packets, transfers
 from gateway.store.statements import execute_rows, select_rows
 
-__all__ = ["LONGEST_RESPONSE", "Item", "items", "listed_since", "rotate", "waiting"]
+__all__ = ["LONGEST_RESPONSE", "Item", "Listing", "items", "listed_since", "rotate", "waiting"]
 
 LONGEST_RESPONSE: Final = 1 * HOUR
 """Longest time that one response may run, and hide its item."""
@@ -54,6 +55,16 @@ class Item:
     speaks_for_agency: bool  #: the node reports for this agency, whose software cannot
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """To see what waits for one agency, up to `limit` items. `after`: those whose delivery id sorts after it, in the
+    order of ids ("" is before all); None: those whose turn it is."""
+
+    agency_id: str
+    limit: int
+    after: str | None = None
+
+
 _COLUMNS = (
     deliveries.c.id, deliveries.c.transfer_id, deliveries.c.chain_id, deliveries.c.agency_id, deliveries.c.organ,
     deliveries.c.state, deliveries.c.since, deliveries.c.polled_at, deliveries.c.book, deliveries.c.kind,
@@ -70,27 +81,45 @@ _PACKETS = select(
 ).where(among_ids(packets.c.id))  # fmt: skip
 
 
-def _of_state(state: DeliveryState, *, is_urgent: bool) -> Select[tuple[str]]:
-    """Ids of one state and urgency, in the order of the index, so that no more than a list's worth are looked at."""
-    some = (
-        select(deliveries.c.id)
-        .where(
-            deliveries.c.agency_id == bindparam("agency"),
-            is_state(deliveries.c.state, state),
-            since(deliveries.c.id),
-            deliveries.c.is_urgent.is_(is_urgent),
-            (deliveries.c.served_until <= bindparam("now")) | (deliveries.c.served_until > bindparam("longest")),
-        )
-        .order_by(deliveries.c.polled_at, deliveries.c.id)
-        .limit(bindparam("most"))
+_KINDS: Final = tuple((state, is_urgent) for is_urgent in (True, False) for state in LISTED)
+
+
+def _listed(state: DeliveryState, is_urgent: bool) -> Select[tuple[str]]:
+    """Ids of one state and urgency that no response hides."""
+    return select(deliveries.c.id).where(
+        deliveries.c.agency_id == bindparam("agency"),
+        is_state(deliveries.c.state, state),
+        since(deliveries.c.id),
+        deliveries.c.is_urgent.is_(is_urgent),
+        (deliveries.c.served_until <= bindparam("now")) | (deliveries.c.served_until > bindparam("longest")),
     )
-    return select(some.subquery().c.id)
 
 
-_CANDIDATES = union_all(*(_of_state(state, is_urgent=urgent) for urgent in (True, False) for state in LISTED)).subquery(
-    "candidates"
-)
-_WAITING = select(_CANDIDATES.c.id)
+def _in_order_of_index(state: DeliveryState, is_urgent: bool) -> Select[tuple[str]]:
+    """So that no more than a list's worth are looked at."""
+    return _listed(state, is_urgent).order_by(deliveries.c.polled_at, deliveries.c.id).limit(bindparam("most"))
+
+
+def _never_passed_over(state: DeliveryState, is_urgent: bool) -> Select[tuple[str]]:
+    """Those after an id that stand in the index in the order of their ids: nearly all."""
+    found = _in_order_of_index(state, is_urgent)
+    return found.where(deliveries.c.polled_at == literal_column("0"), deliveries.c.id > bindparam("after"))
+
+
+def _passed_over(state: DeliveryState, is_urgent: bool) -> Select[tuple[str]]:
+    """Those after an id that were shown and left: all of them are looked at, in the index."""
+    after = deliveries.c.id > bindparam("after")
+    found = _listed(state, is_urgent).where(deliveries.c.polled_at > literal_column("0"), after)
+    return found.order_by(of_row(deliveries.c.id)).limit(bindparam("most"))
+
+
+def _together(*some: Select[tuple[str]]) -> Select[tuple[str]]:
+    candidates = union_all(*(select(one.subquery().c.id) for one in some)).subquery("candidates")
+    return select(candidates.c.id)
+
+
+_WAITING = _together(*(_in_order_of_index(*kind) for kind in _KINDS))
+_AFTER = _together(*(find(*kind) for find in (_never_passed_over, _passed_over) for kind in _KINDS))
 _ITEMS = select(*_COLUMNS).select_from(_FROM).where(among_ids(deliveries.c.id))
 _CHAINS = (
     select(chains.c.id)
@@ -98,6 +127,17 @@ _CHAINS = (
     .order_by(chains.c.id)
 )  # fmt: skip
 _ROTATE = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(polled_at=bindparam("now"))
+
+
+def _ids(connection: Connection, wish: Listing, values: dict[str, Any]) -> list[str]:
+    if wish.after is None:
+        return [row.id for row in select_rows(connection, _WAITING, values)]
+    values |= {"after": wish.after, "low": max(values["low"], wish.after)}
+    return sorted(row.id for row in select_rows(connection, _AFTER, values))[: wish.limit]
+
+
+def _order_of(wish: Listing) -> Callable[[Any], Any]:
+    return _in_turn if wish.after is None else attrgetter("id")
 
 
 def _in_turn(row: Any) -> tuple[Any, ...]:
@@ -142,21 +182,22 @@ def _item(row: Any, packet: Any) -> Item:
     )
 
 
-def waiting(connection: Connection, wishes: Sequence[tuple[str, int]], *, now: int, low: str = "") -> list[list[Item]]:
-    """What each (agency, at most so many) may fetch: least recently passed over first, then urgent, new before fetched.
+def waiting(connection: Connection, wishes: Sequence[Listing], *, now: int, low: str = "") -> list[list[Item]]:
+    """What each agency may fetch: least recently passed over first, then urgent, new before fetched; where it goes
+    `after` an id, in the order of ids.
 
     Urgent ones that nobody fetches hide nobody either (protocol §10).  `low`: what `listed_since` gave in this
     transaction, so that no month is looked into before it.
     """
     # One that is hidden for longer was hidden by a clock that was ahead.
     longest = now + LONGEST_RESPONSE + CLOCKS_APART
-    values = ({"agency": a, "now": now, "longest": longest, "most": limit, "low": low} for a, limit in wishes)
-    ids = [[row.id for row in select_rows(connection, _WAITING, each)] for each in values]
+    times = {"now": now, "longest": longest}
+    ids = [_ids(connection, one, {"agency": one.agency_id, "most": one.limit, "low": low, **times}) for one in wishes]
     wanted = sorted({delivery_id for each in ids for delivery_id in each})
     found = {row.id: row for row in select_rows(connection, _ITEMS, {"ids": wanted})} if wanted else {}
     lists = [
-        sorted((found[delivery_id] for delivery_id in each if delivery_id in found), key=_in_turn)[:limit]
-        for each, (_, limit) in zip(ids, wishes, strict=True)
+        sorted((found[delivery_id] for delivery_id in each if delivery_id in found), key=_order_of(one))[: one.limit]
+        for each, one in zip(ids, wishes, strict=True)
     ]
     items = {item.delivery_id: item for item in _with_packets(connection, [row for rows in lists for row in rows])}
     return [[items[row.id] for row in rows if row.id in items] for rows in lists]

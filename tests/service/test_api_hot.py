@@ -224,3 +224,31 @@ def test_requests_are_counted_by_template(api: RunningApi) -> None:
     assert 'truc_http_requests_total{route="/v1/packets",status="202"}' in text
     assert 'truc_http_requests_total{route="/v1/packets/{packet_id}",status="404"}' in text
     assert 'truc_labels_unknown_total{label="route"}' not in text
+
+
+def test_a_walk_goes_on_behind_what_is_never_confirmed_and_waits_there(api: RunningApi) -> None:
+    sent = [api.send()["packet_id"] for _ in range(3)]
+    asked: dict[str, str] = {"agency": RECIPIENT, "limit": "1", "after": ""}
+    seen, last = list[str](), ""
+    while not seen or asked["after"]:
+        page = api.recipient.get("/v1/inbox", params=asked).json()
+        seen += [item["packet_id"] for item in page["items"]]
+        last = page["items"][-1]["delivery_id"] if page["items"] else asked["after"]
+        asked["after"] = page["next"]
+    assert len(seen) == len(set(seen))
+    assert seen[-3:] == sent, "the oldest first"
+    got: list[httpx2.Response] = []
+    tail = {**asked, "after": last, "limit": "5", "wait": "60"}
+    poll = threading.Thread(target=lambda: got.append(api.recipient.get("/v1/inbox", params=tail, timeout=90)))
+    poll.start()
+    more = api.send()["packet_id"]
+    poll.join()
+    assert [item["packet_id"] for item in got[0].json()["items"]] == [more], "what waits before it ends no waiting"
+    assert got[0].json()["next"] == ""
+
+
+@pytest.mark.parametrize("after", ["x", "0", "0199B3F0-7c1e-7a52-9d0b-3f6a1c2d4e5f"])
+def test_a_walk_goes_on_after_a_delivery_only(api: RunningApi, after: str) -> None:
+    got = api.recipient.get("/v1/inbox", params={"agency": RECIPIENT, "after": after})
+    assert (got.status_code, got.json()["code"]) == (400, "api.bad_parameter")
+    assert "query.after" in got.json()["en"]

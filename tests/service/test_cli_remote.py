@@ -71,6 +71,7 @@ def test_a_packet_goes_out_and_comes_in_by_two_terminals(clerks: Clerks) -> None
     assert not sent["is_repeat"]
     assert clerks.json("sender", "send", file)[0]["answer"]["is_repeat"]
     (item,) = clerks.json("inbox-a", "inbox", "list", "--wait", "5")
+    assert clerks.json("inbox-a", "inbox", "list", "--all") == [item]
     fetched = clerks.json("inbox-a", "inbox", "fetch", "--all", "--confirm", "-d", str(clerks.folder / "den"))
     assert fetched[0]["delivery"] == item["delivery_id"]
     assert fetched[0]["state"] == "delivered"

@@ -16,6 +16,7 @@ from psycopg import sql
 from sqlalchemy import Column, Connection, Table, event, func, literal, update
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from gateway.exchange.collect import Listing, list_items
 from gateway.model.instants import DAY, id_floor, new_id, new_id_after, wall_now
 from gateway.model.states import DeliveryState
 from gateway.store import Store, deliveries
@@ -112,6 +113,13 @@ def read_whole(plan: str) -> list[str]:
     return [found[1] for node in nodes if (found := grows.search(node)) and "Index Cond" not in node]
 
 
+def walked(house: House, agency: str) -> list[str]:
+    """The first page of a walk through an inbox."""
+    wish = Listing(agency_id=agency, limit=100, after=id_floor(wall_now() - DAY))
+    (items,) = list_items(house.node, [wish], house.last_lists)
+    return [item.delivery_id for item in items]
+
+
 def live_through(house: House) -> None:
     """A document its whole way to one who fetches and to one who is handed it, and another that is taken back."""
     first = house.send(["inbox-a", "check"], "1")
@@ -119,6 +127,7 @@ def live_through(house: House) -> None:
     assert house.delivery(first, "inbox-a") in house.shown("inbox-a")
     house.collect("inbox-a", house.delivery(first, "inbox-a"))
     house.send(["inbox-a", "check"], "2")
+    assert walked(house, "inbox-a")
     house.recall(["inbox-a"], "2")
     house.update(["check"], "2")
     house.work()

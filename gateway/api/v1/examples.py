@@ -116,7 +116,7 @@ EXAMPLES: dict[str, Any] = {
         "packet_id": _ID, "document_id": _DOCUMENT, "is_repeat": False, "accepted_at": _AT,
         "recipients": [_RECIPIENT], "all_undeliverable": False, "findings": [], "repairs": [],
     },
-    "InboxShape": {"items": [_ITEM]},
+    "InboxShape": {"items": [_ITEM], "next": ""},
     "ConfirmBody": {"arrived": True},
     "ConfirmedShape": {"state": "delivered"},
     "RefuseBody": {"reason": "Văn bản thiếu phụ lục 02, đề nghị gửi lại."},

@@ -11,6 +11,7 @@ from gateway.api.asked import Asked
 from gateway.api.edge import Edge, Listed
 from gateway.api.free_text import check_text
 from gateway.api.lanes import ask
+from gateway.api.v1.doors import UUID
 from gateway.api.v1.words import read_said
 from gateway.exchange.collect import Confirm, Listing
 from gateway.identity import Caller
@@ -20,6 +21,7 @@ __all__ = ["agency_of", "confirm", "list_inbox"]
 
 _MOST = 500
 _LIMIT = re.compile(r"[0-9]{1,6}")
+_IS_ID = re.compile(UUID).fullmatch
 _WAIT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _LOOK_AGAIN = 10.0
 """Seconds after which a long poll looks again though nobody woke it: wake-ups are hints."""
@@ -41,20 +43,23 @@ def agency_of(edge: Edge, caller: Caller, text: str) -> str:
 
 
 async def list_inbox(edge: Edge, asked: Asked) -> None:
-    """What waits for one agency; with `wait`, as soon as there is something. Holds no thread while it waits."""
+    """What waits for one agency, or comes `after` a delivery of it; with `wait`, as soon as there is something.
+
+    Holds no thread while it waits.
+    """
     caller = asked.caller = await edge.gate.admit(asked.header(b"authorization"))
-    agency, limit, wait = _wishes(edge, asked, caller)
+    agency, limit, wait, after = _wishes(edge, asked, caller)
     if agency not in caller.agency_ids:
         agency = await edge.looking.run(agency_of, edge, caller, agency)
-    wish = Listing(agency_id=agency, limit=limit)
+    wish = Listing(agency_id=agency, limit=limit, after=after)
     listed: Listed = await ask(edge.listing.submit, wish)
     answer = listed.body if listed.count or wait <= 0 else await _wait(edge, asked, wish, wait)
     if answer is not None:
         await asked.answer(200, answer)
 
 
-def _wishes(edge: Edge, asked: Asked, caller: Caller) -> tuple[str, int, float]:
-    agency, limit, wait = "", 50, 0.0
+def _wishes(edge: Edge, asked: Asked, caller: Caller) -> tuple[str, int, float, str | None]:
+    agency, limit, wait, after = "", 50, 0.0, None
     for name, value in asked.query():
         if name == "agency":
             agency = value.strip()
@@ -66,13 +71,17 @@ def _wishes(edge: Edge, asked: Asked, caller: Caller) -> tuple[str, int, float]:
             if _WAIT.fullmatch(value) is None:
                 raise BadRequest("api.bad_parameter", where="query.wait")
             wait = min(float(value), edge.settings.long_poll)
+        elif name == "after":
+            if value and _IS_ID(value) is None:
+                raise BadRequest("api.bad_parameter", where="query.after")
+            after = value
         else:
             raise BadRequest("api.unknown_parameter", name=name[:60])
     if not agency and len(caller.agency_ids) == 1:
         (agency,) = caller.agency_ids
     if not agency or len(agency) > 100:
         raise BadRequest("api.agency_needed")
-    return agency, limit, wait
+    return agency, limit, wait, after
 
 
 async def _wait(edge: Edge, asked: Asked, wish: Listing, wait: float) -> bytes | None:

@@ -112,9 +112,11 @@ class ItemShape(Shape):
 
 
 class InboxShape(Shape):
-    """What waits: urgent first, then what was shown least recently."""
+    """What waits: urgent first, then what was shown least recently. With `after` the oldest first, and `next` is the
+    `after` of the next page; "" on the last one."""
 
     items: list[ItemShape]
+    next: Annotated[str, Field(description="Only where `after` was given")] = ""
 
 
 class ConfirmBody(Shape):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
 
+from gateway.exchange.collect import Listing
 from gateway.exchange.submission import Answer
 from gateway.model.instants import local_iso
 from gateway.model.states import DeliveryState
@@ -38,9 +39,12 @@ def _is_for_nobody(answer: Answer) -> bool:
     return states == {DeliveryState.UNDELIVERABLE}
 
 
-def encode_items(items: Iterable[Item]) -> bytes:
-    """What waits in an inbox."""
-    return _encode({"items": [item_words(item) for item in items]})
+def encode_items(items: Sequence[Item], wish: Listing) -> bytes:
+    """What waits in an inbox; in a walk through it also where to go on, "" where there was nothing more."""
+    words: dict[str, object] = {"items": [item_words(item) for item in items]}
+    if wish.after is not None:
+        words["next"] = items[-1].delivery_id if len(items) == wish.limit else ""
+    return _encode(words)
 
 
 class _File(msgspec.Struct):
