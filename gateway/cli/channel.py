@@ -15,10 +15,11 @@ from gateway.cli.channel_rest import drain, find_channel, move, window
 from gateway.cli.exits import ExitCode
 from gateway.cli.opening import ACTOR, open_local, open_node
 from gateway.cli.output import AsJson, Voice, voice_of
+from gateway.exchange.resting import set_channel_state
 from gateway.model.states import ChannelState
 from gateway.node import Node
 from gateway.store.backlog import under_way
-from gateway.store.channels import ChannelHealth, ChannelRow, list_channels, list_health, set_state
+from gateway.store.channels import ChannelHealth, ChannelRow, list_channels, list_health
 
 __all__ = ["ignored_in", "probe_channel", "register"]
 
@@ -103,9 +104,7 @@ def resume(ctx: typer.Context, channel_id: _Id) -> None:
 def _set(ctx: typer.Context, channel_id: str, state: ChannelState) -> None:
     with open_node() as node:
         find_channel(node, channel_id)
-        with node.store.write() as connection:
-            now = node.store.now(connection)
-            is_changed = set_state(connection, channel_id, state, now=now, actor=ACTOR)
+        is_changed = set_channel_state(node, channel_id, state, actor=ACTOR)
         node.transport.wake("relay")
     word = state if is_changed else f"already_{state}"
     voice_of(ctx).tell(f"channel_told.{word}", channel=channel_id)

@@ -16,6 +16,7 @@ from gateway.model.instants import VIETNAM, as_datetime
 from gateway.model.states import ChannelState
 from gateway.store import Connection, Store, channels, events, profiles, systems
 from gateway.store.agencies import load_directory, put_agencies
+from gateway.store.repeating import repeated_where_undone
 from gateway.store.versions import lock_configuration
 from routing.directory import Directory
 from routing.rows import load_nghe_an
@@ -34,6 +35,7 @@ def diff(
         return make_plan(connection, configuration, on=on or _today(store, connection), kinds=kinds).changes
 
 
+@repeated_where_undone
 def apply(
     store: Store,
     configuration: Configuration,

@@ -17,7 +17,7 @@ from gateway.store.channels import ChannelRow
 from gateway.store.dialect import begun_until, settled_until
 from gateway.store.repeating import repeated_where_undone
 
-__all__ = ["Drains", "Moved", "begin_drain", "check_move", "finish_drains", "move_backlog"]
+__all__ = ["Drains", "Moved", "begin_drain", "check_move", "finish_drains", "move_backlog", "set_channel_state"]
 
 _PAGE = 200
 
@@ -25,6 +25,14 @@ Drains = dict[str, int]
 """Per draining channel: which transactions must have ended before a look at it counts. Kept between looks."""
 
 
+@repeated_where_undone
+def set_channel_state(node: Node, channel_id: str, state: ChannelState, *, actor: str) -> bool:
+    """Pause, drain or resume a channel, as `gateway.store.channels.set_state` says. Safe to repeat."""
+    with node.store.write() as connection:
+        return channels.set_state(connection, channel_id, state, now=node.store.now(connection), actor=actor)
+
+
+@repeated_where_undone
 def begin_drain(node: Node, channel_id: str, *, actor: str) -> bool:
     """From the commit on nothing is claimed on the channel any more; False where it drains or is paused already."""
     with node.store.write() as connection:

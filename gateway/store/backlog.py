@@ -11,7 +11,7 @@ from gateway.model.states import AttemptEnd, ChannelState
 from gateway.store import events
 from gateway.store.reckoning import reckoning_of
 from gateway.store.schema import attempts, channel_agencies, channels, deliveries, is_state, transfers
-from gateway.store.versions import raise_configuration
+from gateway.store.versions import lock_configuration, raise_configuration
 
 __all__ = ["UnderWay", "drained", "draining", "note_emptied", "page_of", "under_way"]
 
@@ -80,6 +80,7 @@ def draining(connection: Connection) -> list[str]:
 
 def drained(connection: Connection, channel_id: str, *, now: int, actor: str) -> bool:
     """Nothing is under way any more: the channel is paused from now on. False where it does not drain (any more)."""
+    lock_configuration(connection)
     is_done = connection.execute(_DRAINED, {"b_id": channel_id}).rowcount == 1
     if is_done:
         happened = Event(kind=EventKind.CHANNEL_DRAINED, at=now, actor=actor, reason=f"channel:{channel_id}")

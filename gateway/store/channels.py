@@ -23,7 +23,7 @@ from gateway.store import events
 from gateway.store.dialect import among, insert_ignore, lock_rows
 from gateway.store.schema import channel_agencies, channels, deliveries
 from gateway.store.transfers import forget_announced
-from gateway.store.versions import raise_configuration
+from gateway.store.versions import lock_configuration, raise_configuration
 
 __all__ = [
     "SLOW_FROM", "ChannelHealth", "ChannelRow", "HandedOver", "channel_of_delivery", "channels_of", "list_channels",
@@ -213,6 +213,7 @@ _SET_WINDOWS = update(channels).where(channels.c.id == bindparam("b_id")).values
 def set_windows(connection: Connection, channel_id: str, windows: tuple[str, ...], *, now: int, actor: str) -> None:
     """Give a channel these maintenance windows and no others, with its event. Raises WindowMalformed."""
     parse_windows(windows)
+    lock_configuration(connection)
     connection.execute(_SET_WINDOWS, {"b_id": channel_id, "windows_": json.dumps(windows)})
     words = f"channel:{channel_id} windows x{len(windows)}"
     events.append(connection, [Event(kind=EventKind.CHANNEL_SCHEDULED, at=now, actor=actor, reason=words)], now)
@@ -223,8 +224,10 @@ def set_state(connection: Connection, channel_id: str, state: ChannelState, *, n
     """Pause, drain or resume a channel, with its event. False where it was so already, or is not there.
 
     From the commit on nothing more is claimed on a channel that is not open.  What was announced meanwhile is
-    announced anew at once when it is open again.
+    announced anew at once when it is open again.  The configuration is locked first, as whoever applies a file does:
+    two operators wait for each other in one order.
     """
+    lock_configuration(connection)
     changed = connection.execute(_SET_STATE, {"b_id": channel_id, "after": state}).rowcount == 1
     if changed:
         if state is ChannelState.OPEN:
