@@ -11,6 +11,7 @@ characters occurs and is kept as written.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ __all__ = [
     "OrganForm",
     "OrganId",
     "OrganIdMalformed",
+    "bounded",
     "document_key",
     "fold_code",
     "notation_key",
@@ -40,6 +42,7 @@ _FORM_2016_SHORT = re.compile(r"(?:\d{1,4}\.){1,3}[A-Z][A-Z0-9]\d\Z")
 _BLANKS = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]+")
 _LOOKALIKES = str.maketrans({"Ð": "Đ", "Ɖ": "Đ", "–": "-", "—": "-", "‑": "-", "‐": "-", "−": "-"})
 _DOCUMENT_ID_MAX = 75
+_KEY_BYTES = 2000  # PostgreSQL's indexes take 2,704 for a whole row
 
 
 class OrganIdMalformed(EdxmlError):
@@ -192,4 +195,13 @@ def document_key(issuer: str, document_id: DocumentId) -> str:
 def notation_key(issuer: str, promulgated: date | None, number_notation: str) -> str:
     """The key that statuses are matched by where DocumentId fails: (issuer, date, "number/notation"), folded."""
     day = "" if promulgated is None else promulgated.isoformat()
-    return f"{issuer}|{day}|{fold_code(number_notation)}"
+    return f"{issuer}|{day}|{bounded(fold_code(number_notation))}"
+
+
+def bounded(text: str) -> str:
+    """A text that a key is made of; of one that is longer than an index of a database takes, the digest.
+
+    Senders write hundreds of characters where the guides have twenty, and no limit is enforced.
+    """
+    written = text.encode("utf-8", "surrogatepass")
+    return text if len(written) <= _KEY_BYTES else f"sha256:{hashlib.sha256(written).hexdigest()}"

@@ -14,19 +14,22 @@ from gateway.exchange.acknowledge import acknowledge
 from gateway.exchange.advance import give_wakes
 from gateway.exchange.answers import first_answers, new_answer, refused_event
 from gateway.exchange.dispatch import Dispatch, dispatch
-from gateway.exchange.submission import Outcome, Prepared
+from gateway.exchange.submission import Outcome, Prepared, Unentered
 from gateway.exchange.telling import tell_accepted
 from gateway.exchange.urgency import say_urgent
-from gateway.model.errors import StoreConflict
+from gateway.model.errors import StoreConflict, StoreError
 from gateway.model.states import LinkKind
 from gateway.node import Node
 from gateway.store import Connection, events, packets
 from gateway.store.deliveries import StaleMove
 from gateway.store.packets import DocumentRow
 from gateway.store.repeating import repeated_where_undone
+from monitoring import log
 from monitoring.registry import Hop
 
 __all__ = ["accept"]
+
+_log = log.get("exchange.accept")
 
 declare("accept.written", "rows written, the transaction is still open")
 declare("accept.committed", "accepted; the sender has not been answered")
@@ -37,7 +40,7 @@ def accept(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
 
     A repeat gets the first answer with today's states; a conflict is refused by unique constraints, never by a look
     before.  Members about the same document go in rounds, in their order.  One bad member never fails its
-    neighbours: where a constraint still refuses, the round goes through one by one.
+    neighbours: where a constraint still refuses, or a defect is met, the round goes through one by one.
     Crash points: accept.written, accept.committed.
     """
     say_urgent(node, group)
@@ -51,6 +54,10 @@ def accept(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
             answered = _accept_round(node, members)
         except (StoreConflict, StaleMove):
             answered = [answer for one in members for answer in _accept_round(node, [one], is_careful=True)]
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - told of the one that meets it alone too
+            answered = [_accept_alone(node, one) for one in members]
         outcomes |= dict(zip(map(id, members), answered, strict=True))
         tell_accepted(node, Hop.ACCEPT, zip(members, answered, strict=True), began)
     return tuple(outcomes[id(prepared)] for prepared in group)
@@ -69,6 +76,17 @@ def _rounds(group: Sequence[Prepared]) -> list[list[Prepared]]:
         rounds[after].append(prepared)
         touched[after] |= keys
     return rounds
+
+
+def _accept_alone(node: Node, one: Prepared) -> Outcome:
+    """What came of one whose round met a defect: Unentered where it is the one."""
+    try:
+        return _accept_round(node, [one], is_careful=True)[0]
+    except (StoreError, StaleMove):
+        raise
+    except Exception:  # noqa: BLE001 - the log line names it
+        _log.exception("packet.not_entered", packet=one.packet_id)
+        return Unentered()
 
 
 @repeated_where_undone

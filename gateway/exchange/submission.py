@@ -10,15 +10,17 @@ from typing import Any
 
 from edxml.errors import TrucError
 from edxml.findings import Finding
+from edxml.ids import bounded
 from edxml.packet import StatusPacket
 from edxml.read import ReadResult
 from gateway.identity import Caller
-from gateway.model.errors import Refusal
+from gateway.model.errors import GatewayError, Refusal
 from gateway.model.states import Book, LinkKind
 from routing.plan import RecipientsMode, RoutePlan
 
 __all__ = [
-    "Answer", "Docket", "Examined", "Outcome", "PacketRefusal", "Prepared", "Submission", "found_of", "with_found",
+    "Answer", "Docket", "Examined", "Outcome", "PacketRefusal", "Prepared", "Submission", "Unentered", "found_of",
+    "with_found",
 ]  # fmt: skip
 
 
@@ -105,7 +107,7 @@ class Prepared:
         """Same system, wire digest and recipients → the first answer (protocol §12)."""
         if self.submission.key:
             return self.submission.key
-        only = ",".join(sorted(self.submission.only))
+        only = bounded(",".join(sorted(self.submission.only)))
         return f"{self.submission.caller.system_id}|{self.wire_digest}|{only}"
 
     @property
@@ -138,6 +140,12 @@ class PacketRefusal(Refusal):
         self.findings = findings
         self.is_secret = is_secret
         super().__init__("packet.secret" if is_secret else "packet.refused", count=len(findings))
+
+
+class Unentered(GatewayError):
+    """One packet of a group met a defect of ours while it was entered: nothing of it was kept, and the log has more."""
+
+    code = "packet.not_entered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,7 @@ GatewayError
 ├── TransportClosed, KeyExpired               (api.health) this process is not ready, and why
 ├── InspectorUnavailable     (workers.inspect_process) no PDF can be inspected now, and none is to blame (retryable)
 │   └── InspectorStopped     the node ends in the middle of a file
+├── Unentered                (exchange.submission) a packet met a defect of ours while it was entered
 └── Damaged, KillsWorker     (workers.intake) a file from a channel is not taken in
 """
 
