@@ -8,6 +8,7 @@ syncing      a file and the folder that names it are made durable when asked
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from contextlib import suppress
@@ -15,8 +16,13 @@ from typing import Final
 
 from gateway.model.errors import StoreUnsafe
 from gateway.store.blobs import BlobFolder, sync_folder
+from monitoring import log
 
 __all__ = ["check_semantics"]
+
+_log = log.get("gateway.store")
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _OLD: Final = b"the packet that was there"
 _NEW: Final = b"the packet that came"
@@ -25,7 +31,9 @@ _NEW: Final = b"the packet that came"
 def check_semantics(blobs: BlobFolder) -> None:
     """Try it with two small files in this machine's spool, which are gone afterwards.
 
-    Raises StoreUnsafe, naming what the file system would not do.
+    Raises StoreUnsafe, naming what the file system would not do.  A full disk says nothing of that: the node starts,
+    hands over what it has, and takes nothing in until there is room (its reserve sees to it); the log says that nothing
+    was tried.
     """
     name = f"0-probe-{secrets.token_hex(8)}"
     old, new = blobs.spool_folder / f"{name}-old", blobs.spool_folder / f"{name}-new"
@@ -49,6 +57,9 @@ def check_semantics(blobs: BlobFolder) -> None:
         step = "fsync"
         sync_folder(blobs.spool_folder)
     except OSError as why:
+        if why.errno in _FULL:
+            _log.warning("store.not_tried", error=errno.errorcode[why.errno])
+            return
         raise StoreUnsafe(setting=f"{blobs.root}: {step}", value=str(why), wanted="POSIX") from why
     finally:
         for path in (old, new):

@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from gateway.cli.lock import take_lock
 from gateway.compose import build_node
 from gateway.exchange.resting import Drains, begin_drain, finish_drains
 from gateway.keys import KeysElsewhere, make_keys
-from gateway.model.errors import BlobsElsewhere, DataShared, StoreForeign, StoreUnsafe
+from gateway.model.errors import BlobsElsewhere, DataShared, DiskReserve, StoreForeign, StoreUnsafe
 from gateway.node import Node
 from gateway.settings import read_settings
 from gateway.store import Store, open_store
@@ -25,6 +25,7 @@ from gateway.store.homes import MARK
 from gateway.workers.leases import give_back_jobs, may_do
 from tests.support.nodes import Database, build_house
 from tests.support.postgres import cluster
+from tests.support.processes import SmallDisk
 
 
 class Machines:
@@ -169,6 +170,19 @@ def test_a_folder_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> N
     with pytest.raises(StoreUnsafe) as told:
         check_semantics(blobs)
     assert str(told.value.params["setting"]).endswith(": write")
+
+
+def test_a_full_disk_says_nothing_of_what_the_file_system_does(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "blobs", mib=1) as disk:
+        blobs = BlobFolder(disk.path, reserve=1)
+        blobs.prepare()
+        with suppress(OSError), (disk.path / "others").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(65_536))
+        check_semantics(blobs)
+        assert list(blobs.spool_folder.iterdir()) == []
+        with pytest.raises(DiskReserve):
+            blobs.check_reserve()
 
 
 # --- what must run once, and what may run twice ----------------------------------------------------------------------
