@@ -4,8 +4,6 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 STAMP := .venv/.installed
 PYTEST_ARGS ?=
-# The proofs start processes by the hundred: what Python compiled is kept, whatever the caller's shell says.
-unexport PYTHONDONTWRITEBYTECODE
 
 ##@ First steps
 help: ## List these targets
@@ -23,7 +21,11 @@ serve: $(STAMP) ## Run one node on this machine (data in var/)
 	$(PY) -m gateway serve
 
 ##@ Proof
-test: $(STAMP) ## All tests
+# Tests start processes by the hundred: where the shell forbids Python to keep what it compiled, each would compile all.
+compiled: $(STAMP)
+	@$(PY) -m compileall -q -j 0 gateway edxml adapters routing monitoring tests benchmarks
+
+test: compiled ## All tests
 	$(PY) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS) tests
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter, house rules, docs build
@@ -35,16 +37,16 @@ bench: $(STAMP) ## Speed, as ratios of limits measured in the same run
 bench-province: $(STAMP) ## Speed on PostgreSQL and RabbitMQ, as ratios of a bare pipeline on both, measured in the same run
 	$(PY) -m benchmarks.province
 
-soak: $(STAMP) ## The proof under faults of every kind (MINUTES=10 SEED=… SHRINK=20 ARGS=--nodes=3)
+soak: compiled ## The proof under faults of every kind (MINUTES=10 SEED=… SHRINK=20 ARGS=--nodes=3)
 	$(PY) -m tests.soak --minutes $${MINUTES:-10} --seed $${SEED:-0} --shrink $${SHRINK:-0} $(ARGS)
 
-kills: $(STAMP) ## The long runs of random kills and of the protocol's plays (MINUTES=10 SEED=1)
+kills: compiled ## The long runs of random kills and of the protocol's plays (MINUTES=10 SEED=1)
 	$(PY) -m pytest -m long tests/fault tests/property --timeout 7200 -x
 
-broker: $(STAMP) ## The long runs on RabbitMQ: three nodes, frozen for long, wiped with default times
+broker: compiled ## The long runs on RabbitMQ: three nodes, frozen for long, wiped with default times
 	$(PY) -m pytest -m long tests/service --timeout 600
 
-drills: $(STAMP) ## A move killed at every step; a node on PostgreSQL put back to a moment between two backups
+drills: compiled ## A move killed at every step; a node on PostgreSQL put back to a moment between two backups
 	$(PY) -m pytest -n 0 -m long tests/fault/test_move_kills.py tests/fault/test_point_in_time.py --timeout 600
 
 image: $(STAMP) ## The Dockerfile's steps and its processes in Debian roots, without Docker (minutes, as root)
@@ -63,4 +65,4 @@ format: $(STAMP) ## Let ruff lay out the code, and write the reference pages ane
 	.venv/bin/ruff check --fix --exit-zero . && .venv/bin/ruff format .
 	$(PY) scripts/make_reference
 
-.PHONY: help setup demo serve test check bench bench-province soak kills broker fuzz lock format
+.PHONY: help setup demo serve compiled test check bench bench-province soak kills broker fuzz lock format
