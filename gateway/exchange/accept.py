@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.acknowledge import acknowledge
 from gateway.exchange.advance import give_wakes
-from gateway.exchange.answers import first_answers, new_answer, refused_event
+from gateway.exchange.answers import first_answers, new_answer, or_defect, refused_event
 from gateway.exchange.dispatch import Dispatch, dispatch
-from gateway.exchange.submission import Outcome, Prepared, Unentered
+from gateway.exchange.submission import Outcome, Prepared
 from gateway.exchange.telling import tell_accepted
 from gateway.exchange.urgency import say_urgent
 from gateway.model.errors import StoreConflict, StoreError
@@ -24,12 +25,9 @@ from gateway.store import Connection, events, packets
 from gateway.store.deliveries import StaleMove
 from gateway.store.packets import DocumentRow
 from gateway.store.repeating import repeated_where_undone
-from monitoring import log
 from monitoring.registry import Hop
 
 __all__ = ["accept"]
-
-_log = log.get("exchange.accept")
 
 declare("accept.written", "rows written, the transaction is still open")
 declare("accept.committed", "accepted; the sender has not been answered")
@@ -53,11 +51,11 @@ def accept(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
         try:
             answered = _accept_round(node, members)
         except (StoreConflict, StaleMove):
-            answered = [answer for one in members for answer in _accept_round(node, [one], is_careful=True)]
+            answered = [_accept_alone(node, one) for one in members]
         except StoreError:
             raise
         except Exception:  # noqa: BLE001 - told of the one that meets it alone too
-            answered = [_accept_alone(node, one) for one in members]
+            answered = [or_defect(partial(_accept_alone, node), one) for one in members]
         outcomes |= dict(zip(map(id, members), answered, strict=True))
         tell_accepted(node, Hop.ACCEPT, zip(members, answered, strict=True), began)
     return tuple(outcomes[id(prepared)] for prepared in group)
@@ -79,14 +77,7 @@ def _rounds(group: Sequence[Prepared]) -> list[list[Prepared]]:
 
 
 def _accept_alone(node: Node, one: Prepared) -> Outcome:
-    """What came of one whose round met a defect: Unentered where it is the one."""
-    try:
-        return _accept_round(node, [one], is_careful=True)[0]
-    except (StoreError, StaleMove):
-        raise
-    except Exception:  # noqa: BLE001 - the log line names it
-        _log.exception("packet.not_entered", packet=one.packet_id)
-        return Unentered()
+    return _accept_round(node, [one], is_careful=True)[0]
 
 
 @repeated_where_undone

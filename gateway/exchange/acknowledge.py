@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from edxml.codes import StatusCode
 from edxml.crashpoints import crash_point, declare
 from edxml.packet import StatusPacket
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
-from gateway.exchange.answers import first_answers, new_answer, refused_event
+from gateway.exchange.answers import first_answers, new_answer, or_defect, refused_event
 from gateway.exchange.dispatch import Dispatch, Dispatched, dispatch
 from gateway.exchange.examine import Keys, status_keys
 from gateway.exchange.submission import Outcome, Prepared
@@ -62,7 +63,7 @@ def acknowledge(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
     outcomes: dict[str, Outcome] = {}
     for prepared in group:
         began = time.monotonic()
-        outcome = outcomes[prepared.packet_id] = _acknowledge_one(node, prepared)
+        outcome = outcomes[prepared.packet_id] = or_defect(partial(_acknowledge_one, node), prepared)
         tell_accepted(node, Hop.ACKNOWLEDGE, [(prepared, outcome)], began)
     return tuple(outcomes[prepared.packet_id] for prepared in group)
 

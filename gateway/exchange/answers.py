@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.exchange.submission import Answer, Outcome, Prepared
-from gateway.model.errors import Conflict, Refusal
+from gateway.exchange.submission import Answer, Outcome, Prepared, Unentered
+from gateway.model.errors import Conflict, Refusal, StoreError
 from gateway.model.events import Event, EventKind
 from gateway.store import Connection, events, packets
+from gateway.store.deliveries import StaleMove
 from gateway.store.packets import RecipientRow
+from monitoring import log
 
-__all__ = ["first_answers", "new_answer", "refused_event", "stored_answers"]
+__all__ = ["first_answers", "new_answer", "or_defect", "refused_event", "stored_answers"]
+
+_log = log.get("exchange.answers")
+
+
+def or_defect(enter: Callable[[Prepared], Outcome], one: Prepared) -> Outcome:
+    """What came of entering one packet: Unentered where it met a defect. Raises StoreError, StaleMove as they come."""
+    try:
+        return enter(one)
+    except (StoreError, StaleMove):
+        raise
+    except Exception:  # noqa: BLE001 - the log line names it
+        _log.exception("packet.not_entered", packet=one.packet_id)
+        return Unentered()
 
 
 def first_answers(connection: Connection, members: Sequence[Prepared]) -> dict[str, Outcome]:

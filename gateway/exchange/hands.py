@@ -196,7 +196,7 @@ class Hands(Generic[Item]):
 
         timer = threading.Timer(max(0.0, self._slow_from - (time.monotonic() - lane.began)), look)
         timer.daemon = True
-        timer.start()
+        _started(timer)  # else nobody is told before it ends
 
     def close(self, timeout: float) -> int:
         """Wait up to `timeout` seconds for what is under way, and write it down; how many are still without an answer.
@@ -225,6 +225,15 @@ def _told(_outcome: None, why: BaseException | None) -> None:
         _log.error("delivery.late_not_concluded", reason=type(why).__name__, exc_info=why)
 
 
+def _started(thread: threading.Thread) -> bool:
+    try:
+        thread.start()
+    except RuntimeError:  # as many as the system lets us have
+        _log.exception("delivery.thread_refused")
+        return False
+    return True
+
+
 class _Pool:
     """Threads that are made when they are needed, up to `most`, and end when they were not for a while."""
 
@@ -235,15 +244,15 @@ class _Pool:
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def start(self, task: Callable[[], None]) -> bool:
-        """Run `task` at once in a thread; False where all are busy."""
+        """Run `task` at once in a thread; False where all are busy, or the system refuses another one."""
         with self._changed:
             if self._busy >= self._most:
                 return False
-            self._busy += 1
             if self._idle:
                 self._idle -= 1
-            else:
-                threading.Thread(target=self._run, name="deliver-hand", daemon=True).start()
+            elif not _started(threading.Thread(target=self._run, name="deliver-hand", daemon=True)):
+                return False
+            self._busy += 1
             self._tasks.put(task)
             return True
 

@@ -44,3 +44,14 @@ def test_a_defect_that_one_meets_is_told_of_that_one_alone(house: House) -> None
     assert isinstance(third, Answer)
     assert len(house.rows("SELECT id FROM packets")) == 2
     house.assert_books_close()
+
+
+def test_a_defect_that_a_status_meets_fails_no_document(house: House) -> None:
+    house.send(["idem"])
+    house.work()
+    status = build_status(sender=organ("idem"), issuer=organ("sender"), code="03", number="1")
+    bad = replace(prepare(house.node, house.submission(status, "idem")), seal=object())  # type: ignore[arg-type]
+    good = prepare(house.node, house.submission(house.packet(["check"], "2")))
+    first, second = accept(house.node, [bad, good])
+    assert isinstance(first, Unentered)
+    assert isinstance(second, Answer)

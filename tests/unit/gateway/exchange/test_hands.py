@@ -175,6 +175,27 @@ def test_what_is_handed_over_is_written_down_although_leases_could_not_be_kept()
     assert looks == 1, "a database that is away is not asked at each look"
 
 
+def test_where_the_system_refuses_a_thread_its_turn_comes_later() -> None:
+    """Else what had gone out already was written down by nobody, and its place was lost for good."""
+    books, looks = _Books(), 0
+
+    def let_go() -> None:
+        nonlocal looks
+        looks += 1
+        threading.stack_size(0)
+
+    with _open(books, most=1, patience=PATIENCE) as hands:
+        threading.stack_size(1 << 47)  # no machine has room for it
+        try:
+            left = _hand_over(hands, books, let_go, a=["a1"], b=["b1"])
+        finally:
+            threading.stack_size(0)
+        assert (sorted(books.done), left.failure) == (["a1", "b1"], None)
+        assert looks
+        _hand_over(hands, books, c=["c1"])
+    assert "c1" in books.done
+
+
 def test_a_death_ends_the_group_at_once() -> None:
     books = _Books(held=["b1"])
 
