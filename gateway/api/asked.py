@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from edxml.messages import Language
-from gateway.api.cycle import CYCLE, take_whole, write_whole
+from gateway.api.cycle import CYCLE, break_off, take_whole, write_whole
 from gateway.api.problems import PROBLEM_JSON, Problem, language_of
 from gateway.identity import Caller
 from gateway.model.errors import BadRequest, TooLarge
@@ -109,6 +109,12 @@ class Asked:
         body = take_whole(self._cycle) if self._cycle is not None and not self.is_body_read else None
         self.is_body_read = self.is_body_read or body is not None
         return body
+
+    def break_off(self) -> bool:
+        """Cut an answer that has begun; False where another server than ours runs the application: it does it."""
+        if self._cycle is not None:
+            break_off(self._cycle)
+        return self._cycle is not None
 
     async def small_body(self) -> bytes:
         """A body of a few words. Raises TooLarge, ClientGone, and TimeoutError after half a minute."""

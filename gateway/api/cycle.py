@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-__all__ = ["CYCLE", "SMALL", "take_whole", "write_whole"]
+__all__ = ["CYCLE", "SMALL", "break_off", "take_whole", "write_whole"]
 
 SMALL = 64 * 1024
 """Bytes up to which pieces are joined; larger ones are written as they come, never copied."""
@@ -26,6 +26,12 @@ def take_whole(cycle: RequestResponseCycle) -> bytes | None:
     cycle.body = bytearray()
     cycle.message_event.clear()
     return body
+
+
+def break_off(cycle: RequestResponseCycle) -> None:
+    """End the connection of an answer that has begun and will not be whole: its caller sees that it was cut."""
+    cycle.disconnected = True
+    cycle.transport.close()
 
 
 def write_whole(cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:

@@ -52,6 +52,7 @@ class Front:
     def __init__(self, edge: Edge, inner: Application) -> None:
         self.edge = edge
         self._inner = inner
+        self.cut_off = 0  #: requests whose answer the end of the process did not wait for
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request, or the life of the process."""
@@ -63,9 +64,11 @@ class Front:
         try:
             await (self._hand_on(asked, receive, send) if found is None else self._open(found, asked))
         except asyncio.CancelledError:  # the server's time to answer what was begun is over
+            self.cut_off += 1
             if not asked.status:
                 await asked.refuse(problem_of(Ending(), asked.request_id))
-            raise
+            elif not asked.break_off():
+                raise
 
     async def _open(self, found: tuple[Door, str, dict[str, str]], asked: Asked) -> None:
         door, template, _ = found

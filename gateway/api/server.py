@@ -25,7 +25,8 @@ __all__ = ["ApiServer", "Listening", "run_api"]
 _log = log.get("api.server")
 
 _KEEP_ALIVE = 75
-_GRACE = 20
+_GRACE = 20.0
+_LAST = 2.5
 _BACKLOG = 2_048
 _TICK = 1.0
 
@@ -33,7 +34,12 @@ Listening = Callable[[str, int], None]
 
 
 class ApiServer(uvicorn.Server):
-    """One API process's server. `stop` may be called from any thread."""
+    """One API process's server. `stop` may be called from any thread.
+
+    `grace`: seconds that what was begun has to be answered once it ends.
+    """
+
+    grace = _GRACE
 
     def __init__(
         self,
@@ -55,7 +61,6 @@ class ApiServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE,
-                timeout_graceful_shutdown=_GRACE,
                 backlog=_BACKLOG,
             )
         )
@@ -132,6 +137,20 @@ class ApiServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._front.edge.bell.send_everybody_home()
         await super().shutdown(sockets)
+
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """As uvicorn's own, which would wait without an end; whoever is cut off then is told, and all are one line."""
+        try:
+            async with asyncio.timeout(self.grace):
+                await super()._wait_tasks_to_complete()
+        except TimeoutError:
+            left = set(self.server_state.tasks)
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left, timeout=_LAST)
+            _log.info("api.cut_off", count=self._front.cut_off)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import socket
+from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
+
+import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from gateway.api.app import create_app
 from gateway.api.asked import Message
 from gateway.api.front import Front
 from gateway.settings import read_settings
+from monitoring.log import configure
+from tests.support.edge import SENDER, RunningApi, running_api
 from tests.support.nodes import House
+from tests.support.patience import PATIENCE
 
 
 async def _cut_off(front: Front) -> list[Message]:
@@ -47,3 +58,38 @@ def test_whoever_is_cut_off_by_the_end_is_told_to_ask_again(house: House) -> Non
     assert said[0]["status"] == HTTPStatus.SERVICE_UNAVAILABLE
     assert (b"retry-after", b"2") in said[0]["headers"]
     assert b'"code":"api.ending"' in b"".join(message.get("body", b"") for message in said)
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What this process's log says."""
+    said = io.StringIO()
+    configure("json", stream=said)
+    yield said
+    configure("human", "warning")
+
+
+def _begin(api: RunningApi) -> socket.socket:
+    """A submission whose body does not come."""
+    line = api.raw()
+    head = ("POST /v1/packets HTTP/1.1", "host: x", f"authorization: Bearer {api.tokens[SENDER]}", "content-length: 9")
+    line.sendall("\r\n".join((*head, "", "<")).encode())
+    return line
+
+
+def test_requests_that_the_end_cuts_off_are_one_line_of_the_log(tmp_path: Path, lines: io.StringIO) -> None:
+    with running_api(tmp_path) as api:
+        cut = [_begin(api) for _ in range(3)]
+        tasks = api.server.server_state.tasks
+        Retrying(retry=retry_if_result(lambda n: n != 3), wait=wait_fixed(0.02), stop=stop_after_delay(PATIENCE))(
+            lambda: len(tasks)
+        )
+        api.server.grace = 0.05
+        api.server.stop()
+        answers = [line.recv(4096) for line in cut]
+        for line in cut:
+            line.close()
+    assert all(b" 503 " in answer for answer in answers)
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(line["level"], line["count"]) for line in told if line["event"] == "api.cut_off"] == [("info", 3)]
+    assert not [line for line in told if line["event"] == "library.logged"]

@@ -53,6 +53,7 @@ LONG: Final = frozenset(
         "test_signature_verdicts",
         "test_views",
         "test_a_walk_lets_nobody_be_passed_over",
+        "test_what_is_being_fetched_is_not_on_a_page",
         "test_rule_10_five_hundred_poison_items_cannot_hide_the_next",
         "test_rule_6_a_recall_waits_no_longer_than_the_document_takes",
         "test_rule_8_faults_of_the_channel_are_not_counted_and_open_the_breaker_once",

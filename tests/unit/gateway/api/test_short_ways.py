@@ -191,3 +191,23 @@ def test_no_header_becomes_two(evil: bytes) -> None:
         await api.end()
 
     asyncio.run(main())
+
+
+def test_an_answer_that_is_broken_off_is_cut_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        api = _Api()
+
+        async def begin(scope: Any, receive: Any, send: Any) -> None:
+            asked = Asked(scope, receive, send, {})
+            await asked.begin(200, b"text/plain", 9)
+            await asked.send_piece(b"half", is_last=False)
+            assert asked.break_off()
+
+        api.protocol.app = begin
+        assert (await api.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")).endswith(b"half")
+        assert api.line.is_closing()
+        assert not api.state.tasks
+        await api.end()
+
+    asyncio.run(main())
+    assert not caplog.records
