@@ -88,6 +88,7 @@ KEYS: Mapping[str, Shape] = {
     "hop": Shape.CODE,
     "outcome": Shape.CODE,
     "reason": Shape.CODE,
+    "cause": Shape.CODE,
     "ms": Shape.FIGURE,
     "packet": Shape.UUID,
     "delivery": Shape.UUID,

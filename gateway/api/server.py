@@ -138,7 +138,6 @@ class ApiServer(uvicorn.Server):
         self._front.edge.bell.send_everybody_home()
         await super().shutdown(sockets)
 
-
     async def _wait_tasks_to_complete(self) -> None:
         """As uvicorn's own, which would wait without an end; whoever is cut off then is told, and all are one line."""
         try:

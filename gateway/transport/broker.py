@@ -7,8 +7,9 @@ not need it.  Commands (`truc broker …`) end with these errors.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 from urllib.parse import unquote, urlsplit
 
 from gateway.model.errors import GatewayError
@@ -30,6 +31,7 @@ __all__ = [
     "BrokerUnknown",
     "BrokerUnreadable",
     "BrokerUntrusted",
+    "Cause",
     "ConsumerTimedOut",
     "NodeUntrusted",
     "QueueGone",
@@ -38,47 +40,73 @@ __all__ = [
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 
 
+class Cause(StrEnum):
+    """Why a link to the broker is down, for log lines: what an operator looks at first."""
+
+    REFUSED = "refused"  #: nobody listens at that port
+    NAME_UNKNOWN = "name_unknown"  #: the address has no such name
+    UNREACHABLE = "unreachable"  #: no way leads there
+    TIMED_OUT = "timed_out"  #: no answer in time
+    CUT = "cut"  #: the connection ended
+    CERTIFICATE = "certificate"  #: one of both sides is not believed
+    CREDENTIALS = "credentials"  #: who we say that we are, or what we may
+    OTHER = "other"
+
+
 class BrokerError(GatewayError):
     """The broker cannot be used as it should be. Parameters `address`, `why`."""
 
     code = "broker.error"
     retryable = True
+    usual: ClassVar[Cause | None] = None
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why there is no link; None where there is one, or its reason says all."""
+        told: Cause | None = self.params.get("cause", self.usual)
+        return told
 
 
 class BrokerAway(BrokerError):
-    """Nobody answers there, or the connection was cut. Parameters `address`, `why`."""
+    """Nobody answers there, or the connection was cut. Parameters `address`, `why`, and `cause` where it is known."""
 
     code = "broker.away"
+    usual = Cause.OTHER
 
 
 class BrokerFrozen(BrokerError):
     """It is connected and says nothing any more. Parameter `address`."""
 
     code = "broker.frozen"
+    usual = Cause.TIMED_OUT
 
 
 class BrokerRefused(BrokerError):
     """User or password are wrong. Parameters `address`, `user`."""
 
     code = "broker.refused"
+    usual = Cause.CREDENTIALS
 
 
 class BrokerForbidden(BrokerError):
     """The user may not use the virtual host, or not do this in it. Parameters `address`, `vhost`, `why`."""
 
     code = "broker.forbidden"
+    usual = Cause.CREDENTIALS
 
 
 class BrokerUntrusted(BrokerError):
     """TLS was not agreed on. Parameters `address`, `why`: OpenSSL's word."""
 
     code = "broker.untrusted"
+    usual = Cause.CERTIFICATE
 
 
 class BrokerNotTls(BrokerUntrusted):
     """Whoever answers there does not speak TLS 1.3."""
 
     code = "broker.not_tls"
+    usual = Cause.OTHER
 
 
 class BrokerUnknown(BrokerUntrusted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
@@ -22,6 +23,7 @@ from gateway.transport.broker import (
     BrokerOld,
     BrokerRefused,
     BrokerUnreadable,
+    Cause,
     ConsumerTimedOut,
     NodeUntrusted,
     QueueGone,
@@ -95,7 +97,7 @@ def classify(error: BaseException | None, access: BrokerAccess, address: Address
             # With TLS 1.3 our certificate is judged after we think that the handshake is done.
             alert = _TOLD_BY_TLS.search(str(each))
             return NodeUntrusted(address=at, why=alert[1] if alert else "TLS")
-    return BrokerAway(address=at, why=_why(chain))
+    return BrokerAway(address=at, why=_why(chain), cause=_cause(chain))
 
 
 def _unfold(error: BaseException | None) -> Iterator[BaseException]:
@@ -123,13 +125,13 @@ def _closed_by_broker(code: int, text: str, at: str, vhost: str) -> BrokerError:
         return BrokerForbidden(address=at, vhost=vhost, why=text)
     if code == 406 and "timed out" in text:
         return ConsumerTimedOut(address=at, why=text)
-    return BrokerAway(address=at, why=f"{code} {text}")
+    return BrokerAway(address=at, why=f"{code} {text}", cause=Cause.CUT)
 
 
 def _denied(error: BaseException, access: BrokerAccess, address: Address) -> BrokerError:
     """A connection that ended while we said who we are: refused, or just cut at that moment."""
     if "403" not in str(error):
-        return BrokerAway(address=str(address), why=_reply(error))
+        return BrokerAway(address=str(address), why=_reply(error), cause=Cause.CUT)
     try:
         user, _ = access.credentials()
     except BrokerUnreadable as why:
@@ -152,3 +154,27 @@ def _why(chain: tuple[BaseException, ...]) -> str:
         return "closed"
     named = _QUOTED.search(str(chain[-1]))  # pika puts the system's error into its own words
     return named[1] if named else str(chain[-1]) or type(chain[-1]).__name__
+
+
+_NO_WAY: Final = frozenset(
+    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
+)
+_CAUSES: Final[tuple[tuple[type[BaseException], Cause], ...]] = (
+    (socket.gaierror, Cause.NAME_UNKNOWN),
+    (ConnectionRefusedError, Cause.REFUSED),
+    (TimeoutError, Cause.TIMED_OUT),
+    (ConnectionError, Cause.CUT),
+    (exceptions.StreamLostError, Cause.CUT),
+    (exceptions.ConnectionClosed, Cause.CUT),
+)
+
+
+def _cause(chain: tuple[BaseException, ...]) -> Cause:
+    """What kept us from the broker, as far as the innermost error that we know says it."""
+    for each in reversed(chain):
+        if isinstance(each, OSError) and each.errno in _NO_WAY:
+            return Cause.UNREACHABLE
+        for kind, cause in _CAUSES:
+            if isinstance(each, kind):
+                return cause
+    return Cause.OTHER if chain else Cause.CUT

@@ -20,7 +20,7 @@ from pika.channel import Channel
 from tenacity import RetryError as GaveUp
 from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set, wait_random_exponential
 
-from gateway.transport.broker import Address, BrokerAccess, BrokerAway, BrokerError, BrokerFrozen
+from gateway.transport.broker import Address, BrokerAccess, BrokerAway, BrokerError, BrokerFrozen, Cause
 from gateway.transport.rabbitmq.faults import classify, parameters_of, refuse_old
 from gateway.transport.topology import EXCHANGES, LAYOUT
 from monitoring import log
@@ -74,7 +74,7 @@ class Link:
         self._error: BrokerError | None = None
         self._up_since: float | None = None
         self._next = 0
-        self._told = ""
+        self._told: set[tuple[str, str | None]] = set()
         self._tried = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -185,7 +185,7 @@ class Link:
 
     def _taken_error(self) -> BrokerError:
         """Why the last connection ended."""
-        return self._error or BrokerAway(address=str(self.address), why="closed")
+        return self._error or BrokerAway(address=str(self.address), why="closed", cause=Cause.CUT)
 
     def _connect_and_serve(self) -> None:
         parameters = parameters_of(self._access, self.address, name=f"truc {self._process} {self._name}")
@@ -221,7 +221,7 @@ class Link:
         if self.is_up or self._error is not None:
             return
         self._up_since = time.monotonic()
-        self._told = ""
+        self._told.clear()
         self._tried.set()
         self._watch.link_is(self._name, is_up=True)
         _log.info("transport.broker_connected", link=self._name, address=str(self.address))
@@ -276,16 +276,19 @@ class Link:
         self.fail(BrokerFrozen(address=str(self.address)))
 
     def _tell(self, error: BrokerError, *, was_up: bool) -> None:
-        """Once per kind of fault until it works again: an hour away is one line, and a counter that goes up."""
+        """Once per fault and cause until it works again: an hour away is one line, and a counter that goes up."""
         self._watch.link_is(self._name, is_up=False)
         self._watch.fault(self._name, error)
-        if was_up or error.reason != self._told:
-            self._told = error.reason
+        kind = (error.reason, error.cause)
+        if was_up or kind not in self._told:
+            self._told.add(kind)
             self._log_fault(error)
 
     def _log_fault(self, error: BrokerError) -> None:
-        at = error.params.get("address")
-        _log.warning("transport.broker_fault", link=self._name, address=at, reason=error.reason, error=error)
+        at, cause = error.params.get("address"), error.cause
+        _log.warning(
+            "transport.broker_fault", link=self._name, address=at, reason=error.reason, cause=cause, error=error
+        )
 
 
 class _Declaring:
