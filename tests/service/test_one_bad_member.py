@@ -7,8 +7,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from gateway.exchange.accept import accept
 from gateway.exchange.examine import prepare
 from gateway.exchange.submission import Answer, Unentered
@@ -21,10 +19,9 @@ LONG = secrets.token_hex(6000)
 """Longer than an index of PostgreSQL takes, and nothing that it could pack."""
 
 
-@pytest.mark.parametrize("database", list(Database))
-def test_a_number_of_thousands_of_characters_is_entered_as_any_other(tmp_path: Path, database: Database) -> None:
-    """And statuses find its document by it."""
-    with closing(build_house(tmp_path, database=database)) as house:
+def test_a_number_of_thousands_of_characters_is_entered_as_any_other(tmp_path: Path) -> None:
+    """And statuses find its document by it. An index of SQLite takes anything."""
+    with closing(build_house(tmp_path, database=Database.POSTGRESQL)) as house:
         good, bad = house.packet(["check"], "1"), house.packet(["idem"], LONG, document_id="000.00.00.H99,mot")
         first, second = take_in(house.node, [house.submission(good), house.submission(bad)])
         assert isinstance(first, Answer)
