@@ -52,6 +52,8 @@ class Snapshot:
 
     parked: Mapping[str, int] = field(default_factory=dict)  #: parked deliveries by reason code
     oldest_ready_seconds: float | None = None  #: age of the oldest delivery that is due and not claimed
+    oldest_channel: str = ""  #: that this delivery waits for
+    waiting: int = 0  #: deliveries to be handed over, due or not
     open_breakers: tuple[str, ...] = ()  #: ids of channels that nothing is sent to
     disk_free_bytes: int | None = None
     disk_reserve_bytes: int = 0  #: below this nothing is accepted (507)
@@ -183,10 +185,11 @@ def _of_the_backups(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
 def _of_the_work(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
     age = snapshot.oldest_ready_seconds
     if age is not None:
+        told = {"minutes": int(age // 60), "channel": snapshot.oldest_channel or "–", "count": snapshot.waiting}
         if age >= limits.ready_critical_seconds:
-            yield _critical(AlertCode.BACKLOG_STUCK, minutes=int(age // 60))
+            yield _critical(AlertCode.BACKLOG_STUCK, **told)
         elif age >= limits.ready_warning_seconds:
-            yield _warning(AlertCode.BACKLOG_OLD, minutes=int(age // 60))
+            yield _warning(AlertCode.BACKLOG_OLD, **told)
     for name, waited in sorted(snapshot.still_followers.items()):
         if waited >= limits.follower_seconds:
             yield _warning(AlertCode.FOLLOWER_STUCK, follower=name, minutes=int(waited // 60))

@@ -18,7 +18,7 @@ from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.exchange.resting import set_channel_state
 from gateway.model.states import ChannelState
 from gateway.node import Node
-from gateway.store.backlog import under_way
+from gateway.store.backlog import MOST_COUNTED, Queue, queue_of, under_way
 from gateway.store.channels import ChannelHealth, ChannelRow, list_channels, list_health
 
 __all__ = ["ignored_in", "probe_channel", "register"]
@@ -49,6 +49,7 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
         now = local.store.now(connection)
         rows = list_channels(connection)
         health = list_health(connection)
+        queues = {row.id: queue_of(connection, row.id) for row in rows}
     if as_json:
         voice.json(
             [
@@ -57,23 +58,35 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
                     "in_flight": row.in_flight, "speaks_for_agency": row.speaks_for_agency, "windows": row.windows,
                     "slow": health[row.id].is_slow,
                     "broken": health[row.id].breaker.is_broken, "faults": health[row.id].breaker.faults,
-                    "reason": health[row.id].reason,
+                    "reason": health[row.id].reason, "queued": queues[row.id].count,
+                    "oldest_seconds": _age(queues[row.id], now),
                 }
                 for row in rows
             ]
         )  # fmt: skip
         return
     voice.table(
-        ("channel", "kind", "state", "condition", "#in_flight", "serves"),
+        ("channel", "kind", "state", "condition", "#queued", "oldest", "#in_flight", "serves"),
         [
             (
                 row.id, row.kind, voice.label("channel_state", row.state), _condition(voice, row, health[row.id], now),
-                row.in_flight,
+                *_before_it(voice, queues[row.id], now), row.in_flight,
                 _few(sorted(row.agency_ids)),
             )
             for row in rows
         ],
     )  # fmt: skip
+
+
+def _age(queue: Queue, now: int) -> float | None:
+    return None if queue.since is None else max(now - queue.since, 0) / 1e6
+
+
+def _before_it(voice: Voice, queue: Queue, now: int) -> tuple[str, str]:
+    """How many wait for a channel, and for how long the oldest has."""
+    age = _age(queue, now)
+    count = f"> {MOST_COUNTED}" if queue.count > MOST_COUNTED else str(queue.count)
+    return count, "" if age is None else voice.span(age)
 
 
 def _condition(voice: Voice, row: ChannelRow, known: ChannelHealth, now: int) -> str:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, literal_column, or_, select, update
 
 from gateway.model.events import Event, EventKind
 from gateway.model.states import AttemptEnd, ChannelState
 from gateway.store import events
+from gateway.store.months.partitions import made_at
 from gateway.store.reckoning import reckoning_of
 from gateway.store.schema import attempts, channel_agencies, channels, deliveries, is_state, transfers
 from gateway.store.versions import lock_configuration, raise_configuration
 
-__all__ = ["UnderWay", "drained", "draining", "note_emptied", "page_of", "under_way"]
+__all__ = [
+    "MOST_COUNTED",
+    "Queue",
+    "UnderWay",
+    "drained",
+    "draining",
+    "note_emptied",
+    "page_of",
+    "queue_of",
+    "under_way",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +75,37 @@ def under_way(connection: Connection, channel_id: str, now: int) -> UnderWay:
     landing = {row.delivery_id for row in doubtful if reckoning.may_land(row, now)}
     held = counts.pop("claimed", 0) + counts.pop("fetched", 0)
     return UnderWay(held=held, open=len(landing), waiting=sum(counts.values()))
+
+
+MOST_COUNTED: Final = 10_000
+"""Transfers of a channel that are counted; of more than these it is said that there are more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """What a channel has before it: transfers that are not at their end, counted up to one more than `MOST_COUNTED`.
+
+    `since`: when the oldest of them was made; None where there is none.
+    """
+
+    count: int
+    since: int | None
+
+
+_BEFORE_IT = (
+    select(transfers.c.id)
+    .where(transfers.c.channel_id == bindparam("channel"), transfers.c.state != literal_column("'closed'"))
+    .order_by(transfers.c.id)
+    .limit(MOST_COUNTED + 1)
+    .subquery()
+)
+_QUEUE = select(func.count(_BEFORE_IT.c.id).label("n"), func.min(_BEFORE_IT.c.id).label("oldest"))
+
+
+def queue_of(connection: Connection, channel_id: str) -> Queue:
+    """What waits for a channel, read from the beginning of its index: however much waits, it costs no more."""
+    found = connection.execute(_QUEUE, {"channel": channel_id}).one()
+    return Queue(count=found.n, since=made_at(found.oldest) if found.oldest else None)
 
 
 _DRAINING = select(channels.c.id).where(channels.c.state == ChannelState.DRAINING).order_by(channels.c.id)

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from gateway.model.chain import Reason
 from gateway.model.instants import as_datetime
+from gateway.model.states import DeliveryState
 from gateway.node import Node
 from gateway.store import followers, views
 from gateway.store.channels import list_health
@@ -79,6 +80,8 @@ def alerts_of(node: Node, seen: views.Snapshot, still: Mapping[str, float] | Non
         Snapshot(
             parked=parked,
             oldest_ready_seconds=None if seen.oldest_ready is None else seen.oldest_ready / 1e6,
+            oldest_channel=seen.oldest_channel,
+            waiting=sum(line.count for line in seen.backlog if line.state == DeliveryState.READY),
             open_breakers=seen.broken_channels,
             disk_free_bytes=node.store.blobs.free(),
             disk_reserve_bytes=node.store.blobs.reserve,

@@ -87,3 +87,19 @@ def test_a_backlog_moves_by_command_from_a_channel_that_rests(truc: Terminal, ho
     assert truc.json("channel", "move", "hop-inbox-a", "hop-moi")["moved"] == 0
     assert house.state(sent, "inbox-a") == "available"
     assert house.shown("inbox-a") == [house.delivery(sent, "inbox-a")]
+
+
+def test_what_waits_is_said_of_each_channel_and_by_the_doctor(truc: Terminal, house: House) -> None:
+    for number in ("1", "2"):
+        house.send(["check", "inbox-a"], number)
+    house.collect("inbox-a", house.shown("inbox-a")[0])
+    rows = {row["id"]: row for row in truc.json("channel", "list")}
+    assert [rows[name]["queued"] for name in ("check", "hop-inbox-a")] == [2, 1]
+    assert rows["check"]["oldest_seconds"] >= rows["hop-inbox-a"]["oldest_seconds"] >= 0
+    assert {
+        (row["queued"], row["oldest_seconds"]) for name, row in rows.items() if name not in ("check", "hop-inbox-a")
+    } == {(0, None)}
+    assert "Chờ lâu nhất" in truc("channel", "list")
+    (backlog,) = [line for line in truc.json("doctor", code=1) if line["name"].startswith("backlog")]
+    assert "ở kênh check" in backlog["vi"]
+    assert "trên mọi kênh có 2 lượt" in backlog["vi"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from gateway.model.states import ChannelState, DeliveryState, TransferState
 from gateway.store import backups, recoveries
 from gateway.store.months import partitions
-from gateway.store.schema import channels, deliveries, rollups, transfers
+from gateway.store.schema import channels, deliveries, is_state, rollups, transfers
 from gateway.store.views.lists import IS_OPEN
 from gateway.store.walks import count_faults, first_faults
 from monitoring.registry import FaultBook
@@ -54,6 +54,7 @@ class Snapshot:
     backlog: tuple[BacklogLine, ...]
     parked: tuple[ParkedCount, ...]
     oldest_ready: int | None  #: how long the transfer that is due for longest has been due
+    oldest_channel: str  #: the channel that it waits for; "" where none is due
     oldest_available: int | None  #: how long the oldest unfetched item has been a head
     oldest_fetched: int | None  #: how long the oldest unconfirmed head has been a head
     oldest_parked: int | None
@@ -86,8 +87,11 @@ _PARKED = (
     .group_by(deliveries.c.book, deliveries.c.reason)
     .order_by(deliveries.c.book, deliveries.c.reason)
 )
-_OLDEST_READY = select(func.min(transfers.c.due_at)).where(
-    transfers.c.state == TransferState.READY, transfers.c.due_at <= bindparam("now")
+_OLDEST_READY = (
+    select(transfers.c.due_at, transfers.c.channel_id)
+    .where(is_state(transfers.c.state, TransferState.READY), transfers.c.due_at <= bindparam("now"))
+    .order_by(transfers.c.due_at, transfers.c.id)
+    .limit(literal_column("1"))
 )
 _OLDEST = (
     select(deliveries.c.state, func.min(deliveries.c.head_since).label("since"))
@@ -127,7 +131,7 @@ def inbox_counts(connection: Connection, agency_ids: Iterable[str]) -> tuple[Inb
 def snapshot(connection: Connection, now: int) -> Snapshot:
     """The figures behind alerts at the store's `now`. Costs what is open and the channels, not what is stored."""
     age = {row.state: now - row.since for row in connection.execute(_OLDEST) if row.since is not None}
-    ready = connection.execute(_OLDEST_READY, {"now": now}).scalar()
+    ready = connection.execute(_OLDEST_READY, {"now": now}).one_or_none()
     reached = connection.execute(_CHANNELS).all()
     gaps = first_faults(connection, FaultBook.ACCOUNT, 1)
     restored, since = recoveries.running(connection), backups.unsaved_since(connection)
@@ -135,7 +139,8 @@ def snapshot(connection: Connection, now: int) -> Snapshot:
         now=now,
         backlog=backlog(connection),
         parked=tuple(ParkedCount(book=row.book, reason=row.reason, count=row.n) for row in connection.execute(_PARKED)),
-        oldest_ready=None if ready is None else now - ready,
+        oldest_ready=None if ready is None else now - ready.due_at,
+        oldest_channel="" if ready is None else ready.channel_id,
         oldest_available=age.get(DeliveryState.AVAILABLE),
         oldest_fetched=age.get(DeliveryState.FETCHED),
         oldest_parked=age.get(DeliveryState.PARKED),

@@ -135,3 +135,9 @@ def test_every_alert_that_is_raised_fills_its_text(code: AlertCode) -> None:
 def test_an_alert_is_a_value() -> None:
     one, other = (Alert(code=AlertCode.PARKED, severity=AlertSeverity.WARNING, params={"count": 1}) for _ in range(2))
     assert one == other
+
+
+@pytest.mark.parametrize("age", [400.0, 4000.0])
+def test_a_backlog_names_the_channel_of_the_oldest_and_how_much_waits(age: float) -> None:
+    (found,) = find_alerts(replace(QUIET, oldest_ready_seconds=age, oldest_channel="thu-muc-201", waiting=1234))
+    assert all("thu-muc-201" in found.text(language) and "1234" in found.text(language) for language in Language)
