@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -30,12 +31,24 @@ DAY = "2025-10-01"
 SENDER, INBOX, FOLDER = "na-so-stc", "na-xa-16681-2025", "na-xa-16690-2025"
 
 
+SETTINGS = {"today": DAY, "look": "0.3", "sweep": "0.3", "lease": "3", "announce_again": "1"}
+"""Short times, so that tests need not wait."""
+
+
+@pytest.fixture(scope="module")
+def as_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `truc init` leaves behind."""
+    folder = tmp_path_factory.mktemp("made") / "nut"
+    made = NodeProcesses(folder, SETTINGS).run("init")
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[NodeProcesses]:
-    """A node with its rows made, nothing started. Short times, so that tests need not wait."""
-    settings = {"today": DAY, "look": "0.3", "sweep": "0.3", "lease": "3", "announce_again": "1"}
-    with NodeProcesses(tmp_path / "nut", settings) as processes:
-        assert processes.run("init").returncode == 0
+def node(as_made: Path, tmp_path: Path) -> Iterator[NodeProcesses]:
+    """A node with its rows made, nothing started."""
+    shutil.copytree(as_made, tmp_path / "nut")
+    with NodeProcesses(tmp_path / "nut", dict(SETTINGS)) as processes:
         yield processes
 
 
