@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import compileall
-import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tests.support.defects import DEFECTS as PROTOCOL_DEFECTS
 from tests.support.defects import Defect
 from tests.support.leaving import folder_of_this_process
 from tests.support.postgres_defects import POSTGRES_DEFECTS
+from tests.support.warm_runs import WarmRuns
 
 _ROOT = Path(__file__).parents[2]
 _COPIED = ("gateway", "edxml", "adapters", "routing", "monitoring", "tests", "pyproject.toml")
@@ -46,23 +46,17 @@ def _place() -> Path:
     return folder_of_this_process("planted")
 
 
-def run_tests(folder: Path, tests: tuple[str, ...], *, seconds: float = 280) -> subprocess.CompletedProcess[str]:
+def run_tests(runs: WarmRuns, tests: tuple[str, ...], *, seconds: float = 280) -> subprocess.CompletedProcess[str]:
     """Run tests of the copy in a process of its own, for so long at most.
 
     Their folders are not where those of this run are: old ones there are deleted by whoever sees them, and a run that
-    is not alone in that ends without its last lines.  They keep nothing compiled: a defect of the same length, planted
-    within the same second, would be taken for the one before it.
+    is not alone in that ends without its last lines.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRUC_", "PYTEST_"))}
-    environment |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--durations=0", "--tb=line"]
+    quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain", "--durations=0", "--tb=line"]
     quiet.append(f"--basetemp={_place() / 'base'}")
     if not any("postgresql" in test for test in tests):
         quiet += ["-k", "not postgresql"]  # what both databases show is shown by one
-    command = [sys.executable, "-m", "pytest", *quiet, *tests]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
-    )
+    return runs.run([*quiet, *tests], seconds=seconds)
 
 
 def plant(folder: Path, defect: Defect) -> None:
@@ -75,30 +69,31 @@ def plant(folder: Path, defect: Defect) -> None:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_program(tmp_path_factory.mktemp("program"))
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmRuns]:
+    with WarmRuns(copy_program(tmp_path_factory.mktemp("program"))) as runs:
+        yield runs
 
 
 @pytest.mark.xdist_group("planted")
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name.replace(" ", "-"))
-def test_a_planted_defect_is_caught(program: Path, defect: Defect, request: pytest.FixtureRequest) -> None:
+def test_a_planted_defect_is_caught(program: WarmRuns, defect: Defect, request: pytest.FixtureRequest) -> None:
     if defect.needs_strace:
         request.getfixturevalue("strace")
-    path = program / defect.file
+    path = program.folder / defect.file
     whole = path.read_bytes()
     try:
-        plant(program, defect)
+        plant(program.folder, defect)
         done = run_tests(program, defect.tests)
     finally:
         path.write_bytes(whole)
-    assert done.returncode == _FAILED, f"not caught, or did not run:\n{done.stdout[-2000:]}{done.stderr[-1000:]}"
+    assert done.returncode == _FAILED, f"not caught, or did not run:\n{done.stdout[-3000:]}"
     assert f"{len(defect.tests)} failed" in done.stdout or f"{len(defect.tests)} error" in done.stdout, done.stdout
 
 
 @pytest.mark.long  # the suite itself runs them; this shows that nothing else fails in the copy
 @pytest.mark.timeout(ALL_OF_THEM + 60)
 @pytest.mark.xdist_group("planted")
-def test_the_same_tests_pass_where_nothing_is_planted(program: Path, strace: str) -> None:
+def test_the_same_tests_pass_where_nothing_is_planted(program: WarmRuns, strace: str) -> None:
     assert strace
     done = run_tests(program, tuple(sorted({test for defect in DEFECTS for test in defect.tests})), seconds=ALL_OF_THEM)
     assert done.returncode == _PASSED, done.stdout[-3000:]
