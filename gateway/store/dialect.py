@@ -21,6 +21,7 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
+    cast,
     func,
     select,
 )
@@ -37,8 +38,8 @@ from gateway.store.statements import execute_one, execute_rows, select_one, sele
 __all__ = [
     "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "EVENTS_WRITTEN", "WRITE_ORDER", "AloneAt", "among",
     "begun_until", "check_durability", "continue_order", "count_after", "insert_ignore",
-    "insert_missing", "is_writing", "lock_alone", "lock_rows", "settled_until", "upsert_counts",
-    "writes_beside_others",
+    "insert_missing", "is_writing", "lock_alone", "lock_rows", "settled_until", "texts", "upsert_counts",
+    "whole_numbers", "writes_beside_others",
 ]  # fmt: skip
 
 _LEAST_POSTGRES = 140_000
@@ -77,6 +78,25 @@ class _Texts(UserDefinedType[Sequence[str]]):
 
     def bind_processor(self, _dialect: Dialect) -> Callable[[Any], Any]:
         return lambda values: array(list(values))
+
+
+class _WholeNumbers(_Texts):
+    """An array of whole numbers, likewise."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "BIGINT[]"
+
+
+def texts(name: str) -> ColumnElement[Any]:
+    """The texts bound to `name` as an array of PostgreSQL's."""
+    return cast(bindparam(name, type_=_Texts()), _Texts())
+
+
+def whole_numbers(name: str) -> ColumnElement[Any]:
+    """The whole numbers bound to `name` as an array of PostgreSQL's."""
+    return cast(bindparam(name, type_=_WholeNumbers()), _WholeNumbers())
 
 
 @compiles(_Among, "postgresql")

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, bindparam, literal_column, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    true,
+    union_all,
+    update,
+)
 
 from gateway.model.instants import CLOCKS_APART, HOUR
 from gateway.model.states import DeliveryState
-from gateway.store.dialect import lock_rows
+from gateway.store.dialect import lock_rows, texts, whole_numbers
 from gateway.store.months.bounds import among_ids, of_row, one_of, since
 from gateway.store.months.listed import LISTED, listed_since
 from gateway.store.schema import chains, channels, deliveries, is_state, packets, transfers
@@ -84,10 +96,14 @@ _PACKETS = select(
 _KINDS: Final = tuple((state, is_urgent) for is_urgent in (True, False) for state in LISTED)
 
 
-def _listed(state: DeliveryState, is_urgent: bool) -> Select[tuple[str]]:
+_AGENCY: ColumnElement[str] = bindparam("agency")
+_MOST: ColumnElement[int] = bindparam("most")
+
+
+def _listed(state: DeliveryState, is_urgent: bool, agency: ColumnElement[str] = _AGENCY) -> Select[tuple[str]]:
     """Ids of one state and urgency that no response hides."""
     return select(deliveries.c.id).where(
-        deliveries.c.agency_id == bindparam("agency"),
+        deliveries.c.agency_id == agency,
         is_state(deliveries.c.state, state),
         since(deliveries.c.id),
         deliveries.c.is_urgent.is_(is_urgent),
@@ -95,9 +111,11 @@ def _listed(state: DeliveryState, is_urgent: bool) -> Select[tuple[str]]:
     )
 
 
-def _in_order_of_index(state: DeliveryState, is_urgent: bool) -> Select[tuple[str]]:
+def _in_order_of_index(
+    state: DeliveryState, is_urgent: bool, agency: ColumnElement[str] = _AGENCY, most: ColumnElement[int] = _MOST
+) -> Select[tuple[str]]:
     """So that no more than a list's worth are looked at."""
-    return _listed(state, is_urgent).order_by(deliveries.c.polled_at, deliveries.c.id).limit(bindparam("most"))
+    return _listed(state, is_urgent, agency).order_by(deliveries.c.polled_at, deliveries.c.id).limit(most)
 
 
 def _never_passed_over(state: DeliveryState, is_urgent: bool) -> Select[tuple[str]]:
@@ -113,12 +131,21 @@ def _passed_over(state: DeliveryState, is_urgent: bool) -> Select[tuple[str]]:
     return found.order_by(of_row(deliveries.c.id)).limit(bindparam("most"))
 
 
+def _united(some: Iterable[Select[tuple[str]]]) -> CompoundSelect[tuple[str]]:
+    return union_all(*(select(one.subquery().c.id) for one in some))
+
+
 def _together(*some: Select[tuple[str]]) -> Select[tuple[str]]:
-    candidates = union_all(*(select(one.subquery().c.id) for one in some)).subquery("candidates")
-    return select(candidates.c.id)
+    return select(_united(some).subquery("candidates").c.id)
 
 
 _WAITING = _together(*(_in_order_of_index(*kind) for kind in _KINDS))
+_WISHES = func.unnest(texts("agencies"), whole_numbers("mosts")).table_valued("agency", "most").render_derived("wishes")
+_EACH = _united(
+    _in_order_of_index(*kind, literal_column("wishes.agency"), literal_column("wishes.most")) for kind in _KINDS
+).lateral("candidates")
+_WAITING_FOR_EACH = select(_WISHES.c.agency, _EACH.c.id).select_from(_WISHES.join(_EACH, true()))
+"""On PostgreSQL: one statement however many agencies ask, where more than one does."""
 _AFTER = _together(*(find(*kind) for find in (_never_passed_over, _passed_over) for kind in _KINDS))
 _ITEMS = select(*_COLUMNS).select_from(_FROM).where(among_ids(deliveries.c.id))
 _CHAINS = (
@@ -129,11 +156,27 @@ _CHAINS = (
 _ROTATE = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(polled_at=bindparam("now"))
 
 
-def _ids(connection: Connection, wish: Listing, values: dict[str, Any]) -> list[str]:
+def _ids(connection: Connection, wish: Listing, values: Mapping[str, Any]) -> list[str]:
+    asked = {"agency": wish.agency_id, "most": wish.limit, **values}
     if wish.after is None:
-        return [row.id for row in select_rows(connection, _WAITING, values)]
-    values |= {"after": wish.after, "low": max(values["low"], wish.after)}
-    return sorted(row.id for row in select_rows(connection, _AFTER, values))[: wish.limit]
+        return [row.id for row in select_rows(connection, _WAITING, asked)]
+    asked |= {"after": wish.after, "low": max(asked["low"], wish.after)}
+    return sorted(row.id for row in select_rows(connection, _AFTER, asked))[: wish.limit]
+
+
+def _candidates(connection: Connection, wishes: Sequence[Listing], values: Mapping[str, Any]) -> list[list[str]]:
+    """Per wish the ids that may be in its list."""
+    mosts: dict[str, int] = {}
+    for one in wishes:
+        if one.after is None:
+            mosts[one.agency_id] = max(one.limit, mosts.get(one.agency_id, 0))
+    if len(mosts) < 2 or connection.dialect.name == "sqlite":
+        return [_ids(connection, one, values) for one in wishes]
+    found: dict[str, list[str]] = {agency: [] for agency in mosts}
+    given = {"agencies": list(mosts), "mosts": list(mosts.values()), **values}
+    for row in select_rows(connection, _WAITING_FOR_EACH, given):
+        found[row.agency].append(row.id)
+    return [found[one.agency_id] if one.after is None else _ids(connection, one, values) for one in wishes]
 
 
 def _order_of(wish: Listing) -> Callable[[Any], Any]:
@@ -191,8 +234,7 @@ def waiting(connection: Connection, wishes: Sequence[Listing], *, now: int, low:
     """
     # One that is hidden for longer was hidden by a clock that was ahead.
     longest = now + LONGEST_RESPONSE + CLOCKS_APART
-    times = {"now": now, "longest": longest}
-    ids = [_ids(connection, one, {"agency": one.agency_id, "most": one.limit, "low": low, **times}) for one in wishes]
+    ids = _candidates(connection, wishes, {"now": now, "longest": longest, "low": low})
     wanted = sorted({delivery_id for each in ids for delivery_id in each})
     found = {row.id: row for row in select_rows(connection, _ITEMS, {"ids": wanted})} if wanted else {}
     lists = [

@@ -206,6 +206,22 @@ def test_a_group_costs_no_more_statements_than_one_item(house: House, hop: str) 
 _WAITING = "SELECT sum(count) FROM rollups WHERE state IN ('available', 'fetched')"
 
 
+def test_many_inboxes_are_listed_by_one_statement_each_as_if_alone(house: House) -> None:
+    for number in range(1, 4):
+        house.send(["inbox-a", "inbox-b", "pair-a"], str(number))
+    house.fetch("inbox-b", house.shown("inbox-b")[0])
+    asking = [("inbox-a", 1), ("inbox-b", 25), ("pair-a", 2), ("inbox-a", 25), ('"{lạ},\\', 3), ("inbox-b", 1)]
+    wishes = [inbox.Listing(agency_id=agency, limit=most) for agency, most in asking]
+    walk = inbox.Listing(agency_id="inbox-a", limit=2, after="")
+    with house.node.store.read(is_hop=True) as connection:
+        alone = [inbox.waiting(connection, [wish], now=house.now())[0] for wish in wishes]
+        assert [len(items) for items in alone] == [1, 2, 0, 3, 0, 1], "each its own, what is being fetched hidden"
+        with _statements(house.node.store) as asked:
+            assert inbox.waiting(connection, wishes, now=house.now()) == alone
+        assert inbox.waiting(connection, [*wishes, walk], now=house.now()) == [*alone, alone[3][:2]]
+    assert len(asked) == 3  # which, the items, their packets
+
+
 def test_what_a_hop_counts_is_the_last_that_it_waits_for(house: House) -> None:
     """It goes with the moves where nothing follows them; where the sender is told of them it follows that."""
     item = house.delivery(house.send(["inbox-a"]), "inbox-a")
@@ -232,11 +248,13 @@ _KEPT = (
 )
 
 
-def test_a_plan_made_while_a_table_was_empty_finds_rows_by_an_index(house: House) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_plan_made_while_a_table_was_empty_finds_rows_by_an_index(house: House, count: int) -> None:
     """The server keeps it, and a month's tables are empty at first: it must not read the whole table later."""
-    with house.node.store.read() as connection:
+    wishes = [inbox.Listing(agency_id=agency, limit=25) for agency in ("inbox-a", "inbox-b")[:count]]
+    with house.node.store.read(is_hop=True) as connection:
         for _ in range(20):  # the driver prepares what comes again, then the server keeps one plan for all values
-            assert inbox.waiting(connection, [("inbox-a", 25)], now=house.now()) == [[]]
+            assert inbox.waiting(connection, wishes, now=house.now()) == [[] for _ in wishes]
         (kept,) = connection.exec_driver_sql(_KEPT).all()
         nothing = ", ".join("''" if kind == "character varying" else "NULL" for kind in kept[1])  # '': of any month
         plan = "\n".join(connection.exec_driver_sql(f'EXPLAIN EXECUTE "{kept[0]}" ({nothing})').scalars())
