@@ -31,9 +31,13 @@ def test_init_is_safe_to_repeat(truc: Terminal) -> None:
 
 
 def test_nothing_is_made_in_a_wrong_folder(truc: Terminal, tmp_path: Path) -> None:
-    for command in (["channel", "list"], ["account"], ["export"], ["document", "show", "x"], ["system", "list"]):
+    file = tmp_path / "cau-hinh.toml"
+    file.write_text('[[system]]\nnames = "x"\n')
+    commands = (["channel", "list"], ["account"], ["export"], ["document", "show", "x"], ["system", "list"])
+    for command in (*commands, ["apply", str(file)], ["apply", str(file), "--dry-run"]):
         truc(*command, code=6)
         assert "truc init" in truc.err
+        assert "TRUC_DATA" in truc.err
     assert not (tmp_path / "data").exists()
 
 

@@ -52,6 +52,7 @@ LONG: Final = frozenset(
         "test_repairs_counted",
         "test_signature_verdicts",
         "test_views",
+        "test_a_page_is_found_by_the_index",
         "test_a_walk_lets_nobody_be_passed_over",
         "test_what_is_being_fetched_is_not_on_a_page",
         "test_rule_10_five_hundred_poison_items_cannot_hide_the_next",

@@ -100,7 +100,7 @@ def _told(lines: io.StringIO) -> list[tuple[str, str]]:
 
 
 def test_a_line_says_the_cause_and_each_is_said_once(lines: io.StringIO) -> None:
-    watch = _Watch(4)
+    watch = _Watch(3)
     link = _Failing("publish", "thử", ACCESS, _Tenant(), watch)
     link.start()
     assert watch.is_over.wait(PATIENCE)
