@@ -36,7 +36,7 @@ __all__ = ["Check", "Level", "check_folder", "check_node", "check_settings"]
 _SKEW = 5.0  # seconds between two clocks that may pass (protocol §13)
 _BEHIND = 30  # minutes
 _FEW = 3  # names in one sentence
-_NEEDED = ("relay", "deliver", "periodic", "intake", "api")
+_NEEDED = ("relay", "deliver", "periodic", "intake", "inspect", "api")
 
 
 class Level(StrEnum):
@@ -153,7 +153,7 @@ def _trust(settings: Settings) -> Check:
 
 
 def _processes(node: Node, settings: Settings) -> Iterator[Check]:
-    """Which parts of the node are alive, as their sockets tell; intake is missed where packets come by a channel."""
+    """Which parts are alive, as their sockets tell; intake is missed where packets come by a channel."""
     needed = [role for role in _NEEDED if role != "intake" or _has_source(node)]
     alive = {address.process for address in _sockets(settings) if is_alive(address.pid, address.started)}
     missing = [] if "serve" in alive else [role for role in needed if role not in alive]

@@ -42,19 +42,27 @@ def test_the_doctor_says_what_to_do(truc: Terminal, house: House, monkeypatch: p
     assert _levels(truc.json("doctor", code=1))["keys.exposed"] == "fail"
 
 
-@pytest.mark.parametrize(("folders", "told"), [(False, "doctor.running"), (True, "doctor.parts_missing")])
-def test_intake_is_missed_where_packets_come_by_a_channel(
-    truc: Terminal, tmp_path: Path, folders: bool, told: str
+@pytest.mark.parametrize(
+    ("folders", "others", "told"),
+    [
+        (False, ("inspect",), "doctor.running"),
+        (True, ("inspect",), "doctor.parts_missing"),
+        (False, (), "doctor.parts_missing"),
+    ],
+)
+def test_intake_is_missed_where_packets_come_by_a_channel_and_who_inspects_always(
+    truc: Terminal, tmp_path: Path, folders: bool, others: tuple[str, ...], told: str
 ) -> None:
     with ExitStack() as stack:
         stack.enter_context(closing(build_house(tmp_path, folders=folders)))
-        for part in ("relay", "deliver", "periodic", "api"):
+        for part in ("relay", "deliver", "periodic", "api", *others):
             running = stack.enter_context(closing(Rendezvous(tmp_path / "data", part)))
             stack.enter_context(running.bind("wake", SOCK_DGRAM)[0])
         checks = truc.json("doctor", code=1)  # the terminal knows no kind of its other channels
     [found] = [check for check in checks if check["name"] == "processes"]
     assert found["code"] == told
     assert ("intake" in found["vi"]) is folders
+    assert ("inspect" in found["vi"]) is (told == "doctor.running" or not others)
 
 
 def test_the_doctor_of_nothing(truc: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
