@@ -99,13 +99,16 @@ class TransportSuite:
         assert all(1 <= len(group) <= 7 and isinstance(group, tuple) for group in groups)
 
     def test_a_lone_ticket_does_not_wait_for_company(self, open_one: OpenTransport) -> None:
-        transport, handled = open_one("one"), Heard()
+        """One of twenty at least comes at once: a busy machine may hold up any of them, a wait for company all."""
+        transport, handled, took = open_one("one"), Heard(), [PATIENCE]
         transport.listen(NORMAL, 1, lambda group: handled.add((time.monotonic(), group)), group=32)
-        started = time.monotonic()
-        transport.announce(tickets(1))
-        ((at, group),) = handled.wait_for(bool)
-        assert len(group) == 1
-        assert at - started < 0.5
+        while min(took) >= 0.5:
+            assert len(took) <= 20, took
+            started = time.monotonic()
+            announce_all(transport, tickets(1, prefix=f"lone-{len(took)}"))
+            at, group = handled.wait_for(lambda groups: len(groups) >= len(took))[-1]
+            assert len(group) == 1
+            took.append(at - started)
 
     def test_tickets_that_wait_come_in_groups(self, open_one: OpenTransport) -> None:
         """Again and again until all eight came together: whether they wait here already nobody is told."""

@@ -251,8 +251,11 @@ class NodeProcesses:
         for role, one in self._running.items():
             assert one.process.poll() is None, f"{role} ended with {one.process.returncode}:\n{self.tail(role)}"
 
-    def stop(self, patience: float = 15.0) -> None:
-        """SIGTERM to all; what does not end in `patience` seconds is killed, and fails the test unless that is 0."""
+    def stop(self, patience: float = 35.0) -> None:
+        """SIGTERM to all; what does not end in `patience` seconds is killed, and fails the test unless that is 0.
+
+        Less than the 40 s after which a process that hangs cuts itself short (TRUC_END_WITHIN): that is no way to end.
+        """
         for one in self._running.values():
             if one.is_frozen:
                 one.process.send_signal(signal.SIGCONT)
