@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gc
 import os
-import queue
 import signal
 import sys
 import threading
@@ -59,6 +58,7 @@ from monitoring import log
 __all__ = ["Role", "run_process"]
 
 _log = log.get("process")
+_TELL = (signal.SIGTERM, signal.SIGINT)
 _STALE_SPOOL = 3600.0
 _LAST_WORD = 1.0
 """Seconds that a process which is cut short has to say so."""
@@ -118,31 +118,35 @@ _LOOPS: dict[Role, _Starter] = {
 class _Stop:
     """The wish to end, as signals tell it. A second signal ends at once, as the system does it.
 
-    A signal may come while this very thread holds the event's lock: so another thread sets it.
+    The system may give a signal to any thread, and Python's handler runs in the main one alone, when that wakes up: it
+    waits for this very event.  So what the system writes into a pipe, whatever thread it interrupts, wakes another
+    thread, which sets it.  (The event loop of an API does the same with a pipe of its own.)
     """
 
     event: threading.Event = field(default_factory=threading.Event)
     was_said: bool = False
-    _said: queue.SimpleQueue[None] = field(default_factory=queue.SimpleQueue)
 
     def watch(self) -> None:
-        threading.Thread(target=self._pass_on, name="told-to-end", daemon=True).start()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        hears, says = os.pipe()
+        os.set_blocking(says, False)
+        signal.set_wakeup_fd(says, warn_on_full_buffer=False)
+        threading.Thread(target=self._pass_on, args=(hears,), name="told-to-end", daemon=True).start()
+        for number in _TELL:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.was_said = True
-        self._said.put(None)
         self.end_at_once()
 
-    def _pass_on(self) -> None:
-        self._said.get()
+    def _pass_on(self, hears: int) -> None:
+        while os.read(hears, 1)[0] not in _TELL:
+            pass
         self.event.set()
 
     @staticmethod
     def end_at_once() -> None:
         """The next signal is the second one, whoever got the first."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _TELL:
             signal.signal(number, signal.SIG_DFL)
 
 

@@ -89,6 +89,7 @@ def test_of_two_signals_the_second_is_the_systems() -> None:
         assert stop.event.wait(PATIENCE)
         assert {signal.getsignal(number) for number in before} == {signal.SIG_DFL}
     finally:
+        signal.set_wakeup_fd(-1)
         for number, handler in before.items():
             signal.signal(number, handler)
 

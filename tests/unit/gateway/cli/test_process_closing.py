@@ -104,5 +104,6 @@ def test_a_signal_is_heard_in_the_very_moment_in_which_the_process_begins_to_wai
             signal.raise_signal(signal.SIGTERM)
         assert stop.event.wait(PATIENCE)
     finally:
+        signal.set_wakeup_fd(-1)
         for number, handler in before.items():
             signal.signal(number, handler)
