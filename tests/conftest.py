@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
+
 import pytest
 
+from monitoring.log import configure
 from tests.support.leaving import leave
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What this process's log says."""
+    said = io.StringIO()
+    configure("json", stream=said)
+    yield said
+    configure("human", "warning")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,19 +6,16 @@ import asyncio
 import io
 import json
 import socket
-from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from gateway.api.app import create_app
 from gateway.api.asked import Message
 from gateway.api.front import Front
 from gateway.settings import read_settings
-from monitoring.log import configure
 from tests.support.edge import SENDER, RunningApi, running_api
 from tests.support.nodes import House
 from tests.support.patience import PATIENCE
@@ -58,15 +55,6 @@ def test_whoever_is_cut_off_by_the_end_is_told_to_ask_again(house: House) -> Non
     assert said[0]["status"] == HTTPStatus.SERVICE_UNAVAILABLE
     assert (b"retry-after", b"2") in said[0]["headers"]
     assert b'"code":"api.ending"' in b"".join(message.get("body", b"") for message in said)
-
-
-@pytest.fixture
-def lines() -> Iterator[io.StringIO]:
-    """What this process's log says."""
-    said = io.StringIO()
-    configure("json", stream=said)
-    yield said
-    configure("human", "warning")
 
 
 def _begin(api: RunningApi) -> socket.socket:

@@ -8,7 +8,6 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
 
 import pytest
 from pika import exceptions
@@ -17,7 +16,6 @@ from pika.adapters.utils import connection_workflow as workflow
 from gateway.transport.broker import BrokerAccess, BrokerError, Cause
 from gateway.transport.rabbitmq.faults import classify
 from gateway.transport.rabbitmq.link import Link
-from monitoring.log import configure
 from tests.support.patience import PATIENCE
 from tests.unit.gateway.transport.test_link_breaks import _Tenant
 
@@ -85,13 +83,13 @@ class _Failing(Link):
         raise classify(found, self._access, self.address)
 
 
-@pytest.fixture
-def lines() -> Iterator[io.StringIO]:
-    """What this process's log says."""
-    said = io.StringIO()
-    configure("json", stream=said)
-    yield said
-    configure("human", "warning")
+def _fails(kind: type[Link], times: int) -> None:
+    """A link of that kind tries until it failed so often."""
+    watch = _Watch(times)
+    link = kind("publish", "thử", ACCESS, _Tenant(), watch)
+    link.start()
+    assert watch.is_over.wait(PATIENCE)
+    link.close(PATIENCE)
 
 
 def _told(lines: io.StringIO) -> list[tuple[str, str]]:
@@ -100,18 +98,10 @@ def _told(lines: io.StringIO) -> list[tuple[str, str]]:
 
 
 def test_a_line_says_the_cause_and_each_is_said_once(lines: io.StringIO) -> None:
-    watch = _Watch(3)
-    link = _Failing("publish", "thử", ACCESS, _Tenant(), watch)
-    link.start()
-    assert watch.is_over.wait(PATIENCE)
-    link.close(PATIENCE)
+    _fails(_Failing, times=3)
     assert _told(lines) == [("broker.away", "refused"), ("broker.away", "timed_out")]
 
 
 def test_a_port_where_nobody_listens_refuses(lines: io.StringIO) -> None:
-    watch = _Watch(1)
-    link = Link("publish", "thử", ACCESS, _Tenant(), watch)
-    link.start()
-    assert watch.is_over.wait(PATIENCE)
-    link.close(PATIENCE)
+    _fails(Link, times=1)
     assert _told(lines) == [("broker.away", "refused")]
