@@ -200,11 +200,12 @@ def test_killed_again_and_again_at_the_same_point(tmp_path: Path) -> None:
     with NodeProcesses(home.data, FAST) as node, Users(home) as users:
         node.start("serve", crash_at="deliver.handed_over")
         users.begin(node.url)
-        working = users.in_background(lambda u: u.work(rounds=1))
+        working = users.in_background(lambda u: u.work_until_told())  # one round may be published whole before it dies
         node.wait_killed("serve")
         node.start("serve", crash_at="folder.published")
         node.wait_killed("serve")
         node.start("serve")
+        users.enough.set()
         working.result(timeout=HANGS)
         users.settle()
         users.assert_all_is_well()

@@ -22,6 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_
 
 from gateway.transport.broker import Address, BrokerAccess, BrokerAway, BrokerError, BrokerFrozen, Cause
 from gateway.transport.rabbitmq.faults import classify, parameters_of, refuse_old
+from gateway.transport.rabbitmq.sockets import Sockets
 from gateway.transport.topology import EXCHANGES, LAYOUT
 from monitoring import log
 
@@ -190,6 +191,7 @@ class Link:
     def _connect_and_serve(self) -> None:
         parameters = parameters_of(self._access, self.address, name=f"truc {self._process} {self._name}")
         loop = IOLoop()
+        sockets = Sockets(loop)
         with self._lock:
             self._loop = loop
         try:
@@ -198,7 +200,7 @@ class Link:
                 on_open_callback=self._opened,
                 on_open_error_callback=self._ended,
                 on_close_callback=self._ended,
-                custom_ioloop=loop,
+                custom_ioloop=sockets,
             )
             if self._stopping.is_set():
                 return
@@ -207,6 +209,7 @@ class Link:
             with self._lock:
                 self._loop = None
             self._connection = None
+            sockets.close()
             loop.close()
 
     def _opened(self, connection: Connection) -> None:
