@@ -2,8 +2,8 @@
 
 `python -m tests.fault.hops_child accept|deliver|intake|finish DATA ANSWER [lose-fsync]` works on the node in DATA and
 writes the line `ANSWER` into the file ANSWER when its caller would be answered.  `lose-fsync` makes every fsync of
-Python a lie, so that the test is seen to fail.  `finish` goes on until no transfer is open, or nothing moves for two
-seconds; it knows the channel kind `stand_in` of `tests.support.sinks`.
+Python a lie, so that the test is seen to fail.  `finish` goes on until no transfer is open, or nothing moved for so
+long that nothing will; it knows the channel kind `stand_in` of `tests.support.sinks`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from gateway.transport.contract import Ticket
 from gateway.workers.intake import intake_once
 from tests.support.sinks import open_stand_in
 
+QUIET = 40.0
+"""Seconds in which nothing moved: many times what a lease or a wait lasts here, on a machine however busy."""
 BODY = "body.edxml"
 """The packet beside the data folder that `accept` takes in for the agency `don`."""
 
@@ -69,7 +71,7 @@ def take_all_files(node: Node) -> None:
 def finish(node: Node) -> None:
     """Hand over, look again, sweep: whatever time and workers do by themselves."""
     quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < 2:
+    while time.monotonic() - quiet_since < QUIET:
         moved = sweep_once(node)
         with node.store.read() as connection:
             now = node.store.now(connection)

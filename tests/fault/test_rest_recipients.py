@@ -39,7 +39,9 @@ DOUBTS = (
 def test_what_may_have_arrived_is_asked_for_and_seen_once(tmp_path: Path, kind: SinkKind) -> None:
     doubts = DOUBTS if kind is SinkKind.CHECKABLE else (DOUBTS[0], DOUBTS[1], DOUBTS[3])
     with SinkProcess(tmp_path / "recipient", kind) as recipient:
-        home = rest_home(tmp_path, recipient.rest_settings())
+        # Who is asked again is found; of a blind one nothing is known that was not heard in time.
+        waits = {} if kind is SinkKind.CHECKABLE else {"idle_wait": 20, "answer_wait": 20}
+        home = rest_home(tmp_path, {**recipient.rest_settings(), **waits})
         with node_of(home) as node:
             for number, doubt in enumerate(doubts, 1):
                 (tmp_path / BODY).write_bytes(letter_to_may(number))
@@ -88,9 +90,9 @@ def test_a_worker_killed_while_it_posts_leaves_one_copy(tmp_path: Path, point: s
 
 
 def test_one_that_answers_a_byte_a_second_costs_the_others_nothing(tmp_path: Path) -> None:
-    """Two slots, a recipient that holds each for three seconds: the folder's documents do not wait for it."""
+    """Two slots, a recipient that holds each for six seconds: the folder's documents do not wait for it."""
     with SinkProcess(tmp_path / "recipient", SinkKind.CHECKABLE) as recipient:
-        home = rest_home(tmp_path, recipient.rest_settings() | {"answer_wait": 3, "idle_wait": 3, "sending_limit": 3})
+        home = rest_home(tmp_path, recipient.rest_settings() | {"answer_wait": 6, "idle_wait": 6, "sending_limit": 6})
         recipient.set_fault(Fault(act="crawl", lands=True, seconds=1, times=-1))
         with NodeProcesses(home.data, FAST) as node:
             node.start("serve")
@@ -104,7 +106,7 @@ def test_one_that_answers_a_byte_a_second_costs_the_others_nothing(tmp_path: Pat
                 while len(waits) < 6 or sent_to(home) == began:  # until the crawling one was sent to meanwhile
                     waits.append(arrival(client, home, 20 + len(waits)))
                     assert len(waits) < 60, "the crawling one is not being sent to: this shows nothing"
-    assert max(waits) < 2, waits
+    assert max(waits) < 5, waits
 
 
 def post(client: httpx2.Client, body: bytes) -> None:
@@ -135,7 +137,7 @@ def wait_slow(home: Home) -> None:
             with store.read() as connection:
                 if list_health(connection)["k-may"].is_slow:
                     return
-            assert time.monotonic() < deadline, "a recipient that takes three seconds was never called slow"
+            assert time.monotonic() < deadline, "a recipient that takes six seconds was never called slow"
             time.sleep(0.05)
     finally:
         store.close()

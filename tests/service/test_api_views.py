@@ -13,6 +13,7 @@ from gateway.api import start_scrape
 from gateway.api.v1 import shapes
 from tests.support.edge import FOREIGN, RECIPIENT, SENDER, RunningApi, running_api
 from tests.support.packets import build_packet, build_status
+from tests.support.patience import until
 
 
 def _delivered(api: RunningApi) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -191,7 +192,7 @@ def test_stopping_sends_long_polls_home(tmp_path_factory: pytest.TempPathFactory
             target=lambda: got.append(api.sender.get("/v1/inbox", params={"agency": SENDER, "wait": "30"}))
         )
         poll.start()
-        time.sleep(0.5)
+        until(lambda: api.front.edge.bell._waiting)
         began = time.monotonic()
         api.server.stop()
         poll.join()

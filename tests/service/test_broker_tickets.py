@@ -35,7 +35,7 @@ def test_a_worker_killed_before_its_claim_gives_its_tickets_back_at_once(broker:
         early.kill()
         late.tell("listen", queue=NORMAL, slots=1, group=8, seconds=60)
         until(lambda: late.handled == ["early0"])
-        time.sleep(2)
+        time.sleep(4)  # it gives its ticket up for good a second after it began
         late.kill()
     transport.listen(NORMAL, 1, lambda group: handled.update(ticket.transfer_id for ticket in group))
     announce_all(transport, tickets(1, prefix="after"))

@@ -238,7 +238,7 @@ def test_a_signal_during_the_start_is_not_lost(node: NodeProcesses, after: float
     )  # fmt: skip
     time.sleep(after)
     process.terminate()
-    assert process.wait(30) in (0, -signal.SIGTERM)
+    assert process.wait(PATIENCE) in (0, -signal.SIGTERM)
     assert node.run("account").returncode == 0
 
 

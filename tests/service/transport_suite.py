@@ -16,7 +16,7 @@ import pytest
 
 from gateway.transport.contract import QUEUES, Ticket, Transport
 from tests.service.transport_child import Child, Heard, open_transport
-from tests.support.announcing import NORMAL, URGENT, announce_all, stuck_at, tickets
+from tests.support.announcing import NORMAL, URGENT, announce_all, announce_until, stuck_at, tickets
 from tests.support.patience import PATIENCE, until
 
 __all__ = ["OpenTransport", "StartChild", "TransportSuite"]
@@ -130,7 +130,7 @@ class TransportSuite:
         until(come_together)
 
     def test_slots_bound_how_much_runs_at_once(self, open_one: OpenTransport) -> None:
-        transport, handled, lock = open_one("one"), Heard(), threading.Lock()
+        transport, handled, lock, all_run = open_one("one"), Heard(), threading.Lock(), threading.Event()
         running, most = 0, 0
 
         def handle(group: tuple[Ticket, ...]) -> None:
@@ -138,6 +138,9 @@ class TransportSuite:
             with lock:
                 running += 1
                 most = max(most, running)
+            if most == 3:
+                all_run.set()
+            all_run.wait(PATIENCE)
             time.sleep(0.005)
             with lock:
                 running -= 1
@@ -226,7 +229,7 @@ class TransportSuite:
         started.wait_for(bool)
         before = time.monotonic()
         subscription.close(timeout=0.2)
-        assert time.monotonic() - before < 2.0
+        assert time.monotonic() - before < PATIENCE / 2
         gate.set()
 
     def test_depths_name_every_queue(self, open_one: OpenTransport) -> None:
@@ -328,11 +331,8 @@ class TransportSuite:
         children = [start_child("worker"), start_child("worker")]
         for child in children:
             child.tell("listen", queue=NORMAL, slots=1, group=4, seconds=0.01)
-        wanted = tickets(200)
-        announce_all(open_one("worker"), wanted)
-        expected = {ticket.transfer_id for ticket in wanted}
+        expected = announce_until(open_one("worker"), lambda: all(child.handled for child in children))
         until(lambda: {ticket_id for child in children for ticket_id in child.handled} >= expected)
-        assert all(child.handled for child in children)
 
     def test_a_killed_listener_leaves_the_work_to_the_living(
         self, open_one: OpenTransport, start_child: StartChild
@@ -346,7 +346,7 @@ class TransportSuite:
         before = time.monotonic()
         wanted = tickets(50, prefix="after")
         announce_all(transport, wanted)
-        assert time.monotonic() - before < 5.0
+        assert time.monotonic() - before < 30.0, "nobody waits for the dead"
         until(lambda: set(living.handled) >= {ticket.transfer_id for ticket in wanted})
 
     def test_a_frozen_listener_blocks_nobody(self, open_one: OpenTransport, start_child: StartChild) -> None:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 
 from gateway.transport.contract import Ticket, Transport
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 
-__all__ = ["NORMAL", "URGENT", "announce_all", "stuck_at", "tickets"]
+__all__ = ["NORMAL", "URGENT", "announce_all", "announce_until", "stuck_at", "tickets"]
 
 
 NORMAL, URGENT = "deliver.normal", "deliver.urgent"
@@ -38,3 +38,17 @@ def announce_all(transport: Transport, wanted: list[Ticket], timeout: float = PA
         left = [ticket for ticket in left if ticket not in confirmed]
         if left:
             time.sleep(0.02)
+
+
+def announce_until(transport: Transport, is_so: Callable[[], object]) -> set[str]:
+    """Announce more and more until it is so: whoever is to get some may come late to what there is. The ids of all."""
+    given = set[str]()
+
+    def announce_more() -> object:
+        more = tickets(100, prefix=f"{len(given)}-")
+        announce_all(transport, more)
+        given.update(ticket.transfer_id for ticket in more)
+        return is_so()
+
+    until(announce_more)
+    return given
