@@ -236,6 +236,9 @@ def check_durability(connection: Connection) -> None:
             found = str(connection.exec_driver_sql(f"SHOW {setting}").scalar()).lower()
             if found == "off":
                 raise StoreUnsafe(setting=setting, value=found, wanted="on")
+        encoding = str(connection.exec_driver_sql("SHOW server_encoding").scalar())
+        if encoding != "UTF8":
+            raise StoreUnsafe(setting="server_encoding", value=encoding, wanted="UTF8")
 
 
 def writes_beside_others(connection: Connection) -> bool:

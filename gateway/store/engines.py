@@ -103,6 +103,7 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
         "jit": "off",  # short statements: compiling them costs more than it saves
         **_PLANS,
         "timezone": "UTC",
+        "array_nulls": "on",  # lists of values go to the server as texts, in which NULL is none
     }
     from gateway.store import sessions  # with the driver, which a node on SQLite does not load
 
@@ -117,6 +118,7 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
         connect_args={
             "application_name": f"truc {node} {os.getpid()}",
             "connect_timeout": _CONNECT_SECONDS,
+            "client_encoding": "utf8",  # whatever the database, the role or the environment has for others
             "prepare_threshold": _PREPARED_AFTER,
             "keepalives_idle": _KEEP_ALIVE_SECONDS,
             "tcp_user_timeout": int(wait_seconds * 1000),

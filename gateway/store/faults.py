@@ -43,8 +43,12 @@ _AWAY_CLASSES: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 _DAMAGED_STATES: Final = frozenset({"XX001", "XX002"})
 _UNDONE_STATES: Final = frozenset({"40001", "40P01"})
 """Serialization failure, deadlock: undone for the sake of another transaction."""
-_ENDED_STATES: Final = frozenset({"57P01", "57P02", "25P03"})
-"""The server ended the connection, and with it what was not committed: told to, after a crash, or idle for too long."""
+_ENDED_STATES: Final = frozenset({"57P01", "57P02", "57P05", "25P03", "25P04"})
+"""The server ended the connection, and with it what was not committed: told to, after a crash, or after too long."""
+_KEPT_OUT: Final = "42501"
+"""Of a table or function that somebody gave to another role, or took the right to."""
+_OUT_OF_SIGHT: Final = frozenset({"3F000", "42P01", "42883"})
+"""A schema, table or function is not where it was: another search path, or a database that is being put back."""
 
 _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[StoreBusy]], ...]] = (
     (re.compile(r"too many (clients|connections)|connection slots|no more connections allowed"), StoreCrowded),
@@ -133,7 +137,9 @@ def _ours(why: BaseException | None) -> type[StoreError] | None:
         return _by_words(str(why)) if is_lost else None
     if state in _DAMAGED_STATES:
         return StoreDamaged
-    return StoreBusy if state[:2] in _AWAY_CLASSES else None
+    if state == _KEPT_OUT:
+        return StoreRefused
+    return StoreBusy if state[:2] in _AWAY_CLASSES or state in _OUT_OF_SIGHT else None
 
 
 def _by_words(words: str) -> type[StoreBusy]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, inspect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from gateway.model.errors import StoreConflict, StoreOutdated, StoreUnmigrated
+from gateway.model.errors import StoreBusy, StoreConflict, StoreOutdated, StoreUnmigrated
 from gateway.store.dialect import AloneAt, lock_alone
 from gateway.store.engines import translating
 
@@ -75,7 +75,9 @@ def _run(engine: Engine) -> None:
             with connection.begin():
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
-    except (DBAPIError, StoreConflict) as why:
+    except (DBAPIError, StoreConflict, StoreBusy) as why:
+        if isinstance(why, StoreBusy) and not isinstance(why.__cause__, ProgrammingError):
+            raise  # away, or somebody's lock: come again
         told = str(why.orig if isinstance(why, DBAPIError) else why).strip().split("\n", 1)[0]
         raise StoreUnmigrated(found=found_revision(engine) or "–", wanted=HEAD, why=told) from why
 
