@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from edxml.errors import TrucError
 from gateway.backup import (
     Backup,
+    BackupDamaged,
     Beside,
     Manifest,
     UnknownPacket,
@@ -64,10 +66,12 @@ def backup(
     shows: Annotated[bool, typer.Option("--list", help="help.backup_list")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Back up the node, running or not. Exit code 1 where packets are lacking that the node itself has lost."""
+    """Back up the node, running or not. Exit code 1 where packets are lacking that the node itself has lost, and where
+    --list finds a generation that cannot be read: the others are listed all the same.
+    """
     voice = voice_of(ctx)
     if shows:
-        _list(voice, [read_manifest(path) for path in generations(folder)], as_json=as_json)
+        _list(voice, folder, as_json=as_json)
         return
     with open_local() as local, show_steps(voice, "backup_told") as tell:
         made = make_backup(
@@ -115,14 +119,25 @@ def _tell_made(voice: Voice, made: Backup) -> None:
         voice.fault(voice.say("backup.lacking", count=len(found.lacking), first=found.lacking[0]), "backup.lacking")
 
 
-def _list(voice: Voice, found: list[Manifest], *, as_json: bool) -> None:
+def _list(voice: Voice, folder: Path, *, as_json: bool) -> None:
+    found: list[Manifest] = []
+    unread: list[TrucError] = []
+    for path in generations(folder):
+        try:
+            found.append(read_manifest(path))
+        except (BackupDamaged, Conflict) as why:
+            unread.append(why)
     if as_json:
         voice.json([_as_dict(one) for one in found])
-        return
-    columns = ("generation", "at", "release", "#packets", "#lacking")
-    voice.table(
-        columns, [(m.generation, voice.moment(m.at), m.release, m.rows["packets"], len(m.lacking)) for m in found]
-    )
+    else:
+        columns = ("generation", "at", "release", "#packets", "#lacking")
+        voice.table(
+            columns, [(m.generation, voice.moment(m.at), m.release, m.rows["packets"], len(m.lacking)) for m in found]
+        )
+    for one in unread:
+        voice.fault(one.text(voice.language), one.reason)
+    if unread:
+        raise typer.Exit(ExitCode.FINDINGS)
 
 
 def _as_dict(found: Manifest) -> dict[str, object]:
@@ -253,7 +268,13 @@ def recover(
                 "backup_at": local_iso(last.backup_at) if last else None,
                 "restored_at": local_iso(last.restored_at) if last else None,
                 "asked": _asked_dict(asked), "silent": silent,
-                "left": [{"channel": one.channel_id, "sink": one.sink, "transfers": one.count} for one in left],
+                "left": [
+                    {
+                        "channel": one.channel_id, "sink": one.sink, "transfers": one.count,
+                        "may_land_until": local_iso(one.may_land_until),
+                    }
+                    for one in left
+                ],
             }
         )  # fmt: skip
     else:
@@ -293,6 +314,9 @@ def _show_recovery(
         for channel, reason in asked.silent.items():
             voice.fault(voice.say("backup_told.silent", channel=channel, why=voice.say(reason)), reason)
     if left:
-        voice.table(("channel", "sink", "#transfers"), [(one.channel_id, one.sink, one.count) for one in left])
+        voice.table(
+            ("channel", "sink", "#transfers", "asked_from"),
+            [(one.channel_id, one.sink, one.count, voice.moment(one.may_land_until)) for one in left],
+        )
     code = "backup_told.recovering" if is_recovering else "backup_told.recovered"
     voice.tell(code, name=last.backup or "–", at=voice.moment(last.backup_at))

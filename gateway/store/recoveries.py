@@ -148,11 +148,16 @@ def _doubt(connection: Connection, recovery: Recovery, landing: Callable[[str], 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unasked:
-    """A channel on which something in doubt stands, by its sink's kind; `count` in transfers."""
+    """A channel on which something in doubt stands, by its sink's kind; `count` in transfers.
+
+    `may_land_until`, by the store's clock, microseconds: before that something that was sent there may still land, and
+    a recipient's no does not count.
+    """
 
     channel_id: str
     sink: str
     count: int
+    may_land_until: int
 
 
 _DOUBTFUL = exists().where(
@@ -174,8 +179,23 @@ _TO_ASK = or_(
 )
 _IN_DOUBT = and_(_NOT_CLOSED, ~channels.c.is_polled, _TO_ASK, transfers.c.permits == 0, _DOUBTFUL)
 _JOINED = transfers.join(channels, transfers.c.channel_id == channels.c.id)
+_OVER_BY = (
+    select(func.max(attempts.c.over_by))
+    .where(
+        deliveries.c.transfer_id == transfers.c.id,
+        attempts.c.delivery_id == deliveries.c.id,
+        or_(attempts.c.outcome.is_(None), attempts.c.outcome == AttemptEnd.UNKNOWN),
+    )
+    .correlate(transfers)
+    .scalar_subquery()
+)
 _CHANNELS = (
-    select(channels.c.id.label("channel_id"), channels.c.sink, func.count().label("count"))
+    select(
+        channels.c.id.label("channel_id"),
+        channels.c.sink,
+        func.count().label("count"),
+        func.max(_OVER_BY).label("may_land_until"),
+    )
     .select_from(_JOINED)
     .where(_IN_DOUBT)
     .group_by(channels.c.id, channels.c.sink)

@@ -122,6 +122,11 @@ def test_a_second_backup_copies_only_what_is_new(house: House, truc: Terminal, p
     assert [line["generation"] for line in listed] == [first["generation"], second["generation"]]
     assert truc.json("restore", places[0], "--check")["generation"] == second["generation"], "where no keys lie"
     truc("restore", places[0], "--check", "--keys", "/proc/nowhere", "--generation", first["generation"], code=6)
+    damaged = newest(Path(places[0])) / "manifest.json"
+    damaged.write_bytes(b"{")
+    listed = truc.json("backup", places[0], "--list", code=1)
+    assert [line["generation"] for line in listed] == [first["generation"]], "one may be chosen all the same"
+    assert str(damaged) in truc.err
 
 
 def test_old_backups_go_with_what_nobody_needs_any_more(house: House, truc: Terminal, places: tuple[str, str]) -> None:

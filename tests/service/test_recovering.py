@@ -169,6 +169,7 @@ def test_a_no_counts_only_when_nothing_can_land_any_more(house: House, tmp_path:
     done = recover_once(again.node)
     assert done is not None
     assert (done.absent, done.has_ended, len(done.left)) == (0, False, 1)
+    assert again.now() < done.left[0].may_land_until <= again.now() + MINUTE // 2
     again.pass_time(MINUTE // 2)
     done = recover_once(again.node)
     assert done is not None
