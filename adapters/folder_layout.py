@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from adapters.contract import AdapterError
+from edxml.messages import system_words
 
 __all__ = ["SCHEMA", "FolderFault", "FolderLayout", "is_there", "name_fault", "set_mode", "sync_directory"]
 
@@ -210,8 +211,7 @@ class FolderLayout:
         try:
             yield
         except OSError as error:
-            why = error.strerror or str(error)
-            raise FolderFault(root=self.root, reason=name_fault(error), why=why) from error
+            raise FolderFault(root=self.root, reason=name_fault(error), why=system_words(error)) from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:

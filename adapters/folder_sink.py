@@ -154,7 +154,7 @@ class FolderSink:
                 self.layout.write_text(trial, "Trục\n")
                 trial.unlink(missing_ok=True)
         except FolderFault as fault:
-            return Probe(usable=False, reason=fault.reason, detail=str(fault.params["why"]))
+            return Probe(usable=False, reason=fault.reason, detail=fault.params["why"])
         return Probe(usable=True, detail=str(self.layout.root))
 
     def forget(self, older_than: timedelta) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from adapters.contract import AdapterError
+from edxml.messages import SystemWords, system_words
 
 __all__ = ["Answer", "Endpoint", "Network", "NoAnswer", "NotSent", "RestFault", "boot_now"]
 
@@ -251,5 +252,5 @@ def boot_now() -> float:
 
 def _words(why: BaseException | None) -> str:
     """What the system said, short."""
-    said = (why.strerror if isinstance(why, OSError) else None) or str(why) or type(why).__name__
-    return "".join(each if each.isprintable() else "\ufffd" for each in said)[:200]
+    said = "" if why is None else system_words(why)
+    return SystemWords("".join(each if each.isprintable() else "\ufffd" for each in said)[:200])

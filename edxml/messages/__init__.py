@@ -9,6 +9,8 @@ The files are looked up as data, never by importing the package, so `edxml` spea
 
 from __future__ import annotations
 
+import errno
+import os
 import tomllib
 from collections.abc import Mapping
 from datetime import date
@@ -16,9 +18,9 @@ from enum import StrEnum
 from functools import cache
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["PACKAGES", "Language", "Term", "catalogue", "say_day", "text"]
+__all__ = ["PACKAGES", "Language", "SystemWords", "Term", "catalogue", "say_day", "system_words", "text"]
 
 PACKAGES = ("edxml", "routing", "adapters", "monitoring", "gateway")
 """Packages that may carry a message file, in order of search."""
@@ -35,6 +37,41 @@ class Term(str):
     """A parameter that is itself a code: whoever reads the sentence gets its text in the same language."""
 
     __slots__ = ()
+
+
+class SystemWords(str):
+    """A parameter in the operating system's English ("No space left on device"), as it is stored and logged: whoever
+    reads the sentence gets a common one in the same language."""
+
+    __slots__ = ()
+
+    def said(self, language: Language) -> str:
+        """In `language`, where it is a common one; else as the system says it."""
+        code = _system_codes().get(str(self), "")
+        found = text(code, language, {})
+        return str(self) if found == code else found
+
+
+def system_words(error: BaseException) -> SystemWords:
+    """What the operating system said when it refused; of what is no refusal of its own, what it is."""
+    said = getattr(error, "strerror", None)
+    return SystemWords(said or str(error) or type(error).__name__)
+
+
+_WITHOUT_NUMBER: Final = {
+    "timed out": "os_error.etimedout",
+    "Name or service not known": "os_error.no_name",
+    "No address associated with hostname": "os_error.no_name",
+    "Temporary failure in name resolution": "os_error.no_name_server",
+}
+"""What sockets and the C library's resolver say."""
+
+
+@cache
+def _system_codes() -> Mapping[str, str]:
+    """The system's sentence → the code of ours."""
+    by_number = {os.strerror(number): f"os_error.{name.lower()}" for number, name in errno.errorcode.items()}
+    return by_number | _WITHOUT_NUMBER
 
 
 @cache
@@ -80,6 +117,8 @@ def text(code: str, language: Language, params: Mapping[str, Any]) -> str:
 def _said(value: Any, language: Language) -> Any:
     if isinstance(value, Term):
         return text(value, language, {})
+    if isinstance(value, SystemWords):
+        return value.said(language)
     if type(value) is date:
         return say_day(value, language)
     return _Count(value) if type(value) is int else value

@@ -27,6 +27,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from cryptography import x509
 
+from edxml.messages import system_words
 from edxml.sign._turns import PATIENCE, Turns
 from edxml.sign.algorithms import SignatureAlgorithm, fits_key, is_right_signature
 from edxml.sign.signer import SigningKeyInvalid, default_algorithm, issuers_of, read_certificates
@@ -277,7 +278,8 @@ def _read_pin(place: TokenKey) -> tuple[bytes, int]:
             pin = file.readline().rstrip(b"\r\n")
         pin.decode()
     except (OSError, UnicodeDecodeError) as why:
-        raise _fault("pin_unreadable", place, detail=getattr(why, "strerror", None) or "UTF-8") from None
+        detail = system_words(why) if isinstance(why, OSError) else "UTF-8"
+        raise _fault("pin_unreadable", place, detail=detail) from None
     return pin, status.st_mtime_ns
 
 

@@ -10,6 +10,7 @@ from adapters.contract import Probe
 from adapters.folder_ignored import Ignored, IgnoredFile
 from adapters.settings import without_passwords
 from edxml.errors import TrucError
+from edxml.messages import SystemWords, system_words
 from gateway.channels.kinds import Lookable, Strewn
 from gateway.cli.channel_rest import drain, find_channel, move, window
 from gateway.cli.exits import ExitCode
@@ -194,13 +195,15 @@ def probe(
     else:
         voice.table(
             ("channel", "usable", "reason", "detail"),
-            [
-                (channel_id, probed.usable, voice.reason(probed.reason) if probed.reason else "", probed.detail)
-                for channel_id, probed in found
-            ],
+            [(channel_id, probed.usable, *_why_not(voice, probed)) for channel_id, probed in found],
         )
     if not all(probed.usable for _, probed in found):
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _why_not(voice: Voice, probed: Probe) -> tuple[str, str]:
+    """The reason and what the system said, in the reader's language; where it can be used, the detail alone."""
+    return voice.reason(probed.reason) if probed.reason else "", SystemWords(probed.detail).said(voice.language)
 
 
 def probe_channel(node: Node, row: ChannelRow, *, only_looks: bool = False) -> Probe:
@@ -218,4 +221,4 @@ def probe_channel(node: Node, row: ChannelRow, *, only_looks: bool = False) -> P
     except TrucError as why:  # wrong settings, or a kind that this program does not know
         return Probe(usable=False, reason=why.reason, detail=str(why.params.get("why", row.kind)))
     except OSError as why:
-        return Probe(usable=False, reason="channel.io", detail=why.strerror or type(why).__name__)
+        return Probe(usable=False, reason="channel.io", detail=system_words(why))

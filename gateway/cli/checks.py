@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from edxml.errors import EdxmlError, TrucError
-from edxml.messages import Language, text
+from edxml.messages import Language, SystemWords, system_words, text
 from edxml.sign.policies import read_policies
 from gateway.cli.broker import worries_of, worst_of
 from gateway.cli.channel import ignored_in, probe_channel
@@ -146,7 +146,7 @@ def _trust(settings: Settings) -> Check:
     except EdxmlError as why:
         return Check(name="trust", level=Level.WARN, code=why.reason, error=why)
     except OSError as why:
-        return _check("trust", Level.WARN, "trust_unreadable", folder=str(folder), why=why.strerror or "")
+        return _check("trust", Level.WARN, "trust_unreadable", folder=str(folder), why=system_words(why))
     anchors = {anchor for policy in (policies.default, *policies.of_senders.values()) for anchor in policy.anchors}
     word = "trust" if anchors else "trust_nobody"
     return _check("trust", Level.OK, word, folder=str(folder), count=len(anchors))
@@ -258,7 +258,7 @@ def _channels(node: Node) -> Iterator[Check]:
     for row in rows:
         found = probe_channel(node, row, only_looks=True)
         if not found.usable:
-            why = found.detail or found.reason
+            why = SystemWords(found.detail) or found.reason
             yield _check("channel", Level.FAIL, "channel_unusable", channel=row.id, why=why)
         elif (strewn := ignored_in(node, row.id, _FEW)) is not None and strewn.count:
             names = ", ".join(f"“{one.name}”" for one in strewn.first)

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+from edxml.messages import system_words
 from gateway.backup import is_unfinished
 from gateway.cli.lock import take_lock
 from gateway.compose import Today, build_node
@@ -98,7 +99,7 @@ def try_folder(folder: Path) -> float:
             os.fsync(probe.fileno())
             return os.fstat(probe.fileno()).st_mtime - time.time()
     except OSError as why:
-        raise StoreUnwritable(folder=str(folder.resolve()), why=why.strerror or str(why)) from why
+        raise StoreUnwritable(folder=str(folder.resolve()), why=system_words(why)) from why
 
 
 def has_node(settings: Settings) -> bool:

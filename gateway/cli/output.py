@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
-import errno
 import io
 import json
 import os
@@ -25,7 +24,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-from edxml.messages import Language, text
+from edxml.messages import Language, system_words, text
 from gateway.cli.moments import INSTANTS
 from gateway.model.instants import as_instant, as_local, local_iso
 
@@ -80,9 +79,7 @@ class Voice:
 
     def why(self, error: OSError) -> str:
         """Why the system refused to read or write, in the reader's language where it is a common reason."""
-        code = f"os_error.{errno.errorcode.get(error.errno or 0, '').lower()}"
-        found = self.say(code)
-        return error.strerror or type(error).__name__ if found == code else found
+        return system_words(error).said(self.language)
 
     def tell(self, code: str, /, **params: Any) -> None:
         """One sentence as an answer."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Self
 from urllib.parse import unquote, urlsplit
 
+from edxml.messages import system_words
 from gateway.model.errors import GatewayError
 
 __all__ = [
@@ -222,4 +223,4 @@ def _read(path: str) -> str:
     try:
         return Path(path).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as why:
-        raise BrokerUnreadable(path=path, why=getattr(why, "strerror", None) or str(why)) from why
+        raise BrokerUnreadable(path=path, why=system_words(why)) from why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -132,7 +133,9 @@ def test_the_doctor_sees_a_read_only_folder(truc: Terminal, house: House) -> Non
     with mounted(house.root, "--bind", str(house.root)):
         subprocess.run(["mount", "-o", "remount,bind,ro", house.root], check=True)
         [(level, told)] = channel_lines(truc, 1)
-        assert (level, "folder" in told) == ("fail", True)
+        assert (level, "folder" in told, "đĩa chỉ cho đọc" in told) == ("fail", True, True)
+        assert "đĩa chỉ cho đọc" in " ".join(truc("channel", "probe", "folder", code=1).replace("│", " ").split())
+        assert truc.json("channel", "probe", "folder", code=1)[0]["detail"] == os.strerror(errno.EROFS)
         assert truc.json("channel", "show", "folder")["reason"] == "folder.read_only"
 
 

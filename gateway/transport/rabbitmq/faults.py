@@ -13,6 +13,7 @@ import pika
 from pika import exceptions
 from pika.adapters.utils import connection_workflow as workflow
 
+from edxml.messages import system_words
 from gateway.transport.broker import (
     Address,
     BrokerAccess,
@@ -149,7 +150,7 @@ def _why(chain: tuple[BaseException, ...]) -> str:
     """The plainest words for what happened: the system's, else the innermost error's."""
     for each in reversed(chain):
         if isinstance(each, socket.gaierror | OSError):
-            return each.strerror or str(each)
+            return system_words(each)
     if not chain:
         return "closed"
     named = _QUOTED.search(str(chain[-1]))  # pika puts the system's error into its own words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
+from edxml.messages import system_words
 from gateway.transport.broker import (
     Address,
     BrokerAccess,
@@ -45,7 +46,7 @@ def tls_context(access: BrokerAccess) -> ssl.SSLContext:
             path = access.cert_file
             context.load_cert_chain(access.cert_file, access.key_file or None)
     except (OSError, ssl.SSLError) as why:
-        raise BrokerUnreadable(path=path, why=getattr(why, "strerror", None) or str(why)) from why
+        raise BrokerUnreadable(path=path, why=system_words(why)) from why
     return context
 
 
