@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from gateway.exchange.persisting import persist
 from gateway.model.chain import Link
 from gateway.model.states import DeliveryState
 from gateway.node import Node
@@ -45,9 +47,18 @@ class Claimed:
         return replace(self, links=tuple(link for link, _ in left), organs=tuple(organ for _, organ in left))
 
 
+def claim_group(node: Node, tickets: Sequence[Ticket], *, is_ending: Callable[[], bool] | None = None) -> list[Claimed]:
+    """Claim what these tickets hint at and commit. What somebody else holds, or moved on, is left out.
+
+    What was claimed is read however long the store is away meanwhile (`persist`): nobody else knows whose it is.
+    """
+    ours, now = _claim(node, tickets)
+    return persist(partial(_read, node, ours, now), is_ending) if ours else []
+
+
 @repeated_where_undone
-def claim_group(node: Node, tickets: Sequence[Ticket]) -> list[Claimed]:
-    """Claim what these tickets hint at and commit. What somebody else holds, or moved on, is left out."""
+def _claim(node: Node, tickets: Sequence[Ticket]) -> tuple[Mapping[str, int], int]:
+    """What is ours now, each with its turn; and when that was."""
     with node.store.write() as connection:
         now = node.store.now(connection)
         ours, members = transfers.claim(
@@ -62,11 +73,10 @@ def claim_group(node: Node, tickets: Sequence[Ticket]) -> list[Claimed]:
     node.metrics.count_tickets(TicketEvent.CLAIMED, len(ours))
     if len(ours) < len(tickets):
         node.metrics.count_tickets(TicketEvent.LOST, len(tickets) - len(ours))
-    if not ours:
-        return []
-    return _read(node, ours, now)
+    return ours, now
 
 
+@repeated_where_undone
 def _read(node: Node, ours: Mapping[str, int], now: int) -> list[Claimed]:
     """What was claimed, each at the turn of its claim: the rows may have moved on since, and are then another's."""
     with node.store.read(is_hop=True) as connection:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import count
 
 from adapters.contract import Done, Park, Retry, Scope, Unknown
 from adapters.contract import Outcome as SinkOutcome
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
 from gateway.exchange.outsiders import parties_to_tell
+from gateway.exchange.persisting import persist
 from gateway.exchange.telling import tell_delivered
 from gateway.exchange.work import Work
 from gateway.model.chain import Link, Reason
@@ -32,11 +35,32 @@ _END_LABELS = {
 }
 
 
-@repeated_where_undone
-def conclude_all(node: Node, works: Sequence[Work]) -> None:
-    """One transaction for the group: outcomes, what settles after them, breakers; then wakes and metrics."""
+def conclude_all(
+    node: Node,
+    works: Sequence[Work],
+    *,
+    is_ending: Callable[[], bool] | None = None,
+    step: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> None:
+    """One transaction for the group: outcomes, what settles after them, breakers; then wakes and metrics.
+
+    While the store is away it is tried again, until `is_ending` (`persist`): whoever lives reports, and a claim that
+    nobody reports counts as that of a worker that died (rule 8).  `step` as `deliver` takes it.
+    """
     if not works:
         return
+    tries = count(1)
+
+    def once() -> None:
+        with step():
+            _conclude(node, works, is_first=next(tries) == 1)
+
+    persist(once, is_ending)
+
+
+@repeated_where_undone
+def _conclude(node: Node, works: Sequence[Work], *, is_first: bool) -> None:
+    """Again after a commit of which nobody was told it changes nothing: every report is of its turn."""
     with node.store.write() as connection:
         now = node.store.now(connection)
         loaded = load(connection, {c for work in works for c in work.claimed.chain_ids})
@@ -48,12 +72,18 @@ def conclude_all(node: Node, works: Sequence[Work]) -> None:
         effects = advance(
             connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker, facts=loaded.facts
         )
-        _note_channels(connection, works, now)
+        _note_channels(connection, [work for work in works if is_first or _holds(work, links)], now)
         parties = parties_to_tell(node, connection, effects.moves, _parties(works, loaded.facts))
     give_wakes(node, effects, parties)
     _wake_reports(node, effects)
     for work in works:
         _tell(node, work)
+
+
+def _holds(work: Work, links: Mapping[str, tuple[str, Link]]) -> bool:
+    """Whether its claim stands: nothing of it was written down yet."""
+    found = (links[delivery_id][1] for delivery_id in work.claimed.delivery_ids)
+    return any(link.state is DeliveryState.CLAIMED and link.turn == work.claimed.turn for link in found)
 
 
 def _parties(works: Iterable[Work], facts: Mapping[str, Facts]) -> dict[str, Party]:

@@ -48,7 +48,7 @@ def deliver(
     node: Node,
     tickets: Sequence[Ticket],
     *,
-    is_ending: Callable[[], bool] = lambda: False,
+    is_ending: Callable[[], bool] | None = None,
     hands: Hands[Work] | None = None,
     give_way: Callable[[], None] = lambda: None,
     step: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -59,6 +59,8 @@ def deliver(
     answered yet: that is written down when it is, after this returned.  Without, one after the other.
 
     Once `is_ending` says so nothing more is begun: what was claimed goes back at once, and one hand-over is ended.
+    Until then what was claimed is reported however long the store is away (rule 8), and only then is its error raised;
+    without `is_ending` the store is tried once.
     `give_way` is called between two steps, with no transaction open and nothing in a sink's hands: it may wait; so may
     `step` before its block, in which this asks the database and talks to nobody else.
     What a sink or the store raises of one work, and nobody foresaw, is raised when the others are done; that one stays
@@ -66,12 +68,41 @@ def deliver(
     May run twice and at the same time on the same tickets: the claim is one conditional update, the attempt another.
     Crash points: deliver.claimed, deliver.staged, deliver.attempt_committed, deliver.handed_over, deliver.concluded.
     """
+    began = _boot_now()
     with step():
-        works = [Work(claimed) for claimed in claim_group(node, tickets)]
+        works = [Work(claimed) for claimed in claim_group(node, tickets, is_ending=is_ending)]
     if not works:
         return (None,) * len(tickets)
     crash_point("deliver.claimed")
-    lease = _Lease(node, works)
+    try:
+        left = _carry(node, works, _Lease(node, works, began), is_ending or _never, hands, give_way, step)
+    except StoreError as why:
+        left = _broken_off(works, why)
+    in_time = [work for work in works if work not in left.late]
+    crash_point("deliver.handed_over")
+    conclude_all(node, [work for work in in_time if work.outcome is not None], is_ending=is_ending, step=step)
+    crash_point("deliver.concluded")
+    for failure in (left.failure, *(work.failure for work in works)):
+        if failure is not None:
+            raise failure
+    outcomes = {work.claimed.transfer_id: work.outcome for work in in_time}
+    return tuple(outcomes.get(ticket.transfer_id) for ticket in tickets)
+
+
+def _never() -> bool:
+    return False
+
+
+def _carry(
+    node: Node,
+    works: Sequence[Work],
+    lease: _Lease,
+    is_ending: Callable[[], bool],
+    hands: Hands[Work] | None,
+    give_way: Callable[[], None],
+    step: Callable[[], AbstractContextManager[None]],
+) -> Outstanding[Work]:
+    """All between the claim and what is written down at the end; gives what is left to its hands."""
     _put_off_risky(works)
     give_way()
     for prepare in (partial(_look, node), partial(_stage, node, lease)):
@@ -84,25 +115,32 @@ def deliver(
         _begin(node, [work for work in works if work.staged is not None])
     crash_point("deliver.attempt_committed")
     give_way()
-    left = _hand_over_all(node, works, lease, is_ending, hands)
-    in_time = [work for work in works if work not in left.late]
-    crash_point("deliver.handed_over")
-    with step():
-        conclude_all(node, [work for work in in_time if work.outcome is not None])
-    crash_point("deliver.concluded")
-    for failure in (left.failure, *(work.failure for work in works)):
-        if failure is not None:
-            raise failure
-    outcomes = {work.claimed.transfer_id: work.outcome for work in in_time}
-    return tuple(outcomes.get(ticket.transfer_id) for ticket in tickets)
+    return _hand_over_all(node, works, lease, is_ending, hands)
 
 
-def open_hands(node: Node, most: int, *, slow_from: float = channels.SLOW_FROM) -> Hands[Work]:
-    """Hands for up to `most` hand-overs at once; from `slow_from` seconds on a channel counts as slow. Close them."""
+def _broken_off(works: Sequence[Work], why: StoreError) -> Outstanding[Work]:
+    """The store went away before all were handed over: what was not sent surely did not arrive, and goes back."""
+    for work in works:
+        if work.outcome is None and work.failure is None and not work.was_sent:
+            work.put_off()
+    return Outstanding(late=frozenset(), failure=why)
+
+
+def open_hands(
+    node: Node,
+    most: int,
+    *,
+    slow_from: float = channels.SLOW_FROM,
+    is_ending: Callable[[], bool] | None = None,
+) -> Hands[Work]:
+    """Hands for up to `most` hand-overs at once; from `slow_from` seconds on a channel counts as slow. Close them.
+
+    `is_ending`: until it says so what ended late is written down however long the store is away; None: tried once.
+    """
 
     def conclude_late(works: Sequence[Work]) -> None:
         crash_point("deliver.handed_over")
-        conclude_all(node, works)
+        conclude_all(node, works, is_ending=is_ending)
         crash_point("deliver.concluded")
         node.transport.wake("relay")  # places of their channels are free again
 
@@ -117,10 +155,11 @@ def open_hands(node: Node, most: int, *, slow_from: float = channels.SLOW_FROM) 
 class _Lease:
     """Keeps the claims of a group while its worker lives; `ends` is when they would run out, on the boot-time clock."""
 
-    def __init__(self, node: Node, works: Sequence[Work]) -> None:
+    def __init__(self, node: Node, works: Sequence[Work], began: float) -> None:
+        """`began`: when they were claimed or before, on the same clock."""
         self._node = node
         self._works = works
-        self.ends = _boot_now() + node.pace.lease / 1e6
+        self.ends = began + node.pace.lease / 1e6
 
     @repeated_where_undone
     def keep(self) -> None:

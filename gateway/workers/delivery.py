@@ -45,7 +45,9 @@ class Delivery:
             "deliver.large": 1,
         }
         self._hands = {
-            queue: open_hands(node, count * node.group) for queue, count in slots.items() if queue != "deliver.large"
+            queue: open_hands(node, count * node.group, is_ending=self.is_ending)
+            for queue, count in slots.items()
+            if queue != "deliver.large"
         }  # one queue's never wait for another's
         self._subscriptions: tuple[Subscription, ...] = tuple(
             node.transport.listen(queue, count, partial(self._work, queue), group=1 if queue in _ALONE else node.group)

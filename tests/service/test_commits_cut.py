@@ -96,7 +96,8 @@ def test_a_status_whose_acceptance_was_cut_is_there_once(house: House, far: Hous
 def test_a_hand_over_that_was_cut_is_seen_once(
     house: House, far: House, cable: CutCommits, channel: str, nth: int, cut: Cut
 ) -> None:
-    """A claim or an attempt that nobody was told of runs out by itself; a conclusion stands."""
+    """A claim that nobody was told of runs out by itself; of an attempt the worker says that nothing was sent; a
+    conclusion stands."""
     sent = house.send([channel])
     recipient = house.recipient(channel)
     tickets = house.due()
@@ -106,12 +107,30 @@ def test_a_hand_over_that_was_cut_is_seen_once(
     assert told_busy(told.value)
     assert cable.cuts == 1
     house.run()
-    if channel == "blind" and (nth, cut) in ((2, Cut.ANSWER), (3, Cut.COMMIT)):
+    if channel == "blind" and (nth, cut) == (3, Cut.COMMIT):
         assert house.state(sent, channel) == "parked"  # an attempt stands, and nobody can be asked: a person's turn
-        assert recipient.seen(sent.packet_id) == (nth == 3)
+        assert recipient.seen(sent.packet_id) == 1
     else:
         assert house.state(sent, channel) == "delivered"
         assert recipient.seen(sent.packet_id) == 1
+    house.assert_books_close()
+
+
+def test_a_conclusion_of_which_nobody_was_told_counts_once_though_it_is_written_again(
+    house: House, far: House, cable: CutCommits
+) -> None:
+    """The worker lives and tries again: the channel's one fault stays one, and the document goes back once."""
+    sent = house.send(["check"])
+    house.recipient("check").next(Does.REFUSE)
+    tickets = house.due()
+    cable.cut(Cut.ANSWER, 3)
+    deliver(far.node, tickets, is_ending=lambda: False)
+    assert cable.cuts == 1
+    row = house.row(sent, "check")
+    assert (row["state"], row["unreported"], row["turn"]) == ("ready", 0, tickets[0].turn + 1)
+    assert house.rows("SELECT faults FROM channels WHERE id = 'check'") == [{"faults": 1}]
+    house.run()
+    assert house.recipient("check").seen(sent.packet_id) == 1
     house.assert_books_close()
 
 
