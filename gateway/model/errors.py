@@ -6,7 +6,8 @@ GatewayError
 │   │   ├── StoreUndone      PostgreSQL undid the transaction for another's sake: run it again
 │   │   ├── StoreUnreachable, StoreCrowded               nobody answers there, no connection is free: it goes by itself
 │   │   ├── StoreRefused, StoreAbsent, StoreUntrusted    user or password, name, certificate: a person's turn
-│   │   └── StorePooled      a pooler stands between us and the server: a person's turn
+│   │   ├── StorePooled      a pooler stands between us and the server: a person's turn
+│   │   └── StorePutBack     the database knows less than the node remembers: let it recover
 │   ├── StoreConflict        a unique constraint refused it: somebody else was faster
 │   ├── StoreUnsafe          the database would not keep what it confirms: refuse to start
 │   ├── StoreUnwritable      the data folder takes nothing: full, read-only, or not ours (retryable)
@@ -18,7 +19,6 @@ GatewayError
 │   ├── StoreUnmigrated      the schema could not be brought to this program's: nothing was changed
 │   ├── StoreMoved           the rows were moved into another database: that one is the node's now
 │   ├── StoreProgram         a program of the database's makers is missing, or says no
-│   ├── StorePutBack         the database knows less than its data folder remembers: let the node recover
 │   ├── StoreUnfinished      a move or a restore into this database did not end: run it again
 │   ├── BlobMissing          a stored packet's bytes are gone
 │   │   └── ItemMissing      (api.problems) its recipient is told so
@@ -234,8 +234,11 @@ class StoreUnmigrated(StoreError):
     code = "store.unmigrated"
 
 
-class StorePutBack(StoreError):
-    """The database knows less than the data folder remembers of it. Parameters `remembered`, `known`: moments."""
+class StorePutBack(StoreBusy):
+    """The database knows less than the data folder, or this process, knew. Parameters `remembered`, `known`: moments.
+
+    Retryable as all of its kind: no document is to blame, and the node goes on once a recovery was begun.
+    """
 
     code = "store.put_back"
 

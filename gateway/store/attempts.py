@@ -16,6 +16,7 @@ from gateway.store.schema import attempts, chains, deliveries, transfers
 from gateway.store.statements import execute_one, execute_rows, select_rows
 from gateway.store.together import Together
 from gateway.store.transfers import members_of
+from gateway.store.witnesses import note
 
 __all__ = ["Begun", "Ended", "begin_attempts", "end_attempts"]
 
@@ -72,6 +73,7 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
     ]
     if rows:
         execute_rows(connection, _INSERT_ATTEMPT, rows)
+        note(connection, rows[-1]["id"], rows[-1]["id"], now)
         used = [b.transfer_id for b in ours if b.transfer_id in permitted]
         if used:
             execute_one(connection, _NO_PERMIT, {"ids": used})

@@ -11,6 +11,7 @@ from gateway.model.events import RULE_VERSION, Event, leaf_digest
 from gateway.model.instants import new_id
 from gateway.store.schema import events
 from gateway.store.together import Together
+from gateway.store.witnesses import note
 
 __all__ = ["append"]
 
@@ -25,7 +26,10 @@ def append(
     They can never be changed or deleted afterwards (triggers refuse it).
     """
     together = Together() if beside is None else beside
-    together.add(_INSERT, [_row(event, recorded_at) for event in happened])
+    rows = [_row(event, recorded_at) for event in happened]
+    together.add(_INSERT, rows)
+    if rows:
+        note(connection, rows[-1]["id"], rows[-1]["packet_id"], recorded_at)
     if beside is None:
         together.execute(connection)
 

@@ -23,6 +23,7 @@ from gateway.store.homes import claim_home, place_of
 from gateway.store.migrate import found_revision, upgrade
 from gateway.store.reckoning import Clock, Reckoning, go_with
 from gateway.store.rollups import add_counts, counting
+from gateway.store.witnesses import Witnesses, noting
 
 __all__ = ["Clock", "Store", "WallClock", "has_database", "open_store"]
 
@@ -83,6 +84,7 @@ class Store:
     reckoning: Reckoning
     wait_seconds: float = 20.0
     goes_by_clock: bool = True  #: and not by the database's
+    witnesses: Witnesses = field(default_factory=Witnesses, repr=False, compare=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     _writer: _Writer = field(default_factory=_Writer, repr=False, compare=False)
 
@@ -102,11 +104,12 @@ class Store:
         if self.engine.dialect.name != "sqlite":
             committing = Committing()
             with translating(committing), self.engine.connect() as connection:
-                connection.execution_options(truc_writes=True, **counting())
+                connection.execution_options(truc_writes=True, **counting(), **noting())
                 with connection.begin():
                     yield connection
                     add_counts(connection)
                     committing.began = True
+                self.witnesses.keep(connection)
             return
         if not self._turn.acquire(timeout=self.wait_seconds):
             raise StoreBusy(why="another thread of this process is writing")
@@ -197,6 +200,8 @@ def open_store(
     go_with(engine, reckoning)
     goes_by_clock = clock is not None or engine.dialect.name == "sqlite"
     store = Store(engine, kept, reckoning.clock, reckoning, wait_seconds, goes_by_clock)
+    if engine.dialect.name != "sqlite":
+        store.witnesses.go_with(engine)
     try:
         with translating():
             if not may_be_marked:

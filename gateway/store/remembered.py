@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from gateway.model.errors import StorePutBack
 from gateway.model.instants import local_iso
@@ -30,11 +30,16 @@ _NEWEST: Final = (
 
 
 def remember(store: Store, data: Path) -> None:
-    """Let the folder remember the database's newest event. Safe to repeat; raises OSError, StoreBusy."""
+    """Let the folder remember the database's newest event. Safe to repeat; raises OSError, StoreBusy, and StorePutBack
+    as `check_remembered` does: what is remembered stays then.
+    """
     with store.read() as connection:
         newest = connection.execute(_NEWEST).one_or_none()
         at = store.now(connection)
-    if newest is None or _read(data)[0] == newest.position:
+        last = recoveries.last(connection)
+    position, remembered_at = _read(data)
+    _check(newest, last, position, remembered_at)
+    if newest is None or position == newest.position:
         return
     part = data / f"{_MARK}-{os.getpid()}"
     part.write_text(json.dumps({"position": newest.position, "at": at}), "ascii")
@@ -47,6 +52,10 @@ def check_remembered(store: Store, data: Path) -> None:
     with store.read() as connection:
         newest = connection.execute(_NEWEST).one_or_none()
         last = recoveries.last(connection)
+    _check(newest, last, position, at)
+
+
+def _check(newest: Row[int, int] | None, last: recoveries.Recovery | None, position: int, at: int) -> None:
     if position <= (0 if newest is None else newest.position):
         return
     if last is not None and (last.ended_at is None or last.restored_at >= at):

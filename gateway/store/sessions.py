@@ -58,6 +58,7 @@ class _Session(psycopg.Connection[tuple[Any, ...]]):
 
     used_at = float("-inf")
     how = For.WRITING
+    is_brief = False  #: it is used once
     clock: Looked | None = None  #: of the server, while the transaction has executed nothing else
 
 
@@ -94,6 +95,8 @@ class Sessions(PGDialect_psycopg):
     def do_ping(self, dbapi_connection: Any) -> bool:
         """Whether the connection lives; not asked where it was used a moment ago and nothing came since."""
         session: _Session = dbapi_connection
+        if session.is_brief:
+            return False
         if time.monotonic() - session.used_at < _UNUSED_SECONDS and _is_quiet(session):
             return True
         return bool(super().do_ping(dbapi_connection))  # type: ignore[no-untyped-call]

@@ -63,7 +63,12 @@ def test_what_a_database_has_set_for_others_changes_no_document(house: House) ->
 
 
 @pytest.mark.parametrize(
-    ("habit", "told"), [(("role", "nguoi_la"), StoreRefused), (("search_path", "noi_khac"), StoreBusy)], ids=str
+    ("habit", "told"),
+    [
+        (("role", "nguoi_la"), StoreRefused),
+        pytest.param(("search_path", "noi_khac"), StoreBusy, marks=pytest.mark.long),
+    ],
+    ids=str,
 )
 def test_tables_that_are_out_of_reach_are_no_documents_fault(
     house: House, habit: tuple[str, str], told: type[StoreBusy]
