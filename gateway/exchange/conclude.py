@@ -24,8 +24,11 @@ from gateway.store import Connection, channels
 from gateway.store.chains import load
 from gateway.store.deliveries import Facts, Party
 from gateway.store.repeating import repeated_where_undone
+from monitoring import log
 
 __all__ = ["conclude_all"]
+
+_log = log.get("delivery")
 
 _END_LABELS = {
     Done: str(AttemptEnd.ARRIVED),
@@ -60,12 +63,17 @@ def conclude_all(
 
 @repeated_where_undone
 def _conclude(node: Node, works: Sequence[Work], *, is_first: bool) -> None:
-    """Again after a commit of which nobody was told it changes nothing: every report is of its turn."""
+    """Again after a commit of which nobody was told it changes nothing: every report is of its turn.
+
+    What the database knows nothing of any more, as after a failover that lost commits, hinders no other report.
+    """
     with node.store.write() as connection:
         now = node.store.now(connection)
         loaded = load(connection, {c for work in works for c in work.claimed.chain_ids})
         chains = loaded.chains
         links = {link.delivery_id: (chain.id, link) for chain in chains.values() for link in chain}
+        lost = [work for work in works if not links.keys() >= set(work.claimed.delivery_ids)]
+        works = [work for work in works if work not in lost]
         planned = [
             plan for work in works for plan in _plans(node, work, [links[d] for d in work.claimed.delivery_ids], now)
         ]
@@ -74,6 +82,8 @@ def _conclude(node: Node, works: Sequence[Work], *, is_first: bool) -> None:
         )
         _note_channels(connection, [work for work in works if is_first or _holds(work, links)], now)
         parties = parties_to_tell(node, connection, effects.moves, _parties(works, loaded.facts))
+    for work in lost:
+        _log.error("delivery.lost", transfer=work.claimed.transfer_id, packet=work.claimed.packet.id)
     give_wakes(node, effects, parties)
     _wake_reports(node, effects)
     for work in works:

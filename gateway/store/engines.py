@@ -65,6 +65,8 @@ _IDLE_SECONDS = 60
 _CONNECT_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 60
 """After which the system asks for a resting connection: a firewall forgets those that say nothing for long."""
+_KEEP_ALIVE_AGAIN_SECONDS = 10
+"""And once more so much later: then a server that went without a word, with something to answer, is given up."""
 _PREPARED_AFTER = 1
 """How often a connection executes a statement before it prepares it, so that the server plans it once more and no more.
 What is asked once, as by a command, takes no place among the plans that are kept."""
@@ -121,6 +123,7 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
             "client_encoding": "utf8",  # whatever the database, the role or the environment has for others
             "prepare_threshold": _PREPARED_AFTER,
             "keepalives_idle": _KEEP_ALIVE_SECONDS,
+            "keepalives_interval": _KEEP_ALIVE_AGAIN_SECONDS,
             "tcp_user_timeout": int(wait_seconds * 1000),
             "options": " ".join(f"-c {name}={value}" for name, value in told.items()),
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import signal
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 
 from gateway.backup import begin_recovery
+from gateway.exchange.deliver import deliver
 from gateway.exchange.recover import recover_once
 from gateway.model.errors import StorePutBack
 from gateway.model.events import Event, EventKind
@@ -106,6 +108,21 @@ def test_what_the_folder_remembers_is_not_forgotten_for_a_server_that_knows_less
     remember(other, data)
     assert json.loads((data / "newest").read_bytes())["position"] > 0
     other.close()
+
+
+def test_what_the_database_knows_nothing_of_any_more_hinders_no_other_report(house: House, lines: io.StringIO) -> None:
+    """Of a group that was handed over, one was accepted in the lost time."""
+    gone, sent = house.send(["check"], "1"), house.send(["idem"], "2")
+
+    def forget(_item: object) -> None:
+        with house.node.store.write() as connection:
+            tell(connection, "DELETE FROM deliveries WHERE packet_id = ?", gone.packet_id)
+
+    house.recipient("check").after = forget
+    deliver(house.node, house.due())
+    assert house.state(sent, "idem") == "delivered"
+    assert gone.packet_id in lines.getvalue()
+    assert "delivery.lost" in lines.getvalue()
 
 
 @pytest.mark.long

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -150,3 +152,19 @@ def test_long_values_are_packed_with_lz4_where_the_server_can(store: Store) -> N
         packed = tell(connection, "SELECT pg_column_compression(holder) FROM jobs WHERE name = 'y'").scalar_one()
         assert packed == ("lz4" if "lz4" in ways else "pglz")
         connection.rollback()
+
+
+_ASKING = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+)
+"""In seconds, but for the last, which is in milliseconds and ends the asking."""
+
+
+def test_a_server_that_vanished_while_it_had_to_answer_is_given_up(store: Store) -> None:
+    """The system asks after a minute of silence, and once more: with its usual pauses it took two and a half."""
+    with store.read() as connection, socket.socket(fileno=os.dup(session_of(connection).fileno())) as line:
+        told = [line.getsockopt(*which) for which in _ASKING]
+    assert told == [1, 60, 10, 20_000]
