@@ -8,7 +8,6 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from gateway.archive.shape import BYTES, FORMAT, MANIFEST, README, Content, Mani
 from gateway.model.errors import Conflict
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import local_iso
+from gateway.model.room import naming_full_disk
 from gateway.store import Store, events
 from gateway.store.blobs import sync_folder
 from gateway.store.months import periods
@@ -70,7 +70,7 @@ def write_month(
 
     May be repeated: an archive whose month has not changed since stays, any other is written anew.  Raises Conflict
     `archive.not_over`, `archive.gap` where the month's account does not close, ArchiveDamaged where what was written
-    cannot be read back, BlobMissing, OSError, StoreBusy.
+    cannot be read back, BlobMissing, OSError, StoreBusy; nothing half-written stays.
 
     Crash points: `archive.written`, `archive.named`.
     """
@@ -80,15 +80,19 @@ def write_month(
         now = store.now(connection)
         if month.end > now:
             raise Conflict("archive.not_over", month=month.name)
-    with suppress(FileNotFoundError):
-        part.unlink()
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w+b") as file:
-        manifest = _fill(store, month, file, node=node, release=release, at=now, tell=tell)
-        file.flush()
-        os.fsync(file.fileno())
-    tell("verify")
-    verify(part)
+    part.unlink(missing_ok=True)
+    try:
+        with naming_full_disk(part):
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w+b") as file:
+                manifest = _fill(store, month, file, node=node, release=release, at=now, tell=tell)
+                file.flush()
+                os.fsync(file.fileno())
+        tell("verify")
+        verify(part)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     crash_point("archive.written")
     digest = digest_of(part)
     part.replace(target)

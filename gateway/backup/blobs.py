@@ -12,6 +12,7 @@ from typing import Final
 from gateway.backup.files import digest_of
 from gateway.backup.shape import Tell
 from gateway.model.errors import BlobDamaged, BlobMissing
+from gateway.model.room import naming_full_disk
 from gateway.store.blobs import BlobFolder, Put
 from gateway.store.carrying.copying import BlobSize
 
@@ -97,7 +98,7 @@ def _spool(source: BlobFolder, target: BlobFolder, digest: str) -> Put | None:
 
 def _copy(source: int, target: Path) -> str:
     hasher = hashlib.sha256()
-    with target.open("xb", buffering=0) as writing:
+    with naming_full_disk(target), target.open("xb", buffering=0) as writing:
         while piece := os.read(source, _PIECE):
             hasher.update(piece)
             rest = memoryview(piece)

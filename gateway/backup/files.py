@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.backup.faults import BackupDamaged
 from gateway.model.errors import Conflict
+from gateway.model.room import naming_full_disk
 
 __all__ = [
     "LOCK",
@@ -48,7 +49,7 @@ def digest_of(path: Path, *, from_disk: bool = False) -> str:
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Write a new file and sync it. Raises FileExistsError, OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
+    with naming_full_disk(path), os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -60,7 +61,11 @@ def copy_file(source: Path, target: Path, mode: int = 0o600) -> str:
     with suppress(FileNotFoundError):
         target.unlink()
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with source.open("rb", buffering=0) as reading, os.fdopen(descriptor, "wb", buffering=0) as writing:
+    with (
+        naming_full_disk(target),
+        source.open("rb", buffering=0) as reading,
+        os.fdopen(descriptor, "wb", buffering=0) as writing,
+    ):
         while piece := reading.read(_PIECE):
             hasher.update(piece)
             rest = memoryview(piece)

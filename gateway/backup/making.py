@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -87,9 +88,10 @@ def make_backup(
     `keys_beside`: that may be beside the data.  `keep`: how many generations are left there, 0: all.  `rereads`:
     packets that lie there are read again, too.  `actor`: who is noted in the event that says so, once it is whole.
     Raises Conflict (another backup runs there, or something else lies there), BadRequest (a folder inside another),
-    StoreDamaged, StoreProgram, BackupDamaged where the disk does not keep what it is given, OSError; StoreBusy where
-    the database goes away, be it after the backup is whole and before the node notes it.  Killed at any moment it
-    leaves nothing that is taken for a backup, and may be run again: packets that were copied stay.
+    StoreDamaged, StoreProgram, BackupDamaged where the disk does not keep what it is given, OSError, which of a full
+    disk leaves only the packets that were copied; StoreBusy where the database goes away, be it after the backup is
+    whole and before the node notes it.  Killed at any moment it leaves nothing that is taken for a backup, and may be
+    run again: packets that were copied stay.
     Crash points: backup.database_copied, backup.blobs_copied, backup.keys_named, backup.named,
     backup.noted, backup.outdated_unnamed.
     """  # fmt: skip
@@ -99,14 +101,19 @@ def make_backup(
     with lock_folder(folder):
         target.prepare(node)
         _clear(target)
-        manifest, part = _copy_rows(store, data, access, target, node, release, tell)
-        copied = copy_blobs(
-            store.blobs, target.blobs, read_blobs(part),
-            rereads=rereads, step="packets", total=manifest.blobs, tell=tell,
-        )  # fmt: skip
-        crash_point("backup.blobs_copied")
-        kept = None if keys is None else _copy_keys(data, keys, manifest)
-        whole = _finish(target, part, manifest, copied, tell)
+        try:
+            manifest, part = _copy_rows(store, data, access, target, node, release, tell)
+            copied = copy_blobs(
+                store.blobs, target.blobs, read_blobs(part),
+                rereads=rereads, step="packets", total=manifest.blobs, tell=tell,
+            )  # fmt: skip
+            crash_point("backup.blobs_copied")
+            kept = None if keys is None else _copy_keys(data, keys, manifest)
+            whole = _finish(target, part, manifest, copied, tell)
+        except BaseException:
+            with suppress(OSError):  # why it failed is what is told
+                _clear(target)
+            raise
         crash_point("backup.named")
         _note(store, whole, actor)
         removed = _let_go(target, keep) if keep else ()

@@ -12,6 +12,7 @@ from gateway.backup.faults import BackupDamaged
 from gateway.backup.files import LOCK, write_file
 from gateway.model.errors import Conflict, NotFound
 from gateway.model.instants import as_datetime, local_iso, wall_now
+from gateway.model.room import naming_full_disk
 from gateway.store.blobs import BlobFolder, sync_folder
 from gateway.store.carrying.copying import BlobSize
 
@@ -75,7 +76,7 @@ def read_manifest(folder: Path) -> Manifest:
 def write_blobs(folder: Path, blobs: Iterable[BlobSize]) -> tuple[int, int]:
     """Write down which blobs are needed; how many they are, and their bytes. The file is not synced."""
     count = size = 0
-    with (folder / BLOBS).open("w", encoding="ascii") as file:
+    with naming_full_disk(folder / BLOBS), (folder / BLOBS).open("w", encoding="ascii") as file:
         for digest, length in blobs:
             file.write(f"{digest} {length}\n")
             count, size = count + 1, size + length

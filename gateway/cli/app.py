@@ -21,6 +21,7 @@ from gateway.cli.exits import ExitCode, RemoteRefused, exit_code_of
 from gateway.cli.language import choose_language, localize, take_language
 from gateway.cli.output import Voice, make_voice
 from gateway.model.errors import SettingsError
+from gateway.model.room import FULL
 from monitoring import log
 
 __all__ = ["ROOMS", "command_tree", "main"]
@@ -106,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             voice.fault(voice.say("cli.address", why=voice.why(why)), "cli.address")
             return ExitCode.SETTINGS
         what = why.filename or voice.say("cli.stream")
-        voice.fault(voice.say("cli.io", what=what, why=voice.why(why)), "cli.io")
+        code = "cli.full" if why.errno in FULL else "cli.io"
+        voice.fault(voice.say(code, what=what, why=voice.why(why)), code)
         return ExitCode.USAGE
     except Exception as why:  # noqa: BLE001 - the last line of defence: a person gets one sentence
         voice.fault(voice.say("cli.defect", error=type(why).__name__, place=str(_keep(why))), "cli.defect")

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 from gateway.model.errors import StoreUnsafe
+from gateway.model.room import FULL
 from gateway.store.blobs import BlobFolder, sync_folder
 from monitoring import log
 
@@ -22,7 +23,6 @@ __all__ = ["check_semantics"]
 
 _log = log.get("gateway.store")
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _OLD: Final = b"the packet that was there"
 _NEW: Final = b"the packet that came"
@@ -57,7 +57,7 @@ def check_semantics(blobs: BlobFolder) -> None:
         step = "fsync"
         sync_folder(blobs.spool_folder)
     except OSError as why:
-        if why.errno in _FULL:
+        if why.errno in FULL:
             _log.warning("store.not_tried", error=errno.errorcode[why.errno])
             return
         raise StoreUnsafe(setting=f"{blobs.root}: {step}", value=str(why), wanted="POSIX") from why

@@ -72,7 +72,7 @@ def run_in_one_shell(steps: list[Step], folder: Path) -> tuple[list[str], str]:
         "LC_ALL": "C.UTF-8",
     }
     ran = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=90
+        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
     printed = re.split(rf"^{_MARK}\d+\n", ran.stdout, flags=re.MULTILINE)[1:]
     log = folder / "truc.log"

@@ -17,6 +17,7 @@ from typing import Final
 from sqlalchemy import Connection, Table, bindparam, func, select
 
 from gateway.model.errors import BlobDamaged, BlobMissing, StoreDamaged
+from gateway.model.room import out_of_room
 from gateway.store.blobs import BlobFolder
 from gateway.store.schema import deliveries, events, packets, transfers
 
@@ -32,14 +33,19 @@ BlobSize = tuple[str, int]
 def copy_database(connection: Connection, target: Path, tell: Callable[[int, int], object]) -> None:
     """Copy what this read transaction sees into the new file `target`, not synced yet; `tell`: pages done, of how many.
 
-    Raises StoreDamaged where the copy does not hold together: so does the original.
+    Raises StoreDamaged where the copy does not hold together: so does the original; OSError where there is no room.
     """
     assert connection.dialect.name == "sqlite", "PostgreSQL is backed up by its own tools"
     source = connection.connection.driver_connection
     assert isinstance(source, sqlite3.Connection)
     connection.execute(_ANY)  # from here on the transaction sees one moment
     with closing(sqlite3.connect(target)) as copy:
-        source.backup(copy, pages=_STEP_PAGES, progress=lambda _status, left, total: tell(total - left, total))
+        try:
+            source.backup(copy, pages=_STEP_PAGES, progress=lambda _status, left, total: tell(total - left, total))
+        except sqlite3.OperationalError as why:
+            if why.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise out_of_room(target) from why
+            raise
     with closing(sqlite3.connect(f"file:{target}?mode=ro&immutable=1", uri=True)) as copy:
         try:
             found = copy.execute("PRAGMA quick_check(1)").fetchone()[0]

@@ -6,6 +6,7 @@ Both programs belong to the Debian package `postgresql-client`, and must be of t
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, select
 
 from gateway.model.errors import Conflict, NotFound, StoreBusy, StoreForeign, StoreProgram
+from gateway.model.room import out_of_room
 from gateway.store import schema
 from gateway.store.carrying import fillings
 from gateway.store.carrying.fillings import Filling
@@ -33,6 +35,7 @@ _DUMP: Final = (
     "--no-password",
     "--lock-wait-timeout=60s",
 )
+_NO_ROOM: Final = os.strerror(errno.ENOSPC)
 _LOAD: Final = (
     "pg_restore",
     "--no-owner",
@@ -62,12 +65,19 @@ class DatabaseAccess:
 def dump_database(connection: Connection, access: DatabaseAccess, target: Path) -> None:
     """Write what this reading transaction sees into the new file `target`, not synced yet.
 
-    Raises StoreProgram where pg_dump is missing, too old, or says no; what it wrote is no dump then.
+    Raises StoreProgram where pg_dump is missing, too old, or says no, OSError where `target` has no room; what it
+    wrote is no dump then.
     """
     # Nothing is said on this connection while the program works, and its snapshot ends with it.
     connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
     snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
-    _run((*_DUMP, f"--snapshot={snapshot}", f"--exclude-table={fillings.TABLE}", f"--file={target}"), access)
+    try:
+        _run((*_DUMP, f"--snapshot={snapshot}", f"--exclude-table={fillings.TABLE}", f"--file={target}"), access)
+    except StoreProgram as why:
+        said = str(why.params["why"])
+        if "output file" in said and said.endswith(_NO_ROOM):  # its own disk, not the server's
+            raise out_of_room(target) from why
+        raise
 
 
 def load_database(access: DatabaseAccess, source: Path) -> None:
