@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -173,14 +174,22 @@ class Examining:
             for submission, settle in group:
                 self._examine_here(submission, settle)
             raise
-        say_urgent(self._node, filter(None, answers))
-        with log.together():
-            for (submission, settle), prepared in zip(group, answers, strict=True):
-                if prepared is None:
-                    self._examine_here(submission, settle)
-                    continue
-                tell_prepared(self._node, prepared.submission, prepared, began)
-                self._accepting.submit(prepared, settle)
+        left = deque(zip(group, answers, strict=True))
+        try:
+            say_urgent(self._node, filter(None, answers))
+            with log.together():
+                while left:
+                    (submission, settle), prepared = left[0]
+                    if prepared is not None:
+                        tell_prepared(self._node, prepared.submission, prepared, began)
+                    left.popleft()
+                    if prepared is None:
+                        self._examine_here(submission, settle)
+                    else:
+                        self._accepting.submit(prepared, settle)
+        finally:  # whatever was met on the way: whoever is not on his way yet is examined here
+            for (submission, settle), _ in left:
+                self._examine_here(submission, settle)
 
     def _examine_here(self, submission: Submission, settle: Settle[Outcome | Unprepared]) -> None:
         """As if there were no examiner; a file that it had begun is not in the way."""

@@ -1,10 +1,12 @@
-"""Health: is the process running, and could it take a document now? Each thing looked at is named in the answer."""
+"""Health: does the process run, could it take a document, or hand one out, now? The answer names what was looked at."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
 from edxml.errors import TrucError
 from edxml.messages import Language, text
@@ -13,7 +15,7 @@ from gateway.model.errors import GatewayError, StoreBusy
 from gateway.model.instants import as_datetime
 from gateway.node import Node
 
-__all__ = ["Check", "KeyExpired", "Readiness", "TransportClosed"]
+__all__ = ["Check", "KeyExpired", "Purpose", "Readiness", "TransportClosed"]
 
 _PATIENCE = 2.0
 """Seconds for all looks together: whoever asks gives up soon, and a locked database is not ready."""
@@ -97,8 +99,23 @@ _LOOKS: tuple[tuple[str, Callable[[Node], None]], ...] = (
 )
 
 
+_FETCHING: Final = frozenset({"store", "transport", "directory"})
+"""What lists, fetches and confirmations need: they take no room for packets, and seal nothing."""
+
+
+class Purpose(StrEnum):
+    """What whoever asks wants to know (`for=`): documents can be taken in, or handed out to those who poll."""
+
+    SUBMIT = "submit"
+    FETCH = "fetch"
+
+    def needs(self, name: str) -> bool:
+        """Whether a check of that name counts."""
+        return self is Purpose.SUBMIT or name in _FETCHING
+
+
 class Readiness:
-    """Looks at everything that accepting a document needs, and answers in time. Used on the event loop.
+    """Looks at everything that a purpose needs, and answers in time. Used on the event loop.
 
     Looks have threads of their own and each runs once at a time, however many ask: one that waits for a locked database
     (which takes as long there as accepting does) keeps no other and nobody else waiting.
@@ -109,9 +126,10 @@ class Readiness:
         self._lane = Lane("readiness", len(_LOOKS))
         self._running: dict[str, asyncio.Future[Check]] = {}
 
-    async def look(self) -> tuple[Check, ...]:
-        """All checks after two seconds at the latest; what is not known by then has failed. Changes nothing."""
-        asked = [(name, self._begin(name, look)) for name, look in _LOOKS]
+    async def look(self, purpose: Purpose = Purpose.SUBMIT) -> tuple[Check, ...]:
+        """The checks of a purpose after two seconds at the latest; what is not known by then has failed. Changes
+        nothing."""
+        asked = [(name, self._begin(name, look)) for name, look in _LOOKS if purpose.needs(name)]
         await asyncio.wait([running for _, running in asked], timeout=_PATIENCE)
         overdue = StoreBusy(why=f"> {_PATIENCE:g} s")
         return tuple(running.result() if running.done() else _failed(name, overdue) for name, running in asked)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
+from gateway.api.health import Purpose
 from gateway.api.v1.doors import TheEdge
-from gateway.api.v1.examples import EXAMPLES, answer
+from gateway.api.v1.examples import EXAMPLES, answer, refusals
 from gateway.api.v1.shapes import LiveShape
 from monitoring.metrics import CONTENT_TYPE
 
@@ -28,6 +29,8 @@ async def live() -> Any:
     return {"status": "live"}
 
 
+Wanted = Annotated[Literal["submit", "fetch"], Query(alias="for", description="submit / fetch: what is to be ready")]
+
 _NOT_READY = answer("HealthShape", "Something that accepting needs is missing; each check says what")
 _NOT_READY["content"]["application/json"]["example"] = EXAMPLES["HealthShape"] | {
     "status": "not_ready",
@@ -38,12 +41,15 @@ _NOT_READY["content"]["application/json"]["example"] = EXAMPLES["HealthShape"] |
 @router.head("/health/ready", include_in_schema=False)
 @router.get(
     "/health/ready",
-    responses={200: answer("HealthShape", "Documents can be taken in"), 503: _NOT_READY},
+    responses={**refusals(400), 200: answer("HealthShape", "Documents can be taken in"), 503: _NOT_READY},
     summary="Sẵn sàng tiếp nhận / ready to take documents in",
 )
-async def ready(edge: TheEdge, response: Response) -> dict[str, Any]:
-    """Store writable, transport open, disk above its reserve, keys valid, directory readable; known within 2 s."""
-    checks = await edge.readiness.look()
+async def ready(edge: TheEdge, response: Response, wanted: Wanted = "submit") -> dict[str, Any]:
+    """Store writable, transport open, disk above its reserve, keys valid, directory readable; known within 2 s.
+
+    `for=fetch` asks for what those need who poll: store, transport and directory. A full disk or a key that is away
+    keeps documents from being taken in, and nobody from fetching his."""
+    checks = await edge.readiness.look(Purpose(wanted))
     is_ready = all(check.is_ok for check in checks)
     if not is_ready:
         response.status_code = 503

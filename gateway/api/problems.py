@@ -37,6 +37,7 @@ from gateway.store.blobs import BlobFolder
 __all__ = [
     "MOST_FINDINGS",
     "PROBLEM_JSON",
+    "CodingUnknown",
     "Crowded",
     "Ending",
     "HeadTooLong",
@@ -89,6 +90,10 @@ class HeadTooLong(BadRequest):
     """Request line and headers are too long; parameter `limit` in bytes."""
 
 
+class CodingUnknown(BadRequest):
+    """The body comes in another transfer coding than `chunked` alone (RFC 9112, 6.1)."""
+
+
 class NotAcceptedKind(BadRequest):
     """The body is of a kind that is not taken here; parameter `kind`."""
 
@@ -123,6 +128,7 @@ _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
     (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (TooSlow, HTTPStatus.REQUEST_TIMEOUT),
     (HeadTooLong, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
+    (CodingUnknown, HTTPStatus.NOT_IMPLEMENTED),
     (NotAllowed, HTTPStatus.METHOD_NOT_ALLOWED),
     (NotAcceptedKind, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     (RangeNotSatisfiable, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),

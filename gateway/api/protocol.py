@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from edxml.messages import Language
 from gateway.api.asked import request_id_of
 from gateway.api.cycle import CYCLE, SMALL
-from gateway.api.problems import PROBLEM_JSON, Crowded, HeadTooLong, problem_of
+from gateway.api.problems import PROBLEM_JSON, CodingUnknown, Crowded, HeadTooLong, problem_of
 from gateway.model.errors import BadRequest, GatewayError
 
 __all__ = ["MOST_HEAD", "HeadBoundProtocol", "most_connections", "widen_descriptors"]
@@ -167,6 +167,10 @@ class HeadBoundProtocol(HttpToolsProtocol):
         self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if self._is_offer:
             return
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):  # the parser sees the last one alone, and its bytes are no packet
+            self._say(CodingUnknown("api.coding_unknown"))
+            raise ValueError("unknown transfer coding")
         if self.expect_100_continue and self.parser.get_http_version() == "1.0":  # who would not understand the answer
             self.expect_100_continue = False
         super().on_headers_complete()

@@ -39,26 +39,40 @@ def accept(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
     A repeat gets the first answer with today's states; a conflict is refused by unique constraints, never by a look
     before.  Members about the same document go in rounds, in their order.  One bad member never fails its
     neighbours: where a constraint still refuses, or a defect is met, the round goes through one by one.
+    A store that goes away amid a group is told to those who were not accepted yet (a StoreError as their outcome); it
+    is raised where nobody was.
     Crash points: accept.written, accept.committed.
     """
     say_urgent(node, group)
-    statuses = [p for p in group if p.kind is LinkKind.STATUS]
     outcomes: dict[int, Outcome] = {}
-    if statuses:
-        outcomes |= dict(zip(map(id, statuses), acknowledge(node, statuses), strict=True))
-    for members in _rounds([p for p in group if p.kind is not LinkKind.STATUS]):
-        began = time.monotonic()
+    try:
+        for one in (p for p in group if p.kind is LinkKind.STATUS):
+            outcomes[id(one)] = acknowledge(node, [one])[0]
+        for members in _rounds([p for p in group if p.kind is not LinkKind.STATUS]):
+            _accept_members(node, members, outcomes)
+    except StoreError as why:
+        if not outcomes:
+            raise
+        outcomes = {id(one): why for one in group} | outcomes
+    return tuple(outcomes[id(prepared)] for prepared in group)
+
+
+def _accept_members(node: Node, members: Sequence[Prepared], outcomes: dict[int, Outcome]) -> None:
+    """One round; what came of each is in `outcomes`, by its id, as soon as it is committed."""
+    began = time.monotonic()
+    try:
         try:
-            answered = _accept_round(node, members)
+            outcomes |= dict(zip(map(id, members), _accept_round(node, members), strict=True))
         except (StoreConflict, StaleMove):
-            answered = [_accept_alone(node, one) for one in members]
+            for one in members:
+                outcomes[id(one)] = _accept_alone(node, one)
         except StoreError:
             raise
         except Exception:  # noqa: BLE001 - told of the one that meets it alone too
-            answered = [or_defect(partial(_accept_alone, node), one) for one in members]
-        outcomes |= dict(zip(map(id, members), answered, strict=True))
-        tell_accepted(node, Hop.ACCEPT, zip(members, answered, strict=True), began)
-    return tuple(outcomes[id(prepared)] for prepared in group)
+            for one in members:
+                outcomes[id(one)] = or_defect(partial(_accept_alone, node), one)
+    finally:
+        tell_accepted(node, Hop.ACCEPT, [(m, outcomes[id(m)]) for m in members if id(m) in outcomes], began)
 
 
 def _rounds(group: Sequence[Prepared]) -> list[list[Prepared]]:

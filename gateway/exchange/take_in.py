@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from gateway.exchange.accept import accept
 from gateway.exchange.examine import prepare_group
 from gateway.exchange.submission import Outcome, Prepared, Submission
+from gateway.model.errors import StoreError
 from gateway.node import Node
 
 __all__ = ["Unprepared", "take_in"]
@@ -19,7 +20,8 @@ __all__ = ["Unprepared", "take_in"]
 
 @dataclass(frozen=True, slots=True)
 class Unprepared:
-    """A member that did not come as far as accept, and why; nothing of it is left but its event."""
+    """A member that was not accepted, and why: it did not come as far (nothing of it is left but its event), or the
+    store went away meanwhile."""
 
     why: Exception
 
@@ -34,7 +36,8 @@ def take_in(node: Node, group: Sequence[Submission | Prepared]) -> tuple[Outcome
     ready = [prepared.get(id(member), member) for member in group]
     good = [member for member in ready if isinstance(member, Prepared)]
     accepted = iter(accept(node, good) if good else ())
-    return tuple(next(accepted) if isinstance(member, Prepared) else Unprepared(_why(member)) for member in ready)
+    outcomes = (next(accepted) if isinstance(member, Prepared) else Unprepared(_why(member)) for member in ready)
+    return tuple(Unprepared(each) if isinstance(each, StoreError) else each for each in outcomes)
 
 
 def _why(member: Submission | Prepared | Exception) -> Exception:

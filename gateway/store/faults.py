@@ -25,7 +25,7 @@ from gateway.model.errors import (
     StoreUntrusted,
 )
 
-__all__ = ["Committing", "translating"]
+__all__ = ["Committing", "cause_of", "translating"]
 
 _AWAY: Final = frozenset(
     {
@@ -105,6 +105,19 @@ def translating(committing: Committing | None = None) -> Iterator[None]:
         if ours is None:
             raise
         raise ours(why=_say(why.orig)) from why
+
+
+def cause_of(why: BaseException) -> str:
+    """Why a connection is not there, for log lines: the code of the error of ours that it means; `ended_by_server`, or
+    `cut` where it was there and nobody said why it ended."""
+    if isinstance(why, StoreError):
+        return why.reason
+    told = getattr(why, "orig", None) or why
+    state = getattr(told, "sqlstate", None)
+    if state in _ENDED_STATES:
+        return "ended_by_server"
+    ours = _ours(told)
+    return "cut" if ours is None or (ours is StoreBusy and state is None) else ours.code
 
 
 def _say(why: BaseException | None) -> str:

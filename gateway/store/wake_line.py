@@ -22,11 +22,18 @@ import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 from tenacity import RetryError as GaveUp
-from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set, wait_random_exponential
 
 from gateway.model.errors import StoreError
-from gateway.store.faults import translating
+from gateway.store.faults import cause_of, translating
 from gateway.store.handle import Store
 from monitoring import log
 from monitoring.metrics import Metrics
@@ -130,6 +137,7 @@ class WakeLine:
             stop=stop_when_event_set(self._stopping),
             sleep=sleep_using_event(self._stopping),
             retry=retry_if_exception_type(_LOST),
+            before_sleep=_say_away,
         )
         while not self._stopping.is_set():
             try:
@@ -140,7 +148,7 @@ class WakeLine:
                 self._on_back()
                 self._serve(driver)
             except _LOST as why:
-                _log.warning("wake_line.lost", error=type(why).__name__)
+                _log.warning("wake_line.lost", error=type(why).__name__, cause=cause_of(why))
             finally:
                 self._show(is_up=False)
                 self._forget_pending()
@@ -214,6 +222,13 @@ class WakeLine:
     def _count(self, event: WakeEvent, times: int) -> None:
         if self._metrics is not None and times:
             self._metrics.count_wakes(event, times)
+
+
+def _say_away(state: RetryCallState) -> None:
+    """Once for each time that it cannot be had."""
+    why = state.outcome.exception() if state.outcome is not None else None
+    if state.attempt_number == 1 and why is not None:
+        _log.warning("wake_line.away", error=type(why).__name__, cause=cause_of(why))
 
 
 def _do_nothing() -> None:

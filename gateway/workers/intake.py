@@ -27,7 +27,7 @@ from gateway.exchange.examine import prepare_group
 from gateway.exchange.report import refuse_for
 from gateway.exchange.submission import Outcome, Prepared, Submission
 from gateway.identity import Caller
-from gateway.model.errors import GatewayError, TooLarge
+from gateway.model.errors import GatewayError, StoreError, TooLarge
 from gateway.model.states import LinkKind
 from gateway.node import Node
 from gateway.store import begun as noted
@@ -175,7 +175,12 @@ def _packets(node: Node, caller: Caller, items: Sequence[Incoming]) -> list[Outc
     for _, members in groupby(good, lambda one: one.kind is LinkKind.STATUS):
         accepted += accept(node, list(members))
     answers = iter(accepted)
-    return [next(answers) if isinstance(one, Prepared) else _ended(one) for one in ready]
+    return [_kept(next(answers)) if isinstance(one, Prepared) else _ended(one) for one in ready]
+
+
+def _kept(outcome: Outcome) -> Outcome | _Left:
+    """What came of accepting; where the store went away before its turn came it stays."""
+    return _Left(outcome) if isinstance(outcome, StoreError) else outcome
 
 
 def _ended(one: object) -> Outcome | _Left:

@@ -109,15 +109,21 @@ def test_health_may_be_asked_by_head(api: RunningApi) -> None:
         assert head.headers["content-length"] == str(len(full.content))
 
 
+_CODED = b"POST /v1/packets HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: %b\r\n\r\n4\r\nabcd\r\n0\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("said", "status", "code"),
     [
         (b"FOO /v1/me HTTP/1.1\r\nHost: t\r\n\r\n", 400, "api.bad_http"),
         (b"POST /v1/packets HTTP/1.1\r\nHost: t\r\nContent-Length: many\r\n\r\n", 400, "api.bad_http"),
+        (_CODED % b"gzip, chunked", 501, "api.coding_unknown"),
+        (_CODED % b"chunked\r\nTransfer-Encoding: chunked", 400, "api.bad_http"),
+        (_CODED % b"gzip", 501, "api.coding_unknown"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "api.bad_http"),
         (b"GET /v1/me HTTP/1.1\r\nHost: t\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n", 431, "api.head_too_long"),
     ],
-    ids=["method", "length", "tls", "head"],
+    ids=["method", "length", "packed", "twice", "endless", "tls", "head"],
 )
 def test_what_is_no_request_is_answered_with_a_problem(api: RunningApi, said: bytes, status: int, code: str) -> None:
     with api.raw() as opened:
@@ -161,6 +167,19 @@ def test_a_locked_database_is_not_ready_within_three_seconds_however_many_ask(tm
         while (got := httpx2.get(f"{api.url}/health/ready")).status_code != 200 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert got.status_code == 200
+
+
+def test_a_full_disk_keeps_nobody_from_fetching(tmp_path: Path) -> None:
+    """Whoever asks for nothing more is told what taking in needs, as ever."""
+    with running_api(tmp_path, disk_reserve_mib=str(1 << 40)) as api:
+        told = {
+            query: httpx2.get(f"{api.url}/health/ready{query}") for query in ("", "?for=submit", "?for=fetch", "?for=x")
+        }
+        assert [got.status_code for got in told.values()] == [503, 503, 200, 400]
+        assert [c["code"] for c in told[""].json()["checks"] if not c["is_ok"]] == ["store.disk_reserve"]
+        assert {c["name"] for c in told["?for=fetch"].json()["checks"]} == {"store", "transport", "directory"}
+        assert told["?for=x"].json()["code"] == "api.bad_parameter"
+        assert api.recipient.get("/v1/inbox").status_code == 200
 
 
 def test_a_packet_with_thousands_of_wrong_recipients_gets_a_short_answer(api: RunningApi) -> None:

@@ -12,7 +12,10 @@ import pytest
 
 from gateway.exchange import collect
 from gateway.exchange.deliver import deliver
+from gateway.exchange.examine import prepare
+from gateway.exchange.submission import Answer
 from gateway.exchange.sweep import sweep_once
+from gateway.exchange.take_in import Unprepared, take_in
 from gateway.model.errors import Conflict, StoreBusy, StoreUndone
 from gateway.model.instants import HOUR, MINUTE
 from gateway.store import open_store
@@ -74,6 +77,24 @@ def test_a_packet_whose_acceptance_was_cut_is_there_once(house: House, far: Hous
     assert (count(house, "packets"), count(house, "deliveries"), count(house, "documents")) == (1, 2, 1)
     house.run()
     assert house.recipient("check").seen(again.packet_id) == 1
+    house.assert_books_close()
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_of_a_group_whoever_was_accepted_before_the_cut_is_told_so(
+    house: House, far: House, cable: CutCommits, cut: Cut
+) -> None:
+    """Two packets of one document are two commits: the second one's cut is nothing to the first."""
+    recall = house.recall_packet(["check"])
+    group = [prepare(far.node, far.submission(body)) for body in (house.packet(["check"]), recall)]
+    cable.cut(cut, 2)
+    first, second = take_in(far.node, group)
+    assert cable.cuts == 1
+    assert isinstance(first, Answer)
+    assert isinstance(second, Unprepared)
+    assert told_busy(second.why)
+    assert accepted(far.submit(recall)).is_repeat == (cut is Cut.ANSWER)
+    assert count(house, "packets") == 2
     house.assert_books_close()
 
 

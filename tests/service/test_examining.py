@@ -98,7 +98,11 @@ def _children(pid: int | None = None) -> list[int]:
 
 @contextmanager
 def _desk(
-    folder: Path, habits: Habits, examiners: int = 1, before_accept: Callable[[], object] = lambda: None
+    folder: Path,
+    habits: Habits,
+    examiners: int = 1,
+    before_accept: Callable[[], object] = lambda: None,
+    transport: object = None,
 ) -> Iterator[Desk]:
     with running_api(folder, examiners="0") as api:
         settings = read_settings(
@@ -107,7 +111,8 @@ def _desk(
         accepting: Grouper[Submission | Prepared, _Given] = Grouper(
             lambda group: (before_accept(), take_in(api.node, group))[1], most=api.node.group, name="test-accept"
         )
-        examining = Examining(api.node, settings, accepting, habits)
+        node = api.node if transport is None else replace(api.node, transport=transport)
+        examining = Examining(node, settings, accepting, habits)
         try:
             yield Desk(api, examining)
         finally:
@@ -154,6 +159,32 @@ def test_a_refused_packet_gets_its_findings_and_one_event(tmp_path: Path) -> Non
             assert outcome.why.findings
         assert len(desk.api.events(EventKind.PACKET_REFUSED)) == 3
         desk.check_all_accepted(21)
+
+
+class Mute:
+    """A transport whose wake meets a defect, the first time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def wake(self, _topic: str) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise ZeroDivisionError
+
+
+def test_a_defect_behind_the_examiners_answer_leaves_nobody_unanswered(tmp_path: Path) -> None:
+    mute = Mute()
+    patient = replace(_SOON, answer=PATIENCE, again=PATIENCE)
+    with _desk(tmp_path, patient, transport=mute) as desk:
+        desk.give()
+        desk.wait_for(1)
+        desk.wait(1)
+        desk.give(desk.api.packet(priority=Priority.URGENT))
+        desk.wait(1)
+        assert mute.asked == 1, "it was met"
+        until(lambda: desk.examining.ready == 0)
+        desk.check_all_accepted(2)
 
 
 def test_killed_again_and_again_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 import queue
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import event
 
 from gateway.channels import KINDS
 from gateway.compose import vocabulary
+from gateway.model.errors import StoreCrowded
 from gateway.store import Store, open_store
+from gateway.store.faults import cause_of
 from gateway.store.wake_line import WakeLine, is_carrying
 from gateway.transport.local import LocalTransport
 from gateway.workers.loop import Loop
@@ -134,7 +140,9 @@ def test_processes_of_one_machine_hear_each_other_once(tmp_path: Path, closing: 
     assert beside.count("heard") == 1
 
 
-def test_a_line_that_was_lost_is_said_and_found_again_and_nothing_is_missed(tmp_path: Path, closing: ExitStack) -> None:
+def test_a_line_that_was_lost_is_said_and_found_again_and_nothing_is_missed(
+    tmp_path: Path, closing: ExitStack, lines: io.StringIO
+) -> None:
     server = own_server(closing)
     url = server.create()
     here, there = (a_process(closing, tmp_path / name, url) for name in ("a", "b"))
@@ -145,6 +153,9 @@ def test_a_line_that_was_lost_is_said_and_found_again_and_nothing_is_missed(tmp_
     assert there.is_up == 1
     server.stop()
     until(lambda: there.is_up == 0 and here.is_up == 0)
+    until(lambda: causes(lines, "wake_line.away"), lines.getvalue)
+    assert causes(lines, "wake_line.lost") <= {"ended_by_server", "cut"}
+    assert causes(lines, "wake_line.away") <= {"store.unreachable", "store.busy", "cut"}  # it is about to stop, or has
     here.transport.wake("relay")
     until(lambda: here.count("lost") == 1)
     server.start()
@@ -152,6 +163,25 @@ def test_a_line_that_was_lost_is_said_and_found_again_and_nothing_is_missed(tmp_
     assert there.line.wait_up(_PATIENCE)
     assert there.is_up == 1
     assert there.count("heard") == 0
+
+
+def causes(lines: io.StringIO, event: str) -> set[str]:
+    """What the lines of one event say of why."""
+    told = (json.loads(line) for line in lines.getvalue().splitlines())
+    return {one["cause"] for one in told if one["event"] == event}
+
+
+def test_the_cause_of_a_lost_connection_is_a_word_that_an_operator_knows() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(psycopg.OperationalError) as refused:
+        psycopg.connect(host="127.0.0.1", port=port, user="truc", connect_timeout=20)
+    assert cause_of(refused.value) == "store.unreachable"
+    assert cause_of(psycopg.errors.AdminShutdown()) == "ended_by_server"
+    assert cause_of(psycopg.errors.CannotConnectNow()) == "store.busy"
+    assert cause_of(psycopg.OperationalError("consuming input failed: server closed the connection")) == "cut"
+    assert cause_of(StoreCrowded(why="")) == "store.crowded"
+    assert cause_of(ConnectionResetError()) == "cut"
 
 
 def own_server(closing: ExitStack) -> Cluster:
