@@ -18,8 +18,11 @@ from sqlalchemy import Connection, Engine, event
 from gateway.model.errors import StorePutBack
 from gateway.model.instants import DAY, boot_now, id_floor, local_iso
 from gateway.store.months.partitions import month_named
+from monitoring import log
 
 __all__ = ["Witnesses", "note", "noting"]
+
+_log = log.get("gateway.store")
 
 _NOTED: Final = "truc_noted"
 _KEPT: Final = 16
@@ -95,18 +98,22 @@ class Witnesses:
         is_standby, found, archived = session.execute(_LOOK, asked).fetchone()
         session.is_brief = is_standby
         gone = "" if archived is None else id_floor(month_named(archived).end + DAY)
-        missing = [one.at for one in wanted if one.id not in found and (archived is None or one.packet_id > gone)]
+        missing = [one for one in wanted if one.id not in found and (archived is None or one.packet_id > gone)]
         if missing and not is_standby:
-            self._judge(session, max(missing))
+            self._judge(session, missing)
         session.rollback()
 
-    def _judge(self, session: Any, at: int) -> None:
+    def _judge(self, session: Any, missing: Sequence[_Witness]) -> None:
+        at = max(one.at for one in missing)
         recovery, restored_at = session.execute(_RECOVERY).fetchone() or ("", 0)
         if restored_at >= at or self._recovery_before not in (None, recovery):
             with self._lock:
                 self._kept.clear()
             self._recovery_before = None
             return
+        if self._recovery_before is None:
+            for one in missing:
+                _log.error("store.commit_lost", packet=one.packet_id or None, reason=StorePutBack.code)
         self._recovery_before = recovery
         newest = session.execute(_NEWEST).fetchone()
         raise StorePutBack(remembered=local_iso(at), known=local_iso(newest[0]) if newest else "–")

@@ -48,13 +48,14 @@ def reasons(store: Store) -> list[str]:
     return [reason for _, _, reason in kinds_of_events(store)]
 
 
-def test_a_running_node_notices_that_what_it_accepted_is_gone(house: House) -> None:
+def test_a_running_node_notices_that_what_it_accepted_is_gone(house: House, lines: io.StringIO) -> None:
     """Until a recovery is begun, whose doubts keep it from sending twice; then it goes on by itself."""
     sent = house.send(["check"])
     lose(house, "events")
     refused = house.submit(house.packet(["check"], "2"))
     assert isinstance(refused, StorePutBack)
     assert refused.retryable
+    assert [sent.packet_id in line for line in lines.getvalue().splitlines() if "store.commit_lost" in line] == [True]
     with pytest.raises(StorePutBack):
         house.due()
     operator = house.another_store()  # a command's process, which knows of nothing
