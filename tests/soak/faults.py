@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -127,13 +126,11 @@ class Blows:
     def _fill(self, name: str, healing: ExitStack) -> None:
         """The disk shrinks to what is used: the next bytes find no room."""
         disk, whole = self.province.ground.disks[name], BLOBS_MIB if name == "blobs" else POSTGRES_MIB
-        seen = os.statvfs(disk.path)
-        used = (seen.f_blocks - seen.f_bfree) * seen.f_frsize
         reserve = (1 << 20) if name == "blobs" and self._turn("full") % 2 else 0  # every second time in mid-write
         if name == "postgres":
             healing.callback(partial(self._raise, self._is_up_again))
         healing.callback(disk.remount, f"size={whole}m")
-        disk.remount(f"size={(used + reserve + _SLACK) >> 10}k")
+        disk.shrink(reserve + _SLACK)
 
     # --- PostgreSQL -------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ ROLES: Final = ("api", "relay", "deliver", "periodic", "intake", "inspect")
 
 _REPOSITORY = Path(__file__).parents[2]
 _START: Final = 300.0  # seconds, on a machine however busy
+_SHRINKS: Final = 50  # tries
 
 
 def free_ports(count: int) -> list[int]:
@@ -103,10 +104,23 @@ class SmallDisk:
         """Change it while it is used: `ro`, `rw`, `size=64m`."""
         self._mount("tmpfs", f"remount,{options}")
 
+    def shrink(self, room: int) -> None:
+        """Leave `room` bytes beside what is used; measured anew where somebody wrote more before the disk shrank."""
+        for _ in range(_SHRINKS):
+            seen = os.statvfs(self.path)
+            used = (seen.f_blocks - seen.f_bfree) * seen.f_frsize
+            done = self._try_mount("tmpfs", f"remount,size={(used + room) >> 10}k")
+            if done.returncode == 0:
+                return
+        raise AssertionError(f"a small disk did not shrink to what is used: {done.stderr}")
+
     def _mount(self, kind: str, options: str) -> None:
-        command = [*_as_root(), "mount", "-t", kind, "-o", options, "truc-test", str(self.path)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        done = self._try_mount(kind, options)
         assert done.returncode == 0, f"this test needs to mount a small disk: {done.stderr}"
+
+    def _try_mount(self, kind: str, options: str) -> subprocess.CompletedProcess[str]:
+        command = [*_as_root(), "mount", "-t", kind, "-o", options, "truc-test", str(self.path)]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
 @dataclass(slots=True)
