@@ -7,7 +7,9 @@ so a term that nobody set is for ever.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from gateway.archive.reading import digest_of
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.months import periods
@@ -46,6 +48,14 @@ class MonthState:
     obstacles: Obstacles
     archived: Period | None
     is_current: bool  #: the archive holds what is stored now
+
+    def lies_in(self, file: Path) -> bool:
+        """Whether `file` is the archive that was written last, unaltered, and holds what is stored now.
+
+        Reads all of it. Raises OSError.
+        """
+        known = self.archived
+        return known is not None and self.is_current and file.is_file() and digest_of(file) == known.digest
 
 
 def months(store: Store, terms: Terms) -> list[MonthState]:

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from edxml.crashpoints import crash_point, declare
 from gateway.archive.folding import fold_month
-from gateway.archive.reading import digest_of, verify
+from gateway.archive.reading import ArchiveDamaged, digest_of, read_rows, verify
 from gateway.archive.shape import BYTES, FORMAT, MANIFEST, README, Content, Manifest, archive_name
 from gateway.model.errors import Conflict
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import local_iso
 from gateway.model.room import naming_full_disk
-from gateway.store import Store, events
+from gateway.store import Connection, Store, events
 from gateway.store.blobs import sync_folder
 from gateway.store.months import periods
 from gateway.store.months.partitions import Month
@@ -68,9 +68,11 @@ def write_month(
 ) -> Path:
     """Write a month's archive into `folder` and note it in the store; gives the file.
 
-    May be repeated: an archive whose month has not changed since stays, any other is written anew.  Raises Conflict
-    `archive.not_over`, `archive.gap` where the month's account does not close, ArchiveDamaged where what was written
-    cannot be read back, BlobMissing, OSError, StoreBusy; nothing half-written stays.
+    May be repeated while all of the month is in the store: what lies in `folder` under its name is replaced by what is
+    stored now.  Raises Conflict `archive.not_over`, `archive.gone` where the month or a part of it was let go (what it
+    went by is the only copy), `archive.holds_more` where the file that is there holds a packet that is not stored here,
+    `archive.gap` where the month's account does not close; ArchiveDamaged where what was written cannot be read back,
+    BlobMissing, OSError, StoreBusy.  Nothing half-written stays, and the file that was there does.
 
     Crash points: `archive.written`, `archive.named`.
     """
@@ -90,6 +92,7 @@ def write_month(
                 os.fsync(file.fileno())
         tell("verify")
         verify(part)
+        _check_holds_all(part, target, month)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -119,6 +122,7 @@ def _fill(
         writer = _Writer(packed)
         writer.add(README, [_README.format(node=node, month=month.name).encode()], packs=True)
         with store.read() as connection:
+            _check_is_here(connection, month)
             last = periods.settled_position(connection, month)
             folded = fold_month(connection, month)
             for table in KEPT_TABLES:
@@ -136,6 +140,34 @@ def _fill(
         )  # fmt: skip
         writer.add(MANIFEST, [manifest.text().encode()], packs=True)
     return manifest
+
+
+def _check_is_here(connection: Connection, month: Month) -> None:
+    """Raises Conflict `archive.gone` where not all of what the month's archive holds is in the store any more."""
+    known = periods.read_periods(connection).get(month.name)
+    if known is None:
+        return
+    if known.dropped_at is not None or periods.count_packets(connection, month) < known.packets:
+        raise Conflict("archive.gone", month=month.name, file=known.file)
+
+
+def _check_holds_all(part: Path, target: Path, month: Month) -> None:
+    """Raises Conflict `archive.holds_more` where `target` holds a packet that `part` does not.
+
+    A store that was put back knows less than it did. A file that is damaged is replaced.
+    """
+    if not target.exists():
+        return
+    ours = (row["id"] for row in read_rows(part, "packets"))  # both in the order of ids
+    known = next(ours, None)
+    try:
+        for row in read_rows(target, "packets"):
+            while known is not None and known < row["id"]:
+                known = next(ours, None)
+            if known != row["id"]:
+                raise Conflict("archive.holds_more", month=month.name, file=str(target), packet=row["id"])
+    except ArchiveDamaged:
+        return
 
 
 class _Counted:

@@ -137,7 +137,7 @@ def run(ctx: typer.Context, folder: _Folder) -> None:
                 voice.fault(voice.say("archive.kept", month=state.month.name), "archive.kept")
                 raise typer.Exit(ExitCode.FINDINGS)
             file = folder / archive_name(local.settings.node, state.month.name)
-            if not state.is_current or not file.exists():
+            if not state.lies_in(file):
                 file = _write(voice, local, state.month, folder)
                 voice.tell("archive_told.written", month=state.month.name, file=str(file))
             _drop(voice, local, state.month, file)

@@ -12,6 +12,7 @@ import pytest
 
 from edxml.crashpoints import ENVIRONMENT
 from gateway.archive import verify
+from gateway.model.errors import Conflict
 from tests.support.archives import account_of, archive, let_go, month_of_house, pass_month
 from tests.support.nodes import build_house
 
@@ -57,7 +58,13 @@ def test_killed_there_nothing_is_lost_and_the_same_again_ends_it(tmp_path: Path,
     assert between.closes, between.gaps
     is_here = house.rows("SELECT count(*) AS n FROM packets")[0]["n"] == 3
     assert is_here == (point in ("archive.written", "archive.named"))
-    file = archive(house, tmp_path, month) if is_here else next(tmp_path.glob("truc-thu-*.zip"))
+    file = next(tmp_path.glob("truc-thu-*.zip"), tmp_path)
+    if is_here:
+        file = archive(house, tmp_path, month)
+    else:
+        with pytest.raises(Conflict) as told:
+            archive(house, tmp_path, month)
+        assert told.value.reason == "archive.gone", "the one that is there is the only copy"
     assert verify(file).rows["packets"] == 3
     let_go(house, file, month)
     assert account_of(house).books == before.books

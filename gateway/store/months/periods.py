@@ -277,6 +277,14 @@ def count_deliveries(connection: Connection, month: Month) -> list[tuple[str, st
     return [(agency, book, state, n) for agency, book, state, n in connection.execute(_COUNTED, _values(month))]
 
 
+_PACKETS = select(func.count()).select_from(packets).where(*_within(packets.c.id))
+
+
+def count_packets(connection: Connection, month: Month) -> int:
+    """How many packets of a month are stored."""
+    return int(connection.execute(_PACKETS, _values(month)).scalar_one())
+
+
 def uncount(connection: Connection, counts: Iterable[tuple[str, str, str, int]]) -> None:
     """Take deliveries that go off the roll-ups, in the transaction in which they go."""
     count(connection, [(agency, book, state, -n) for agency, book, state, n in counts])
