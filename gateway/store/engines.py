@@ -68,8 +68,9 @@ _KEEP_ALIVE_SECONDS = 60
 _KEEP_ALIVE_AGAIN_SECONDS = 10
 """And once more so much later: then a server that went without a word, with something to answer, is given up."""
 _PREPARED_AFTER = 1
-"""How often a connection executes a statement before it prepares it, so that the server plans it once more and no more.
-What is asked once, as by a command, takes no place among the plans that are kept."""
+"""How often the driver executes a statement before it prepares it, so that the server plans it once more and no more.
+What is asked once, as by a command, takes no place among the plans that are kept.  (Those of the hops are prepared when
+they are executed first: `gateway.store.trips`.)"""
 
 
 _PLANS = {

@@ -41,8 +41,9 @@ _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _AWAY_CLASSES: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 """Of SQLSTATE: no connection, read-only or timed out, rolled back, out of room, locked, shut down, failing disk."""
 _DAMAGED_STATES: Final = frozenset({"XX001", "XX002"})
-_UNDONE_STATES: Final = frozenset({"40001", "40P01"})
-"""Serialization failure, deadlock: undone for the sake of another transaction."""
+_UNDONE_STATES: Final = frozenset({"40001", "40P01", "26000"})
+"""Serialization failure, deadlock: undone for the sake of another transaction. And what was prepared is forgotten: it
+is prepared anew the next time (`gateway.store.trips`)."""
 _ENDED_STATES: Final = frozenset({"57P01", "57P02", "57P05", "25P03", "25P04"})
 """The server ended the connection, and with it what was not committed: told to, after a crash, or after too long."""
 _KEPT_OUT: Final = "42501"

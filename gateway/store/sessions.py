@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from gateway.model.instants import boot_now
+from gateway.store.statements import Asked
+from gateway.store.trips import Told, Traveller
 
 __all__ = ["DRIVER", "For", "Looked", "Sessions", "begins", "clock_at_begin", "look"]
 
@@ -42,15 +45,23 @@ class Looked(NamedTuple):
     after: int
 
 
-_CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_CLOCK: Final = Asked("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", {}, tuple)
+_COMMIT: Final = Asked("COMMIT", {}, None)
+_ROLLBACK: Final = Asked("ROLLBACK", {}, None)
 
 _UNUSED_SECONDS: Final = 30.0
-_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_READ: Final = Asked("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", {}, None)
 _BEGIN: Final = {
-    For.WRITING: f"BEGIN ISOLATION LEVEL READ COMMITTED; {_CLOCK}",
-    For.READING: f"{_READ}; {_CLOCK}; SET LOCAL plan_cache_mode = auto; SET LOCAL enable_bitmapscan = on",
-    For.READING_HOPS: f"{_READ}; {_CLOCK}",
+    For.WRITING: (Asked("BEGIN ISOLATION LEVEL READ COMMITTED", {}, None),),
+    For.READING: (
+        _READ,
+        Asked("SET LOCAL plan_cache_mode = auto", {}, None),
+        Asked("SET LOCAL enable_bitmapscan = on", {}, None),
+    ),
+    For.READING_HOPS: (_READ,),
 }
+_FORGETS: Final = ("ROLLBACK", "DROP", "ALTER", "DISCARD", "DEALLOCATE")
+"""After these the driver has the server forget all that was prepared, if it has prepared anything itself."""
 
 
 class _Session(psycopg.Connection[tuple[Any, ...]]):
@@ -60,6 +71,20 @@ class _Session(psycopg.Connection[tuple[Any, ...]]):
     how = For.WRITING
     is_brief = False  #: it is used once
     clock: Looked | None = None  #: of the server, while the transaction has executed nothing else
+    _traveller: Traveller | None = None
+
+    @property
+    def traveller(self) -> Traveller:
+        """What sends statements on it."""
+        if self._traveller is None:
+            self._traveller = Traveller(self)
+        return self._traveller
+
+
+def _session(lent: Any) -> _Session:
+    """Of what the pool lends, or of the connection itself."""
+    session: _Session = getattr(lent, "dbapi_connection", lent)
+    return session
 
 
 class Sessions(PGDialect_psycopg):
@@ -72,20 +97,34 @@ class Sessions(PGDialect_psycopg):
         return _Session.connect(*given, **named)
 
     def do_begin(self, dbapi_connection: Any) -> None:
-        """Begin, and take the clock: statements in one message, which the driver must not prepare."""
-        session: _Session = dbapi_connection.dbapi_connection
+        """Begin, and take the clock, in one trip."""
+        session = _session(dbapi_connection)
+        first = _BEGIN[session.how]
         before = boot_now()
-        with session.cursor() as cursor:
-            cursor.execute(_BEGIN[session.how], prepare=False)
-            cursor.nextset()
-            told = cursor.fetchone()
-            session.clock = Looked(before, told[0], boot_now()) if told else None
+        *_, ((told,),) = session.traveller.go([*first, _CLOCK])
+        session.clock = Looked(before, told, boot_now())
         session.used_at = time.monotonic()
+
+    def travel(self, lent: Any, asked: Sequence[Asked]) -> Told:
+        """Execute these on what the pool lends, in one trip, as `Traveller.travel` does."""
+        session = _session(lent)
+        session.clock = None
+        return session.traveller.travel(asked)
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        """Commit, where anything is open."""
+        _end(_session(dbapi_connection), _COMMIT)
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        """Undo, where anything is open. What was prepared stays so."""
+        _end(_session(dbapi_connection), _ROLLBACK)
 
     def do_execute(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
         """As the driver does; from now on the clock of the beginning is of the past."""
         cursor.connection.clock = None
         super().do_execute(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
+        if (cursor.statusmessage or "").startswith(_FORGETS):
+            cursor.connection.traveller.forget()
 
     def do_executemany(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
         """As the driver does; from now on the clock of the beginning is of the past."""
@@ -100,6 +139,12 @@ class Sessions(PGDialect_psycopg):
         if time.monotonic() - session.used_at < _UNUSED_SECONDS and _is_quiet(session):
             return True
         return bool(super().do_ping(dbapi_connection))  # type: ignore[no-untyped-call]
+
+
+def _end(session: _Session, how: Asked) -> None:
+    session.clock = None
+    if session.pgconn.transaction_status != TransactionStatus.IDLE:
+        session.traveller.go([how])
 
 
 def _is_quiet(session: _Session) -> bool:
@@ -133,7 +178,7 @@ def clock_at_begin(connection: Connection) -> Looked | None:
 def look(connection: Connection) -> Looked:
     """The server's clock, asked for now."""
     before = boot_now()
-    told: int = connection.exec_driver_sql(_CLOCK).scalar_one()
+    told: int = connection.exec_driver_sql(_CLOCK.text).scalar_one()
     return Looked(before, told, boot_now())
 
 

@@ -1,12 +1,13 @@
-"""Statements of the hops: written as SQLAlchemy's, compiled once for each database, run on the driver's own cursor.
+"""Statements of the hops: written as SQLAlchemy's, compiled once for each database, run past it.
 
     select_rows(connection, select(t.c.id, t.c.said).where(…), {"ids": […]})  →  rows with `.id` and `.said`
     execute_one(connection, update(t).where(…), {"ids": […]})                 →  how many rows it changed
     execute_rows(connection, insert(t), [{…}, {…}])                           →  the same, once per row
 
 What SQLAlchemy does anew for each statement (a context, a result, a description of its columns) costs this process some
-three times what the driver does.  All else is as with `Connection.execute`: the transaction, the errors, how a lost
-connection is given up, and who listens for `before_cursor_execute` hears every statement.
+three times what the driver does; on PostgreSQL most of what the driver does is passed by too (`gateway.store.trips`).
+All else is as with `Connection.execute`: the transaction, the errors, how a lost connection is given up, and who
+listens for `before_cursor_execute` hears every statement.
 
 A statement is remembered for as long as the process lives: it is made once, not for each call.
 """
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import ClauseElement, Connection, Dialect, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -27,7 +28,7 @@ from sqlalchemy.sql.expression import ReturnsRows
 
 from gateway.store.arrays import Arrays, as_arrays
 
-__all__ = ["arrays_of", "execute_one", "execute_rows", "execute_text", "select_one", "select_rows"]
+__all__ = ["Asked", "arrays_of", "execute_one", "execute_rows", "execute_text", "select_one", "select_rows"]
 
 _CURSOR: Final = "truc_cursor"
 """Under this name a connection keeps its cursor: a new one for each statement costs a third of it."""
@@ -35,7 +36,19 @@ _CURSOR: Final = "truc_cursor"
 _SIZES: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 """How many places a list has that is spelt out in a statement's text: few texts.  The last value fills them up."""
 
+_MOST: Final = 1 << 63
+"""Whole numbers of a database reach from its negative to one less."""
+
 _Process = Callable[[Any], Any]
+_Row = Callable[[Sequence[Any]], Any]
+
+
+class Asked(NamedTuple):
+    """A statement as the driver takes it, and its parameters."""
+
+    text: str
+    values: Any
+    row: _Row | None  #: makes a row of its columns; None: how many rows there were is enough
 
 
 def select_rows(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> list[Any]:
@@ -47,7 +60,7 @@ def select_rows(connection: Connection, statement: Executable, values: Mapping[s
     given = known.given(values)
     if given is None:
         return list(connection.execute(statement, dict(values)))
-    return known.rows(_run(connection, *given, gives_rows=True))
+    return known.rows(_run(connection, *given, known.made))
 
 
 def select_one(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> Any:
@@ -61,7 +74,7 @@ def execute_one(connection: Connection, statement: Executable, values: Mapping[s
     given = _known(connection, statement, values, is_per_row=False).given(values)
     if given is None:
         return connection.execute(statement, dict(values)).rowcount
-    return int(_run(connection, *given, gives_rows=False))
+    return int(_run(connection, *given, None))
 
 
 def execute_rows(connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]) -> int:
@@ -71,10 +84,10 @@ def execute_rows(connection: Connection, statement: Executable, rows: Sequence[d
     """
     known = _known(connection, statement, rows[0], is_per_row=True)
     if len(rows) > 1 and (found := known.of_many(rows)) is not None:
-        return int(_run(connection, *found, gives_rows=False))
+        return int(_run(connection, *found, None))
     full = [{**known.fixed, **row} for row in rows] if known.fixed else list(rows)
     picked = full if known.pick is None else [known.pick(row) for row in full]
-    return int(_run(connection, known.text, picked if len(picked) > 1 else picked[0], gives_rows=False))
+    return int(_run(connection, known.text, picked if len(picked) > 1 else picked[0], None))
 
 
 def arrays_of(
@@ -86,7 +99,7 @@ def arrays_of(
 
 def execute_text(connection: Connection, text: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """The rows that a statement gives which is made of others' texts (`arrays_of`), as the driver has them."""
-    rows: list[tuple[Any, ...]] = _run(connection, text, values, gives_rows=True)
+    rows: list[tuple[Any, ...]] = _run(connection, text, values, tuple)
     return rows
 
 
@@ -119,7 +132,7 @@ class _Known:
     lists: tuple[str, ...]  #: parameters that are spelt out, value by value
     written: tuple[tuple[str, _Process], ...]  #: parameters that the driver does not take as they are
     read: tuple[tuple[int, _Process], ...]  #: columns that the driver does not give as they are
-    row: Callable[[Sequence[Any]], Any]
+    row: _Row
     spell: Callable[[tuple[int, ...]], _Spelt]
     spelt: dict[tuple[int, ...], _Spelt] = field(default_factory=dict)  #: by the number of places
 
@@ -145,10 +158,15 @@ class _Known:
             return None
         return self.arrays.text, {**self.fixed, **columns}
 
-    def rows(self, found: Sequence[tuple[Any, ...]]) -> list[Any]:
+    @property
+    def made(self) -> Callable[[Sequence[Any]], Any]:
+        """What the driver is to make of each row."""
+        return tuple if self.read else self.row
+
+    def rows(self, found: list[Any]) -> list[Any]:
         """What the driver gave, as the statement's columns are."""
         if not self.read:
-            return list(map(self.row, found))
+            return found
         made = []
         for each in found:
             values = list(each)
@@ -233,38 +251,81 @@ def _picker(names: Sequence[str] | None) -> Callable[[Mapping[str, Any]], tuple[
     return itemgetter(*names) if names else lambda _row: ()
 
 
-# --- on the driver's cursor ----------------------------------------------------------------------------------
+# --- on the connection -----------------------------------------------------------------------------------------
 
 
-def _run(connection: Connection, text: str, values: Any, *, gives_rows: bool) -> Any:
-    """The rows, or how many there were; `values` is a list where the text is to be executed for each of them."""
+def _run(connection: Connection, text: str, values: Any, row: _Row | None) -> Any:
+    """The rows, or how many there were."""
+    return _run_all(connection, [Asked(text, values, row)])[0]
+
+
+def _run_all(connection: Connection, asked: Sequence[Asked]) -> list[Any]:
+    """For each its rows, or how many there were: on PostgreSQL all of them in one trip."""
     transaction = connection.get_transaction()
     if transaction is None or not transaction.is_active or connection.get_nested_transaction() is not None:
-        result = connection.exec_driver_sql(text, values)  # begins a transaction, or says what is wrong with this one
-        return result.fetchall() if gives_rows else result.rowcount
-    kept = connection.info
-    cursor = kept.get(_CURSOR)
+        return [_as_ever(connection, *one) for one in asked]
+    at, done = asked[0], []
     try:
-        if cursor is None:
-            cursor = kept[_CURSOR] = connection.connection.cursor()
-        is_many = isinstance(values, list)
-        for hear in connection.dispatch.before_cursor_execute:
-            text, values = hear(connection, cursor, text, values, None, is_many)
-        if is_many:
-            connection.dialect.do_executemany(cursor, text, values)
+        heard = [_heard(connection, at := one) for one in asked]
+        travel = getattr(connection.dialect, "travel", None)
+        if travel is not None and all(_can_travel(one.values) for one in heard):
+            done, why = travel(connection.connection, heard)
+            if why is not None:
+                at = heard[len(done)]
+                raise why
         else:
-            connection.dialect.do_execute(cursor, text, values)
-        done = cursor.fetchall() if gives_rows else cursor.rowcount
-        for hear in connection.dispatch.after_cursor_execute:
-            hear(connection, cursor, text, values, None, is_many)
+            done = [_on_cursor(connection, *(at := one)) for one in heard]
+        _tell_done(connection, heard)
     except BaseException as why:
-        kept.pop(_CURSOR, None)
-        _translate(connection, why, text, values, cursor)
+        connection.info.pop(_CURSOR, None)
+        _translate(connection, why, at.text, at.values)
         raise
     return done
 
 
-def _translate(connection: Connection, why: BaseException, text: str, values: Any, cursor: Any) -> None:
+def _can_travel(values: Any) -> bool:
+    """Whether all of these parameters are of kinds that are sent as they are; others are for the driver to judge."""
+    return isinstance(values, dict) and all(map(_is_plain, values.values()))
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | bytes) or (isinstance(value, int) and -_MOST <= value < _MOST)
+
+
+def _tell_done(connection: Connection, done: Sequence[Asked]) -> None:
+    for hear in connection.dispatch.after_cursor_execute:
+        for one in done:
+            hear(connection, None, one.text, one.values, None, isinstance(one.values, list))
+
+
+def _as_ever(connection: Connection, text: str, values: Any, row: _Row | None) -> Any:
+    """By SQLAlchemy, which begins a transaction, or says what is wrong with this one."""
+    result = connection.exec_driver_sql(text, values)
+    return result.rowcount if row is None else list(map(row, result.fetchall()))
+
+
+def _heard(connection: Connection, one: Asked) -> Asked:
+    """What is left of it when all who listen have heard it."""
+    for hear in connection.dispatch.before_cursor_execute:
+        text, values = hear(connection, None, one.text, one.values, None, isinstance(one.values, list))
+        one = Asked(text, values, one.row)
+    return one
+
+
+def _on_cursor(connection: Connection, text: str, values: Any, row: _Row | None) -> Any:
+    """On the driver's cursor; `values` is a list where the text is to be executed for each of them."""
+    kept = connection.info
+    cursor = kept.get(_CURSOR)
+    if cursor is None:
+        cursor = kept[_CURSOR] = connection.connection.cursor()
+    if isinstance(values, list):
+        connection.dialect.do_executemany(cursor, text, values)
+    else:
+        connection.dialect.do_execute(cursor, text, values)
+    return cursor.rowcount if row is None else list(map(row, cursor.fetchall()))
+
+
+def _translate(connection: Connection, why: BaseException, text: str, values: Any) -> None:
     """Raises what SQLAlchemy would: the driver's errors as its own, all else as it is; gives up a lost connection."""
     is_drivers = isinstance(why, connection.dialect.loaded_dbapi.Error)
-    connection._handle_dbapi_exception(why, text if is_drivers else None, values, cursor, None)
+    connection._handle_dbapi_exception(why, text if is_drivers else None, values, None, None)

@@ -1,0 +1,194 @@
+"""One trip to PostgreSQL and back: statements that need nothing of each other's answers, sent and answered together.
+
+    BEGIN · lock the chains · read the items · the clock        one trip
+    write deliveries, transfers, events and counts · COMMIT     one trip
+
+They are executed one after the other, each sees what was committed before it, and the first that fails ends the trip:
+those behind it are not executed.  What fails is told when all have come back, so whoever sends a trip needs no answer
+of its statements before its end.
+
+A statement is prepared when a connection executes it first, under a name of this module's; the driver's own machinery
+for parameters, preparing and results is passed by (it costs several times what libpq does), its errors are raised.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import islice, takewhile
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg import errors
+from psycopg.adapt import Transformer
+from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
+
+from gateway.store.statements import Asked
+
+__all__ = ["Lost", "Told", "Traveller"]
+
+_KEPT: Final = 100
+"""How many statements a connection keeps prepared; of more, the one that was executed longest ago goes."""
+_PLACE: Final = re.compile(r"%%|%\((\w+)\)s")
+_NOT_PREPARED: Final = errors.InvalidSqlStatementName.sqlstate
+_GOOD: Final = frozenset({ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY})
+
+
+class Lost(psycopg.OperationalError):
+    """The connection ended on the way: what became of its statements is not known."""
+
+
+class Told(NamedTuple):
+    """What came back of a trip: for each statement before the first that failed its rows, or how many there were."""
+
+    answers: list[Any]
+    why: psycopg.Error | None  #: the driver's error of that one; None where none failed
+
+
+@cache
+def _as_sent(text: str) -> tuple[bytes, tuple[str, ...]]:
+    """The text with numbers for parameters, and their names."""
+    names: dict[str, int] = {}
+
+    def place(found: re.Match[str]) -> str:
+        return "%" if found[1] is None else f"${names.setdefault(found[1], len(names) + 1)}"
+
+    return _PLACE.sub(place, text).encode(), tuple(names)
+
+
+def _encoded(value: Any) -> bytes | None:
+    if isinstance(value, str):
+        told = value.encode()
+        if b"\0" in told:
+            raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+        return told
+    if isinstance(value, int):
+        return b"%d" % value if type(value) is not bool else b"t" if value else b"f"
+    return value if value is None or isinstance(value, bytes) else bytes(value)
+
+
+class Traveller:
+    """Sends trips on one connection, which nothing else uses meanwhile."""
+
+    def __init__(self, session: psycopg.Connection[Any]) -> None:
+        self._session = session
+        self._wire: PGconn = session.pgconn
+        self._reads = Transformer(session)
+        self._prepared: dict[str, bytes] = {}
+        self._number = 0
+        self._poll = select.poll()
+        self._poll.register(session.fileno(), select.POLLIN)
+
+    def forget(self) -> None:
+        """The server keeps none of the statements that were prepared."""
+        self._prepared.clear()
+
+    def go(self, asked: Sequence[Asked]) -> list[Any]:
+        """For each statement its rows, or how many there were. Raises the driver's error of the first that failed."""
+        told = self.travel(asked)
+        if told.why is not None:
+            raise told.why
+        return told.answers
+
+    def travel(self, asked: Sequence[Asked]) -> Told:
+        """The same, and what failed is told. Raises Lost, or the driver's OperationalError, where the connection was
+        lost and nothing came back, DataError for a text that no column can hold.
+
+        A connection that was lost, or whose thread was interrupted on the way, is closed.
+        """
+        given = [self._given(one) for one in asked]  # before anything is sent: what cannot be told is an error
+        wire = self._wire
+        if wire.status != ConnStatus.OK:
+            raise Lost("the connection is closed" if self._session.closed else "the connection is lost")
+        try:
+            wire.enter_pipeline_mode()
+            answers = [self._send(one, *values) for one, values in zip(asked, given, strict=True)]
+            wire.pipeline_sync()
+            told = self._await(sum(answers) + 1)
+        except BaseException:
+            self._session.close()
+            raise
+        if told and told[-1].status == ExecStatus.PIPELINE_SYNC:
+            wire.exit_pipeline_mode()
+        return self._read(asked, answers, iter(told))
+
+    def _given(self, one: Asked) -> tuple[bytes, list[bytes | None], list[int] | None]:
+        """The text, the parameters, and how they are written where some are bytes."""
+        text, names = _as_sent(one.text)
+        values = [one.values[name] for name in names]
+        if any(isinstance(value, bytes) for value in values):
+            return text, [*map(_encoded, values)], [int(isinstance(value, bytes)) for value in values]
+        return text, [*map(_encoded, values)], None
+
+    def _send(self, one: Asked, text: bytes, values: list[bytes | None], formats: list[int] | None) -> int:
+        """Send one statement, prepared before where it is not; gives how many answers will come."""
+        name, answers = self._prepared.pop(one.text, None), 1
+        if name is None:
+            if len(self._prepared) >= _KEPT:
+                oldest = self._prepared.pop(next(iter(self._prepared)))
+                self._wire.send_query_params(b"DEALLOCATE " + oldest, None)
+                answers += 1
+            self._number += 1
+            name = b"truc_%d" % self._number
+            self._wire.send_prepare(name, text)
+            answers += 1
+        self._prepared[one.text] = name  # behind all that were executed before
+        self._wire.send_query_prepared(name, values, formats)
+        return answers
+
+    def _await(self, count: int) -> list[PGresult]:
+        """So many answers, that to the end of the trip the last; fewer where the connection was lost after some."""
+        found: list[PGresult] = []
+        unsent, is_over = self._wire.flush(), False
+        while len(found) < count:
+            try:
+                unsent = self._listen(unsent)
+            except psycopg.OperationalError:
+                if found:  # the server's last words say more
+                    break
+                raise
+            result = self._wire.get_result()
+            if result is not None:
+                found.append(result)
+            elif is_over:
+                break  # between two answers there is one pause
+            is_over = result is None
+        return found
+
+    def _listen(self, unsent: int) -> int:
+        """Wait for an answer, and go on sending while not all is sent; gives whether something is left."""
+        wire = self._wire
+        while wire.is_busy():
+            if unsent:
+                self._poll.modify(wire.socket, select.POLLIN | select.POLLOUT)
+            self._poll.poll()
+            wire.consume_input()
+            if unsent and not (unsent := wire.flush()):
+                self._poll.modify(wire.socket, select.POLLIN)
+        return unsent
+
+    def _read(self, asked: Sequence[Asked], answers: Sequence[int], came: Iterator[PGresult]) -> Told:
+        read: list[Any] = []
+        why: psycopg.Error | None = None
+        for one, count in zip(asked, answers, strict=True):
+            results = list(islice(came, count))
+            good = list(takewhile(lambda result: result.status in _GOOD, results))
+            if len(good) == count and why is None:
+                read.append(self._rows(results[-1], one.row))
+            elif why is None:
+                failed = results[len(good)] if len(results) > len(good) else None
+                why = Lost("the connection was lost") if failed is None else errors.error_from_result(failed)
+            if len(good) < count - 1:
+                self._prepared.pop(one.text, None)  # it was not prepared
+        if why is not None and why.sqlstate == _NOT_PREPARED:
+            self.forget()
+        return Told(read, why)
+
+    def _rows(self, result: PGresult, row: Callable[[Sequence[Any]], Any] | None) -> Any:
+        if row is None:
+            return result.command_tuples or 0
+        self._reads.set_pgresult(result)
+        return self._reads.load_rows(0, result.ntuples, row)
