@@ -33,6 +33,8 @@ __all__ = ["Lost", "Told", "Traveller"]
 _KEPT: Final = 100
 """How many statements a connection keeps prepared; of more, the one that was executed longest ago goes."""
 _PLACE: Final = re.compile(r"%%|%\((\w+)\)s")
+_ENDS: Final = (b"BEGIN", b"COMMIT", b"ROLLBACK")
+"""These bear their text in their name, so that what goes over the wire tells where a transaction begins and ends."""
 _NOT_PREPARED: Final = errors.InvalidSqlStatementName.sqlstate
 _GOOD: Final = frozenset({ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY})
 
@@ -129,10 +131,10 @@ class Traveller:
         if name is None:
             if len(self._prepared) >= _KEPT:
                 oldest = self._prepared.pop(next(iter(self._prepared)))
-                self._wire.send_query_params(b"DEALLOCATE " + oldest, None)
+                self._wire.send_query_params(b'DEALLOCATE "%s"' % oldest, None)
                 answers += 1
             self._number += 1
-            name = b"truc_%d" % self._number
+            name = b"%s_%d" % (text if text.startswith(_ENDS) else b"truc", self._number)
             self._wire.send_prepare(name, text)
             answers += 1
         self._prepared[one.text] = name  # behind all that were executed before

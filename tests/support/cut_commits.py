@@ -9,6 +9,7 @@ Reading transactions commit too and are not counted.  Nothing is timed: the cabl
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import threading
@@ -20,7 +21,10 @@ from sqlalchemy.engine import make_url
 
 __all__ = ["Cut", "CutCommits"]
 
-_COMMIT: Final = b"COMMIT\x00"
+_COMMIT: Final = re.compile(rb"\x00COMMIT_\d+\x00")
+"""The name under which it was prepared, where it is executed."""
+_READY: Final = b"Z\x00\x00\x00\x05I"
+"""The server's last words of a trip, where no transaction is open."""
 _READS: Final = b"READ ONLY"
 _LARGEST: Final = 1 << 16
 
@@ -94,7 +98,7 @@ class CutCommits:
                         continue
                     said = (said + piece)[-_LARGEST:]
                     begun = said.rpartition(b"BEGIN")[2] if b"BEGIN" in said else said
-                    if piece.endswith(_COMMIT) and _READS not in begun and (cut := self._due()) is not None:
+                    if _COMMIT.search(piece) and _READS not in begun and (cut := self._due()) is not None:
                         self._break(cut, piece, server)
                         return
                     server.sendall(piece)
@@ -114,4 +118,6 @@ class CutCommits:
     def _break(cut: Cut, piece: bytes, server: socket.socket) -> None:
         if cut is Cut.ANSWER:
             server.sendall(piece)
-            server.recv(_LARGEST)  # it is done
+            told = b""
+            while not told.endswith(_READY) and (more := server.recv(_LARGEST)):
+                told += more
