@@ -6,9 +6,14 @@ import io
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from monitoring.log import configure
 from tests.support.leaving import leave
+
+# What an example or its drawing takes is the machine's affair: on a busy one hypothesis calls any of them too slow.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

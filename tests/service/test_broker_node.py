@@ -18,7 +18,7 @@ from gateway.transport.topology import WAKES
 from tests.service.test_processes import DAY, FOLDER, INBOX, SENDER, _arrived, _configure, _organ, _submit
 from tests.support.announcing import NORMAL
 from tests.support.packets import build_packet
-from tests.support.patience import until
+from tests.support.patience import PATIENCE, until
 from tests.support.postgres import Cluster, cluster, start_cluster
 from tests.support.processes import NodeProcesses
 from tests.support.rabbitmq import Broker
@@ -54,7 +54,7 @@ def _node(
 
 def _inbox(node: NodeProcesses, token: str) -> int:
     """How many packets the polling agency is shown."""
-    answer = httpx2.get(f"{node.url}/v1/inbox", headers={"authorization": f"Bearer {token}"}, timeout=10)
+    answer = httpx2.get(f"{node.url}/v1/inbox", headers={"authorization": f"Bearer {token}"}, timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
     return len(answer.json()["items"])
 
@@ -91,7 +91,7 @@ def test_after_a_wipe_all_that_is_due_is_handed_over_by_itself(
 
         _submit(node, tokens[SENDER], "2")
         assert _inbox(node, tokens[INBOX]) == 2, "polled channels go on without the broker"
-        assert httpx2.get(f"{node.url}/health/ready", timeout=10).status_code == 200
+        until(lambda: httpx2.get(f"{node.url}/health/ready", timeout=PATIENCE).status_code == 200)
         node.start("deliver")
         told = here.run("--lang", "en", "doctor", code=1)
         assert "Nobody answers as a broker" in told.stdout

@@ -231,10 +231,10 @@ def test_a_full_disk_leaves_everything_due_and_blames_nothing(house: House, star
 def test_the_node_ends_in_the_middle_of_a_file_and_goes_on_after_it(house: House, trust: Path) -> None:
     limits = replace(LIMITS, memory=2 << 30)
     house.send(["inbox-a"], "1", files=(("cham.pdf", slow_pdf(400_000)),))
-    began = time.monotonic()
     working = start_inspection(house.node, limits, trust, 0.1)
     until(lambda: house.rows("SELECT * FROM intake_faults") != [])
     time.sleep(1.0)
+    began = time.monotonic()
     working.close()
     assert time.monotonic() - began < 30
     assert house.rows("SELECT 1 FROM inspections") == []

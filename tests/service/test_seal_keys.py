@@ -22,7 +22,7 @@ from gateway.keys import rotate_keys
 from tests.support.certificates import Authority
 from tests.support.clients import FAST, NODE, letter, make_home
 from tests.support.edge import SENDER, RunningApi, running_api
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 from tests.support.processes import NodeProcesses
 from tests.support.soft_tokens import SoftToken, moody_driver
 
@@ -167,7 +167,7 @@ def test_the_key_may_lie_on_a_token(
         assert api.sender.get(f"/v1/packets/{sealed}/packet").status_code == 200, "what was accepted can be fetched"
         away.unlink()
         assert opened(api, api.send(body)["packet_id"]).certificate == who.certificate
-        assert ready(api)
+        until(lambda: ready(api))
         token.pin_file.write_text("0000\n")
         token.notice()  # sessions are lost, so it must log in again
         for _ in range(4):  # by itself a device would lock at the third
