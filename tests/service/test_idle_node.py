@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from tests.support.patience import until
 from tests.support.processes import NodeProcesses
 
 _SECONDS = 5
@@ -25,10 +26,14 @@ def test_an_idle_node_wakes_its_server_once_a_second(tmp_path: Path) -> None:
     with NodeProcesses(tmp_path / "nut", {}) as node:
         assert node.run("init").returncode == 0
         node.start("serve")
-        pid = node.pid("serve")
-        time.sleep(3)  # what a start leaves behind
-        before = _wakes(pid)
-        time.sleep(_SECONDS)
-        woken = {task: count - before.get(task, 0) for task, count in _wakes(pid).items()}
-    assert woken[str(pid)] <= _MAIN * _SECONDS, woken
-    assert sum(woken.values()) <= _ALL * _SECONDS, woken
+        pid, woken = node.pid("serve"), dict[str, int]()
+
+        def sleeps() -> bool:
+            """For one span at least: what a start leaves behind may take long on a busy machine."""
+            before = _wakes(pid)
+            time.sleep(_SECONDS)
+            woken.update({task: count - before.get(task, 0) for task, count in _wakes(pid).items()})
+            return woken[str(pid)] <= _MAIN * _SECONDS and sum(woken.values()) <= _ALL * _SECONDS
+
+        time.sleep(3)  # the rest of the start, where nothing else runs
+        until(sleeps, woken)
