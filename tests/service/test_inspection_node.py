@@ -101,7 +101,7 @@ def test_a_node_inspects_what_it_accepted_and_lets_the_inspector_go(node: NodePr
     until(lambda: _inspectors(node.pid("serve")) == [])
     resident = Path(f"/proc/{node.pid('serve')}/status").read_text("ascii")
     mib = int(next(line for line in resident.splitlines() if line.startswith("VmRSS")).split()[1]) >> 10
-    assert mib <= 120
+    assert mib <= 130, "it has 118 once it has worked, and what reads PDFs would be 18 more"
     node.assert_alive()
 
 
