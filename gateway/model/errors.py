@@ -6,10 +6,10 @@ GatewayError
 │   │   ├── StoreUndone      PostgreSQL undid the transaction for another's sake: run it again
 │   │   ├── StoreUnreachable, StoreCrowded               nobody answers there, no connection is free: it goes by itself
 │   │   ├── StoreRefused, StoreAbsent, StoreUntrusted    user or password, name, certificate: a person's turn
+│   │   ├── StoreUnsafe      the database would not keep what it confirms: refuse to start, and to go on
 │   │   ├── StorePooled      a pooler stands between us and the server: a person's turn
 │   │   └── StorePutBack     the database knows less than the node remembers: let it recover
 │   ├── StoreConflict        a unique constraint refused it: somebody else was faster
-│   ├── StoreUnsafe          the database would not keep what it confirms: refuse to start
 │   ├── StoreUnwritable      the data folder takes nothing: full, read-only, or not ours (retryable)
 │   ├── StoreDamaged         the database is damaged: restore it
 │   ├── StoreForeign         the data folder belongs to another node
@@ -173,8 +173,11 @@ class StoreConflict(StoreError):
     retryable = True
 
 
-class StoreUnsafe(StoreError):
-    """The database would not keep what it confirms. Parameters `setting`, `value`, `wanted`."""
+class StoreUnsafe(StoreBusy):
+    """The database would not keep what it confirms. Parameters `setting`, `value`, `wanted`.
+
+    Retryable as all of its kind: a server that takes another's place may be such a one, and nothing is done on it.
+    """
 
     code = "store.unsafe"
 

@@ -218,6 +218,11 @@ def count_after(connection: Connection, position: int) -> int:
     return int(select_one(connection, _AFTER[connection.dialect.name], {"after": position}) or 0)
 
 
+_UNLOGGED = """
+SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(current_schema()) AND relpersistence = 'u' LIMIT 1"""
+"""A table that somebody filled quickly: after a crash it is empty."""
+
+
 def check_durability(connection: Connection) -> None:
     """Raises StoreUnsafe where the database would lose what it confirmed: "accepted" means on disk."""
     if connection.dialect.name == "sqlite":
@@ -232,13 +237,13 @@ def check_durability(connection: Connection) -> None:
             raise StoreUnsafe(
                 setting="server_version", value=str(version // 10_000), wanted=f"≥ {_LEAST_POSTGRES // 10_000}"
             )
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            found = str(connection.exec_driver_sql(f"SHOW {setting}").scalar()).lower()
-            if found == "off":
-                raise StoreUnsafe(setting=setting, value=found, wanted="on")
-        encoding = str(connection.exec_driver_sql("SHOW server_encoding").scalar())
-        if encoding != "UTF8":
-            raise StoreUnsafe(setting="server_encoding", value=encoding, wanted="UTF8")
+        for setting, needed in (("synchronous_commit", "on"), ("server_encoding", "UTF8")):
+            value = str(connection.exec_driver_sql(f"SHOW {setting}").scalar())
+            if value != needed:
+                raise StoreUnsafe(setting=setting, value=value, wanted=needed)
+        unlogged = connection.exec_driver_sql(_UNLOGGED).scalar()
+        if unlogged is not None:
+            raise StoreUnsafe(setting=unlogged, value="UNLOGGED", wanted="LOGGED")
 
 
 def writes_beside_others(connection: Connection) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
-from gateway.model.errors import StorePooled, StoreRefused
+from gateway.model.errors import StoreBusy, StorePooled, StoreRefused, StoreUnsafe
 from gateway.store.faults import translating
 
 __all__ = ["name_of", "open_postgres", "open_sqlite", "translating"]
@@ -95,7 +95,8 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
     libpq's own ways hold (a password file in the home folder, a certificate, the socket's peer).  Waits up to
     `wait_seconds` for another's lock and for a free connection.  Does not connect yet.
 
-    Connecting raises StorePooled where a pooler answers: it keeps the limits of waiting from the server, or lends what
+    Connecting raises StoreUnsafe where the server does not keep what it confirms, whenever it came to be that one, and
+    StorePooled where a pooler answers: it keeps the limits of waiting from the server, or lends what
     a session has set (a wake line's commits wait for no disk) to whoever comes next.
     """
     told = {
@@ -129,7 +130,7 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
             "options": " ".join(f"-c {name}={value}" for name, value in told.items()),
         },
     )
-    event.listen(engine, "connect", _refuse_pooler)
+    event.listen(engine, "connect", _judge_server)
     event.listen(engine, "connect", _compress_fast)
     if password_file:
 
@@ -143,12 +144,27 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
     return engine
 
 
-def _refuse_pooler(connection: Any, _record: Any) -> None:
-    """The server names its process when we connect; a pooler names what it made up."""
-    (process,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+_SAFE = ("fsync", "full_page_writes")
+"""Settings of the server without which a commit is no promise, and which no connection sets for itself."""
+
+
+def _judge_server(connection: Any, _record: Any) -> None:
+    """Before anything is done on it: another server may have taken the place of the one that was judged at the start.
+
+    The server names its process when we connect; a pooler names what it made up.
+    """
+    asked = "".join(f", current_setting('{name}')" for name in _SAFE)
+    process, *found = connection.execute(f"SELECT pg_backend_pid(){asked}").fetchone()
     connection.rollback()
-    if process != (named := connection.info.backend_pid):
-        raise StorePooled(why=f"pg_backend_pid {process} ≠ {named}")
+    try:
+        if process != (named := connection.info.backend_pid):
+            raise StorePooled(why=f"pg_backend_pid {process} ≠ {named}")
+        for name, value in zip(_SAFE, found, strict=True):
+            if value == "off":
+                raise StoreUnsafe(setting=name, value=value, wanted="on")
+    except StoreBusy:
+        connection.close()
+        raise
 
 
 _COMPRESS_FAST = (

@@ -206,16 +206,33 @@ def test_no_free_connection_is_busy(tmp_path: Path, server: Cluster) -> None:
 
 
 def test_a_weak_server_is_refused(tmp_path: Path, server: Cluster) -> None:
+    """At the start, and by a process that runs: another server, or another setting, may have taken its place."""
     url = server.create()
+    store = opened(tmp_path, url)
     server.stop()
     server.start("fsync=off")
     try:
-        with pytest.raises(StoreUnsafe) as told:
-            opened(tmp_path, url)
+        for open_or_use in (lambda: opened(tmp_path, url), lambda: count_nodes(store)):
+            with pytest.raises(StoreUnsafe) as told:
+                open_or_use()
+            assert told.value.params["setting"] == "fsync"
     finally:
         server.stop()
         server.start()
-    assert told.value.params["setting"] == "fsync"
+    assert count_nodes(store) == 1
+    store.close()
+
+
+def test_a_table_that_a_crash_would_empty_is_refused(tmp_path: Path) -> None:
+    """Somebody filled it quickly and forgot it."""
+    url = cluster().create()
+    store = opened(tmp_path, url)
+    with store.write() as connection:
+        tell(connection, "ALTER TABLE jobs SET UNLOGGED")
+    store.close()
+    with pytest.raises(StoreUnsafe) as told:
+        opened(tmp_path, url)
+    assert told.value.params["setting"] == "jobs"
 
 
 # --- others in the way ---------------------------------------------------------------------------------------------
