@@ -115,6 +115,8 @@ def test_a_status_in_json_by_delivery_and_by_document(api: RunningApi) -> None:
     shown = api.sender.get(f"/v1/packets/{sent['packet_id']}").json()
     assert [(s["code"], s["by_node"]) for s in shown["statuses"]] == [("03", False), ("06", False)]
     assert shown["recipients"][0]["status_code"] == "06"
+    by_id = api.sender.get("/v1/documents", params={"id": sent["document_id"]}).json()
+    assert by_id["packet"]["packet_id"] == sent["packet_id"], "not the newest status about it"
     both = api.recipient.post("/v1/statuses", json={"code": "03"})
     assert (both.status_code, both.json()["code"]) == (400, "api.not_about_one")
     foreign = api.foreign.post("/v1/statuses", json={"code": "03", "delivery_id": item["delivery_id"]})

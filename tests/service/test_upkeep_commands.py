@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.exchange.submission import Answer
 from gateway.model.instants import wall_now
 from gateway.store.migrate import HEAD
 from gateway.store.months.partitions import month_of
@@ -97,14 +98,19 @@ def test_holds_are_put_on_listed_and_ended(house: House, truc: Terminal) -> None
     truc("hold", "add", "--document", sent.packet_id, "--reason", "vụ 12/2026")
     truc("hold", "add", "--agency", "inbox-a", "--reason", "vụ 13")
     truc("hold", "add", "--period", "2026-07", "--reason", "thanh tra")
+    told = house.tell("inbox-a")
+    assert isinstance(told, Answer), "a status bears its document's id, and is no document of another agency"
+    truc("hold", "add", "--document", sent.document_id, "--reason", "vụ 14")
     found = truc.json("hold", "list")
     assert [(one["kind"], one["reason"]) for one in found] == [
-        ("document", "vụ 12/2026"), ("agency", "vụ 13"), ("period", "thanh tra"),
+        ("document", "vụ 12/2026"), ("agency", "vụ 13"), ("period", "thanh tra"), ("document", "vụ 14"),
     ]  # fmt: skip
+    assert found[3]["value"] == found[0]["value"]
+    truc("hold", "remove", found[3]["id"])
     truc("hold", "remove", found[0]["id"])
     truc("hold", "remove", found[0]["id"], code=6)
     assert len(truc.json("hold", "list")) == 2
-    assert len(truc.json("hold", "list", "--all")) == 3
+    assert len(truc.json("hold", "list", "--all")) == 4
     assert "vụ 13" in truc("hold", "list")
     truc("hold", "add", "--document", "không-có", "--reason", "vụ 1", code=6)
     truc("hold", "add", "--agency", "inbox-a", "--period", "2026-07", "--reason", "hai thứ", code=2)

@@ -150,6 +150,7 @@ def test_packets_are_found_by_their_id_a_deliverys_or_the_documents(filled: Fill
     assert look(filled, views.find_packets, sent.packet_id) == (sent.packet_id,)
     assert look(filled, views.find_packets, sent.delivery_ids[0]) == (sent.packet_id,)
     newest_first = tuple(sorted((sent.packet_id, again.packet_id), reverse=True))
+    filled.send(["so-1"], sender="b", root=f"status|{key}|b", book=Book.STATUSES, document_key=key)
     assert look(filled, views.find_packets, "h99.1,2025-10-01,12/tb-ubnd", issuers=["so-1", "b"]) == newest_first
     assert look(filled, views.find_packets, text, issuers=["so-1"], limit=1) == newest_first[:1]
     assert look(filled, views.find_packets, text, issuers=["so-2"]) == ()

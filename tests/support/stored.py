@@ -58,6 +58,7 @@ class FilledStore:
         subject: str = "Về việc phòng, chống thiên tai",
         status_code: str = "",
         packet_id: str = "",
+        document_key: str = "",
     ) -> Sent:
         """Store one accepted packet for agencies; `named`: organ ids in its row, where other than theirs."""
         packet_id, now = packet_id or new_id(), self.clock.turn()
@@ -65,7 +66,7 @@ class FilledStore:
         links = [self._link(packet_id, kind, first, now) for _ in recipients]
         with self.store.write() as connection:
             row = _packet_row(packet_id, sender, root, book, kind, now)
-            row |= {"subject": subject, "status_code": status_code}
+            row |= {"subject": subject, "status_code": status_code, "document_key": document_key or root}
             row["recipients"] = json.dumps([f"organ-{agency}" for agency in recipients] if named is None else named)
             connection.execute(insert(schema.packets), [row])
             accepted = Event(

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import new_id
+from gateway.model.states import Book
 from gateway.store import events
 from gateway.store.months.partitions import Month
 from gateway.store.schema import deliveries, packets
@@ -87,11 +88,16 @@ def every(connection: Connection, *, ended: bool = False) -> list[Hold]:
     return [Hold(**row._mapping) for row in connection.execute(_EVERY if ended else _STANDING)]
 
 
-_ROOT = select(packets.c.root).where(or_(packets.c.id == bindparam("what"), packets.c.document_id == bindparam("what")))
+_ROOT = select(packets.c.root).where(
+    or_(
+        packets.c.id == bindparam("what"),
+        and_(packets.c.document_id == bindparam("what"), packets.c.book == Book.DOCUMENTS),
+    )
+)
 
 
 def root_of(connection: Connection, written: str) -> Sequence[str]:
-    """The document families that a packet's id, or a DocumentId as written, leads to."""
+    """The document families that a packet's id, or a DocumentId as written, leads to; statuses bear theirs as well."""
     return sorted({row.root for row in connection.execute(_ROOT, {"what": written})})
 
 

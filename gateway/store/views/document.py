@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, or_, select
 from edxml.errors import EdxmlError
 from edxml.ids import DocumentId, document_key
 from gateway.model.events import EventKind
-from gateway.model.states import AttemptEnd, ChannelState, DeliveryState
+from gateway.model.states import AttemptEnd, Book, ChannelState, DeliveryState
 from gateway.model.windows import held_until, parse_windows
 from gateway.store.channels import stored_windows
 from gateway.store.dialect import COMMIT_ORDER, WRITE_ORDER
@@ -118,7 +118,7 @@ _PACKET_ID = select(packets.c.id).where(packets.c.id == bindparam("text"))
 _DELIVERY_ID = select(deliveries.c.packet_id).where(deliveries.c.id == bindparam("text"))
 _KEYS = (
     select(packets.c.id)
-    .where(packets.c.document_key.in_(bindparam("keys", expanding=True)))
+    .where(packets.c.document_key.in_(bindparam("keys", expanding=True)), packets.c.book == Book.DOCUMENTS)
     .order_by(packets.c.id.desc())
     .limit(bindparam("limit"))
 )
@@ -128,8 +128,8 @@ def find_packets(connection: Connection, text: str, *, issuers: Iterable[str] = 
     """Ids of packets that a person may mean by `text`, newest first: a packet's, a delivery's or a document's id.
 
     A document's id (mã định danh văn bản) is unique per issuer (protocol §12): it is looked for as issued by each of
-    the agencies `issuers` (our own ids; `named_issuers` gives those that it names itself).  Says nothing of who may
-    see them: ask `document` with `seen_by`.
+    the agencies `issuers` (our own ids; `named_issuers` gives those that it names itself).  Statuses, which bear it as
+    well, are found by their own ids alone.  Says nothing of who may see them: ask `document` with `seen_by`.
     """
     for statement in (_PACKET_ID, _DELIVERY_ID):
         if found := connection.execute(statement, {"text": text}).scalar():
