@@ -14,7 +14,7 @@ from edxml.messages import Language, SystemWords, system_words, text
 from edxml.sign.policies import read_policies
 from gateway.cli.broker import worries_of, worst_of
 from gateway.cli.channel import ignored_in, probe_channel
-from gateway.cli.opening import has_node, left_behind, try_folder
+from gateway.cli.opening import has_node, left_behind, lost_word, try_folder
 from gateway.compose import broker_access, trust_folder
 from gateway.keys import open_pair
 from gateway.model.errors import StoreUnwritable
@@ -90,7 +90,7 @@ def check_folder(settings: Settings) -> Iterator[Check]:
     if not has_node(settings):
         where, left = str(folder.resolve()), left_behind(settings)
         if left:
-            yield _check("folder", Level.FAIL, "database_gone", folder=where, left=left)
+            yield _check("folder", Level.FAIL, lost_word(settings), folder=where, left=left, where=settings.database)
         else:
             yield _check("folder", Level.FAIL, "folder_missing", folder=where)
         return

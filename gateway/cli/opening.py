@@ -125,8 +125,8 @@ def left_behind(settings: Settings) -> str:
 
 
 def check_not_lost(settings: Settings) -> None:
-    """Raises NotFound `restore.unfinished` where a restore was begun and not ended, `cli.database_gone` where a node's
-    keys or packets lie without their database.
+    """Raises NotFound `restore.unfinished` where a restore was begun and not ended; `cli.database_gone` where a node's
+    keys or packets lie without their database, `cli.database_empty` where the one on a server holds no node.
 
     A new database beside them would know of nothing that was accepted: the old one must be restored.
     """
@@ -134,7 +134,14 @@ def check_not_lost(settings: Settings) -> None:
         raise NotFound("restore.unfinished", folder=str(settings.data.resolve()))
     left = left_behind(settings)
     if left:
-        raise NotFound("cli.database_gone", folder=str(settings.data.resolve()), left=left)
+        raise NotFound(
+            f"cli.{lost_word(settings)}", folder=str(settings.data.resolve()), left=left, where=settings.database
+        )
+
+
+def lost_word(settings: Settings) -> str:
+    """What is said where packets or keys lie without their database: a file is gone, a server's may be another one."""
+    return "database_empty" if settings.database else "database_gone"
 
 
 def today(settings: Settings) -> date:

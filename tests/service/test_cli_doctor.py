@@ -11,6 +11,7 @@ import pytest
 
 from gateway.transport.rendezvous import Rendezvous
 from tests.support.nodes import House, build_house
+from tests.support.postgres import cluster
 from tests.support.terminal import Terminal
 
 
@@ -101,6 +102,12 @@ def test_a_lost_database_is_to_be_restored_never_made_anew(truc: Terminal, tmp_p
         truc(*refused, code=6)
         assert "keys/ (2)" in truc.err, "it names what lies there"
     assert not (tmp_path / "data" / "truc.db").exists()
+    truc.set(database=cluster().create())
+    assert _levels(truc.json("doctor", code=1))["doctor.database_empty"] == "fail"
+    for refused in (("init",), ("account",)):
+        truc(*refused, code=6)
+        assert "truc.db" not in truc.err, "nothing says that the file was ever the node's"
+        assert "TRUC_DATABASE" in truc.err
 
 
 def test_blobs_without_a_database_are_a_lost_node_too(truc: Terminal, tmp_path: Path) -> None:
