@@ -312,7 +312,7 @@ def test_closing_ends_though_the_broker_is_frozen(fragile: Broker, tmp_path: Pat
         fragile.freeze()
         try:
             one.transport.close()
-            assert len(os.listdir("/proc/self/fd")) == before
+            assert len(os.listdir("/proc/self/fd")) <= before
         finally:
             fragile.thaw()
 

@@ -90,15 +90,15 @@ def test_closing_leaves_no_thread_and_no_descriptor(broker: Broker, tmp_path: Pa
     transport.wake("relay")
     transport.publish_event("agency.1.inbox", b"{}")
     transport.close()
-    assert threading.active_count() == threads
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert threading.active_count() <= threads
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
     assert not list((tmp_path / "run").iterdir())
 
 
 def test_a_transport_that_is_not_used_connects_to_nobody(tmp_path: Path, broker: Broker) -> None:
     threads = threading.active_count()
     transport = RabbitTransport(broker.access("khong-co"), tmp_path, "cli")
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     transport.close()
 
 

@@ -137,6 +137,7 @@ def live_through(house: House) -> None:
 
 def test_no_statement_of_a_document_looks_into_months_long_past(house: House) -> None:
     """Months make no document dearer: of those older than what may be asked for, no plan says a word."""
+    long_past = month_of(wall_now()).later(-4)  # before anything is asked: a month may end meanwhile
     make_months(house, *range(1, 9))
     find_anew(house)
     with heard(house.node.store) as said:
@@ -147,7 +148,6 @@ def test_no_statement_of_a_document_looks_into_months_long_past(house: House) ->
         if statement.startswith("SELECT") and re.search(r"\b(?:packets|deliveries)\b", statement)
     }
     assert len(asked) > 12, "the hops ask for more than that"
-    long_past = month_of(wall_now()).later(-4)
     for statement, values in asked.items():
         with house.node.store.write() as rows:
             plan = kept_plan(rows, statement, values)

@@ -209,8 +209,8 @@ class TestLocalTransport(TransportSuite):
         other.wake("relay")
         transport.close()
         other.close()
-        assert threading.active_count() == threads
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert threading.active_count() <= threads
+        assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
 def _opened(folder: Path) -> int:
