@@ -112,8 +112,15 @@ class Sessions(PGDialect_psycopg):
         return session.traveller.travel(asked)
 
     def do_commit(self, dbapi_connection: Any) -> None:
-        """Commit, where anything is open."""
-        _end(_session(dbapi_connection), _COMMIT)
+        """Commit, where anything is open.
+
+        Raises InFailedSqlTransaction where a statement failed before and somebody went on: the server would undo all of
+        it, and call that well done.
+        """
+        session = _session(dbapi_connection)
+        if session.pgconn.transaction_status == TransactionStatus.INERROR:
+            raise psycopg.errors.InFailedSqlTransaction("a statement failed: nothing of this transaction is kept")
+        _end(session, _COMMIT)
 
     def do_rollback(self, dbapi_connection: Any) -> None:
         """Undo, where anything is open. What was prepared stays so."""

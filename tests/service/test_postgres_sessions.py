@@ -6,13 +6,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
+from gateway.model.errors import StoreBusy
 from gateway.store import Connection, Store, open_store, schema
 from gateway.store.statements import select_rows
 from tests.support.nodes import Database, House
@@ -168,3 +169,18 @@ def test_a_server_that_vanished_while_it_had_to_answer_is_given_up(store: Store)
     with store.read() as connection, socket.socket(fileno=os.dup(session_of(connection).fileno())) as line:
         told = [line.getsockopt(*which) for which in _ASKING]
     assert told == [1, 60, 10, 20_000]
+
+
+def test_what_a_failed_statement_spoilt_is_not_called_committed(store: Store) -> None:
+    """The server undoes it at the COMMIT and says nothing."""
+
+    def go_on() -> None:
+        with store.write() as connection:
+            tell(connection, "UPDATE node SET created_at = 7")
+            with suppress(DBAPIError):
+                tell(connection, "SELECT 1 / 0")
+
+    with pytest.raises(StoreBusy, match="nothing of this transaction is kept"):
+        go_on()
+    with store.write() as connection:
+        assert tell(connection, "SELECT created_at FROM node").scalar_one() != 7
