@@ -67,6 +67,7 @@ def test_killed_in_the_middle_a_file_is_tried_once_more(tmp_path: Path, start: A
     inspector = start(memory=2 << 30)
     inspector.ask(job(tmp_path, plain_pdf()))
     victim = pid_of(inspector)
+    os.kill(victim, signal.SIGSTOP)  # else it might be done before it is killed
     killer = threading.Timer(0.3, os.kill, (victim, signal.SIGKILL))
     killer.start()
     found = inspector.ask(job(tmp_path, slow_pdf(400_000)))
