@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _has_empty(rest):
             voice.fault(voice.say("cli.empty_argument"), "cli.empty_argument")
             return ExitCode.USAGE
-        return int(tree.main(args=rest, prog_name="truc", obj=voice, standalone_mode=False) or ExitCode.OK)
+        return _ended(voice, tree.main(args=rest, prog_name="truc", obj=voice, standalone_mode=False))
     except TrucError as why:
         _tell_error(voice, why)
         return exit_code_of(why)
@@ -113,6 +113,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as why:  # noqa: BLE001 - the last line of defence: a person gets one sentence
         voice.fault(voice.say("cli.defect", error=type(why).__name__, place=str(_keep(why))), "cli.defect")
         return ExitCode.DEFECT
+
+
+def _ended(voice: Voice, told: int | None) -> int:
+    """The exit code of a command that has ended. Of Ctrl+C within it the library hears first, and says nothing."""
+    if told == ExitCode.INTERRUPTED:
+        voice.hint("cli.interrupted")
+    return int(told or ExitCode.OK)
 
 
 def _has_empty(arguments: Sequence[str]) -> bool:

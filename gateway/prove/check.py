@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.prove.ledger import Act, Meant, Record, Seen, Told
+from gateway.prove.plan import run_of
 
 __all__ = ["FATES", "Copy", "Judgement", "Wrong", "WrongKind", "judge"]
 
@@ -105,15 +106,16 @@ sender was told of is a status."""
 
 
 def judge(
-    record: Record, account: Account, *, unwatched: Collection[str] = (), blind: Collection[str] = ()
+    record: Record, account: Account, *, unwatched: Collection[str] = (), blind: Collection[str] = (), run: int = 0
 ) -> Judgement:
     """Hold the ledgers against the installation's own account of each packet.
 
     `unwatched`: agencies without a ledger (an echo answers within the node): what is said of them is believed.
-    `blind`: agencies that cannot be asked what they got, nor drop what they have.
+    `blind`: agencies that cannot be asked what they got, nor drop what they have.  `run`: this proof's number; what an
+    earlier one, which was interrupted, has left in an inbox is none of its packets.  0: nobody went before.
     The answer is the same for the same values, in whatever order threads wrote lines of different agencies.
     """
-    case = _Case(record, account, frozenset(unwatched), frozenset(blind))
+    case = _Case(record, account, frozenset(unwatched), frozenset(blind), run)
     wrongs = (*case.words(), *case.copies(), *case.arrivals(), *case.order(), *case.statuses())
     fates = Counter(dict.fromkeys(FATES, 0))
     for packet_id in case.packets.values():
@@ -136,9 +138,10 @@ class _Case:
     """The ledgers, indexed once."""
 
     def __init__(
-        self, record: Record, account: Account, unwatched: frozenset[str], blind: frozenset[str] = frozenset()
+        self, record: Record, account: Account, unwatched: frozenset[str], blind: frozenset[str], run: int
     ) -> None:
         self.account = account
+        self.run = run
         self.unwatched = unwatched
         self.blind = blind
         self.meant = {meant.name: meant for meant in record.meant}
@@ -267,6 +270,8 @@ class _Case:
         for agency, all_seen in self.seen.items():
             for seen in all_seen:
                 known = self.by_digest.get(seen.digest, [])
+                if not known and 0 < run_of(seen.document) < self.run:
+                    continue
                 if not known:
                     yield Wrong(kind=WrongKind.ALTERED, name=seen.key, agency=agency, found=f"bytes {seen.digest[:16]}")
                 elif not any(agency in meant.to for meant in known):

@@ -18,7 +18,7 @@ from gateway.prove.ledger import Act, Meant, digest
 from gateway.prove.marks import TestAgency
 from gateway.trial.letters import Letter, compose_letter, recall_of, update_of
 
-__all__ = ["Sending", "plan", "refuses"]
+__all__ = ["Sending", "plan", "refuses", "run_of"]
 
 _SIZES = (900, 4_000, 20_000, 20_000, 60_000, 300_000)
 _LARGE = 1_500_000
@@ -50,6 +50,12 @@ def plan(
     if not recipients:
         raise ValueError("a proof needs somebody to send to")
     return _Plan(random.Random(f"{seed}:{sender.id}"), run, sender, tuple(recipients), day).steps(follows)  # noqa: S311
+
+
+def run_of(document: str) -> int:
+    """Of which run the document is that says this id; 0 where it is no proof's."""
+    number = document.rsplit(",", 1)[-1].split("/", 1)[0]
+    return int(number) // _NUMBERS if number.isascii() and number.isdecimal() else 0
 
 
 @dataclass(slots=True)

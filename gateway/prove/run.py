@@ -217,4 +217,5 @@ def settle(installation: Installation, ledger: Ledger, folder: Path, seconds: fl
 def judge_folder(installation: Installation, ledger: Ledger, folder: Path) -> Judgement:
     """Judge a proof's folder against what the installation says now. Senders and recipients must have stopped."""
     record = read_record(folder)
-    return judge(record, ask_account(installation, ledger, record), unwatched=read_proof(folder).unwatched)
+    proof = read_proof(folder)
+    return judge(record, ask_account(installation, ledger, record), unwatched=proof.unwatched, run=proof.run)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.prove.check import Copy, Judgement, WrongKind, judge
 from gateway.prove.ledger import Act, Meant, Seen, Told
 from gateway.prove.marks import ECHO
+from gateway.prove.plan import run_of
 from tests.support.proofs import World, honest
 
 SEEDS = st.integers(0, 1 << 20)
@@ -287,6 +288,18 @@ def test_a_reported_status_that_is_under_way_is_no_proof_and_no_wrong_either() -
     assert found.statuses == len(world.reported) > 1
     world.reported.pop()
     assert judged(world).is_proof, "what the node says in somebody's place may still be under way"
+
+
+def test_what_an_earlier_proof_left_in_an_inbox_is_none_of_this_ones() -> None:
+    """An interrupted proof's last packets come to the next one's recipients, who never heard of them."""
+    before, world = honest(5), honest(6)
+    left = next(seen for seen in before.seen if seen.document and not seen.is_status)
+    world.seen.append(replace(left, key="left"))
+    run = run_of(left.document)
+    assert run > 0
+    for own, is_proof in ((run + 1, True), (run, False), (run - 1, False), (0, False)):
+        found = judge(world.record, world.said, unwatched=world.unwatched, run=own)
+        assert found.is_proof is is_proof, f"run {own}: {found.wrongs}"
 
 
 def test_a_repeat_of_a_known_key_is_no_second_copy() -> None:

@@ -47,6 +47,22 @@ def outside(
     return subprocess.run(["bash", "-c", line], capture_output=True, env=surroundings, timeout=60, check=False)
 
 
+def test_ctrl_c_in_a_command_is_answered_with_a_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _room: object) -> int:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(Terminal())))
+    code, out, err = run("check", "-", capture=capsys, language="en")
+    assert (code, out) == (130, "")
+    assert err == "Stopped as asked.\n"
+
+
 @pytest.mark.parametrize("command", ["show", "extract", "repair", "diff"])
 def test_json_of_what_is_no_packet_says_why(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "a.edxml").write_bytes(HTML)
