@@ -29,7 +29,7 @@ PARTS = ("api-1", "api-2", "relay", "deliver", "periodic", "intake", "inspect")
 
 def run(*command: str, **environment: str) -> str:
     own = {name: value for name, value in os.environ.items() if not name.startswith("TRUC_")}
-    done = subprocess.run(command, env=own | environment, capture_output=True, text=True, timeout=60, cwd=HOUSE)
+    done = subprocess.run(command, env=own | environment, capture_output=True, text=True, timeout=240, cwd=HOUSE)
     assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -206,7 +206,7 @@ def test_a_machine_that_is_not_told_where_is_refused(lacking: str) -> None:
     del own[lacking]
     program = need_program("docker-compose", "docker-compose")
     files = ["--file", str(DOCKER / "province.yaml"), "--file", str(DOCKER / "machines.yaml")]
-    done = subprocess.run([program, *files, "config"], env=own, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([program, *files, "config"], env=own, capture_output=True, text=True, timeout=240)
     assert done.returncode != 0
     assert lacking in done.stderr
 

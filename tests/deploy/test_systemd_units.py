@@ -52,7 +52,7 @@ def root(tmp_path: Path) -> Path:
 
 def analyze(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = ["systemd-analyze", words[0], f"--root={root}", *words[1:]]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
 def verify(root: Path, *more: str) -> subprocess.CompletedProcess[str]:

@@ -50,7 +50,7 @@ def test_killed_there_nothing_is_lost_and_the_same_again_ends_it(tmp_path: Path,
     died = subprocess.run(
         [sys.executable, "-c", _CHILD, str(tmp_path / "data"), month.name, str(house.now())],
         env={**os.environ, ENVIRONMENT: point}, cwd=Path(__file__).parents[2], capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=240, check=False,
     )  # fmt: skip
     assert died.returncode == -9, died.stderr
     between = account_of(house)

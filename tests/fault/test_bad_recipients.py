@@ -223,7 +223,7 @@ def hop(home: Home, name: str, crash_at: str = "") -> int:
     environment |= {f"TRUC_{k.upper()}": v for k, v in (FAST | {"node": NODE}).items()}
     environment |= {ENVIRONMENT: crash_at} if crash_at else {}
     command = [sys.executable, "-m", "tests.fault.hops_child", name, str(home.data), str(home.data.parent / "answer")]
-    return subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], timeout=90).returncode
+    return subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], timeout=240).returncode
 
 
 def state(home: Home) -> tuple[str, str]:

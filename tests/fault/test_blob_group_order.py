@@ -35,7 +35,7 @@ def _put_traced(strace: str, blobs: BlobFolder, trace: str, *more: str) -> subpr
     return subprocess.run(
         [strace, "-f", "-y", "-qq", "-e", "signal=none", "-e", f"trace={trace}", *more,
          sys.executable, "-c", _PUT, str(blobs.root), *BODIES],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=100,
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ AT_ROTATION = ("keys.key_written", "keys.certificate_written", "keys.former_eras
 
 def test_every_crash_point_has_a_scenario() -> None:
     found = subprocess.run(
-        [sys.executable, "-c", _ENUMERATE], capture_output=True, text=True, check=True, timeout=60,
+        [sys.executable, "-c", _ENUMERATE], capture_output=True, text=True, check=True, timeout=240,
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     points = set(json.loads(found.stdout))

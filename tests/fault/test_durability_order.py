@@ -115,7 +115,7 @@ def watch(strace: str, home: Home, hop: str, *faults: str) -> Trace:
         [strace, "-f", "-y", "-qq", "-s", "16", "-e", "signal=none", "-e", f"trace={_CALLS}",
          "-o", str(folder / "calls"),
          sys.executable, "-m", "tests.fault.hops_child", hop, str(home.data), str(folder / "answer"), *faults],
-        env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=100, check=False,
+        env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return parse((folder / "calls").read_text("utf-8", "replace"))
@@ -125,7 +125,7 @@ def run(home: Home, hop: str) -> None:
     """The same hop without being watched: what must have happened before."""
     environment = dict(os.environ) | {f"TRUC_{name.upper()}": value for name, value in FAST.items()}
     command = [sys.executable, "-m", "tests.fault.hops_child", hop, str(home.data), str(home.data.parent / "before")]
-    subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], check=True, timeout=60)
+    subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], check=True, timeout=240)
 
 
 def assert_accept_order(trace: Trace) -> None:
@@ -239,7 +239,7 @@ def test_a_node_on_a_database_that_forgets_does_not_start(tmp_path: Path, pragma
     environment = node.environment() | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
     done = subprocess.run(
         [sys.executable, "-m", "gateway", "--lang", "en", "serve"],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == ExitCode.STORE, done.stderr
     assert "store.unsafe" in done.stderr

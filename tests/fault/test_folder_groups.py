@@ -42,7 +42,11 @@ def take(home: Home, *, crash_at: str = "") -> int:
         environment[ENVIRONMENT] = crash_at
     command = [sys.executable, "-m", "tests.fault.hops_child", "intake-all", home.data, home.data.parent / "answer"]
     done = subprocess.run(
-        [str(each) for each in command], env=environment, cwd=Path(__file__).parents[2], capture_output=True, timeout=90
+        [str(each) for each in command],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        timeout=240,
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
     return done.returncode

@@ -34,7 +34,7 @@ class Clerks:
         remote = {"TRUC_URL": self._node.url, "TRUC_TOKEN": self._tokens[agency], "TRUC_LANGUAGE": "vi"}
         done = subprocess.run(
             [sys.executable, "-m", "gateway", *arguments],
-            env=own | remote, capture_output=True, text=True, timeout=60, check=False,
+            env=own | remote, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr

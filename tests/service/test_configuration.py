@@ -45,7 +45,7 @@ def start(folder: Path, name: str, *, is_enabled: bool = True) -> subprocess.Pop
 
 
 def answer(process: subprocess.Popen[str]) -> str:
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=240)
     assert process.returncode == 0
     return said.strip()
 

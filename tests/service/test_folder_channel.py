@@ -42,7 +42,7 @@ def step(*args: object, crash_at: str = "") -> subprocess.CompletedProcess[str]:
     """One process of `tests.support.folder_steps`, killed at `crash_at` where given."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.folder_steps", *map(str, args)],
-        cwd=PROJECT, env={**os.environ, ENVIRONMENT: crash_at}, capture_output=True, text=True, timeout=60,
+        cwd=PROJECT, env={**os.environ, ENVIRONMENT: crash_at}, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     expected = -signal.SIGKILL if crash_at else 0
     assert done.returncode == expected, f"{crash_at or 'no crash'}: {done.returncode}\n{done.stderr}"
@@ -185,7 +185,7 @@ def test_the_order_on_disk(root: Path, packet: Path, tmp_path: Path) -> None:
     subprocess.run(
         ["strace", "-f", "-y", "-s", "16", "-o", trace, "-e", "trace=write,fsync,fdatasync,/rename,/link,openat",
          sys.executable, "-m", "tests.support.folder_steps", "deliver", root, KEY, packet],
-        cwd=PROJECT, check=True, timeout=60, capture_output=True,
+        cwd=PROJECT, check=True, timeout=240, capture_output=True,
     )  # fmt: skip
     calls = trace.read_text("utf-8", "replace").splitlines()
     place = -1

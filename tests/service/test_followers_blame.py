@@ -177,5 +177,5 @@ except InspectorUnavailable as why:
 
 
 def test_a_system_that_starts_no_process_blames_no_file() -> None:
-    done = subprocess.run([sys.executable, "-c", _FULL], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", _FULL], capture_output=True, text=True, timeout=240, check=False)
     assert (done.stdout, done.stderr) == ("inspection.unavailable\n", "")

@@ -62,7 +62,7 @@ def test_another_node_on_the_same_folder_is_refused_with_a_sentence(node: NodePr
             node.start("relay")
         refused = subprocess.run(
             [sys.executable, "-m", "gateway", "--lang", "vi", role],
-            env=node.environment(node="nut-khac"), capture_output=True, text=True, timeout=60, check=False,
+            env=node.environment(node="nut-khac"), capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         assert refused.returncode == 3, refused.stderr
         assert "nut-khac" in refused.stderr
@@ -126,7 +126,7 @@ def test_a_signal_ends_a_process_cleanly(node: NodeProcesses, role: str, number:
     until(lambda: _rests(process.pid))
     threads = sorted(map(int, os.listdir(f"/proc/{process.pid}/task")))
     os.kill(threads[2] if number is signal.SIGTERM else process.pid, number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     left = [path.name for path in (node.data / "run").iterdir() if f"~{process.pid}~" in path.name]

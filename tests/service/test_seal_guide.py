@@ -34,7 +34,7 @@ def test_the_guide_runs_as_it_is_written(tmp_path: Path) -> None:
         }  # fmt: skip
         script = "set -eu\n" + "".join(f"echo; echo '{MARK}'\n{step.commands}" for step in steps)
         ran = subprocess.run(
-            ["bash", "-c", script], cwd=tmp_path, env=kept | ours, capture_output=True, text=True, timeout=90
+            ["bash", "-c", script], cwd=tmp_path, env=kept | ours, capture_output=True, text=True, timeout=240
         )
     told = f"exit code {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
     assert ran.returncode == 0, told

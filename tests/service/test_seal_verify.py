@@ -141,10 +141,10 @@ def test_xmlsec1_verifies_the_seal_without_us(desk: Desk) -> None:
         need_program("xmlsec1", "xmlsec1"), "--verify", "--trusted-pem", "nut.pem", "--id-attr:Id", "Statement",
         "--id-attr:Id", "SignedProperties", "dau.xml",
     ]  # fmt: skip
-    assert subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+    assert subprocess.run(command, capture_output=True, timeout=240).returncode == 0
     seal = Path("dau.xml").read_bytes()
     Path("dau.xml").write_bytes(seal.replace(b"<Size>", b"<Size>1"))
-    assert subprocess.run(command, capture_output=True, timeout=30).returncode != 0
+    assert subprocess.run(command, capture_output=True, timeout=240).returncode != 0
 
 
 def test_a_certificate_of_an_authority_is_trusted_through_it(desk: Desk) -> None:
@@ -184,7 +184,7 @@ def test_a_large_packet_takes_the_memory_of_a_small_one(tmp_path: Path) -> None:
         )
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(HOUSE), "PATH": "/usr/bin"},
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=240,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         peaks.append(int(done.stdout.split()[-1]))

@@ -47,7 +47,7 @@ PACKET: Final = build_packet(files=random_attachments(3, largest=20_000))
 
 def run(*command: str | Path, data: bytes | None = None) -> bytes:
     """What a program writes; the test fails where the program does."""
-    done = subprocess.run(list(map(str, command)), input=data, capture_output=True, timeout=60)
+    done = subprocess.run(list(map(str, command)), input=data, capture_output=True, timeout=240)
     assert done.returncode == 0, done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")
     return done.stdout
 

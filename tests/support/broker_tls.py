@@ -61,5 +61,5 @@ class Papers:
 
     def _openssl(self, *arguments: str) -> None:
         command = [need_program("openssl", "openssl"), *arguments]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr

@@ -170,7 +170,7 @@ class Container:
             *(f"{name}={value}" for name, value in self.environment().items()),
             *_as_user(self.image), *self.image.words("HEALTHCHECK"),
         ]  # fmt: skip
-        return subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
     def environment(self) -> dict[str, str]:
         """What process 1 was given."""

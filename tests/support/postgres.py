@@ -149,7 +149,7 @@ _ENVIRONMENT = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-
 
 
 def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, cwd="/", env=_ENVIRONMENT, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/", env=_ENVIRONMENT, timeout=240, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
 

@@ -51,7 +51,7 @@ def moody_driver() -> Path:
 
 def run(*command: str | Path) -> str:
     """What a program writes; the test fails where the program does."""
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 

@@ -78,7 +78,7 @@ def new_stamper(folder: Path, authority: Issued, ess: str = "sha256") -> Callabl
 
 def _openssl(*command: str | Path, data: bytes | None = None) -> bytes:
     program = need_program("openssl", "openssl")
-    done = subprocess.run([program, *map(str, command)], input=data, capture_output=True, timeout=60)
+    done = subprocess.run([program, *map(str, command)], input=data, capture_output=True, timeout=240)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return done.stdout
 

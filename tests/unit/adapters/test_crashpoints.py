@@ -28,7 +28,7 @@ def run(target: str, script: str = SCRIPT) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=240,
         check=False,
     )
 

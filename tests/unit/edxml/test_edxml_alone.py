@@ -80,7 +80,11 @@ def test_read_write_validate_need_nothing_of_the_house(shelf: Path, tmp_path: Pa
     packet.write_bytes(build_packet())
     script = f"import sys\nsys.path.append({str(shelf)!r})  # -S left the standard library alone\n{SCRIPT}"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script, str(packet)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-I", "-S", "-c", script, str(packet)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert set(literal_eval(done.stdout)) - {"cffi", "pycparser", "cython_runtime"} == {"edxml", *NEEDED}

@@ -166,7 +166,7 @@ def test_elements_cost_no_more_than_they_may(piece: str, count: int, tmp_path: P
         text=True,
         check=True,
         cwd=HOUSE,
-        timeout=60,
+        timeout=240,
     )
     grown, seconds = done.stdout.split()
     assert int(grown) <= 32

@@ -22,7 +22,7 @@ print(sorted(table.name for table in metadata.sorted_tables))
 def said_by(code: str) -> str:
     root = Path(__file__).parents[3]
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True, timeout=240
     )
     return done.stdout
 

@@ -44,7 +44,7 @@ def outside(
     line = f"{shell}{sys.executable} -m gateway packet {' '.join(arguments)} {redirect}"
     house = str(Path(__file__).parents[4])
     surroundings = {**os.environ, "PYTHONPATH": house, "TRUC_LANGUAGE": "vi", **environment}
-    return subprocess.run(["bash", "-c", line], capture_output=True, env=surroundings, timeout=60, check=False)
+    return subprocess.run(["bash", "-c", line], capture_output=True, env=surroundings, timeout=240, check=False)
 
 
 def test_ctrl_c_in_a_command_is_answered_with_a_sentence(
