@@ -64,8 +64,10 @@ def advance(
     """Take steps and everything that follows from them. Raises StaleMove (run the hop again).
 
     Steps of one chain are taken in order; each sees the chain as the one before left it.  `facts`: of the deliveries,
-    where they were loaded with the chains.  `is_last`: the transaction changes and locks nothing after this.
+    where they were loaded with the chains.  `is_last`: the transaction changes and locks nothing after this; where
+    nothing follows from the steps it executes nothing after it at all.
     """
+    has_following = False
     current = dict(chains)
     moves: list[Move] = []
     ends: list[attempts.Ended] = []
@@ -91,6 +93,7 @@ def advance(
         chain = with_step(chain, link, step, now)
         following = [_by(move, plan.actor) for move in settle(chain, now, pace)]
         moves += following
+        has_following = has_following or bool(following)
         for move in following:
             chain = chain.with_link(chain.find(move.delivery_id).moved(move.after))
         current[plan.chain_id] = chain
@@ -98,8 +101,9 @@ def advance(
     beside = Together()
     attempts.end_attempts(beside, ends, now)
     return do_moves(
-        connection, chains.values(), moves, now=now, at=at, actor=actor, facts=facts, beside=beside, is_last=is_last
-    )
+        connection, chains.values(), moves, now=now, at=at, actor=actor, facts=facts, beside=beside, is_last=is_last,
+        commits=is_last and not has_following,
+    )  # fmt: skip
 
 
 def _changes_counts(link: Link, step: Step) -> bool:
@@ -123,15 +127,17 @@ def do_moves(
     facts: Mapping[str, deliveries.Facts] | None = None,
     beside: Together | None = None,
     is_last: bool = False,
+    commits: bool = False,
 ) -> Effects:
     """Do moves that were decided already, tell the senders, and say what to do after the commit.
 
-    `facts`, `beside` and `is_last` as `deliveries.apply` takes them.
+    `facts`, `beside`, `is_last` and `commits` as `deliveries.apply` takes them.
     """
     told = _to_tell(moves, chains, now)
     deliveries.apply(
-        connection, moves, now=now, at=at, actor=actor, facts=facts, beside=beside, is_last=is_last and not told
-    )
+        connection, moves, now=now, at=at, actor=actor, facts=facts, beside=beside, is_last=is_last and not told,
+        commits=commits and not told and all(move.after is not DeliveryState.AVAILABLE for move in moves),
+    )  # fmt: skip
     if not moves:
         return Effects()
     notices.tell(connection, told)

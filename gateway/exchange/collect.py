@@ -24,7 +24,7 @@ from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.model.step import Pace, Report, Step
 from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, inbox, views
-from gateway.store.chains import Named, load_named
+from gateway.store.chains import Named, load_held, lock_named
 from gateway.store.inbox import Item, Listing
 from gateway.store.repeating import repeated_where_undone
 from gateway.store.together import Together
@@ -112,16 +112,16 @@ def list_items(node: Node, group: Sequence[Listing], shown: Shown) -> tuple[list
     What stands in two full lists running is passed over, so that items nobody fetches cannot hide those behind them
     (rule 10).  A process that has just begun, or another one, may show it once more.
     """
-    with node.store.read(is_hop=True) as connection:
+    with node.store.read(is_hop=True, asks_first=True) as connection:
+        kept = inbox.kept_since(connection)
         now = node.store.now(connection)
-        low = inbox.listed_since(connection, now)
-        lists = inbox.waiting(connection, group, now=now, low=low)
+        lists = inbox.waiting(connection, group, now=now, low=inbox.listed_since(kept, now), is_last=True)
     again = [shown.again(one, items) for one, items in zip(group, lists, strict=True)]
     if any(again):
         with node.store.write() as connection:
             now = node.store.now(connection)
             inbox.rotate(connection, sorted(set().union(*again)), now)
-            low = inbox.listed_since(connection, now)
+            low = inbox.listed_since(inbox.kept_since(connection), now)
             lists = inbox.waiting(connection, group, now=now, low=low)
     for one, items in zip(group, lists, strict=True):
         shown.note(one, items)
@@ -140,9 +140,10 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
     """
     began, reckoning = time.monotonic(), node.store.reckoning
     boot_now = reckoning.clock.boot_now()
-    with node.store.write() as connection:
+    with node.store.write(asks_first=True) as connection:
+        rows = inbox.find(connection, {want.delivery_id for want in group})
         now = node.store.now(connection)
-        found = inbox.items(connection, {want.delivery_id for want in group})
+        found = inbox.items(connection, rows)
         outcomes: list[Served | Refusal] = []
         begun: list[attempts.Response] = []
         first: dict[str, Move] = {}
@@ -163,7 +164,7 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
         hidden = attempts.begin_responses(beside, begun, first.keys(), worker=node.worker, now=now)
         deliveries.apply(
             connection, tuple(first.values()), now=now, at=node.now(), actor=group[0].caller.name, facts=found,
-            hidden=hidden, beside=beside, is_last=True,
+            hidden=hidden, beside=beside, is_last=True, commits=True,
         )  # fmt: skip
     crash_point("collect.fetched")
     give_wakes(node, Effects(moves=list(first.values())))
@@ -195,7 +196,7 @@ def look(node: Node, want: Fetch) -> Item:
     """What a fetch would serve, without beginning a response: no byte of the packet may follow. Raises Refusal."""
     with node.store.read(is_hop=True) as connection:
         now = node.store.now(connection)
-        found = inbox.items(connection, {want.delivery_id}).get(want.delivery_id)
+        found = inbox.items(connection, inbox.find(connection, {want.delivery_id})).get(want.delivery_id)
         outcome = _may_serve(connection, want, found, now)
     if isinstance(outcome, Refusal):
         raise outcome
@@ -256,9 +257,10 @@ def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refus
     Crash points: collect.confirmed.
     """
     began = time.monotonic()
-    with node.store.write() as connection:
+    with node.store.write(asks_first=True) as connection:
+        named = lock_named(connection, {said.delivery_id for said in group})
         now = node.store.now(connection)
-        named, loaded = load_named(connection, {said.delivery_id for said in group})
+        loaded = load_held(connection, {one.chain_id for one in named.values()})
         outcomes, planned = _decide_all(connection, node, group, named, loaded.chains, now)
         effects = advance(
             connection, loaded.chains, planned, pace=node.pace, now=now, at=node.now(), actor=group[0].caller.name,

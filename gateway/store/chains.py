@@ -13,8 +13,8 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select
 from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind, TransferState
 from gateway.store.deliveries import Facts, Party
-from gateway.store.dialect import among, insert_missing, lock_rows, writes_beside_others
-from gateway.store.months.bounds import among_ids, low_of, of_row, since
+from gateway.store.dialect import among, insert_missing, lock_and_select, writes_beside_others
+from gateway.store.months.bounds import among_ids, low_of, of_row, one_of, since
 from gateway.store.months.periods import gone_until
 from gateway.store.reckoning import Reckoning, reckoning_of
 from gateway.store.schema import attempts, chains, channels, deliveries, packets, transfers
@@ -23,7 +23,7 @@ from gateway.store.together import Together
 
 __all__ = [
     "Loaded", "Named", "chain_of", "chains_of_deliveries", "drop_chains", "ensure_chains", "insert_chains", "load",
-    "load_chains", "load_named", "was_sent", "with_archived",
+    "load_chains", "load_held", "lock_named", "was_sent", "with_archived",
 ]  # fmt: skip
 
 _CHAIN_OF = select(chains.c.id, chains.c.root, chains.c.agency_id).where(among(chains.c.root, "roots"))
@@ -45,15 +45,15 @@ _LINKS = (
 )  # fmt: skip
 _LINKS_LOCKED = _LINKS.with_for_update(of=transfers)
 """Their transfers are locked in one order, so that two who load chains never wait for each other."""
-_ATTEMPTS = (
-    select(
-        attempts.c.id, attempts.c.delivery_id, attempts.c.transfer_id, attempts.c.turn, attempts.c.began_at,
-        attempts.c.over_by, attempts.c.lasts, attempts.c.boot, attempts.c.boot_over, attempts.c.outcome,
-        attempts.c.ended_at,
-    )
-    .where(among(attempts.c.delivery_id, "ids"))
-    .order_by(attempts.c.id)
-)  # fmt: skip
+_MADE = select(
+    attempts.c.id, attempts.c.delivery_id, attempts.c.transfer_id, attempts.c.turn, attempts.c.began_at,
+    attempts.c.over_by, attempts.c.lasts, attempts.c.boot, attempts.c.boot_over, attempts.c.outcome,
+    attempts.c.ended_at,
+).order_by(attempts.c.id)  # fmt: skip
+_ATTEMPTS = _MADE.where(among(attempts.c.delivery_id, "ids"))
+_IDS_OF = select(deliveries.c.id).where(among(deliveries.c.chain_id, "ids"), since(deliveries.c.id))
+_ATTEMPTS_OF = _MADE.where(one_of(attempts.c.delivery_id, _IDS_OF))
+"""On PostgreSQL: by chain, so that it needs not the answer of what finds the links."""
 _CHAIN_IDS = select(deliveries.c.id, deliveries.c.chain_id).where(among_ids(deliveries.c.id))
 _NAMED = (
     select(
@@ -106,24 +106,37 @@ def load(connection: Connection, ids: Iterable[str], *, lock: bool = True) -> Lo
     down.
     """
     wanted = sorted(set(ids))
-    if lock and wanted:
-        lock_rows(connection, _LOCK, {"ids": wanted})
-    return _load(connection, wanted, lock=lock)
+    return _loaded(connection, wanted, *_read(connection, wanted, locks=lock, is_held=lock))
 
 
-def _load(connection: Connection, wanted: Sequence[str], *, lock: bool) -> Loaded:
-    """The same, of chains whose rows are locked already."""
+def load_held(connection: Connection, ids: Iterable[str]) -> Loaded:
+    """The same, of chains whose rows this transaction has locked already."""
+    wanted = sorted(set(ids))
+    return _loaded(connection, wanted, *_read(connection, wanted, locks=False, is_held=True))
+
+
+def _read(connection: Connection, wanted: Sequence[str], *, locks: bool, is_held: bool) -> tuple[list[Any], list[Any]]:
+    """Rows of their links and of the attempts of these; where others write meanwhile all in one trip."""
+    values = {"ids": wanted, "low": low_of(wanted)}
     if not wanted:
-        return Loaded(chains={}, facts={})
-    is_held = lock and writes_beside_others(connection)
-    statement, values = _LINKS_LOCKED if is_held else _LINKS, {"ids": wanted, "low": low_of(wanted)}
-    found = select_rows(connection, statement, values)
-    if is_held and any(map(_was_claimed_meanwhile, found)):
-        found = select_rows(connection, statement, values)
+        return [], []
+    if connection.dialect.name == "sqlite":
+        links = select_rows(connection, _LINKS, values)
+        return links, select_rows(connection, _ATTEMPTS, {"ids": [row.id for row in links]})
+    is_held = is_held and writes_beside_others(connection)
+    asked = [(_LINKS_LOCKED if is_held else _LINKS, values), (_ATTEMPTS_OF, values)]
+    locking = (_LOCK, {"ids": wanted}) if locks else None
+    links, made = lock_and_select(connection, locking, asked)
+    if is_held and any(map(_was_claimed_meanwhile, links)):
+        links = select_rows(connection, _LINKS_LOCKED, values)
+    return links, made
+
+
+def _loaded(connection: Connection, wanted: Sequence[str], found: Sequence[Any], attempted: Sequence[Any]) -> Loaded:
     rows = sorted(found, key=attrgetter("chain_id", "position"))
     reckoning = reckoning_of(connection)
     by_delivery: dict[str, list[Attempt]] = defaultdict(list)
-    for made in select_rows(connection, _ATTEMPTS, {"ids": [row.id for row in rows]}):
+    for made in attempted:
         by_delivery[made.delivery_id].append(_attempt(made, reckoning))
     links: dict[str, list[Link]] = defaultdict(list)
     for row in rows:
@@ -187,11 +200,12 @@ class Named:
     party: Party
 
 
-def load_named(connection: Connection, delivery_ids: Iterable[str]) -> tuple[dict[str, Named], Loaded]:
-    """The deliveries with these ids that exist and have a packet, and their chains, locked as by `load`."""
+def lock_named(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Named]:
+    """The deliveries with these ids that exist and have a packet; the rows of their chains are locked, and the chains
+    may be loaded by `load_held`."""
     statement = _NAMED_LOCKED if writes_beside_others(connection) else _NAMED
     rows = select_rows(connection, statement, {"ids": sorted(delivery_ids)})
-    named = {
+    return {
         row.id: Named(
             chain_id=row.chain_id,
             party=Party(
@@ -201,7 +215,6 @@ def load_named(connection: Connection, delivery_ids: Iterable[str]) -> tuple[dic
         )
         for row in rows
     }  # fmt: skip
-    return named, _load(connection, sorted({row.chain_id for row in rows}), lock=True)
 
 
 def _attempt(row: Any, reckoning: Reckoning) -> Attempt:

@@ -25,7 +25,7 @@ from gateway.store.rollups import add_counts_beside, count
 from gateway.store.schema import EMPTY, ZERO, channels, deliveries, packets, transfers
 from gateway.store.statements import execute_one, select_one, select_rows
 from gateway.store.statuses import FURTHER
-from gateway.store.together import Together
+from gateway.store.together import Together, TooFew
 from gateway.store.transfers import TransferChange, change_transfers, split_transfer
 
 __all__ = [
@@ -178,13 +178,14 @@ def apply(
     hidden: Mapping[str, int] | None = None,
     beside: Together | None = None,
     is_last: bool = False,
+    commits: bool = False,
 ) -> None:
     """Do the machine's moves. Raises StaleMove where a row is not in the state that the decision saw.
 
     Several moves of one delivery are done in order, each with its own event.  `facts`: of deliveries whose rows were
     read in this transaction already.  `hidden`: until when other polls are not shown an item from its first move on.
     `beside`: other changes, of other rows, to be done in the same go.  `is_last`: nothing that waits for others' rows
-    follows in this transaction, so the roll-ups may go along.
+    follows in this transaction, so the roll-ups may go along.  `commits`: nothing at all does, so the commit may too.
     """
     known, until, together = facts or {}, hidden or {}, beside or Together()
     while moves:
@@ -197,8 +198,8 @@ def apply(
                 first[move.delivery_id] = move
         missing = [delivery_id for delivery_id in first if delivery_id not in known]
         found = {row.id: row for row in select_rows(connection, _FACTS, {"ids": missing})} if missing else {}
-        ends = is_last and not rest
-        _apply_once(connection, tuple(first.values()), {**known, **found}, until, together, now, at, actor, ends)
+        ends = (is_last and not rest, commits and not rest)
+        _apply_once(connection, tuple(first.values()), {**known, **found}, until, together, now, at, actor, *ends)
         moves, known, until, together = rest, {}, {}, Together()
     together.execute(connection)
 
@@ -213,6 +214,7 @@ def _apply_once(
     at: int,
     actor: str,
     is_last: bool,
+    commits: bool,
 ) -> None:
     for move in moves:
         check_move(move.before, move.after, across=move.reason is Reason.MOVED)
@@ -225,9 +227,13 @@ def _apply_once(
     )
     come = [move.delivery_id for move in moves if move.after in listed.LISTED and move.before not in listed.LISTED]
     count(connection, [one for move in moves for one in _counts(move, facts[move.delivery_id])])
-    if is_last and not come and not splits:
+    is_last = is_last and not come and not splits
+    if is_last:
         add_counts_beside(connection, together)
-    done = together.execute(connection)[moved]
+    try:
+        done = together.execute(connection, last=moved if is_last and commits else -1)[moved]
+    except TooFew as why:
+        raise StaleMove(f"of {len(moves)} deliveries some were moved by somebody else") from why
     if done != len(moves):
         raise StaleMove(f"{len(moves) - done} of {len(moves)} deliveries were moved by somebody else")
     listed.note(connection, come, now)

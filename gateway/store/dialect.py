@@ -33,13 +33,13 @@ from sqlalchemy.types import UserDefinedType
 from gateway.model.errors import StoreUnsafe
 from gateway.store.arrays import array
 from gateway.store.schema import events
-from gateway.store.statements import execute_one, execute_rows, select_one, select_rows
+from gateway.store.statements import execute_one, execute_rows, select_one, select_rows, select_together
 
 __all__ = [
     "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "EVENTS_WRITTEN", "WRITE_ORDER", "AloneAt", "among",
     "begun_until", "check_durability", "continue_order", "count_after", "insert_ignore",
-    "insert_missing", "is_writing", "lock_alone", "lock_rows", "settled_until", "texts", "upsert_counts",
-    "whole_numbers", "writes_beside_others",
+    "insert_missing", "is_writing", "lock_alone", "lock_and_select", "lock_rows", "settled_until", "texts",
+    "upsert_counts", "whole_numbers", "writes_beside_others",
 ]  # fmt: skip
 
 _LEAST_POSTGRES = 140_000
@@ -266,6 +266,19 @@ def lock_rows(connection: Connection, rows: Select[Any], values: Mapping[str, An
         return False
     execute_one(connection, _locking(rows), values)
     return True
+
+
+def lock_and_select(
+    connection: Connection,
+    locked: tuple[Select[Any], Mapping[str, Any]] | None,
+    asked: Sequence[tuple[Executable, Mapping[str, Any]]],
+) -> list[list[Any]]:
+    """Lock as `lock_rows` does, where anything is to be locked, then select what is asked: each of it as it is since
+    the lock is held. One trip on PostgreSQL."""
+    if locked is None or not writes_beside_others(connection):
+        return select_together(connection, asked)
+    rows, values = locked
+    return select_together(connection, [(_locking(rows), values), *asked])[1:]
 
 
 @cache

@@ -85,6 +85,10 @@ class Committing:
     def __init__(self) -> None:
         self.began = False
 
+    def begin(self) -> None:
+        """It is about to be sent."""
+        self.began = True
+
 
 @contextmanager
 def translating(committing: Committing | None = None) -> Iterator[None]:

@@ -23,6 +23,7 @@ from gateway.store.homes import claim_home, place_of
 from gateway.store.migrate import found_revision, upgrade
 from gateway.store.reckoning import Clock, Reckoning, go_with
 from gateway.store.rollups import add_counts, counting
+from gateway.store.statements import COMMITTING
 from gateway.store.witnesses import Witnesses, noting
 
 __all__ = ["Clock", "Store", "WallClock", "has_database", "open_store"]
@@ -89,8 +90,11 @@ class Store:
     _writer: _Writer = field(default_factory=_Writer, repr=False, compare=False)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, asks_first: bool = False) -> Iterator[Connection]:
         """One write transaction: commits at the end of the block, rolls back on any exception.
+
+        `asks_first`: it asks something before it wants to know the time; on PostgreSQL it begins in one trip with that,
+        and `now` tells the time after it.
 
         Raises StoreBusy where the writer's place, or another's lock, could not be had in time, StoreConflict where a
         unique constraint refused; nothing was changed then.  Where the connection to PostgreSQL broke during the very
@@ -104,11 +108,14 @@ class Store:
         if self.engine.dialect.name != "sqlite":
             committing = Committing()
             with translating(committing), self.engine.connect() as connection:
-                connection.execution_options(truc_writes=True, **counting(), **noting())
+                options = {COMMITTING: committing.begin, **counting(), **noting()}
+                connection.execution_options(truc_writes=True, **options)
+                if asks_first:
+                    _ask_first(connection)
                 with connection.begin():
                     yield connection
                     add_counts(connection)
-                    committing.began = True
+                    committing.begin()
                 self.witnesses.keep(connection)
             return
         if not self._turn.acquire(timeout=self.wait_seconds):
@@ -129,14 +136,17 @@ class Store:
         return self.read() if self.engine.dialect.name == "sqlite" else self.write()
 
     @contextmanager
-    def read(self, *, is_hop: bool = False) -> Iterator[Connection]:
+    def read(self, *, is_hop: bool = False, asks_first: bool = False) -> Iterator[Connection]:
         """One consistent view of the rows. Raises StoreBusy where the database is away.
 
         `is_hop`: what is asked is asked all the time and says where its rows lie, so that PostgreSQL may keep its plans
-        (as it does for whoever writes); for others it plans by what is asked for.
+        (as it does for whoever writes); for others it plans by what is asked for.  `asks_first` as for `write`.
         """
-        with translating(), self.engine.connect() as connection, _view(connection, is_hop), connection.begin():
-            yield connection
+        with translating(), self.engine.connect() as connection, _view(connection, is_hop):
+            if asks_first and self.has_many_writers:
+                _ask_first(connection)
+            with connection.begin():
+                yield connection
 
     def now(self, connection: Connection) -> Instant:
         """The one clock that scheduling compares with (protocol §13)."""
@@ -159,6 +169,12 @@ class Store:
         finally:
             if has_turn:
                 self._turn.release()
+
+
+def _ask_first(connection: Connection) -> None:
+    from gateway.store import sessions  # with the driver, which a node on SQLite does not load
+
+    sessions.ask_first(connection)
 
 
 def _view(connection: Connection, is_hop: bool) -> AbstractContextManager[None]:

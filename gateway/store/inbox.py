@@ -23,13 +23,13 @@ from sqlalchemy import (
 
 from gateway.model.instants import CLOCKS_APART, HOUR
 from gateway.model.states import DeliveryState
-from gateway.store.dialect import lock_rows, texts, whole_numbers
+from gateway.store.dialect import lock_and_select, texts, whole_numbers
 from gateway.store.months.bounds import among_ids, of_row, one_of, since
-from gateway.store.months.listed import LISTED, listed_since
+from gateway.store.months.listed import LISTED, kept_since, listed_since
 from gateway.store.schema import chains, channels, deliveries, is_state, packets, transfers
 from gateway.store.statements import execute_rows, select_rows
 
-__all__ = ["LONGEST_RESPONSE", "Item", "Listing", "items", "listed_since", "rotate", "waiting"]
+__all__ = ["LONGEST_RESPONSE", "Item", "Listing", "find", "items", "kept_since", "listed_since", "rotate", "waiting"]
 
 LONGEST_RESPONSE: Final = 1 * HOUR
 """Longest time that one response may run, and hide its item."""
@@ -187,10 +187,11 @@ def _in_turn(row: Any) -> tuple[Any, ...]:
     return row.polled_at, not row.is_urgent, row.state == DeliveryState.FETCHED, row.id
 
 
-def _with_packets(connection: Connection, rows: Sequence[Any]) -> list[Item]:
+def _with_packets(connection: Connection, rows: Sequence[Any], *, is_last: bool = False) -> list[Item]:
     """The packets are asked for by id: PostgreSQL then looks into no month but theirs."""
     ids = {"ids": list({row.packet_id for row in rows})}
-    found = {packet.id: packet for packet in select_rows(connection, _PACKETS, ids)} if rows else {}
+    packets_ = select_rows(connection, _PACKETS, ids, is_last=is_last) if rows else ()
+    found = {packet.id: packet for packet in packets_}
     return [_item(row, found[row.packet_id]) for row in rows if row.packet_id in found]
 
 
@@ -225,12 +226,14 @@ def _item(row: Any, packet: Any) -> Item:
     )
 
 
-def waiting(connection: Connection, wishes: Sequence[Listing], *, now: int, low: str = "") -> list[list[Item]]:
+def waiting(
+    connection: Connection, wishes: Sequence[Listing], *, now: int, low: str = "", is_last: bool = False
+) -> list[list[Item]]:
     """What each agency may fetch: least recently passed over first, then urgent, new before fetched; where it goes
     `after` an id, in the order of ids.
 
     Urgent ones that nobody fetches hide nobody either (protocol §10).  `low`: what `listed_since` gave in this
-    transaction, so that no month is looked into before it.
+    transaction, so that no month is looked into before it.  `is_last`: the transaction executes nothing after it.
     """
     # One that is hidden for longer was hidden by a clock that was ahead.
     longest = now + LONGEST_RESPONSE + CLOCKS_APART
@@ -241,15 +244,21 @@ def waiting(connection: Connection, wishes: Sequence[Listing], *, now: int, low:
         sorted((found[delivery_id] for delivery_id in each if delivery_id in found), key=_order_of(one))[: one.limit]
         for each, one in zip(ids, wishes, strict=True)
     ]
-    items = {item.delivery_id: item for item in _with_packets(connection, [row for rows in lists for row in rows])}
+    listed = [row for rows in lists for row in rows]
+    items = {item.delivery_id: item for item in _with_packets(connection, listed, is_last=is_last)}
     return [[items[row.id] for row in rows if row.id in items] for rows in lists]
 
 
-def items(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Item]:
-    """Items by delivery; in a transaction that writes, with their chains locked (protocol §6)."""
+def find(connection: Connection, delivery_ids: Iterable[str]) -> list[Any]:
+    """What is known of these deliveries but for their packets, for `items`; in a transaction that writes with their
+    chains locked (protocol §6)."""
     ids = {"ids": sorted(delivery_ids)}
-    lock_rows(connection, _CHAINS, ids)
-    return {item.delivery_id: item for item in _with_packets(connection, select_rows(connection, _ITEMS, ids))}
+    return lock_and_select(connection, (_CHAINS, ids), [(_ITEMS, ids)])[0]
+
+
+def items(connection: Connection, found: Sequence[Any]) -> dict[str, Item]:
+    """Items by delivery, of what `find` found."""
+    return {item.delivery_id: item for item in _with_packets(connection, found)}
 
 
 def rotate(connection: Connection, delivery_ids: Sequence[str], now: int) -> None:

@@ -39,8 +39,9 @@ def count(connection: Connection, changes: Iterable[tuple[str, str, str, int]]) 
 
 
 def add_counts(connection: Connection) -> None:
-    """Add what was put off; the commit must follow."""
-    _add(connection, connection.get_execution_options()[_PUT_OFF])
+    """Add what was put off, and commit where anything was; the commit must follow at once."""
+    if rows := _rows(connection.get_execution_options()[_PUT_OFF]):
+        execute_rows(connection, _adding(connection), rows, is_last=True)
 
 
 def add_counts_beside(connection: Connection, together: Together) -> None:

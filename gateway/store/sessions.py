@@ -23,7 +23,7 @@ from gateway.model.instants import boot_now
 from gateway.store.statements import Asked
 from gateway.store.trips import Told, Traveller
 
-__all__ = ["DRIVER", "For", "Looked", "Sessions", "begins", "clock_at_begin", "look"]
+__all__ = ["DRIVER", "For", "Looked", "Sessions", "ask_first", "begins", "clock_at_begin", "look"]
 
 DRIVER: Final = "postgresql+truc"
 """The driver's name in an engine's address. Its connections begin no transaction by themselves."""
@@ -71,6 +71,9 @@ class _Session(psycopg.Connection[tuple[Any, ...]]):
     how = For.WRITING
     is_brief = False  #: it is used once
     clock: Looked | None = None  #: of the server, while the transaction has executed nothing else
+    asks_first = False  #: the next transaction begins with its first statement
+    is_put_off = False  #: this one has not begun yet
+    is_over = False  #: this one was committed with its last statement
     _traveller: Traveller | None = None
 
     @property
@@ -97,19 +100,35 @@ class Sessions(PGDialect_psycopg):
         return _Session.connect(*given, **named)
 
     def do_begin(self, dbapi_connection: Any) -> None:
-        """Begin, and take the clock, in one trip."""
+        """Begin, and take the clock, in one trip; or, where that was asked for, with the first statement."""
         session = _session(dbapi_connection)
-        first = _BEGIN[session.how]
-        before = boot_now()
-        *_, ((told,),) = session.traveller.go([*first, _CLOCK])
-        session.clock = Looked(before, told, boot_now())
         session.used_at = time.monotonic()
+        session.is_over, session.is_put_off, session.asks_first = False, session.asks_first, False
+        if not session.is_put_off:
+            _begin(session)
 
-    def travel(self, lent: Any, asked: Sequence[Asked]) -> Told:
-        """Execute these on what the pool lends, in one trip, as `Traveller.travel` does."""
+    def travel(self, lent: Any, asked: Sequence[Asked], is_last: bool) -> Told:
+        """Execute these on what the pool lends, in one trip, as `Traveller.travel` does.
+
+        A transaction that was put off begins before them, and the clock is taken behind them.  `is_last`: it is
+        committed behind them, where none of them fails; nothing may be executed in it afterwards.
+        """
         session = _session(lent)
         session.clock = None
-        return session.traveller.travel(asked)
+        if not session.is_put_off and not is_last and not session.is_over:
+            return session.traveller.travel(asked)
+        _refuse_if_over(session)
+        begins, session.is_put_off = session.is_put_off, False
+        first = _BEGIN[session.how] if begins else ()
+        before = boot_now()
+        answers, why = session.traveller.travel(
+            [*first, *asked, *((_CLOCK,) if begins else ()), *((_COMMIT,) if is_last else ())]
+        )
+        end = len(first) + len(asked)
+        if why is None and begins:
+            session.clock = Looked(before, answers[end][0][0], boot_now())
+        session.is_over = why is None and is_last
+        return Told(answers[len(first) : end], why)
 
     def do_commit(self, dbapi_connection: Any) -> None:
         """Commit, where anything is open.
@@ -128,14 +147,14 @@ class Sessions(PGDialect_psycopg):
 
     def do_execute(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
         """As the driver does; from now on the clock of the beginning is of the past."""
-        cursor.connection.clock = None
+        _go_on(cursor.connection)
         super().do_execute(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
         if (cursor.statusmessage or "").startswith(_FORGETS):
             cursor.connection.traveller.forget()
 
     def do_executemany(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
         """As the driver does; from now on the clock of the beginning is of the past."""
-        cursor.connection.clock = None
+        _go_on(cursor.connection)
         super().do_executemany(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
 
     def do_ping(self, dbapi_connection: Any) -> bool:
@@ -148,8 +167,28 @@ class Sessions(PGDialect_psycopg):
         return bool(super().do_ping(dbapi_connection))  # type: ignore[no-untyped-call]
 
 
-def _end(session: _Session, how: Asked) -> None:
+def _begin(session: _Session) -> None:
+    before = boot_now()
+    *_, ((told,),) = session.traveller.go([*_BEGIN[session.how], _CLOCK])
+    session.clock = Looked(before, told, boot_now())
+
+
+def _go_on(session: _Session) -> None:
+    """Something is about to be executed by the driver's cursor."""
+    _refuse_if_over(session)
+    if session.is_put_off:
+        session.is_put_off = False
+        _begin(session)
     session.clock = None
+
+
+def _refuse_if_over(session: _Session) -> None:
+    if session.is_over:
+        raise psycopg.ProgrammingError("this transaction was committed with its last statement")
+
+
+def _end(session: _Session, how: Asked) -> None:
+    session.clock, session.is_put_off, session.is_over = None, False, False
     if session.pgconn.transaction_status != TransactionStatus.IDLE:
         session.traveller.go([how])
 
@@ -173,6 +212,12 @@ def begins(connection: Connection, how: For) -> Iterator[None]:
         yield
     finally:
         session.how = For.WRITING  # whoever is lent it next may say nothing
+
+
+def ask_first(connection: Connection) -> None:
+    """Let the next transaction on this connection begin with its first statement, in one trip with it."""
+    session: Any = connection.connection.dbapi_connection
+    session.asks_first = True
 
 
 def clock_at_begin(connection: Connection) -> Looked | None:

@@ -28,13 +28,19 @@ from sqlalchemy.sql.expression import ReturnsRows
 
 from gateway.store.arrays import Arrays, as_arrays
 
-__all__ = ["Asked", "arrays_of", "execute_one", "execute_rows", "execute_text", "select_one", "select_rows"]
+__all__ = [
+    "COMMITTING", "Asked", "arrays_of", "execute_one", "execute_rows", "execute_text", "select_one", "select_rows",
+    "select_together",
+]  # fmt: skip
 
 _CURSOR: Final = "truc_cursor"
 """Under this name a connection keeps its cursor: a new one for each statement costs a third of it."""
 
 _SIZES: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 """How many places a list has that is spelt out in a statement's text: few texts.  The last value fills them up."""
+
+COMMITTING: Final = "truc_committing"
+"""The option of a connection under which stands who is told just before a statement takes the commit along."""
 
 _MOST: Final = 1 << 63
 """Whole numbers of a database reach from its negative to one less."""
@@ -51,16 +57,29 @@ class Asked(NamedTuple):
     row: _Row | None  #: makes a row of its columns; None: how many rows there were is enough
 
 
-def select_rows(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> list[Any]:
+def select_rows(
+    connection: Connection, statement: Executable, values: Mapping[str, Any], *, is_last: bool = False
+) -> list[Any]:
     """The rows that a statement gives: tuples that know their columns by name, with `_asdict()` beside.
 
     `values` are all of its parameters, lists of any length among them.  Raises what `Connection.execute` raises.
+    `is_last`: the transaction executes nothing after it, and may be committed in the same trip.
     """
-    known = _known(connection, statement, values, is_per_row=False)
-    given = known.given(values)
-    if given is None:
-        return list(connection.execute(statement, dict(values)))
-    return known.rows(_run(connection, *given, known.made))
+    return select_together(connection, [(statement, values)], is_last=is_last)[0]
+
+
+def select_together(
+    connection: Connection, asked: Sequence[tuple[Executable, Mapping[str, Any]]], *, is_last: bool = False
+) -> list[list[Any]]:
+    """The rows of several statements, executed one after the other; on PostgreSQL in one trip. As `select_rows`."""
+    known = [_known(connection, statement, values, is_per_row=False) for statement, values in asked]
+    given = [one.given(values) for one, (_, values) in zip(known, asked, strict=True)]
+    if any(each is None for each in given):
+        return [list(connection.execute(statement, dict(values))) for statement, values in asked]
+    told = _run_all(
+        connection, [Asked(*each, one.made) for one, each in zip(known, given, strict=True) if each], is_last=is_last
+    )
+    return [one.rows(rows) for one, rows in zip(known, told, strict=True)]
 
 
 def select_one(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> Any:
@@ -77,17 +96,19 @@ def execute_one(connection: Connection, statement: Executable, values: Mapping[s
     return int(_run(connection, *given, None))
 
 
-def execute_rows(connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]) -> int:
+def execute_rows(
+    connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]], *, is_last: bool = False
+) -> int:
     """Execute an insert, update or delete once per row; gives how many rows of the table it changed or made.
 
-    Every row has the same keys, and values that the driver takes as they are.
+    Every row has the same keys, and values that the driver takes as they are.  `is_last` as for `select_rows`.
     """
     known = _known(connection, statement, rows[0], is_per_row=True)
     if len(rows) > 1 and (found := known.of_many(rows)) is not None:
-        return int(_run(connection, *found, None))
+        return int(_run(connection, *found, None, is_last=is_last))
     full = [{**known.fixed, **row} for row in rows] if known.fixed else list(rows)
     picked = full if known.pick is None else [known.pick(row) for row in full]
-    return int(_run(connection, known.text, picked if len(picked) > 1 else picked[0], None))
+    return int(_run(connection, known.text, picked if len(picked) > 1 else picked[0], None, is_last=is_last))
 
 
 def arrays_of(
@@ -97,9 +118,11 @@ def arrays_of(
     return _known(connection, statement, rows[0], is_per_row=True).of_many(rows)
 
 
-def execute_text(connection: Connection, text: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def execute_text(
+    connection: Connection, text: str, values: Mapping[str, Any], *, is_last: bool = False
+) -> list[tuple[Any, ...]]:
     """The rows that a statement gives which is made of others' texts (`arrays_of`), as the driver has them."""
-    rows: list[tuple[Any, ...]] = _run(connection, text, values, tuple)
+    rows: list[tuple[Any, ...]] = _run(connection, text, values, tuple, is_last=is_last)
     return rows
 
 
@@ -254,13 +277,14 @@ def _picker(names: Sequence[str] | None) -> Callable[[Mapping[str, Any]], tuple[
 # --- on the connection -----------------------------------------------------------------------------------------
 
 
-def _run(connection: Connection, text: str, values: Any, row: _Row | None) -> Any:
+def _run(connection: Connection, text: str, values: Any, row: _Row | None, *, is_last: bool = False) -> Any:
     """The rows, or how many there were."""
-    return _run_all(connection, [Asked(text, values, row)])[0]
+    return _run_all(connection, [Asked(text, values, row)], is_last=is_last)[0]
 
 
-def _run_all(connection: Connection, asked: Sequence[Asked]) -> list[Any]:
-    """For each its rows, or how many there were: on PostgreSQL all of them in one trip."""
+def _run_all(connection: Connection, asked: Sequence[Asked], *, is_last: bool = False) -> list[Any]:
+    """For each its rows, or how many there were: on PostgreSQL all of them in one trip, with the commit if that
+    follows."""
     transaction = connection.get_transaction()
     if transaction is None or not transaction.is_active or connection.get_nested_transaction() is not None:
         return [_as_ever(connection, *one) for one in asked]
@@ -269,9 +293,11 @@ def _run_all(connection: Connection, asked: Sequence[Asked]) -> list[Any]:
         heard = [_heard(connection, at := one) for one in asked]
         travel = getattr(connection.dialect, "travel", None)
         if travel is not None and all(_can_travel(one.values) for one in heard):
-            done, why = travel(connection.connection, heard)
+            if is_last:
+                connection.get_execution_options().get(COMMITTING, _nobody)()
+            done, why = travel(connection.connection, heard, is_last)
             if why is not None:
-                at = heard[len(done)]
+                at = heard[min(len(done), len(heard) - 1)]
                 raise why
         else:
             done = [_on_cursor(connection, *(at := one)) for one in heard]
@@ -281,6 +307,10 @@ def _run_all(connection: Connection, asked: Sequence[Asked]) -> list[Any]:
         _translate(connection, why, at.text, at.values)
         raise
     return done
+
+
+def _nobody() -> None:
+    """Hears that a commit is sent."""
 
 
 def _can_travel(values: Any) -> bool:

@@ -11,13 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Executable
+from sqlalchemy.exc import DBAPIError
 
 from gateway.store.statements import arrays_of, execute_rows, execute_text
 
-__all__ = ["Together"]
+__all__ = ["Together", "TooFew"]
+
+_DIVIDED_BY_ZERO: Final = "22012"
+
+
+class TooFew(Exception):
+    """A change did not find all its rows; the transaction is to be rolled back."""
 
 
 @dataclass(slots=True)
@@ -37,19 +44,31 @@ class Together:
         self._parts.append((statement, rows))
         return len(self._parts) - 1
 
-    def execute(self, connection: Connection) -> tuple[int, ...]:
-        """Do them; gives for each how many rows of its table it changed or made. Empty afterwards."""
+    def execute(self, connection: Connection, *, last: int = -1) -> tuple[int, ...]:
+        """Do them; gives for each how many rows of its table it changed or made. Empty afterwards.
+
+        `last`: the transaction executes nothing after this, and may be committed in the same trip if the change of
+        that place found a row for each of its rows; raises TooFew where it did not, and the commit was to go along.
+        """
         parts, self._parts = self._parts, []
-        merged = _merged(connection, parts) if len(parts) > 1 else None
+        merged = _merged(connection, parts, last) if len(parts) > 1 else None
         if merged is None:
             return tuple(execute_rows(connection, statement, rows) for statement, rows in parts)
-        return execute_text(connection, *merged)[0]
+        try:
+            return execute_text(connection, *merged, is_last=last >= 0)[0][: len(parts)]
+        except DBAPIError as why:
+            if last >= 0 and getattr(why.orig, "sqlstate", None) == _DIVIDED_BY_ZERO:
+                raise TooFew from why
+            raise
 
 
 def _merged(
-    connection: Connection, parts: Sequence[tuple[Executable, Sequence[dict[str, Any]]]]
+    connection: Connection, parts: Sequence[tuple[Executable, Sequence[dict[str, Any]]]], whole: int
 ) -> tuple[str, dict[str, Any]] | None:
-    """One statement for all, and its parameters; None where one of them must be done row by row."""
+    """One statement for all, and its parameters; None where one of them must be done row by row.
+
+    `whole`: the place of the change that must find as many rows as it has; -1: none must.
+    """
     texts: list[str] = []
     values: dict[str, Any] = {}
     for number, (statement, rows) in enumerate(parts):
@@ -59,12 +78,16 @@ def _merged(
         text, named = found
         texts.append(text)
         values |= {f"w{number}_{name}": value for name, value in named.items()}
-    return _joined(tuple(texts)), values
+    if whole >= 0:
+        values["whole"] = len(parts[whole][1])
+    return _joined(tuple(texts), whole), values
 
 
 @cache
-def _joined(texts: tuple[str, ...]) -> str:
+def _joined(texts: tuple[str, ...], whole: int) -> str:
     named = [text.replace("%(", f"%(w{number}_") for number, text in enumerate(texts)]
     changes = ", ".join(f"w{number} AS ({text} RETURNING 1)" for number, text in enumerate(named))
     counts = ", ".join(f"(SELECT count(*) FROM w{number})" for number in range(len(texts)))  # noqa: S608 - names of our own
+    if whole >= 0:  # else it fails, and with it all that is behind it in the trip
+        counts += f", 1 / ((SELECT count(*) FROM w{whole}) = %(whole)s::bigint)::integer"  # noqa: S608 - as above
     return f"WITH {changes} SELECT {counts}"

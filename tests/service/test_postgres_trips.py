@@ -8,13 +8,30 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Column, Connection, LargeBinary, MetaData, Table, Text, bindparam, insert, select, text
+from psycopg.pq import TransactionStatus
+from sqlalchemy import (
+    Column,
+    Connection,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 
-from gateway.model.errors import StoreUndone
-from gateway.store import Store
+from gateway.model.errors import StoreBusy, StoreConflict, StoreUndone
+from gateway.model.instants import boot_now
+from gateway.store import Store, open_store
 from gateway.store.dialect import among
 from gateway.store.statements import Asked, execute_one, execute_rows, select_rows
+from gateway.store.together import Together, TooFew
 from gateway.store.trips import Lost, Traveller
 from tests.support.nodes import Database, build_house
 
@@ -22,6 +39,7 @@ _words = Table("thu_words", MetaData(), Column("id", Text, primary_key=True), Co
 _ONE = select(_words.c.id).where(_words.c.id == bindparam("id"))
 _SOME = select(_words.c.id).where(among(_words.c.id, "ids"))
 _INSERT = insert(_words)
+_CHANGE = update(_words).where(_words.c.id == bindparam("b_id")).values(bytes=bindparam("bytes"))
 _DELETE = _words.delete().where(_words.c.id == bindparam("b_id"))
 
 
@@ -198,3 +216,135 @@ def test_threads_have_connections_of_their_own(store: Store) -> None:
     for thread in threads:
         thread.join(60)
     assert not wrong
+
+
+# --- a transaction that begins with its first statement ----------------------------------------------------------
+
+
+def _status(connection: Connection) -> TransactionStatus:
+    return TransactionStatus(session_of(connection).pgconn.transaction_status)
+
+
+@pytest.fixture(scope="module")
+def other(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Another process's, which goes by the database's clock."""
+    address = store.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    opened = open_store(store.blobs.root.parent, node="thu", database=address, reserve=1)
+    yield opened
+    opened.close()
+
+
+def test_it_begins_in_one_trip_with_what_it_asks_first_and_the_clock_is_told_after_that(other: Store) -> None:
+    for taking in (other.write, other.read):
+        with taking(asks_first=True) as connection:
+            assert _status(connection) is TransactionStatus.IDLE
+            before = boot_now()
+            assert [row.id for row in select_rows(connection, _ONE, {"id": "a"})] == ["a"]
+            assert _status(connection) is TransactionStatus.INTRANS
+            looked = session_of(connection).clock
+            assert looked is not None
+            assert before <= looked.before <= looked.after
+            assert other.now(connection) == looked.told
+            select_rows(connection, _ONE, {"id": "a"})
+            assert other.now(connection) > looked.told, "the time is asked for anew"
+
+
+def test_it_begins_however_it_goes_on(other: Store) -> None:
+    with other.write(asks_first=True) as connection:
+        assert other.now(connection) > 0
+        assert _status(connection) is TransactionStatus.INTRANS
+    with other.write(asks_first=True) as connection:
+        connection.execute(_INSERT, {"id": "x", "bytes": b""})
+        assert _status(connection) is TransactionStatus.INTRANS
+        connection.rollback()
+    with other.write(asks_first=True) as connection:
+        execute_rows(connection, _INSERT, [{"id": "y", "bytes": b""}])
+        connection.rollback()
+    for _ in range(2):
+        with other.write(asks_first=True) as connection:
+            pass
+        with other.write(asks_first=True) as connection:
+            connection.rollback()
+        with other.write() as connection:
+            assert _status(connection) is TransactionStatus.INTRANS, "the next one does as ever"
+            assert [row.id for row in select_rows(connection, _SOME, {"ids": ["x", "y"]})] == []
+
+
+def test_where_its_first_statement_fails_it_is_undone(other: Store) -> None:
+    wrong = select(literal_column("nothing_such"))
+    with pytest.raises(DBAPIError, match="nothing_such"), other.write(asks_first=True) as connection:
+        select_rows(connection, wrong, {})
+    with other.write(asks_first=True) as connection:
+        assert [row.id for row in select_rows(connection, _ONE, {"id": "a"})] == ["a"]
+
+
+# --- a commit that goes along ------------------------------------------------------------------------------------
+
+
+def _there(store: Store) -> list[str]:
+    with store.read() as connection:
+        return [row.id for row in select_rows(connection, _SOME, {"ids": ["n", "m", "o"]})]
+
+
+def test_the_commit_goes_along_with_the_last_statement_and_nothing_may_follow(store: Store, other: Store) -> None:
+    for asks_first in (False, True):
+        with other.write(asks_first=asks_first) as connection:
+            execute_rows(connection, _INSERT, [{"id": "n", "bytes": b""}], is_last=True)
+            assert _status(connection) is TransactionStatus.IDLE
+            assert _there(store) == ["n"]
+            for again in (
+                lambda: select_rows(connection, _ONE, {"id": "a"}),
+                lambda: connection.execute(_ONE, {"id": "a"}),
+            ):
+                with pytest.raises(DBAPIError, match="committed with its last statement"):
+                    again()
+        with other.write() as connection:
+            assert execute_one(connection, _DELETE, {"b_id": "n"}) == 1
+
+
+def test_where_the_last_statement_fails_nothing_is_committed(store: Store, other: Store) -> None:
+    row = {"id": "m", "bytes": b""}
+
+    def write() -> None:
+        with other.write() as connection:
+            execute_rows(connection, _INSERT, [row])
+            execute_rows(connection, _INSERT, [row], is_last=True)
+
+    with pytest.raises(StoreConflict):
+        write()
+    assert _there(store) == []
+
+
+def test_a_change_that_does_not_find_all_its_rows_takes_the_commit_back(store: Store, other: Store) -> None:
+    for ids, may in (("a", "b"), True), (("a", "zz"), False):
+        together = Together()
+        together.add(_INSERT, [{"id": "o", "bytes": b""}])
+        place = together.add(_CHANGE, [{"b_id": word, "bytes": b"1"} for word in ids])
+        with other.write() as connection:
+            if may:
+                assert together.execute(connection, last=place) == (1, 2)
+                assert _there(store) == ["o"]
+            else:
+                with pytest.raises(TooFew):
+                    together.execute(connection, last=place)
+                connection.rollback()
+        if may:
+            with other.write() as connection:
+                execute_one(connection, _DELETE, {"b_id": "o"})
+    assert _there(store) == []
+
+
+_END = select(func.pg_terminate_backend(func.pg_backend_pid()))
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_connection_that_is_lost_with_the_commit_is_not_undone_for_certain(other: Store, is_last: bool) -> None:
+    """What was certainly undone runs again; what may have been done does not."""
+
+    def end() -> None:
+        with other.write() as connection:
+            select_rows(connection, _END, {}, is_last=is_last)
+
+    with pytest.raises(StoreBusy) as raised:
+        end()
+    assert isinstance(raised.value, StoreUndone) is not is_last

@@ -286,7 +286,7 @@ def test_who_looks_for_the_oldest_and_who_brings_an_older_one_wait_for_each_othe
             wait_for_one_who_waits(watching)
         later.result(PATIENCE)
     with watching.read() as rows:
-        kept = listed.listed_since(rows, house.now())
+        kept = listed.listed_since(listed.kept_since(rows), house.now())
     # What was brought is nobody's row here: who looks after that finds none, who looked before is put right.
     assert (kept == old) is finds_first
     other.close()

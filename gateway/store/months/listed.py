@@ -19,7 +19,7 @@ from gateway.store.schema import deliveries, is_state
 from gateway.store.schema_walks import walks
 from gateway.store.statements import select_rows
 
-__all__ = ["LISTED", "find_anew", "listed_since", "note"]
+__all__ = ["LISTED", "find_anew", "kept_since", "listed_since", "note"]
 
 LISTED: Final = (DeliveryState.AVAILABLE, DeliveryState.FETCHED)
 """States of what waits in an inbox."""
@@ -39,12 +39,17 @@ _OLDEST = select(func.min(deliveries.c.id.concat(""))).where(  # by the index of
 )
 
 
-def listed_since(connection: Connection, now: int) -> str:
-    """An id before which nothing is listed, as this transaction sees it; "" where nobody looked yet."""
+def kept_since(connection: Connection) -> str | None:
+    """What `listed_since` needs of the database, as this transaction sees it."""
     if connection.dialect.name == "sqlite":
-        return ""
+        return None
     kept = select_rows(connection, _KEPT, {})
-    return min(str(kept[0].after), id_floor(now - _NEVER_AFTER)) if kept else ""
+    return str(kept[0].after) if kept else None
+
+
+def listed_since(kept: str | None, now: int) -> str:
+    """An id before which nothing is listed, by what was `kept_since` in this transaction; "" where nobody looked."""
+    return "" if kept is None else min(kept, id_floor(now - _NEVER_AFTER))
 
 
 def note(connection: Connection, delivery_ids: Iterable[str], now: int) -> None:
