@@ -6,12 +6,12 @@ there when the statement began.  Whoever holds the chain's row begins to look wh
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
+import psycopg
 import pytest
 from sqlalchemy import event
 
@@ -26,10 +26,21 @@ from gateway.model.states import DeliveryState
 from gateway.node import Node
 from tests.support.nodes import Database, House
 from tests.support.patience import PATIENCE, until
+from tests.support.stores import tell
 
 _MOST_LOOKS = 3
 """Its delivery with the chain, the chain's links, their attempts."""
-_WAITERS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+_LOCKED = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+_WAITERS = f"{_LOCKED} AND wait_event <> 'advisory'"
+_HELD = f"{_LOCKED} AND wait_event = 'advisory'"
+_KEY = 4711
+_HOLD = (
+    "CREATE FUNCTION thu_hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    f" SET LOCAL lock_timeout = 0; PERFORM pg_advisory_xact_lock_shared({_KEY}); RETURN NULL; END $$",
+    "CREATE CONSTRAINT TRIGGER thu_hold AFTER INSERT OR UPDATE ON rollups DEFERRABLE INITIALLY DEFERRED"
+    " FOR EACH ROW EXECUTE FUNCTION thu_hold()",
+)
+"""Every commit of what counts deliveries waits, in the server, while somebody else holds that lock."""
 
 
 @pytest.fixture
@@ -41,21 +52,16 @@ def database() -> Database:
 def _committing(house: House, work: Callable[[Node], object]) -> Iterator[Future[object]]:
     """Within it another process has done that work but for its commit; afterwards it is done, once somebody waits."""
     store = house.another_store()
-    is_written, may_commit = threading.Event(), threading.Event()
-
-    def hold(_connection: object) -> None:
-        is_written.set()
-        assert may_commit.wait(PATIENCE)
-
-    event.listen(store.engine, "commit", hold)
+    with house.node.store.write() as connection:
+        for statement in _HOLD:
+            tell(connection, statement)
     with ThreadPoolExecutor(1) as pool:
-        working = pool.submit(work, replace(house.node, store=store))
-        try:
-            until(lambda: is_written.is_set() or working.done())
+        with closing(psycopg.connect(house.database, autocommit=True)) as holding:
+            holding.execute(f"SELECT pg_advisory_lock({_KEY})")
+            working = pool.submit(work, replace(house.node, store=store))
+            until(lambda: house.rows(_HELD) or working.done())
             yield working
             until(lambda: house.rows(_WAITERS))
-        finally:
-            may_commit.set()
         working.result(PATIENCE)
     store.close()
 
