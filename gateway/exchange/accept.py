@@ -96,9 +96,9 @@ def _accept_alone(node: Node, one: Prepared) -> Outcome:
 
 @repeated_where_undone
 def _accept_round(node: Node, members: Sequence[Prepared], *, is_careful: bool = False) -> list[Outcome]:
-    with node.store.write() as connection:
-        now = node.store.now(connection)
+    with node.store.write(asks_first=True) as connection:
         outcomes = first_answers(connection, members)
+        now = node.store.now(connection)
         fresh = [p for p in members if p.packet_id not in outcomes]
         done = dispatch(connection, _orders(connection, fresh), node.pace, now=now, is_careful=is_careful)
         refused = done.refused

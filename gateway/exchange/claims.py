@@ -79,7 +79,7 @@ def _claim(node: Node, tickets: Sequence[Ticket]) -> tuple[Mapping[str, int], in
 @repeated_where_undone
 def _read(node: Node, ours: Mapping[str, int], now: int) -> list[Claimed]:
     """What was claimed, each at the turn of its claim: the rows may have moved on since, and are then another's."""
-    with node.store.read(is_hop=True) as connection:
+    with node.store.read(is_hop=True, asks_first=True) as connection:
         rows = transfers.rows_of(connection, list(ours))
         packet_ids = {row.packet_id for row in rows}
         members = transfers.members_of(connection, list(ours), packet_ids)

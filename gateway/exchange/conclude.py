@@ -67,9 +67,9 @@ def _conclude(node: Node, works: Sequence[Work], *, is_first: bool) -> None:
 
     What the database knows nothing of any more, as after a failover that lost commits, hinders no other report.
     """
-    with node.store.write() as connection:
-        now = node.store.now(connection)
+    with node.store.write(asks_first=True) as connection:
         loaded = load(connection, {c for work in works for c in work.claimed.chain_ids})
+        now = node.store.now(connection)
         chains = loaded.chains
         links = {link.delivery_id: (chain.id, link) for chain in chains.values() for link in chain}
         lost = [work for work in works if not links.keys() >= set(work.claimed.delivery_ids)]

@@ -49,10 +49,10 @@ _MADE = select(
     attempts.c.id, attempts.c.delivery_id, attempts.c.transfer_id, attempts.c.turn, attempts.c.began_at,
     attempts.c.over_by, attempts.c.lasts, attempts.c.boot, attempts.c.boot_over, attempts.c.outcome,
     attempts.c.ended_at,
-).order_by(attempts.c.id)  # fmt: skip
-_ATTEMPTS = _MADE.where(among(attempts.c.delivery_id, "ids"))
+)  # fmt: skip
+_ATTEMPTS = _MADE.where(among(attempts.c.delivery_id, "ids")).order_by(attempts.c.id)
 _IDS_OF = select(deliveries.c.id).where(among(deliveries.c.chain_id, "ids"), since(deliveries.c.id))
-_ATTEMPTS_OF = _MADE.where(one_of(attempts.c.delivery_id, _IDS_OF))
+_ATTEMPTS_OF = _MADE.where(one_of(attempts.c.delivery_id, _IDS_OF)).order_by(of_row(attempts.c.id))
 """On PostgreSQL: by chain, so that it needs not the answer of what finds the links."""
 _CHAIN_IDS = select(deliveries.c.id, deliveries.c.chain_id).where(among_ids(deliveries.c.id))
 _NAMED = (
