@@ -54,8 +54,8 @@ PLANTS = (
             ("gateway/store/engines.py", '"synchronous_commit": "on"', '"synchronous_commit": "off"'),
             (
                 "gateway/store/dialect.py",
-                '("fsync", "full_page_writes", "synchronous_commit")',
-                '("fsync", "full_page_writes")',
+                '(("synchronous_commit", "on"), ("server_encoding", "UTF8"))',
+                '(("server_encoding", "UTF8"),)',
             ),
         ),
         kinds=("kill",),
