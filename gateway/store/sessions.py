@@ -60,8 +60,6 @@ _BEGIN: Final = {
     ),
     For.READING_HOPS: (_READ,),
 }
-_FORGETS: Final = ("ROLLBACK", "DROP", "ALTER", "DISCARD", "DEALLOCATE")
-"""After these the driver has the server forget all that was prepared, if it has prepared anything itself."""
 
 
 class _Session(psycopg.Connection[tuple[Any, ...]]):
@@ -82,6 +80,12 @@ class _Session(psycopg.Connection[tuple[Any, ...]]):
         if self._traveller is None:
             self._traveller = Traveller(self)
         return self._traveller
+
+    def _deallocate(self, name: bytes | None) -> Any:
+        """The driver has the server forget what was prepared: one statement of its own, or (None) everything."""
+        if name is None:
+            self.traveller.forget()
+        return super()._deallocate(name)
 
 
 def _session(lent: Any) -> _Session:
@@ -149,8 +153,6 @@ class Sessions(PGDialect_psycopg):
         """As the driver does; from now on the clock of the beginning is of the past."""
         _go_on(cursor.connection)
         super().do_execute(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
-        if (cursor.statusmessage or "").startswith(_FORGETS):
-            cursor.connection.traveller.forget()
 
     def do_executemany(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
         """As the driver does; from now on the clock of the beginning is of the past."""

@@ -138,6 +138,17 @@ def test_what_the_driver_lets_the_server_forget_is_prepared_anew(store: Store) -
         assert [row.id for row in select_rows(connection, _ONE, {"id": "a"})] == ["a"]
 
 
+def test_nothing_is_forgotten_that_the_server_keeps(store: Store) -> None:
+    """It would lie there for ever: the driver lets the server forget only where it has prepared something itself."""
+    with store.write() as connection:
+        before = _kept(connection)
+        for number in range(4):
+            assert session_of(connection).traveller.go([_asked("a")]) == [[("a",)]]
+            connection.exec_driver_sql(f"SAVEPOINT x{number}")
+            connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT x{number}")
+            assert len(_kept(connection) - before) <= 1
+
+
 def test_what_was_undone_stays_prepared(store: Store) -> None:
     with store.write() as connection:
         select_rows(connection, _ONE, {"id": "a"})
