@@ -12,7 +12,7 @@ import pytest
 
 from adapters.contract import AdapterError, Done, Outcome, Retry, SinkKind, Unknown
 from tests.support.folders import build_item
-from tests.support.patience import PATIENCE
+from tests.support.patience import until
 from tests.support.sinks import Fault, SinkProcess, StagedBytes, StandInSink
 
 ITEM = build_item(b"<edXML>" + b"x" * 100_000 + b"</edXML>", "key-1")
@@ -86,13 +86,11 @@ def test_it_dies_and_remembers(tmp_path: Path, lands: bool) -> None:
 def test_bytes_land_after_the_sender_gave_up(tmp_path: Path) -> None:
     """The trace of protocol §14: a `find` says no, then the old bytes land."""
     with SinkProcess(tmp_path, SinkKind.CHECKABLE) as recipient:
-        recipient.set_fault(Fault(act="delay", late=True, seconds=0.8))
+        recipient.set_fault(Fault(act="delay", late=True, seconds=2.0))
         assert isinstance(send(recipient, 0.2), Unknown)
         assert recipient.sink().find("key-1") is None
-        deadline = time.monotonic() + PATIENCE
-        while not recipient.ledger() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert recipient.sink().find("key-1") is not None
+        until(lambda: recipient.sink().find("key-1") is not None)
+        assert len(recipient.ledger()) == 1
 
 
 def test_it_refuses_until_cleared(tmp_path: Path) -> None:
