@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from psycopg import errors
 from psycopg.adapt import Transformer
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from gateway.store.statements import Asked
@@ -31,7 +31,8 @@ from gateway.store.statements import Asked
 __all__ = ["Lost", "Told", "Traveller"]
 
 _KEPT: Final = 100
-"""How many statements a connection keeps prepared; of more, the one that was executed longest ago goes."""
+"""How many statements a connection keeps prepared; of more, those that were executed longest ago go with the next
+transaction's beginning."""
 _PLACE: Final = re.compile(r"%%|%\((\w+)\)s")
 _ENDS: Final = (b"BEGIN", b"COMMIT", b"ROLLBACK")
 """These bear their text in their name, so that what goes over the wire tells where a transaction begins and ends."""
@@ -80,6 +81,7 @@ class Traveller:
         self._wire: PGconn = session.pgconn
         self._reads = Transformer(session)
         self._prepared: dict[str, bytes] = {}
+        self._leaving: list[bytes] = []
         self._number = 0
         self._poll = select.poll()
         self._poll.register(session.fileno(), select.POLLIN)
@@ -87,6 +89,7 @@ class Traveller:
     def forget(self) -> None:
         """The server keeps none of the statements that were prepared."""
         self._prepared.clear()
+        self._leaving.clear()
 
     def go(self, asked: Sequence[Asked]) -> list[Any]:
         """For each statement its rows, or how many there were. Raises the driver's error of the first that failed."""
@@ -105,17 +108,41 @@ class Traveller:
         wire = self._wire
         if wire.status != ConnStatus.OK:
             raise Lost("the connection is closed" if self._session.closed else "the connection is lost")
+        if self._leaving and wire.transaction_status == TransactionStatus.IDLE:
+            self._let_go()
+        answers, told = self._exchange(
+            lambda: [self._send(one, *values) for one, values in zip(asked, given, strict=True)]
+        )
+        return self._read(asked, answers, iter(told))
+
+    def _exchange(self, send: Callable[[], list[int]]) -> tuple[list[int], list[PGresult]]:
+        """What is sent as one trip, by how many answers each of it has; and what came back."""
         try:
-            wire.enter_pipeline_mode()
-            answers = [self._send(one, *values) for one, values in zip(asked, given, strict=True)]
-            wire.pipeline_sync()
+            self._wire.enter_pipeline_mode()
+            answers = send()
+            self._wire.pipeline_sync()
             told = self._await(sum(answers) + 1)
         except BaseException:
             self._session.close()
             raise
         if told and told[-1].status == ExecStatus.PIPELINE_SYNC:
-            wire.exit_pipeline_mode()
-        return self._read(asked, answers, iter(told))
+            self._wire.exit_pipeline_mode()
+        return answers, told
+
+    def _let_go(self) -> None:
+        """Let the server forget what others took the place of: between two transactions, on a trip of its own. Before a
+        BEGIN on the same trip it would be a query of that transaction, and one that failed does nothing more.
+
+        What the server does not know (any more) is gone all the same.
+        """
+        leaving, self._leaving = self._leaving, []
+
+        def send() -> list[int]:
+            for name in leaving:
+                self._wire.send_query_params(b'DEALLOCATE "%s"' % name, None)
+            return [1] * len(leaving)
+
+        self._exchange(send)
 
     def _given(self, one: Asked) -> tuple[bytes, list[bytes | None], list[int] | None]:
         """The text, the parameters, and how they are written where some are bytes."""
@@ -130,9 +157,7 @@ class Traveller:
         name, answers = self._prepared.pop(one.text, None), 1
         if name is None:
             if len(self._prepared) >= _KEPT:
-                oldest = self._prepared.pop(next(iter(self._prepared)))
-                self._wire.send_query_params(b'DEALLOCATE "%s"' % oldest, None)
-                answers += 1
+                self._leaving.append(self._prepared.pop(next(iter(self._prepared))))
             self._number += 1
             name = b"%s_%d" % (text if text.startswith(_ENDS) else b"truc", self._number)
             self._wire.send_prepare(name, text)

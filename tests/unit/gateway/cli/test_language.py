@@ -94,6 +94,7 @@ def test_every_code_that_the_command_line_says_has_a_text_and_every_text_is_said
         *(f"channel_told.{word}" for word in ("open", "paused", "already_open", "already_paused", "already_draining")),
         *(f"channel_told.{word}" for word in ("held", "doubtful", "to_person")),
         "cli.demo_database",  # the demo's own refusal
+        *(f"cli.{word}" for word in ("database_empty", "database_gone")),  # and the doctor's
         *(f"backup_told.step_{step}" for step in ("rows", "packets", "checks")),
         *(f"settings_told.{word}" for word in ("token_set", "token_unset")),
         "help.help", "help.install_completion", "help.show_completion", "help.panel_commands", "remote.refused",
