@@ -47,7 +47,7 @@ def accept(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
     outcomes: dict[int, Outcome] = {}
     try:
         for one in (p for p in group if p.kind is LinkKind.STATUS):
-            outcomes[id(one)] = acknowledge(node, [one])[0]
+            outcomes[id(one)] = acknowledge(node, one)
         for members in _rounds([p for p in group if p.kind is not LinkKind.STATUS]):
             _accept_members(node, members, outcomes)
     except StoreError as why:

@@ -8,7 +8,6 @@ is no document to match.  Statuses keep arrival order per (document, reporter): 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -55,17 +54,15 @@ class _Matched:
     document: DocumentRow
 
 
-def acknowledge(node: Node, group: Sequence[Prepared]) -> tuple[Outcome, ...]:
-    """Take a group of status packets; outcomes in their order. Statuses about one document go one after the other.
+def acknowledge(node: Node, prepared: Prepared) -> Outcome:
+    """Take a status packet. Statuses about one document go one after the other.
 
     Crash points: acknowledge.written, acknowledge.committed.
     """
-    outcomes: dict[str, Outcome] = {}
-    for prepared in group:
-        began = time.monotonic()
-        outcome = outcomes[prepared.packet_id] = or_defect(partial(_acknowledge_one, node), prepared)
-        tell_accepted(node, Hop.ACKNOWLEDGE, [(prepared, outcome)], began)
-    return tuple(outcomes[prepared.packet_id] for prepared in group)
+    began = time.monotonic()
+    outcome = or_defect(partial(_acknowledge_one, node), prepared)
+    tell_accepted(node, Hop.ACKNOWLEDGE, [(prepared, outcome)], began)
+    return outcome
 
 
 @repeated_where_undone

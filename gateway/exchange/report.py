@@ -109,7 +109,7 @@ def report_status(
         by_node=by_node,
     )
     try:
-        return acknowledge(node, [prepare(node, submission)])[0]
+        return acknowledge(node, prepare(node, submission))
     except GatewayError as why:
         if why.retryable:
             raise

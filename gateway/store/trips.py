@@ -62,7 +62,7 @@ def _as_sent(text: str) -> tuple[bytes, tuple[str, ...]]:
     return _PLACE.sub(place, text).encode(), tuple(names)
 
 
-def _encoded(value: Any) -> bytes | None:
+def _encoded(value: str | int | bytes | None) -> bytes | None:
     if isinstance(value, str):
         told = value.encode()
         if b"\0" in told:
@@ -70,7 +70,7 @@ def _encoded(value: Any) -> bytes | None:
         return told
     if isinstance(value, int):
         return b"%d" % value if type(value) is not bool else b"t" if value else b"f"
-    return value if value is None or isinstance(value, bytes) else bytes(value)
+    return value
 
 
 class Traveller:
