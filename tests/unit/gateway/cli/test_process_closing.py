@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from gateway.cli.process import _close_all, _Stop
+from gateway.cli.process import Role, _close_all, _share_interpreter, _Stop
 from gateway.transport.local import LocalTransport
 from gateway.workers.loop import Loop
 from tests.service.transport_child import open_transport
@@ -107,3 +108,15 @@ def test_a_signal_is_heard_in_the_very_moment_in_which_the_process_begins_to_wai
         signal.set_wakeup_fd(-1)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_an_api_gives_the_interpreter_to_its_groups_sooner() -> None:
+    """Other processes, and a node that is one process, keep Python's five milliseconds (decision 46)."""
+    before = sys.getswitchinterval()
+    try:
+        for role in Role:
+            sys.setswitchinterval(0.005)
+            _share_interpreter(role)
+            assert sys.getswitchinterval() == pytest.approx(0.0005 if role is Role.API else 0.005)
+    finally:
+        sys.setswitchinterval(before)
