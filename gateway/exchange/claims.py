@@ -10,7 +10,7 @@ from gateway.exchange.persisting import persist
 from gateway.model.chain import Link
 from gateway.model.states import DeliveryState
 from gateway.node import Node
-from gateway.store import deliveries, packets, transfers
+from gateway.store import claims, packets, transfers
 from gateway.store.chains import load_chains
 from gateway.store.packets import PacketRow
 from gateway.store.repeating import repeated_where_undone
@@ -52,35 +52,34 @@ def claim_group(node: Node, tickets: Sequence[Ticket], *, is_ending: Callable[[]
 
     What was claimed is read however long the store is away meanwhile (`persist`): nobody else knows whose it is.
     """
-    ours, now = _claim(node, tickets)
-    return persist(partial(_read, node, ours, now), is_ending) if ours else []
+    ours = _claim(node, tickets) if tickets else {}
+    return persist(partial(_read, node, ours), is_ending) if ours else []
 
 
 @repeated_where_undone
-def _claim(node: Node, tickets: Sequence[Ticket]) -> tuple[Mapping[str, int], int]:
-    """What is ours now, each with its turn; and when that was."""
-    with node.store.write() as connection:
-        now = node.store.now(connection)
-        ours, members = transfers.claim(
+def _claim(node: Node, tickets: Sequence[Ticket]) -> Mapping[str, claims.Taken]:
+    """What is ours now: two trips to PostgreSQL."""
+    with node.store.write(asks_first=True) as connection:
+        ours = claims.claim(
             connection,
             [(ticket.transfer_id, ticket.turn) for ticket in tickets],
             worker=node.worker,
-            lease_until=now + node.pace.lease,
+            lease=node.pace.lease,
+            now=node.store.known_now(),
+            is_last=True,
         )
-        changes = [(agency, book, DeliveryState.READY, -1) for agency, book in members]
-        changes += [(agency, book, DeliveryState.CLAIMED, 1) for agency, book in members]
-        deliveries.count(connection, changes)
     node.metrics.count_tickets(TicketEvent.CLAIMED, len(ours))
     if len(ours) < len(tickets):
         node.metrics.count_tickets(TicketEvent.LOST, len(tickets) - len(ours))
-    return ours, now
+    return ours
 
 
 @repeated_where_undone
-def _read(node: Node, ours: Mapping[str, int], now: int) -> list[Claimed]:
+def _read(node: Node, ours: Mapping[str, claims.Taken]) -> list[Claimed]:
     """What was claimed, each at the turn of its claim: the rows may have moved on since, and are then another's."""
     with node.store.read(is_hop=True, asks_first=True) as connection:
         rows = transfers.rows_of(connection, list(ours))
+        now = node.store.now(connection)
         packet_ids = {row.packet_id for row in rows}
         members = transfers.members_of(connection, list(ours), packet_ids)
         found = packets.by_ids(connection, packet_ids)
@@ -94,7 +93,7 @@ def _read(node: Node, ours: Mapping[str, int], now: int) -> list[Claimed]:
         claimed.append(
             Claimed(
                 transfer_id=row.id,
-                turn=ours[row.id],
+                turn=ours[row.id].turn,
                 channel_id=row.channel_id,
                 packet=found[row.packet_id],
                 links=tuple(links[m.id] for m in held),

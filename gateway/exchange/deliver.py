@@ -30,7 +30,7 @@ from gateway.model.instants import as_datetime, boot_now, micros
 from gateway.model.machine import Act, absent, next_act
 from gateway.model.states import DeliveryState
 from gateway.node import Node
-from gateway.store import attempts, channels, transfers
+from gateway.store import attempts, channels, claims
 from gateway.store.chains import load_chains
 from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Ticket
@@ -169,7 +169,7 @@ class _Lease:
         started = _boot_now()
         with self._node.store.write() as connection:
             until = self._node.store.now(connection) + self._node.pace.lease
-            transfers.renew_leases(connection, [(w.claimed.transfer_id, w.claimed.turn) for w in self._works], until)
+            claims.renew_leases(connection, [(w.claimed.transfer_id, w.claimed.turn) for w in self._works], until)
         self.ends = started + self._node.pace.lease / 1e6
 
 

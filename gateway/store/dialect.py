@@ -36,8 +36,8 @@ from gateway.store.schema import events
 from gateway.store.statements import execute_one, execute_rows, select_one, select_rows, select_together
 
 __all__ = [
-    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "EVENTS_WRITTEN", "WRITE_ORDER", "AloneAt", "among",
-    "begun_until", "check_durability", "continue_order", "count_after", "insert_ignore",
+    "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "EVENTS_WRITTEN", "SERVER_CLOCK", "SERVER_NOW", "WRITE_ORDER",
+    "AloneAt", "among", "begun_until", "check_durability", "continue_order", "count_after", "insert_ignore",
     "insert_missing", "is_writing", "lock_alone", "lock_and_select", "lock_rows", "settled_until", "texts",
     "upsert_counts", "whole_numbers", "writes_beside_others",
 ]  # fmt: skip
@@ -110,6 +110,31 @@ def among(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
     """`column` is one of the texts that are bound to `name`, any number of them."""
     listed = column.in_(bindparam(name, expanding=True))
     return _Among(listed.left, listed.right, listed.operator, type_=listed.type, negate=listed.negate)
+
+
+SERVER_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+"""The clock of PostgreSQL's machine, in microseconds, at the moment at which it is asked."""
+
+
+class _ServerNow(ColumnElement[int]):
+    """What it tells while a statement is executed."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(_ServerNow, "sqlite")
+def _nothing(_element: _ServerNow, _compiler: Any, **_: Any) -> str:
+    return "NULL"
+
+
+@compiles(_ServerNow, "postgresql")
+def _by_the_server(_element: _ServerNow, _compiler: Any, **_: Any) -> str:
+    return SERVER_CLOCK
+
+
+SERVER_NOW: ColumnElement[int] = _ServerNow()
+"""The server's clock in a statement; NULL on SQLite, whose time is the process's."""
 
 
 class _CommitOrder(ColumnElement[int]):
@@ -352,9 +377,14 @@ def _ignoring_many(name: str, table: Table, key: tuple[str, ...], columns: tuple
 
 
 @cache
-def upsert_counts(name: str, table: Table, keys: tuple[str, ...], value: str) -> Executable:
-    """A statement that adds bound parameter `value` to the row of `keys`, or makes the row with it."""
+def upsert_counts(
+    name: str, table: Table, keys: tuple[str, ...], value: str, found: Select[Any] | None = None
+) -> Executable:
+    """A statement that adds bound parameter `value` to the row of `keys`, or makes the row with it; with `found`, those
+    that a select gives, in its order."""
     statement = _INSERTS[name](table)
+    if found is not None:
+        statement = statement.from_select([*keys, value], found)
     added: Executable = statement.on_conflict_do_update(
         index_elements=list(keys), set_={value: table.c[value] + statement.excluded[value]}
     )

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection, Executable, Integer, Text, Update, collate, column, func, select, true, values
 
-from gateway.store.dialect import upsert_counts
+from gateway.store.dialect import upsert_counts, writes_beside_others
 from gateway.store.schema import rollups
-from gateway.store.statements import execute_rows
+from gateway.store.statements import execute_one, execute_rows, select_rows
 from gateway.store.together import Together
 
-__all__ = ["add_counts", "add_counts_beside", "count", "counting"]
+__all__ = ["add_counts", "add_counts_beside", "count", "counting", "move_and_count"]
 
 _PUT_OFF = "truc_counts"
+_KEYS = ("agency_id", "book", "state")
 
 
 def counting() -> Mapping[str, Any]:
@@ -52,13 +54,44 @@ def add_counts_beside(connection: Connection, together: Together) -> None:
         put_off.clear()
 
 
+def move_and_count(
+    connection: Connection, change: Update, given: Mapping[str, Any], before: str, after: str, *, is_last: bool = False
+) -> None:
+    """Do a change that moves deliveries from one state to another, giving (agency, book) of each, and count them.
+
+    One statement where others write at the same time, whose last part are the roll-ups: nothing that waits for others'
+    rows may follow.  `is_last`: nothing at all does.
+    """
+    if writes_beside_others(connection):
+        execute_one(connection, _moving(connection.dialect.name, change, before, after), given, is_last=is_last)
+        return
+    moved = select_rows(connection, change, given)
+    count(connection, [(*row, state, more) for row in moved for state, more in ((before, -1), (after, 1))])
+
+
+@cache
+def _moving(name: str, change: Update, before: str, after: str) -> Executable:
+    """Its roll-ups are added to in the order in which `_rows` has them."""
+    moved = change.cte("moved")
+    told = values(column("state", Text), column("change", Integer), name="told", literal_binds=True)
+    told = told.data([(before, -1), (after, 1)])
+    keys = (moved.c.agency_id, moved.c.book, told.c.state)
+    sums = (
+        select(*keys, func.sum(told.c.change).label("count"))
+        .select_from(moved.join(told, true()))
+        .group_by(*keys)
+        .order_by(*(collate(key, "C") for key in keys))
+    )
+    return upsert_counts(name, rollups, _KEYS, "count", sums)
+
+
 def _add(connection: Connection, sums: Mapping[tuple[str, str, str], int]) -> None:
     if rows := _rows(sums):
         execute_rows(connection, _adding(connection), rows)
 
 
 def _adding(connection: Connection) -> Executable:
-    return upsert_counts(connection.dialect.name, rollups, ("agency_id", "book", "state"), "count")
+    return upsert_counts(connection.dialect.name, rollups, _KEYS, "count")
 
 
 def _rows(sums: Mapping[tuple[str, str, str], int]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from gateway.model.instants import boot_now
+from gateway.store.dialect import SERVER_CLOCK
 from gateway.store.statements import Asked
 from gateway.store.trips import Told, Traveller
 
@@ -45,7 +46,7 @@ class Looked(NamedTuple):
     after: int
 
 
-_CLOCK: Final = Asked("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", {}, tuple)
+_CLOCK: Final = Asked(f"SELECT {SERVER_CLOCK}", {}, tuple)
 _COMMIT: Final = Asked("COMMIT", {}, None)
 _ROLLBACK: Final = Asked("ROLLBACK", {}, None)
 

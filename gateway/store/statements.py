@@ -88,12 +88,14 @@ def select_one(connection: Connection, statement: Executable, values: Mapping[st
     return rows[0][0] if rows else None
 
 
-def execute_one(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> int:
+def execute_one(
+    connection: Connection, statement: Executable, values: Mapping[str, Any], *, is_last: bool = False
+) -> int:
     """Execute a statement once; gives how many rows it changed, or found. Parameters as those of `select_rows`."""
     given = _known(connection, statement, values, is_per_row=False).given(values)
     if given is None:
         return connection.execute(statement, dict(values)).rowcount
-    return int(_run(connection, *given, None))
+    return int(_run(connection, *given, None, is_last=is_last))
 
 
 def execute_rows(

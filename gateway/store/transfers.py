@@ -1,4 +1,4 @@
-"""Transfers: the queue. What is due, claims by one conditional update, leases, splits (protocol §1, §3)."""
+"""Transfers: the queue. What is due, what moves do to them, splits (protocol §1, §3)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, select, update
 
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.moves import TRANSFER_STATES
-from gateway.model.states import ChannelState, DeliveryState, TransferState
-from gateway.store.dialect import among, lock_rows
+from gateway.model.states import DeliveryState, TransferState
+from gateway.store.dialect import among
 from gateway.store.months.bounds import low_of, since
 from gateway.store.schema import EMPTY, ZERO, channels, deliveries, is_state, transfers
-from gateway.store.schema_recoveries import NOT_RECOVERING
 from gateway.store.statements import execute_rows, select_rows
 from gateway.store.together import Together
 
 __all__ = [
-    "Member", "NewTransfer", "TransferChange", "TransferRow", "change_transfers", "channel_facts", "claim",
-    "forget_announced", "insert_new", "mark_announced", "members_of", "next_due",
-    "renew_leases", "rows_of", "set_counts", "split_transfer",
+    "Member", "NewTransfer", "TransferChange", "TransferRow", "change_transfers", "channel_facts", "forget_announced",
+    "insert_new", "mark_announced", "members_of", "next_due", "rows_of", "set_counts", "split_transfer",
 ]  # fmt: skip
 
 
@@ -276,63 +274,7 @@ def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[tu
     ]
 
 
-# --- claims and leases ---------------------------------------------------------------------------------------
-
-_WANTED = select(transfers.c.id).where(among(transfers.c.id, "ids")).order_by(transfers.c.id)
-_IS_OPEN = exists().where(channels.c.id == transfers.c.channel_id, channels.c.state == ChannelState.OPEN)
-_CLAIM_DELIVERIES = (
-    update(deliveries)
-    .where(among(deliveries.c.transfer_id, "ids"), since(deliveries.c.id), deliveries.c.state == DeliveryState.READY)
-    .values(state=DeliveryState.CLAIMED, was=DeliveryState.READY)
-    .returning(deliveries.c.agency_id, deliveries.c.book)
-)
-
-
-def claim(
-    connection: Connection, tickets: Sequence[tuple[str, int]], *, worker: str, lease_until: int
-) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Claim by one conditional update: (transfers that are ours now, with the turn, (agency, book) of their members).
-
-    No row for a ticket means that somebody else has it, that it is no longer due, that its channel is not open, or that
-    the node is recovering from a restore, when nothing is claimed at all (rule 13): forget the ticket.  So a row that
-    is locked is waited for, never skipped: whoever holds it may only be changing what comes after it.
-    """
-    if not tickets:
-        return {}, []
-    wanted = sorted({transfer_id for transfer_id, _ in tickets})
-    if len(wanted) > 1:  # in one order; a single row is locked by the update itself
-        lock_rows(connection, _WANTED, {"ids": wanted})
-    statement = (
-        update(transfers)
-        .where(tuple_(transfers.c.id, transfers.c.turn).in_(list(tickets)), transfers.c.state == TransferState.READY)
-        .where(NOT_RECOVERING, _IS_OPEN)
-        .values(
-            state=TransferState.CLAIMED, lease_until=lease_until, worker=worker, unreported=transfers.c.unreported + 1
-        )
-        .returning(transfers.c.id, transfers.c.turn, transfers.c.packet_id)
-    )
-    claimed = connection.execute(statement).all()
-    if not claimed:
-        return {}, []
-    ours = {row.id: int(row.turn) for row in claimed}
-    hanging = {"ids": list(ours), "low": low_of(row.packet_id for row in claimed)}
-    return ours, [(row.agency_id, row.book) for row in select_rows(connection, _CLAIM_DELIVERIES, hanging)]
-
-
-_RENEW = (
-    update(transfers)
-    .where(transfers.c.id == bindparam("b_id"), transfers.c.turn == bindparam("b_turn"),
-           transfers.c.state == TransferState.CLAIMED)
-    .values(lease_until=bindparam("until"))
-)  # fmt: skip
-
-
-def renew_leases(connection: Connection, held: Iterable[tuple[str, int]], lease_until: int) -> None:
-    """Keep claims while working; a claim that was taken away stays away."""
-    rows = [{"b_id": transfer_id, "b_turn": turn, "until": lease_until} for transfer_id, turn in sorted(held)]
-    if rows:
-        execute_rows(connection, _RENEW, rows)
-
+# --- as a worker sees them ------------------------------------------------------------------------------------
 
 _ROWS = (
     select(

@@ -17,7 +17,7 @@ from gateway.exchange.conclude import conclude_all
 from gateway.exchange.work import Work
 from gateway.model.instants import MINUTE
 from gateway.model.states import DeliveryState
-from gateway.store import Store, deliveries, transfers
+from gateway.store import Store, claims
 from gateway.store.attempts import Begun, begin_attempts
 from gateway.store.chains import load_chains
 from tests.support.late import within_a_minute
@@ -45,13 +45,10 @@ def _claiming(house: House, other: Store) -> Iterator[None]:
     """Within it the one ticket there is is being claimed; afterwards it is, once somebody waits for that."""
     [ticket] = house.ready()
     with other.write() as connection:
-        ours, members = transfers.claim(
-            connection, [(ticket.transfer_id, ticket.turn)], worker="thu/w2/2", lease_until=house.now() + MINUTE
+        ours = claims.claim(
+            connection, [(ticket.transfer_id, ticket.turn)], worker="thu/w2/2", lease=MINUTE, now=house.now()
         )
         assert list(ours) == [ticket.transfer_id]
-        for agency, book in members:
-            changes = [(agency, book, DeliveryState.READY, -1), (agency, book, DeliveryState.CLAIMED, 1)]
-            deliveries.count(connection, changes)
         yield
         until(lambda: house.rows(_WAITERS))
 

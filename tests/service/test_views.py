@@ -13,7 +13,7 @@ from edxml.ids import DocumentId
 from gateway.model.chain import Reason
 from gateway.model.instants import new_id
 from gateway.model.states import Book, DeliveryState, LinkKind
-from gateway.store import schema, transfers, views
+from gateway.store import claims, schema, views
 from gateway.store.notices import Notice, tell
 from tests.support.stored import START, FilledStore, Sent, fill_store
 from tests.support.stores import Database
@@ -264,7 +264,7 @@ def test_a_snapshot_tells_what_alerts_need(filled: FilledStore) -> None:
     claimed = filled.send(["c"], first=S.READY)
     with filled.store.write() as writer:
         row = say(writer, "SELECT transfer_id FROM deliveries WHERE id = ?", *claimed.delivery_ids)
-        transfers.claim(writer, [(row.scalar_one(), 0)], worker="w", lease_until=filled.clock.now())
+        claims.claim(writer, [(row.scalar_one(), 0)], worker="w", lease=0, now=filled.clock.now())
         say(writer, "UPDATE channels SET state = 'paused', open_until = ?", filled.clock.now() + 100_000_000)
     now = filled.clock.turn()
     found = look(filled, views.snapshot, now)

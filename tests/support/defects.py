@@ -58,7 +58,7 @@ _TRACES = (
         name="a worker takes the turn that it finds, not the one that it claimed",
         row="§3 two workers hold one turn",
         file="gateway/exchange/claims.py",
-        old="turn=ours[row.id],",
+        old="turn=ours[row.id].turn,",
         new="turn=row.turn,",
         tests=(_WORK + "3_a_worker_that_stalls_between_its_claim_and_its_look_does_not_get_the_next_ones_turn",),
     ),
@@ -278,7 +278,7 @@ _OTHERS = (
     Defect(
         name="a dead worker's claim is forgotten",
         row="§8 three dead workers park",
-        file="gateway/store/transfers.py",
+        file="gateway/store/claims.py",
         old="unreported=transfers.c.unreported + 1",
         new="unreported=transfers.c.unreported",
         tests=(_ATTEMPTS + "8_a_packet_that_kills_its_worker_is_parked_after_three[sqlite-idem]",),
@@ -348,7 +348,7 @@ _RESTS = (
     Defect(
         name="a ticket from before the pause hands over",
         row="§3",
-        file="gateway/store/transfers.py",
+        file="gateway/store/claims.py",
         old=".where(NOT_RECOVERING, _IS_OPEN)",
         new=".where(NOT_RECOVERING)",
         tests=("tests/service/test_channel_rests.py::test_a_ticket_that_was_out_before_the_pause_hands_nothing_over",),

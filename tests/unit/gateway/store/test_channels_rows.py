@@ -9,7 +9,7 @@ from sqlalchemy import Connection, event
 
 from gateway.model.instants import SECOND
 from gateway.model.states import ChannelState, TransferState
-from gateway.store import channels, picking, transfers, versions
+from gateway.store import channels, claims, picking, transfers, versions
 from gateway.store.versions import VersionWatch
 from tests.support.stored import write_transfers
 from tests.support.stores import HandClock, fresh_store, inbox_row, kinds_of_events
@@ -171,7 +171,7 @@ def test_ordinary_tickets_wait_unpicked_while_many_lie_unclaimed_and_urgent_ones
         assert [picked(), picked(), picked()] == [["t0", "t1"], ["t2", "t3"], []]
         write_transfers(connection, [replace(_due("gap"), is_urgent=True), replace(_due("u"), channel_id="khac")])
         assert [picked(), picked()] == [["gap"], []], "the urgent one alone, though another channel has room"
-        transfers.claim(connection, [("t0", 0), ("t1", 0)], worker="w", lease_until=clock.now() + SECOND)
+        claims.claim(connection, [("t0", 0), ("t1", 0)], worker="w", lease=SECOND, now=clock.now())
         assert picked() == ["t4", "t5"]
         _arrival(connection, "k", clock, 5)
         assert picked() == ["t6", "t7"], "what lies in the slow channels' queue keeps nobody waiting"

@@ -1,0 +1,46 @@
+"""How often one hand-over goes to PostgreSQL and waits there: every trip is a wait of an urgent document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from gateway.channels import Channels
+from gateway.exchange.deliver import deliver
+from gateway.node import Node
+from gateway.store import open_store
+from tests.support.nodes import Database, House
+from tests.support.recipients import memory_kind
+from tests.support.wires import Wire
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database.POSTGRESQL
+
+
+@pytest.fixture
+def far(house: House) -> Iterator[Node]:
+    """Another process's node, which goes by the database's clock."""
+    store = open_store(house.root.parent / "data", node="thu", database=house.database, reserve=1)
+    channels = Channels(store, kinds={"memory": memory_kind(house.recipients)})
+    yield replace(house.node, store=store, channels=channels, worker="thu/far/2")
+    store.close()
+
+
+def test_a_hand_over_takes_no_trip_more_than_its_promises_need(house: House, far: Node) -> None:
+    sent = [house.send(["check"], str(number)) for number in range(3)]
+    tickets = house.due()
+    with Wire(far.store) as wire:
+        deliver(far, tickets[:2])  # statements are prepared
+        before = len(wire.trips())
+        deliver(far, tickets[2:])
+        gone = wire.trips()[before:]
+    assert [house.state(one, "check") for one in sent] == ["delivered"] * 3
+    assert gone[:2] == [
+        ["BEGIN", "UPDATE", "SELECT"],  # the claim, and the time
+        ["WITH", "COMMIT"],  # its members and their roll-ups
+    ]
+    house.assert_books_close()
