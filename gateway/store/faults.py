@@ -25,7 +25,7 @@ from gateway.model.errors import (
     StoreUntrusted,
 )
 
-__all__ = ["Committing", "cause_of", "translating"]
+__all__ = ["Committing", "cause_of", "is_outlived", "translating"]
 
 _AWAY: Final = frozenset(
     {
@@ -44,6 +44,9 @@ _DAMAGED_STATES: Final = frozenset({"XX001", "XX002"})
 _UNDONE_STATES: Final = frozenset({"40001", "40P01", "26000"})
 """Serialization failure, deadlock: undone for the sake of another transaction. And what was prepared is forgotten: it
 is prepared anew the next time (`gateway.store.trips`)."""
+_OUTLIVED: Final = ("0A000", "RevalidateCachedQuery")
+"""A column's type is another than when the statement was prepared; the state, and where in the server it is said. The
+words are in the server's language, and the state alone means much else."""
 _ENDED_STATES: Final = frozenset({"57P01", "57P02", "57P05", "25P03", "25P04"})
 """The server ended the connection, and with it what was not committed: told to, after a crash, or after too long."""
 _KEPT_OUT: Final = "42501"
@@ -112,6 +115,12 @@ def translating(committing: Committing | None = None) -> Iterator[None]:
         raise ours(why=_say(why.orig)) from why
 
 
+def is_outlived(why: BaseException | None) -> bool:
+    """Whether a statement was prepared for tables that were changed since, and fails on this connection for ever."""
+    state, place = _OUTLIVED
+    return getattr(why, "sqlstate", None) == state and why.diag.source_function == place  # type: ignore[union-attr]
+
+
 def cause_of(why: BaseException) -> str:
     """Why a connection is not there, for log lines: the code of the error of ours that it means; `ended_by_server`, or
     `cut` where it was there and nobody said why it ended."""
@@ -140,7 +149,7 @@ def _is_undone(why: DatabaseError, committing: Committing) -> bool:
     if not _is_servers(why.orig):
         return False
     state = getattr(why.orig, "sqlstate", None)
-    if state in _UNDONE_STATES:
+    if state in _UNDONE_STATES or is_outlived(why.orig):
         return True
     return why.connection_invalidated and not committing.began and (state is None or state in _ENDED_STATES)
 
@@ -157,7 +166,8 @@ def _ours(why: BaseException | None) -> type[StoreError] | None:
         return StoreDamaged
     if state == _KEPT_OUT:
         return StoreRefused
-    return StoreBusy if state[:2] in _AWAY_CLASSES or state in _OUT_OF_SIGHT else None
+    is_passing = state[:2] in _AWAY_CLASSES or state in _OUT_OF_SIGHT or is_outlived(why)
+    return StoreBusy if is_passing else None
 
 
 def _by_words(words: str) -> type[StoreBusy]:

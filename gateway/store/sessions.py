@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from gateway.model.instants import boot_now
 from gateway.store.dialect import SERVER_CLOCK
+from gateway.store.faults import is_outlived
 from gateway.store.statements import Asked
 from gateway.store.trips import Told, Traveller
 
@@ -72,7 +73,8 @@ class _Session(psycopg.Connection[tuple[Any, ...]]):
     clock: Looked | None = None  #: of the server, while the transaction has executed nothing else
     asks_first = False  #: the next transaction begins with its first statement
     is_put_off = False  #: this one has not begun yet
-    is_over = False  #: this one was committed with its last statement
+    is_over = False  #: this one ended with its last statement
+    is_undone = False  #: and its commit failed
     _traveller: Traveller | None = None
 
     @property
@@ -108,22 +110,24 @@ class Sessions(PGDialect_psycopg):
         """Begin, and take the clock, in one trip; or, where that was asked for, with the first statement."""
         session = _session(dbapi_connection)
         session.used_at = time.monotonic()
-        session.is_over, session.is_put_off, session.asks_first = False, session.asks_first, False
+        session.is_over = session.is_undone = False
+        session.is_put_off, session.asks_first = session.asks_first, False
         if not session.is_put_off:
             _begin(session)
 
     def travel(self, lent: Any, asked: Sequence[Asked], is_last: bool) -> Told:
         """Execute these on what the pool lends, in one trip, as `Traveller.travel` does.
 
-        A transaction that was put off begins before them, and the clock is taken behind them.  `is_last`: it is
-        committed behind them, where none of them fails; nothing may be executed in it afterwards.
+        A transaction that was put off begins before them, and the clock is taken behind them; where it could not begin
+        it does so before the next.  `is_last`: it is committed behind them, where none of them fails; nothing may be
+        executed in it afterwards, whether the server has committed it or could not.
         """
         session = _session(lent)
         session.clock = None
         if not session.is_put_off and not is_last and not session.is_over:
             return session.traveller.travel(asked)
         _refuse_if_over(session)
-        begins, session.is_put_off = session.is_put_off, False
+        begins = session.is_put_off
         first = _BEGIN[session.how] if begins else ()
         before = boot_now()
         answers, why = session.traveller.travel(
@@ -132,17 +136,20 @@ class Sessions(PGDialect_psycopg):
         end = len(first) + len(asked)
         if why is None and begins:
             session.clock = Looked(before, answers[end][0][0], boot_now())
-        session.is_over = why is None and is_last
+        has_begun = len(answers) >= len(first)
+        session.is_put_off = not has_begun
+        session.is_over = is_last and has_begun and session.pgconn.transaction_status == TransactionStatus.IDLE
+        session.is_undone = session.is_over and why is not None
         return Told(answers[len(first) : end], why)
 
     def do_commit(self, dbapi_connection: Any) -> None:
         """Commit, where anything is open.
 
-        Raises InFailedSqlTransaction where a statement failed before and somebody went on: the server would undo all of
-        it, and call that well done.
+        Raises InFailedSqlTransaction where a statement, or the commit that went along with the last one, failed before
+        and somebody went on: the server would undo all of it, and call that well done.
         """
         session = _session(dbapi_connection)
-        if session.pgconn.transaction_status == TransactionStatus.INERROR:
+        if session.is_undone or session.pgconn.transaction_status == TransactionStatus.INERROR:
             raise psycopg.errors.InFailedSqlTransaction("a statement failed: nothing of this transaction is kept")
         _end(session, _COMMIT)
 
@@ -159,6 +166,10 @@ class Sessions(PGDialect_psycopg):
         """As the driver does; from now on the clock of the beginning is of the past."""
         _go_on(cursor.connection)
         super().do_executemany(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
+
+    def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
+        """Whether the connection is lost, or what is prepared on it was outlived: all are made anew then."""
+        return is_outlived(e) or bool(super().is_disconnect(e, connection, cursor))  # type: ignore[no-untyped-call]
 
     def do_ping(self, dbapi_connection: Any) -> bool:
         """Whether the connection lives; not asked where it was used a moment ago and nothing came since."""
@@ -180,18 +191,21 @@ def _go_on(session: _Session) -> None:
     """Something is about to be executed by the driver's cursor."""
     _refuse_if_over(session)
     if session.is_put_off:
-        session.is_put_off = False
         _begin(session)
+        session.is_put_off = False
     session.clock = None
 
 
 def _refuse_if_over(session: _Session) -> None:
+    if session.is_undone:
+        raise psycopg.errors.InFailedSqlTransaction("the commit failed: nothing of this transaction is kept")
     if session.is_over:
         raise psycopg.ProgrammingError("this transaction was committed with its last statement")
 
 
 def _end(session: _Session, how: Asked) -> None:
-    session.clock, session.is_put_off, session.is_over = None, False, False
+    session.clock = None
+    session.is_put_off = session.is_over = session.is_undone = False
     if session.pgconn.transaction_status != TransactionStatus.IDLE:
         session.traveller.go([how])
 
