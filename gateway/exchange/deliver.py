@@ -303,12 +303,17 @@ def _item(node: Node, claimed: Claimed, lease_ends: float) -> HandOver:
 
 @repeated_where_undone
 def _begin(node: Node, works: Sequence[Work]) -> None:
-    """Commit an attempt for each staged transfer that is still ours; the boot-time clock is read before (rule 4)."""
+    """Commit an attempt for each staged transfer that is still ours; the boot-time clock is read before (rule 4).
+
+    Two trips to PostgreSQL: the store's time is asked for once their rows are locked.
+    """
     if not works:
         return
     started, reckoning = _boot_now(), node.store.reckoning
     began = reckoning.clock.boot_now()
-    with node.store.write() as connection:
+    claimed = [work.claimed for work in works]
+    with node.store.write(asks_first=True) as connection:
+        held = attempts.lock_held(connection, (c.transfer_id for c in claimed), {c.packet.id for c in claimed})
         now = node.store.now(connection)
         begun = []
         for work in works:
@@ -316,7 +321,7 @@ def _begin(node: Node, works: Sequence[Work]) -> None:
             lasts = micros(timedelta(seconds=work.limit)) + micros(work.settle)
             landing = reckoning.begins(now, lasts, boot_now=began)
             begun.append(attempts.Begun(transfer_id=work.claimed.transfer_id, turn=work.claimed.turn, landing=landing))
-        ours = attempts.begin_attempts(connection, begun, worker=node.worker, now=now)
+        ours = attempts.begin_attempts(connection, begun, held, worker=node.worker, now=now, is_last=True)
     for work in works:
         if work.claimed.transfer_id not in ours:
             # Stolen from: another worker may have staged under the same key, so nothing is discarded either.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
@@ -12,13 +12,13 @@ from gateway.model.states import AttemptEnd, DeliveryState, TransferState
 from gateway.store.dialect import among, lock_rows
 from gateway.store.months.bounds import among_ids, one_of
 from gateway.store.reckoning import Landing
-from gateway.store.schema import attempts, chains, deliveries, transfers
-from gateway.store.statements import execute_one, execute_rows, select_rows
+from gateway.store.schema import attempts, chains, deliveries, is_state, transfers
+from gateway.store.statements import execute_one, execute_rows, select_rows, select_together
 from gateway.store.together import Together
-from gateway.store.transfers import members_of
+from gateway.store.transfers import Member, members_asked, members_found
 from gateway.store.witnesses import note
 
-__all__ = ["Begun", "Ended", "begin_attempts", "end_attempts"]
+__all__ = ["Begun", "Ended", "Held", "begin_attempts", "end_attempts", "lock_held"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,30 +30,50 @@ class Begun:
     landing: Landing
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Transfers that somebody holds, as they are until this transaction ends: their rows are locked."""
+
+    turns: frozenset[tuple[str, int]]  #: each with the turn of its claim
+    permitted: frozenset[str]
+    members: Mapping[str, Sequence[Member]]
+
+
 _INSERT_ATTEMPT = insert(attempts)
-_STILL_OURS = (
-    select(transfers.c.id, transfers.c.turn, transfers.c.permits, transfers.c.packet_id)
-    .where(
-        among(transfers.c.id, "ids"),
-        transfers.c.state.in_([TransferState.CLAIMED, TransferState.FETCHED]),
-    )
+_STILL_HELD = (
+    select(transfers.c.id, transfers.c.turn, transfers.c.permits)
+    .where(among(transfers.c.id, "ids"), is_state(transfers.c.state, TransferState.CLAIMED, TransferState.FETCHED))
     .order_by(transfers.c.id)
     .with_for_update()
 )
 _HELD_MEMBERS = (DeliveryState.CLAIMED, DeliveryState.FETCHED)
 
 
-def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: str, now: int) -> frozenset[str]:
-    """Commit attempts before the first byte goes out, only while claimed at that turn (protocol §4).
+def lock_held(connection: Connection, transfer_ids: Iterable[str], packet_ids: Iterable[str]) -> Held:
+    """Those of these transfers that are claimed, their rows locked: the fence against a new claim. One trip.
+
+    `packet_ids`: theirs.
+    """
+    wanted = sorted(transfer_ids)
+    asked = [(_STILL_HELD, {"ids": wanted}), members_asked(wanted, packet_ids)]
+    found, members = select_together(connection, asked)
+    return Held(
+        turns=frozenset((row.id, row.turn) for row in found),
+        permitted=frozenset(row.id for row in found if row.permits),
+        members=members_found(members),
+    )
+
+
+def begin_attempts(
+    connection: Connection, begun: Sequence[Begun], held: Held, *, worker: str, now: int, is_last: bool = False
+) -> frozenset[str]:
+    """Write attempts before the first byte goes out, only while claimed at that turn (protocol §4).
 
     Gives the transfers whose attempt was written; for any other, nothing may be sent.  One row per open member.
-    Consumes a permit where one was given (rule 9).  The transfers' rows are locked: the fence against a new claim.
+    Consumes a permit where one was given (rule 9).  `is_last`: the transaction executes nothing after this, and is
+    committed in the same trip where anything was written.
     """
-    found = select_rows(connection, _STILL_OURS, {"ids": sorted(b.transfer_id for b in begun)})
-    held = {(row.id, row.turn) for row in found}
-    permitted = {row.id for row in found if row.permits}
-    ours = [b for b in begun if (b.transfer_id, b.turn) in held]
-    members = members_of(connection, [b.transfer_id for b in ours], [row.packet_id for row in found])
+    ours = [b for b in begun if (b.transfer_id, b.turn) in held.turns]
     rows = [
         {
             "id": new_id(),
@@ -68,19 +88,20 @@ def begin_attempts(connection: Connection, begun: Sequence[Begun], *, worker: st
             "detail": "",
         }
         for b in ours
-        for member in members[b.transfer_id]
+        for member in held.members.get(b.transfer_id, ())
         if member.state in _HELD_MEMBERS
     ]
     if rows:
-        execute_rows(connection, _INSERT_ATTEMPT, rows)
+        together = Together()
+        written = together.add(_INSERT_ATTEMPT, rows)
         note(connection, rows[-1]["id"], rows[-1]["id"], now)
-        used = [b.transfer_id for b in ours if b.transfer_id in permitted]
-        if used:
-            execute_one(connection, _NO_PERMIT, {"ids": used})
+        used = sorted({b.transfer_id for b in ours} & held.permitted)
+        together.add(_NO_PERMIT, [{"b_id": transfer_id} for transfer_id in used])
+        together.execute(connection, last=written if is_last else -1)
     return frozenset(str(row["transfer_id"]) for row in rows)
 
 
-_NO_PERMIT = update(transfers).where(among(transfers.c.id, "ids")).values(permits=0)
+_NO_PERMIT = update(transfers).where(transfers.c.id == bindparam("b_id")).values(permits=0)
 _END = (
     update(attempts)
     .where(

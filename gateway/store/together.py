@@ -51,7 +51,7 @@ class Together:
         that place found a row for each of its rows; raises TooFew where it did not, and the commit was to go along.
         """
         parts, self._parts = self._parts, []
-        merged = _merged(connection, parts, last) if len(parts) > 1 else None
+        merged = _merged(connection, parts, last) if len(parts) > 1 or last >= 0 else None
         if merged is None:
             return tuple(execute_rows(connection, statement, rows) for statement, rows in parts)
         try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Executable, Integer, bindparam, func, insert, select, update
 
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
@@ -21,7 +21,8 @@ from gateway.store.together import Together
 
 __all__ = [
     "Member", "NewTransfer", "TransferChange", "TransferRow", "change_transfers", "channel_facts", "forget_announced",
-    "insert_new", "mark_announced", "members_of", "next_due", "rows_of", "set_counts", "split_transfer",
+    "insert_new", "mark_announced", "members_asked", "members_found", "members_of", "next_due", "rows_of", "set_counts",
+    "split_transfer",
 ]  # fmt: skip
 
 
@@ -313,7 +314,19 @@ def members_of(
 
     `packet_ids`: the packets of these transfers, which tell in which months to look; none: in all.
     """
+    return members_found(select_rows(connection, *members_asked(transfer_ids, packet_ids)))
+
+
+def members_asked(
+    transfer_ids: Sequence[str], packet_ids: Iterable[str] = ()
+) -> tuple[Executable, Mapping[str, object]]:
+    """What `members_of` asks, for a trip with others."""
+    return _MEMBERS, {"ids": list(transfer_ids), "low": low_of(packet_ids)}
+
+
+def members_found(rows: Iterable[Any]) -> dict[str, list[Member]]:
+    """The answer to it."""
     found: dict[str, list[Member]] = defaultdict(list)
-    for row in select_rows(connection, _MEMBERS, {"ids": list(transfer_ids), "low": low_of(packet_ids)}):
+    for row in rows:
         found[row.transfer_id].append(Member(**row._asdict()))
     return found

@@ -18,7 +18,7 @@ from gateway.exchange.work import Work
 from gateway.model.instants import MINUTE
 from gateway.model.states import DeliveryState
 from gateway.store import Store, claims
-from gateway.store.attempts import Begun, begin_attempts
+from gateway.store.attempts import Begun, begin_attempts, lock_held
 from gateway.store.chains import load_chains
 from tests.support.late import within_a_minute
 from tests.support.nodes import Database, House
@@ -73,7 +73,8 @@ def test_a_late_receipt_is_written_down_while_another_worker_claims(house: House
     [claimed] = claim_group(house.node, house.ready())
     begun = Begun(transfer_id=claimed.transfer_id, turn=claimed.turn, landing=within_a_minute(house))
     with house.node.store.write() as connection:
-        assert begin_attempts(connection, [begun], worker=house.node.worker, now=house.now())
+        held = lock_held(connection, [claimed.transfer_id], [claimed.packet.id])
+        assert begin_attempts(connection, [begun], held, worker=house.node.worker, now=house.now())
     house.pass_time(2 * MINUTE)
     house.sweep()
     assert house.state(sent, "check") == "ready", "its lease ran out"

@@ -43,4 +43,8 @@ def test_a_hand_over_takes_no_trip_more_than_its_promises_need(house: House, far
         ["BEGIN", "UPDATE", "SELECT"],  # the claim, and the time
         ["WITH", "COMMIT"],  # its members and their roll-ups
     ]
+    assert gone[-8:-6] == [
+        ["BEGIN", "SELECT", "SELECT", "SELECT"],  # the transfer's row is locked, its members, and the time
+        ["WITH", "COMMIT"],  # the attempt
+    ]
     house.assert_books_close()

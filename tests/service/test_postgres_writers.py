@@ -23,7 +23,7 @@ from gateway.model.instants import MINUTE
 from gateway.model.states import ChannelState
 from gateway.node import Node
 from gateway.store import Connection, Store, events, followers, open_store
-from gateway.store.attempts import Begun, begin_attempts
+from gateway.store.attempts import Begun, begin_attempts, lock_held
 from gateway.store.chains import chains_of_deliveries, load_chains
 from gateway.store.channels import release_agencies, serve_agencies, set_state
 from gateway.store.dialect import continue_order
@@ -253,7 +253,8 @@ def test_no_attempt_is_written_while_a_recall_decides_that_there_is_none(house: 
 
     def begin() -> None:
         with house.node.store.write() as connection:
-            assert begin_attempts(connection, begun, worker="thu", now=house.now())
+            held = lock_held(connection, [claimed.transfer_id], [claimed.packet.id])
+            assert begin_attempts(connection, begun, held, worker="thu", now=house.now())
 
     assert waits_for_chain(house, house.row(sent, "check")["chain_id"], begin)
 

@@ -50,8 +50,8 @@ _TRACES = (
         name="an attempt without a claim",
         row="§4 attempt only while claimed",
         file="gateway/store/attempts.py",
-        old="ours = [b for b in begun if (b.transfer_id, b.turn) in held]",
-        new="ours = [b for b in begun if held]",
+        old="ours = [b for b in begun if (b.transfer_id, b.turn) in held.turns]",
+        new="ours = [b for b in begun if held.turns]",
         tests=(_ATTEMPTS + "4_a_worker_that_was_stolen_from_cannot_send_while_the_next_one_works",),
     ),
     Defect(
