@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,8 +26,9 @@ from gateway.store.upkeep import foreign_order
 from gateway.store.views import snapshot
 from gateway.transport.broker import BrokerError
 from gateway.transport.rabbitmq import look_at_broker
-from gateway.transport.rendezvous import Address, is_alive
+from gateway.transport.rendezvous import Address, is_alive, is_stopped
 from gateway.workers.figures import alerts_of
+from gateway.workers.periodic import SWEEP
 from monitoring.alerts import CERTIFICATE_DAYS, AlertCode, AlertSeverity
 
 __all__ = ["Check", "Level", "check_folder", "check_node", "check_settings"]
@@ -36,6 +36,7 @@ __all__ = ["Check", "Level", "check_folder", "check_node", "check_settings"]
 _SKEW = 5.0  # seconds between two clocks that may pass (protocol §13)
 _BEHIND = 30  # minutes
 _FEW = 3  # names in one sentence
+_LAPSED = 60  # seconds for which nobody has done what a periodic process does every few
 _NEEDED = ("relay", "deliver", "periodic", "intake", "inspect", "api")
 
 
@@ -155,7 +156,8 @@ def _trust(settings: Settings) -> Check:
 def _processes(node: Node, settings: Settings) -> Iterator[Check]:
     """Which parts are alive, as their sockets tell; intake is missed where packets come by a channel."""
     needed = [role for role in _NEEDED if role != "intake" or _has_source(node)]
-    alive = {address.process for address in _sockets(settings) if is_alive(address.pid, address.started)}
+    living = [address for address in _sockets(settings) if is_alive(address.pid, address.started)]
+    alive = {address.process for address in living}
     missing = [] if "serve" in alive else [role for role in needed if role not in alive]
     if len(missing) == len(needed):
         yield _check("processes", Level.WARN, "not_running")
@@ -163,6 +165,8 @@ def _processes(node: Node, settings: Settings) -> Iterator[Check]:
         yield _check("processes", Level.WARN, "parts_missing", parts=", ".join(missing))
     else:
         yield _check("processes", Level.OK, "running", parts=", ".join(sorted(alive - {"cli"})))
+    for part, pid in sorted({(address.process, address.pid) for address in living if is_stopped(address.pid)}):
+        yield _check("stopped", Level.WARN, "process_stopped", part=part, pid=pid)
 
 
 def _has_source(node: Node) -> bool:
@@ -268,13 +272,12 @@ def _channels(node: Node) -> Iterator[Check]:
 
 
 def _jobs(node: Node) -> Iterator[Check]:
-    """Whoever holds a job must be alive, or its lease runs out and another takes it."""
+    """Whoever holds the sweep renews its lease; where it ran out long ago, nobody takes what a process left."""
     with node.store.read() as connection:
         now = node.store.now(connection)
-        held = [job for job in list_jobs(connection) if job.lease_until > now]
-    for job in held:
-        pid = job.holder.rpartition("/")[2]
-        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
-            seconds = round((job.lease_until - now) / 1e6)
-            yield _check("jobs", Level.WARN, "job_orphaned", job=job.name, holder=job.holder, seconds=seconds)
-    yield _check("jobs", Level.OK, "jobs", count=len(held))
+        found = list_jobs(connection)
+    for job in found:
+        seconds = round((now - job.lease_until) / 1e6)
+        if job.name == SWEEP and job.holder and seconds > _LAPSED:
+            yield _check("jobs", Level.WARN, "job_lapsed", job=job.name, holder=job.holder, seconds=seconds)
+    yield _check("jobs", Level.OK, "jobs", count=sum(job.lease_until > now for job in found))

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-__all__ = ["Address", "Rendezvous", "is_alive", "start_time"]
+__all__ = ["Address", "Rendezvous", "is_alive", "is_stopped", "start_time"]
 
 _FOREIGN_LETTERS: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_PROCESS_NAME: Final = 20
@@ -178,12 +178,22 @@ class Rendezvous:
 def start_time(pid: int) -> int | None:
     """When `pid` started, in clock ticks since boot; None if there is no such process, or only its shell
     that nobody has waited for yet (a zombie holds no sockets)."""
+    fields = _fields(pid)
+    return None if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether somebody stopped `pid` (SIGSTOP, a debugger): it is there, keeps what it holds, and does nothing."""
+    return _fields(pid)[:1] in ([b"T"], [b"t"])
+
+
+def _fields(pid: int) -> list[bytes]:
+    """What the kernel says of a process, from its state on; nothing where there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+        return []
+    return stat[stat.rindex(b")") + 2 :].split()
 
 
 def is_alive(pid: int, started: int) -> bool:

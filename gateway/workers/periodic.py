@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from adapters.contract import AdapterError
 from gateway.exchange.resting import Drains, finish_drains
@@ -21,7 +21,10 @@ from gateway.workers.months import keep_months
 from monitoring import log
 from monitoring.registry import FaultBook, SweepFind
 
-__all__ = ["ClockWatch", "periodic_once", "start_periodic"]
+__all__ = ["SWEEP", "ClockWatch", "periodic_once", "start_periodic"]
+
+SWEEP: Final = "sweep"
+"""The job that moves what time moves; done in every round, by one process."""
 
 _log = log.get("periodic")
 _JUMP = 5.0
@@ -99,7 +102,7 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float, drains: Drains | 
     node.callers.refusals.flush()
     held = max(3 * pause, _SHORTEST_LEASE)
     work: dict[Job, Callable[[], object]] = {
-        Job(name="sweep", lease=held): lambda: _sweep(node),
+        Job(name=SWEEP, lease=held): lambda: _sweep(node),
         Job(name="configuration", lease=held): lambda: _note_unreadable(node),
         Job(name="drain", lease=held): lambda: finish_drains(node, drains if drains is not None else {}),
         Job(name="tidy", lease=_LONG_LEASE, every=_TIDY): lambda: _tidy_channels(node),

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from gateway.model.instants import wall_now
 from gateway.transport.rendezvous import Rendezvous
+from gateway.workers.leases import give_back_jobs
+from gateway.workers.periodic import ClockWatch, periodic_once
 from tests.support.nodes import House, build_house
 from tests.support.postgres import cluster
+from tests.support.stores import HandClock
 from tests.support.terminal import Terminal
 
 
@@ -64,6 +68,20 @@ def test_intake_is_missed_where_packets_come_by_a_channel_and_who_inspects_alway
     assert found["code"] == told
     assert ("intake" in found["vi"]) is folders
     assert ("inspect" in found["vi"]) is (told == "doctor.running" or not others)
+
+
+def test_a_sweep_that_nobody_does_is_named(truc: Terminal, tmp_path: Path) -> None:
+    """Whoever held it last hangs: his socket is there, and nothing moves that time moves."""
+    with closing(build_house(tmp_path, clock=HandClock(wall_now()))) as house:
+        periodic_once(house.node, ClockWatch(house.node.now), 5.0)
+        assert "doctor.job_lapsed" not in _levels(truc.json("doctor", code=1))
+        with house.node.store.write() as connection:
+            connection.exec_driver_sql("UPDATE jobs SET lease_until = lease_until - 120000000 WHERE name = 'sweep'")
+        [found] = [check for check in truc.json("doctor", code=1) if check["code"] == "doctor.job_lapsed"]
+        assert house.node.worker in found["en"]
+        assert found["level"] == "warn"
+        give_back_jobs(house.node)
+        assert "doctor.job_lapsed" not in _levels(truc.json("doctor", code=1)), "who ended in order gave it back"
 
 
 def test_the_doctor_of_nothing(truc: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

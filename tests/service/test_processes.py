@@ -100,6 +100,19 @@ def test_the_doctor_sees_an_api_that_nobody_has_asked_anything(node: NodeProcess
     assert "api" not in missing
 
 
+def test_the_doctor_names_a_process_that_somebody_stopped(node: NodeProcesses) -> None:
+    node.start("periodic")
+    node.start("relay")
+    node.freeze("relay")
+    told = json.loads(node.run("doctor", "--json").stdout)
+    node.thaw("relay")
+    [found] = [line for line in told if line["code"] == "doctor.process_stopped"]
+    assert f"relay (pid {node.pid('relay')})" in found["en"]
+    assert found["level"] == "warn"
+    again = json.loads(node.run("doctor", "--json").stdout)
+    assert "doctor.process_stopped" not in {line["code"] for line in again}
+
+
 def test_a_port_that_is_taken_is_said_in_one_line(node: NodeProcesses) -> None:
     node.start("api")
     again = node.run("api")
