@@ -21,7 +21,7 @@ from gateway.store.together import Together
 
 __all__ = [
     "Member", "NewTransfer", "TransferChange", "TransferRow", "change_transfers", "channel_facts", "forget_announced",
-    "insert_new", "mark_announced", "members_asked", "members_found", "members_of", "next_due", "rows_of", "set_counts",
+    "insert_new", "mark_announced", "members_asked", "members_found", "members_of", "rows_of", "set_counts",
     "split_transfer",
 ]  # fmt: skip
 
@@ -252,17 +252,6 @@ def forget_announced(connection: Connection, channel_id: str = "") -> None:
     Where somebody does, his ticket and a second one say the same, and one of them finds nothing to claim.
     """
     connection.execute(_FORGET, {"channel": channel_id})
-
-
-_NEXT_DUE = select(func.min(transfers.c.due_at)).where(
-    is_state(transfers.c.state, "ready"), transfers.c.due_at > bindparam("now")
-)
-
-
-def next_due(connection: Connection, now: int) -> int | None:
-    """When the next transfer that is not due yet becomes due."""
-    found: int | None = connection.execute(_NEXT_DUE, {"now": now}).scalar()
-    return found
 
 
 _CHANNEL_FACTS = select(channels.c.id, channels.c.is_polled, channels.c.sink).where(among(channels.c.id, "ids"))

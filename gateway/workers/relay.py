@@ -37,10 +37,18 @@ def relay_once(node: Node, *, urgent_alone: bool = False) -> int:
 
     `urgent_alone`: nothing but what is urgent.  Crash points: relay.announced, relay.noted.
     """
+    return _announce_round(node, urgent_alone)[0]
+
+
+def _announce_round(node: Node, urgent_alone: bool) -> tuple[int, float | None]:
+    """How many tickets were confirmed, and in how many seconds something more becomes due by itself, if anything does.
+
+    Crash points: relay.announced, relay.noted.
+    """
     began = time.monotonic()
-    picked, picked_at = _pick(node, urgent_alone)
+    picked, picked_at, until_due = _pick(node, urgent_alone)
     if not picked:
-        return 0
+        return 0, until_due
     confirmed = node.transport.announce([_ticket(due) for due in picked])
     crash_point("relay.announced")
     _note(node, picked, picked_at, confirmed)
@@ -51,16 +59,37 @@ def relay_once(node: Node, *, urgent_alone: bool = False) -> int:
     node.metrics.count_hop(Hop.RELAY, HopOutcome.DONE, seconds, len(confirmed))
     ms = round(seconds * 1000, 1)
     _log.info("tickets.announced", hop=Hop.RELAY, outcome=HopOutcome.DONE, count=len(confirmed), ms=ms)
-    return len(confirmed)
+    return len(confirmed), until_due
 
 
 @repeated_where_undone
-def _pick(node: Node, urgent_alone: bool) -> tuple[list[Due], Instant]:
-    """What is due, and when it was picked."""
-    with node.store.lock_or_read() as connection:
-        now = node.store.now(connection)
-        since = now - node.pace.announce_again
-        return picking.pick_due(connection, now=now, since=since, most=_MOST, urgent_alone=urgent_alone), now
+def _pick(node: Node, urgent_alone: bool) -> tuple[list[Due], Instant, float | None]:
+    """What is due, when it was picked, and in how many seconds something more is (None also where nobody asked).
+
+    Where others write at the same time it is looked for first, by a transaction that reads and costs one trip: only
+    where it finds something another one locks and picks.
+    """
+    store, again = node.store, node.pace.announce_again
+    if not store.has_many_writers:
+        with store.read() as connection:
+            now = store.now(connection)
+            due = picking.pick_due(connection, now=now, since=now - again, most=_MOST, urgent_alone=urgent_alone)
+            upcoming = picking.next_due(connection, now)
+        return due, now, _seconds(now, upcoming)
+    with store.read(is_hop=True, asks_first=True) as connection:
+        seen = picking.look(
+            connection, now=store.known_now(), again=again, most=_MOST, urgent_alone=urgent_alone, is_last=True
+        )
+        now = store.now(connection)
+    due = []
+    if seen.channels:
+        with store.write(asks_first=True) as connection:
+            due = picking.pick_seen(connection, seen, now=now, since=now - again, most=_MOST, is_last=True)
+    return due, now, _seconds(now, seen.next_due)
+
+
+def _seconds(now: Instant, then: Instant | None) -> float | None:
+    return None if then is None else (then - now) / 1e6
 
 
 @repeated_where_undone
@@ -105,13 +134,10 @@ def _relay_pause(node: Node, give_way: Callable[[], None]) -> float:
     if not node.transport.takes_tickets:
         return _IDLE
     give_way()
-    if relay_once(node):
+    announced, until_due = _announce_round(node, urgent_alone=False)
+    if announced:
         return 0.0
-    with node.store.read() as connection:
-        now = node.store.now(connection)
-        upcoming = transfers.next_due(connection, now)
-    until_due = _IDLE if upcoming is None else (upcoming - now) / 1e6
-    return max(0.02, min(until_due, _IDLE))
+    return _IDLE if until_due is None else max(0.02, min(until_due, _IDLE))
 
 
 def _urgent_pause(node: Node) -> float:

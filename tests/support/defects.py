@@ -125,8 +125,8 @@ _TRACES = (
         name="a relay picks for channels in another's hands",
         row="§3 the cap is exact where the channel row is locked while picking",
         file="gateway/store/picking.py",
-        old="statement = _LOCKED_IN_TURN if waits else _LOCKED_ALONE",
-        new="statement = _LOCKED",
+        old="statement = announcing.LOCK_IN_TURN if waits else announcing.LOCK_FREE",
+        new="statement = announcing._LOCKED",
         tests=(_WRITERS + "a_channel_in_another_relays_hands_is_left_to_it",),
     ),
     Defect(
