@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Integer, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Executable, Integer, and_, bindparam, func, insert, select, update
 
 from gateway.model.chain import Move, Reason
 from gateway.model.instants import new_id
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import DeliveryState, TransferState
-from gateway.store.dialect import among
+from gateway.store.dialect import among, writes_beside_others
 from gateway.store.months.bounds import low_of, since
 from gateway.store.schema import EMPTY, ZERO, channels, deliveries, is_state, transfers
 from gateway.store.statements import execute_rows, select_rows
@@ -238,12 +238,13 @@ def mark_announced(connection: Connection, tickets: Iterable[tuple[str, int]], n
         execute_rows(connection, _ANNOUNCED, rows)
 
 
-_FORGET = (
-    update(transfers)
-    .where(is_state(transfers.c.state, "ready"), transfers.c.announced_at > 0,
-           (transfers.c.channel_id == bindparam("channel")) | (bindparam("channel") == ""))
-    .values(announced_at=None)
+_IS_ANNOUNCED = and_(
+    is_state(transfers.c.state, "ready"), transfers.c.announced_at > 0,
+    (transfers.c.channel_id == bindparam("channel")) | (bindparam("channel") == ""),
 )  # fmt: skip
+_FORGET = update(transfers).where(_IS_ANNOUNCED).values(announced_at=None)
+_held = select(transfers.c.id).where(_IS_ANNOUNCED).order_by(transfers.c.id).with_for_update().cte("held")
+_FORGET_IN_ORDER = update(transfers).where(transfers.c.id == _held.c.id).values(announced_at=None)
 
 
 def forget_announced(connection: Connection, channel_id: str = "") -> None:
@@ -251,7 +252,8 @@ def forget_announced(connection: Connection, channel_id: str = "") -> None:
 
     Where somebody does, his ticket and a second one say the same, and one of them finds nothing to claim.
     """
-    connection.execute(_FORGET, {"channel": channel_id})
+    statement = _FORGET_IN_ORDER if writes_beside_others(connection) else _FORGET  # as claims lock them
+    connection.execute(statement, {"channel": channel_id})
 
 
 _CHANNEL_FACTS = select(channels.c.id, channels.c.is_polled, channels.c.sink).where(among(channels.c.id, "ids"))

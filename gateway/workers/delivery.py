@@ -17,6 +17,7 @@ from gateway.exchange.deliver import deliver, open_hands
 from gateway.model.errors import StoreError
 from gateway.node import Node
 from gateway.store import transfers
+from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Subscription, Ticket
 from gateway.workers.precedence import Precedence
 from monitoring import log
@@ -86,11 +87,17 @@ class Delivery:
         if left:
             _log.warning("delivery.left_open", count=left)
         try:
-            with self._node.store.write() as connection:
-                transfers.forget_announced(connection)
+            _give_back(self._node)
         except StoreError as why:  # they are announced again after a minute
             _log.warning("tickets.not_given_back", reason=why.code)
         self._node.transport.wake("relay")
+
+
+@repeated_where_undone
+def _give_back(node: Node) -> None:
+    """Whoever announced what is not claimed does so again."""
+    with node.store.write() as connection:
+        transfers.forget_announced(connection)
 
 
 def start_delivery(node: Node) -> list[Delivery]:

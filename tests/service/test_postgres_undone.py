@@ -15,6 +15,7 @@ from gateway.store import Connection
 from gateway.store.begun import begin
 from gateway.store.channels import release_agencies, serve_agencies, set_state
 from gateway.store.repeating import MOST_TRIES, repeated_where_undone
+from gateway.store.transfers import forget_announced
 from gateway.transport.contract import Ticket
 from gateway.workers.months import keep_months
 from gateway.workers.relay import relay_once
@@ -73,6 +74,31 @@ def test_a_hop_that_lost_a_deadlock_runs_again_and_nobody_is_told(house: House) 
             waiting.result(60)  # the hop was undone, and let the first go
         other.close()
         assert {one.transfer_id for one in claimed.result(60)} == {first, second, third}
+
+
+def test_who_forgets_what_is_announced_waits_with_nothing_that_a_claim_needs(house: House) -> None:
+    """A claim locks by ids; an index has them channel by channel. Crossing, each would wait for the other."""
+    house.send(["idem"], "1")
+    house.send(["check"], "2")
+    store = house.node.store
+    with store.write() as connection:
+        tell(connection, "UPDATE transfers SET announced_at = 1")
+    first, second = sorted(ticket.transfer_id for ticket in house.ready())
+
+    def forget() -> None:
+        with store.write() as connection:
+            forget_announced(connection)
+
+    other = house.another_store()
+    with ThreadPoolExecutor(1) as pool:
+        with other.write() as claiming:
+            hold(claiming, first)
+            forgetting = pool.submit(forget)
+            until(lambda: house.rows(_WAITERS))
+            tell(claiming, "SELECT id FROM transfers WHERE id = ? FOR UPDATE NOWAIT", second).all()
+        forgetting.result(60)
+    other.close()
+    assert house.rows("SELECT count(announced_at) AS n FROM transfers") == [{"n": 0}]
 
 
 def end_connection(house: House, connection: Connection) -> None:
