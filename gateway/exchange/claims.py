@@ -10,8 +10,7 @@ from gateway.exchange.persisting import persist
 from gateway.model.chain import Link
 from gateway.model.states import DeliveryState
 from gateway.node import Node
-from gateway.store import claims, packets, transfers
-from gateway.store.chains import load_chains
+from gateway.store import claims
 from gateway.store.packets import PacketRow
 from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Ticket
@@ -78,29 +77,23 @@ def _claim(node: Node, tickets: Sequence[Ticket]) -> Mapping[str, claims.Taken]:
 def _read(node: Node, ours: Mapping[str, claims.Taken]) -> list[Claimed]:
     """What was claimed, each at the turn of its claim: the rows may have moved on since, and are then another's."""
     with node.store.read(is_hop=True, asks_first=True) as connection:
-        rows = transfers.rows_of(connection, list(ours))
+        rows = claims.read_held(connection, ours)
         now = node.store.now(connection)
-        packet_ids = {row.packet_id for row in rows}
-        members = transfers.members_of(connection, list(ours), packet_ids)
-        found = packets.by_ids(connection, packet_ids)
-        chain_ids = {m.chain_id for group in members.values() for m in group}
-        chains = load_chains(connection, chain_ids, lock=False)
-    links = {link.delivery_id: link for chain in chains.values() for link in chain}
     claimed = []
     for row in rows:
-        held = [m for m in members.get(row.id, ()) if m.state == DeliveryState.CLAIMED]
-        moved = sorted({m.readdressed_from for m in held if m.readdressed_from})
+        held = [one for one in row.members if one.link.state is DeliveryState.CLAIMED]
+        moved = sorted({one.readdressed_from for one in held if one.readdressed_from})
         claimed.append(
             Claimed(
                 transfer_id=row.id,
                 turn=ours[row.id].turn,
                 channel_id=row.channel_id,
-                packet=found[row.packet_id],
-                links=tuple(links[m.id] for m in held),
-                chain_ids=frozenset(m.chain_id for m in held),
-                organs=tuple(m.organ for m in held),
+                packet=row.packet,
+                links=tuple(one.link for one in held),
+                chain_ids=frozenset(one.chain_id for one in held),
+                organs=tuple(one.organ for one in held),
                 note={"readdressed_from": ", ".join(moved)} if moved else {},
-                is_risky=bool(row.is_slow) or row.open_until > now,
+                is_risky=row.is_slow or row.open_until > now,
             )
         )
     return claimed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -22,37 +22,37 @@ from gateway.store.statements import execute_one, select_one, select_rows
 from gateway.store.together import Together
 
 __all__ = [
-    "Loaded", "Named", "chain_of", "chains_of_deliveries", "drop_chains", "ensure_chains", "insert_chains", "load",
-    "load_chains", "load_held", "lock_named", "was_sent", "with_archived",
+    "ATTEMPTS", "LINKED", "MADE", "Loaded", "Named", "attempts_of", "chain_of", "chains_of_deliveries", "drop_chains",
+    "ensure_chains", "insert_chains", "link_of", "load", "load_chains", "load_held", "lock_named", "was_sent",
+    "with_archived",
 ]  # fmt: skip
 
 _CHAIN_OF = select(chains.c.id, chains.c.root, chains.c.agency_id).where(among(chains.c.root, "roots"))
 _INSERT_CHAIN = insert(chains)
 _LOCK = select(chains.c.id).where(among(chains.c.id, "ids")).order_by(chains.c.id)
-_LINKS = (
-    select(
-        deliveries.c.chain_id, deliveries.c.id, deliveries.c.transfer_id, deliveries.c.packet_id, deliveries.c.kind,
-        deliveries.c.state, deliveries.c.accepted_at, deliveries.c.head_since, deliveries.c.adds_recipient,
-        deliveries.c.position,
-        deliveries.c.agency_id, deliveries.c.book,
-        transfers.c.turn, transfers.c.tries, transfers.c.unreported, transfers.c.permits, transfers.c.members,
-        transfers.c.state.label("carried"), channels.c.is_polled, channels.c.sink, channels.c.speaks_for_agency,
-    )
-    .select_from(deliveries.join(transfers, transfers.c.id == of_row(deliveries.c.transfer_id))
-                 .join(channels, transfers.c.channel_id == channels.c.id))
-    .where(among(deliveries.c.chain_id, "ids"), since(deliveries.c.id))
-    .order_by(of_row(transfers.c.id))
+LINKED = select(
+    deliveries.c.chain_id, deliveries.c.id, deliveries.c.transfer_id, deliveries.c.packet_id, deliveries.c.kind,
+    deliveries.c.state, deliveries.c.accepted_at, deliveries.c.head_since, deliveries.c.adds_recipient,
+    deliveries.c.position, deliveries.c.agency_id, deliveries.c.book,
+    transfers.c.turn, transfers.c.tries, transfers.c.unreported, transfers.c.permits, transfers.c.members,
+    transfers.c.state.label("carried"), channels.c.is_polled, channels.c.sink, channels.c.speaks_for_agency,
+).select_from(
+    deliveries.join(transfers, transfers.c.id == of_row(deliveries.c.transfer_id))
+    .join(channels, transfers.c.channel_id == channels.c.id)
 )  # fmt: skip
-_LINKS_LOCKED = _LINKS.with_for_update(of=transfers)
-"""Their transfers are locked in one order, so that two who load chains never wait for each other."""
-_MADE = select(
+"""Rows that `link_of` makes links of."""
+MADE = select(
     attempts.c.id, attempts.c.delivery_id, attempts.c.transfer_id, attempts.c.turn, attempts.c.began_at,
     attempts.c.over_by, attempts.c.lasts, attempts.c.boot, attempts.c.boot_over, attempts.c.outcome,
     attempts.c.ended_at,
 )  # fmt: skip
-_ATTEMPTS = _MADE.where(among(attempts.c.delivery_id, "ids")).order_by(attempts.c.id)
+"""Rows that `attempts_of` reads."""
+ATTEMPTS = MADE.where(among(attempts.c.delivery_id, "ids")).order_by(attempts.c.id)
+_LINKS = LINKED.where(among(deliveries.c.chain_id, "ids"), since(deliveries.c.id)).order_by(of_row(transfers.c.id))
+_LINKS_LOCKED = _LINKS.with_for_update(of=transfers)
+"""Their transfers are locked in one order, so that two who load chains never wait for each other."""
 _IDS_OF = select(deliveries.c.id).where(among(deliveries.c.chain_id, "ids"), since(deliveries.c.id))
-_ATTEMPTS_OF = _MADE.where(one_of(attempts.c.delivery_id, _IDS_OF)).order_by(of_row(attempts.c.id))
+_ATTEMPTS_OF = MADE.where(one_of(attempts.c.delivery_id, _IDS_OF)).order_by(of_row(attempts.c.id))
 """On PostgreSQL: by chain, so that it needs not the answer of what finds the links."""
 _CHAIN_IDS = select(deliveries.c.id, deliveries.c.chain_id).where(among_ids(deliveries.c.id))
 _NAMED = (
@@ -122,7 +122,7 @@ def _read(connection: Connection, wanted: Sequence[str], *, locks: bool, is_held
         return [], []
     if connection.dialect.name == "sqlite":
         links = select_rows(connection, _LINKS, values)
-        return links, select_rows(connection, _ATTEMPTS, {"ids": [row.id for row in links]})
+        return links, select_rows(connection, ATTEMPTS, {"ids": [row.id for row in links]})
     is_held = is_held and writes_beside_others(connection)
     asked = [(_LINKS_LOCKED if is_held else _LINKS, values), (_ATTEMPTS_OF, values)]
     locking = (_LOCK, {"ids": wanted}) if locks else None
@@ -134,13 +134,10 @@ def _read(connection: Connection, wanted: Sequence[str], *, locks: bool, is_held
 
 def _loaded(connection: Connection, wanted: Sequence[str], found: Sequence[Any], attempted: Sequence[Any]) -> Loaded:
     rows = sorted(found, key=attrgetter("chain_id", "position"))
-    reckoning = reckoning_of(connection)
-    by_delivery: dict[str, list[Attempt]] = defaultdict(list)
-    for made in attempted:
-        by_delivery[made.delivery_id].append(_attempt(made, reckoning))
+    by_delivery = attempts_of(connection, attempted)
     links: dict[str, list[Link]] = defaultdict(list)
     for row in rows:
-        links[row.chain_id].append(_link(row, tuple(by_delivery.get(row.id, ()))))
+        links[row.chain_id].append(link_of(row, by_delivery))
     return Loaded(
         chains={chain_id: _chain(chain_id, tuple(links.get(chain_id, ()))) for chain_id in wanted},
         facts={row.id: row for row in rows},
@@ -226,7 +223,17 @@ def _attempt(row: Any, reckoning: Reckoning) -> Attempt:
     )  # fmt: skip
 
 
-def _link(row: Any, made: tuple[Attempt, ...]) -> Link:
+def attempts_of(connection: Connection, rows: Iterable[Any]) -> dict[str, list[Attempt]]:
+    """Attempts by their delivery, in the order of these rows of `MADE`."""
+    reckoning = reckoning_of(connection)
+    found: dict[str, list[Attempt]] = defaultdict(list)
+    for row in rows:
+        found[row.delivery_id].append(_attempt(row, reckoning))
+    return found
+
+
+def link_of(row: Any, made: Mapping[str, Sequence[Attempt]]) -> Link:
+    """The link that a row of `LINKED` tells of, with its attempts among these."""
     return Link(
         delivery_id=row.id,
         transfer_id=row.transfer_id,
@@ -235,7 +242,7 @@ def _link(row: Any, made: tuple[Attempt, ...]) -> Link:
         state=DeliveryState(row.state),
         accepted_at=row.accepted_at,
         head_since=row.head_since,
-        attempts=made,
+        attempts=tuple(made.get(row.id, ())),
         turn=row.turn,
         is_polled=row.is_polled,
         sink=SinkSureness.stored(row.sink),

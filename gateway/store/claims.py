@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Text, bindparam, cast, exists, func, select, update
 
+from gateway.model.chain import Attempt, Link
 from gateway.model.states import ChannelState, DeliveryState, TransferState
+from gateway.store.chains import ATTEMPTS, LINKED, MADE, attempts_of, link_of
 from gateway.store.dialect import SERVER_NOW, among, lock_and_select
-from gateway.store.months.bounds import low_of, since
+from gateway.store.months.bounds import low_of, of_row, one_of, since
+from gateway.store.packets import PacketRow, packets_asked, packets_found
 from gateway.store.rollups import move_and_count
-from gateway.store.schema import channels, deliveries, transfers
+from gateway.store.schema import attempts, channels, deliveries, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
-from gateway.store.statements import execute_rows
+from gateway.store.statements import execute_rows, select_rows, select_together
 
-__all__ = ["Taken", "claim", "renew_leases"]
+__all__ = ["Carried", "Held", "Taken", "claim", "read_held", "renew_leases"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,76 @@ def claim(
             connection, _CLAIM_DELIVERIES, hanging, DeliveryState.READY, DeliveryState.CLAIMED, is_last=is_last
         )
     return ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """A delivery that hangs on a transfer."""
+
+    chain_id: str
+    link: Link
+    organ: str  #: the recipient as the sender wrote it
+    readdressed_from: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A transfer that was claimed, as it is now: what its worker must know."""
+
+    id: str
+    turn: int
+    channel_id: str
+    packet: PacketRow
+    is_slow: bool  #: its channel is known to be
+    open_until: int  #: its channel's breaker
+    members: tuple[Carried, ...]
+
+
+_MEMBERS = LINKED.add_columns(
+    deliveries.c.organ, deliveries.c.readdressed_from, transfers.c.channel_id, transfers.c.is_urgent,
+    channels.c.is_slow, channels.c.open_until,
+).where(among(deliveries.c.transfer_id, "ids"), since(deliveries.c.id))  # fmt: skip
+_IDS_OF = select(deliveries.c.id).where(among(deliveries.c.transfer_id, "ids"), since(deliveries.c.id))
+_ATTEMPTS_OF = MADE.where(one_of(attempts.c.delivery_id, _IDS_OF)).order_by(of_row(attempts.c.id))
+"""On PostgreSQL: by transfer, so that it needs not the answer of what finds the members."""
+
+
+def read_held(connection: Connection, taken: Mapping[str, Taken]) -> list[Held]:
+    """These transfers with all that hangs on them, urgent ones first; one that nothing hangs on is left out.
+
+    The transaction executes nothing after it; on PostgreSQL it is one trip.
+    """
+    packet_ids = {one.packet_id for one in taken.values()}
+    hanging = {"ids": list(taken), "low": low_of(packet_ids)}
+    asked = [(_MEMBERS, hanging), packets_asked(packet_ids)]
+    if connection.dialect.name == "sqlite":
+        members, found = select_together(connection, asked)
+        made = select_rows(connection, ATTEMPTS, {"ids": [row.id for row in members]})
+    else:
+        members, found, made = select_together(connection, [*asked, (_ATTEMPTS_OF, hanging)], is_last=True)
+    begun, packets = attempts_of(connection, made), packets_found(found)
+    by_transfer: dict[str, list[Any]] = defaultdict(list)
+    for row in sorted(members, key=lambda row: (not row.is_urgent, row.transfer_id, row.id)):
+        by_transfer[row.transfer_id].append(row)
+    return [_held(rows, packets, begun) for rows in by_transfer.values()]
+
+
+def _held(rows: Sequence[Any], packets: Mapping[str, PacketRow], begun: Mapping[str, Sequence[Attempt]]) -> Held:
+    one = rows[0]
+    return Held(
+        id=one.transfer_id,
+        turn=one.turn,
+        channel_id=one.channel_id,
+        packet=packets[one.packet_id],
+        is_slow=bool(one.is_slow),
+        open_until=one.open_until,
+        members=tuple(
+            Carried(
+                chain_id=row.chain_id, link=link_of(row, begun), organ=row.organ, readdressed_from=row.readdressed_from
+            )
+            for row in rows
+        ),
+    )
 
 
 _RENEW = (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, literal_column, select, update
+from sqlalchemy import Connection, Executable, bindparam, delete, exists, insert, literal_column, select, update
 
 from gateway.store.dialect import among, insert_missing
 from gateway.store.months.bounds import among_ids, low_of, since
@@ -17,7 +18,7 @@ __all__ = [
     "BlobUse", "DocumentRow", "PacketRow", "RecipientRow", "blobs_after", "by_ids", "claim_idempotency",
     "claim_submissions", "documents_by_key",
     "documents_by_notation", "drop_claims", "hand_claims", "has_any", "has_blob", "has_root", "insert_new",
-    "packets_like", "recipients_of", "save_documents",
+    "packets_asked", "packets_found", "packets_like", "recipients_of", "save_documents",
 ]  # fmt: skip
 
 
@@ -96,7 +97,17 @@ _BY_IDS = select(packets).where(among_ids(packets.c.id))
 
 def by_ids(connection: Connection, ids: Iterable[str]) -> dict[str, PacketRow]:
     """Packets, by id."""
-    return {row.id: PacketRow(**row._asdict()) for row in select_rows(connection, _BY_IDS, {"ids": list(ids)})}
+    return packets_found(select_rows(connection, *packets_asked(ids)))
+
+
+def packets_asked(ids: Iterable[str]) -> tuple[Executable, Mapping[str, object]]:
+    """What `by_ids` asks, for a trip with others."""
+    return _BY_IDS, {"ids": list(ids)}
+
+
+def packets_found(rows: Iterable[Any]) -> dict[str, PacketRow]:
+    """The answer to it."""
+    return {row.id: PacketRow(**row._asdict()) for row in rows}
 
 
 # --- first answers -------------------------------------------------------------------------------------------

@@ -20,8 +20,8 @@ from gateway.store.statements import execute_rows, select_rows
 from gateway.store.together import Together
 
 __all__ = [
-    "Member", "NewTransfer", "TransferChange", "TransferRow", "change_transfers", "channel_facts", "forget_announced",
-    "insert_new", "mark_announced", "members_asked", "members_found", "members_of", "rows_of", "set_counts",
+    "Member", "NewTransfer", "TransferChange", "change_transfers", "channel_facts", "forget_announced", "insert_new",
+    "mark_announced", "members_asked", "members_found", "members_of", "set_counts",
     "split_transfer",
 ]  # fmt: skip
 
@@ -47,18 +47,6 @@ class TransferChange:
     transfer_id: str
     members: int
     moves: tuple[Move, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferRow:
-    """What a worker must know of a transfer."""
-
-    id: str
-    turn: int
-    channel_id: str
-    packet_id: str
-    is_slow: bool  #: its channel is known to be
-    open_until: int  #: its channel's breaker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,27 +254,7 @@ def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[tu
     ]
 
 
-# --- as a worker sees them ------------------------------------------------------------------------------------
-
-_ROWS = (
-    select(
-        transfers.c.id,
-        transfers.c.turn,
-        transfers.c.channel_id,
-        transfers.c.packet_id,
-        channels.c.is_slow,
-        channels.c.open_until,
-    )
-    .join_from(transfers, channels, channels.c.id == transfers.c.channel_id)
-    .where(among(transfers.c.id, "ids"))
-    .order_by(transfers.c.is_urgent.desc(), transfers.c.id)
-)
-
-
-def rows_of(connection: Connection, transfer_ids: Sequence[str]) -> list[TransferRow]:
-    """Transfers, urgent first."""
-    return [TransferRow(**row._asdict()) for row in select_rows(connection, _ROWS, {"ids": list(transfer_ids)})]
-
+# --- what hangs on them ---------------------------------------------------------------------------------------
 
 _MEMBERS = (
     select(
