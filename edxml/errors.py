@@ -25,6 +25,7 @@
     ├── RemoteError                (gateway.cli.exits) another node, asked over the network, gave no good answer
     │   └── RemoteUnreachable, RemoteRefused, AuthoritySilent
     ├── ProofError                 (gateway.prove.marks) a proof of an installation cannot be made
+    │   ├── NotAlone               a later proof empties the same inboxes: nobody can tell what this one lost
     │   ├── NotMarked              a system or an agency that is no test agency: refused before anything is sent
     │   └── ProofFailed            (gateway.prove.run) somebody who takes part gave up
     └── GatewayError               (gateway.model.errors) everything that a running node refuses

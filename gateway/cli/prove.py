@@ -17,7 +17,7 @@ from gateway.model.instants import SECOND, as_local, wall_now
 from gateway.prove.check import Judgement, WrongKind
 from gateway.prove.ledger import Ledger
 from gateway.prove.marks import ECHO, configuration
-from gateway.prove.run import Installation, Proof, find_cast, judge_folder, read_proof, running, settle
+from gateway.prove.run import Installation, Proof, find_cast, is_followed, judge_folder, read_proof, running, settle
 
 __all__ = ["last_line", "register"]
 
@@ -73,14 +73,15 @@ def run(
             "prove_told.begins", seed=proof.seed, senders=senders, recipients=len(proof.agencies) - senders,
             minutes=f"{minutes:g}", folder=folder,
         )  # fmt: skip
+        left: tuple[str, ...] = ()
         with running(proof, installation, ledger, folder, rate=rate) as enough:
-            enough.wait(minutes * 60)
-            enough.set()
-            voice.hint("prove_told.settling")
-            left = settle(installation, ledger, folder, settle_seconds)
+            if not enough.wait(minutes * 60):  # else somebody gave up, which the end of this block raises
+                enough.set()
+                voice.hint("prove_told.settling")
+                left = settle(installation, ledger, folder, settle_seconds)
         if left:
             voice.hint("prove_told.left", count=len(left), seconds=f"{settle_seconds:g}")
-        _tell(voice, judge_folder(installation, ledger, folder), ledger, proof.seed, as_json)
+        _judge(voice, installation, ledger, folder, as_json)
 
 
 def check(
@@ -93,14 +94,21 @@ def check(
     """Judge an earlier proof again, e.g. after a restore, or one that was killed. Exit codes as `run`."""
     voice = voice_of(ctx)
     installation = _installation(voice, url, patience)
-    proof = read_proof(folder)
+    read_proof(folder)  # before a ledger is opened where there is none
     with Ledger(folder) as ledger:
-        _tell(voice, judge_folder(installation, ledger, folder), ledger, proof.seed, as_json)
+        _judge(voice, installation, ledger, folder, as_json)
 
 
 def _installation(voice: Voice, urls: list[str] | None, patience: float) -> Installation:
     found = [address_and_token(voice, url) for url in urls or [""]]
     return Installation(urls=tuple(address for address, _ in found), token=found[0][1], patience=patience)
+
+
+def _judge(voice: Voice, installation: Installation, ledger: Ledger, folder: Path, as_json: bool) -> None:
+    judged = judge_folder(installation, ledger, folder)
+    if judged.wrongs and is_followed(installation, ledger, folder):
+        voice.hint("prove_told.followed")
+    _tell(voice, judged, ledger, read_proof(folder).seed, as_json)
 
 
 def _tell(voice: Voice, judged: Judgement, ledger: Ledger, seed: int, as_json: bool) -> None:

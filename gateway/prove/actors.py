@@ -7,13 +7,14 @@ nothing confirmed that is not safe.  What goes wrong in a thread ends it, stands
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import httpx2
 
 from gateway.prove.ledger import Ledger, Reported, Seen, Told, digest
-from gateway.prove.plan import Sending, refuses
+from gateway.prove.marks import NotAlone
+from gateway.prove.plan import Sending, refuses, run_of
 from gateway.trial.clients import ask_patiently
 
 __all__ = ["Asking", "Recipient", "Sender"]
@@ -62,6 +63,7 @@ class _Actor(threading.Thread):
         self._ledger = ledger
         self._done = done
         self.failure: Exception | None = None
+        self.on_failure: Callable[[], None] = lambda: None
 
     def run(self) -> None:
         """Until told that it is enough, or until it fails."""
@@ -69,6 +71,7 @@ class _Actor(threading.Thread):
             self._work()
         except Exception as why:  # noqa: BLE001 - told at the end of the proof, which it fails
             self.failure = why
+            self.on_failure()
         finally:
             self._asking.close()
 
@@ -115,6 +118,8 @@ class Recipient(_Actor):
     """Polls one agency's inbox; writes down what it saw, then confirms it, or refuses it where its clerk does.
 
     `known`: keys that it has seen before, in an earlier life of the same proof.  `look`: seconds between two looks.
+    `run`: its proof's number. Where a later one's document lies in the inbox another proof has begun, which takes what
+    comes to this one: it touches nothing more and fails with NotAlone, and the later one goes on unharmed.
     """
 
     def __init__(
@@ -126,9 +131,11 @@ class Recipient(_Actor):
         known: Iterable[str] = (),
         *,
         look: float,
+        run: int,
     ) -> None:
         super().__init__(agency, asking, ledger, done)
         self._look = look
+        self._run = run
         self._agency = agency
         self._known = set(known)
 
@@ -136,6 +143,8 @@ class Recipient(_Actor):
         while not self._done.is_set():
             path = f"/v1/inbox?agency={self._agency}&limit=20&wait=1"
             items = self._asking.ask("GET", path).json()["items"]
+            if any(run_of(item["document_id"]) > self._run for item in items):
+                raise NotAlone
             for item in items:
                 self._take(item)
             self._done.wait(self._look)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from edxml.errors import TrucError
 
-__all__ = ["ECHO", "MARK", "SYSTEM", "NotMarked", "ProofError", "TestAgency", "cast_of", "configuration"]
+__all__ = ["ECHO", "MARK", "SYSTEM", "NotAlone", "NotMarked", "ProofError", "TestAgency", "cast_of", "configuration"]
 
 MARK: Final = "kiem-chung-"
 SYSTEM: Final = "kiem-chung"
@@ -39,6 +39,12 @@ class NotMarked(ProofError):
     """The token's system is not a proof's: it could touch real agencies. Parameter `why`."""
 
     code = "prove.not_marked"
+
+
+class NotAlone(ProofError):
+    """A later proof sends by the same test agencies and empties their inboxes: nobody can tell what this one lost."""
+
+    code = "prove.not_alone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,12 @@ import msgspec
 from gateway.prove.actors import Asking, Recipient, Sender
 from gateway.prove.check import Account, Copy, Judgement, judge
 from gateway.prove.ledger import Ledger, Record, read_record
-from gateway.prove.marks import ECHO, ProofError, TestAgency, cast_of
-from gateway.prove.plan import plan
+from gateway.prove.marks import ECHO, NotAlone, ProofError, TestAgency, cast_of
+from gateway.prove.plan import plan, run_of
 
 __all__ = [
-    "Installation", "Proof", "ProofFailed", "ask_account", "find_cast", "judge_folder", "read_proof", "running",
-    "settle",
+    "Installation", "Proof", "ProofFailed", "ask_account", "find_cast", "is_followed", "judge_folder", "read_proof",
+    "running", "settle",
 ]  # fmt: skip
 
 _READERS = 4
@@ -98,7 +98,8 @@ def running(
 ) -> Iterator[threading.Event]:
     """Senders and recipients at work, `rate` packets a second together; set the event to have the senders stop.
 
-    At the end of the block everybody has stopped. Raises ProofFailed where somebody gave up.
+    The event is set as well where somebody gave up: what is still to come would prove nothing.  At the end of the block
+    everybody has stopped. Raises NotAlone where a later proof has begun, ProofFailed where somebody gave up otherwise.
     """
     senders = [agency for agency in proof.agencies if agency.sends]
     polled = [agency for agency in proof.agencies if agency.id not in (*proof.unwatched, *proof.pushed)]
@@ -107,7 +108,7 @@ def running(
     actors: list[Sender | Recipient] = [
         Recipient(
             one.id, installation.asking(ledger), ledger, done, [s.key for s in record.seen if s.agency == one.id],
-            look=_SLUGGISH if number % 3 == 2 else _BRISK,
+            look=_SLUGGISH if number % 3 == 2 else _BRISK, run=proof.run,
         )
         for number, one in enumerate(sorted(polled, key=lambda one: one.id))
     ]  # fmt: skip
@@ -117,6 +118,7 @@ def running(
         pause = len(senders) / rate
         actors.append(Sender(one.id, steps, installation.asking(ledger), ledger, enough, pause=pause))
     for actor in actors:
+        actor.on_failure = enough.set
         actor.start()
     try:
         yield enough
@@ -125,6 +127,8 @@ def running(
         done.set()
         for actor in actors:
             actor.join(installation.patience + 60)
+    if any(isinstance(actor.failure, NotAlone) for actor in actors):
+        raise NotAlone
     failed = [f"{actor.name}: {actor.failure!r}" for actor in actors if actor.failure is not None or actor.is_alive()]
     if failed:
         raise ProofFailed(why="; ".join(failed))
@@ -219,3 +223,14 @@ def judge_folder(installation: Installation, ledger: Ledger, folder: Path) -> Ju
     record = read_record(folder)
     proof = read_proof(folder)
     return judge(record, ask_account(installation, ledger, record), unwatched=proof.unwatched, run=proof.run)
+
+
+def is_followed(installation: Installation, ledger: Ledger, folder: Path) -> bool:
+    """Whether a later proof sent by the same test agencies: what this one left in their inboxes it may have taken."""
+    asking, run = installation.asking(ledger), read_proof(folder).run
+    try:
+        answer = asking.ask("GET", "/v1/packets?limit=100")
+    finally:
+        asking.close()
+    answer.raise_for_status()
+    return any(run_of(sent["document_id"]) > run for sent in answer.json()["items"])

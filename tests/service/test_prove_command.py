@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from gateway.configuration import apply, parse
 from gateway.identity import rotate_token
-from gateway.model.instants import new_id
+from gateway.model.instants import SECOND, new_id, wall_now
 from gateway.prove.ledger import Ledger, Reported, Seen, read_record
-from gateway.prove.marks import SYSTEM, configuration
+from gateway.prove.marks import SYSTEM, TestAgency, configuration
+from gateway.prove.plan import plan
 from tests.support.clients import FAST, Home, make_home
 from tests.support.processes import NodeProcesses
 from tests.support.terminal import Terminal
@@ -105,6 +108,36 @@ def test_a_real_agencys_token_is_refused(
     truc("prove", "run", "--into", str(tmp_path / "so"), "--url", proved.url, code=1)
     assert "prove.not_marked" in truc.err
     assert not (tmp_path / "so" / "proof.json").exists()
+
+
+def later_document(proved: Proved) -> bytes:
+    """The first document of a proof that begins an hour from now, to one recipient."""
+    sender = TestAgency(id="kiem-chung-gui-1", organ="H99.98.1", name="Cơ quan kiểm chứng: gửi 1")
+    recipient = TestAgency(id="kiem-chung-hop-1", organ="H99.98.3", name="Cơ quan kiểm chứng: hộp 1")
+    run = wall_now() // SECOND + 3600
+    return next(plan(1, run, sender, [recipient], date(2026, 11, 27), follows=False)).body
+
+
+def test_two_proofs_at_once_blame_nobody(truc: Terminal, proved: Proved, tmp_path: Path) -> None:
+    """Both empty the same inboxes: the one that began first gives up at once, and leaves the other its documents."""
+    headers = {"Authorization": f"Bearer {proved.token}", "Content-Type": "application/xml"}
+    body = later_document(proved)
+    sent = httpx2.post(f"{proved.url}/v1/packets", content=body, headers=headers, timeout=30, trust_env=False).json()
+    begun = time.monotonic()
+    truc("prove", "run", "--into", str(tmp_path / "so"), "--url", proved.url, "--minutes", "60", code=1)
+    assert "prove.not_alone" in truc.err
+    assert time.monotonic() - begun < 600, "it does not send for an hour what proves nothing"
+    path = f"{proved.url}/v1/inbox?agency=kiem-chung-hop-1"
+    items = httpx2.get(path, headers=headers, timeout=30, trust_env=False).json()["items"]
+    assert sent["packet_id"] in {item["packet_id"] for item in items}
+    [item] = [item for item in items if item["packet_id"] == sent["packet_id"]]
+    taken = f"{proved.url}/v1/inbox/{item['delivery_id']}"
+    httpx2.get(f"{taken}/packet", headers=headers, timeout=30, trust_env=False).raise_for_status()
+    httpx2.post(f"{taken}/confirm", headers=headers, timeout=30, trust_env=False).raise_for_status()
+    with Ledger(tmp_path / "so") as ledger:
+        ledger.write(Reported(agency="kiem-chung-hop-1", about=new_id(), packet_id=new_id()))
+    truc("prove", "check", "--into", str(tmp_path / "so"), "--url", proved.url, code=1)
+    assert "lần kiểm chứng sau" in truc.err
 
 
 def test_a_wrong_token_and_a_folder_without_a_proof(
