@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Final
 
 from edxml.crashpoints import crash_point, declare
 from gateway.backup.blobs import Copied, copy_blobs
+from gateway.backup.faults import BackupDamaged
 from gateway.backup.files import check_sums, copy_file, digest_of, lock_folder, sync_file, write_file, write_sums
 from gateway.backup.shape import (
     BLOBS,
@@ -25,10 +26,11 @@ from gateway.backup.shape import (
     Manifest,
     Tell,
     read_blobs,
+    read_manifest,
     start_name,
     write_blobs,
 )
-from gateway.model.errors import BadRequest
+from gateway.model.errors import BadRequest, Conflict
 from gateway.model.instants import local_iso
 from gateway.store import Store, backups
 from gateway.store.blobs import sync_folder
@@ -65,6 +67,7 @@ class Backup:
     new_bytes: int
     keys_folder: Path | None
     removed: tuple[str, ...]  #: older generations that were let go
+    unread: Mapping[str, BackupDamaged | Conflict]  #: why some that lie between those that are kept cannot be read
 
 
 def make_backup(
@@ -85,7 +88,7 @@ def make_backup(
     """Back the node up into `folder`, as a new generation; may run while the node works and takes packets in.
 
     `access`: the node's database where it is on a server; None: SQLite.  `keys`: where the seal keys are copied to;
-    `keys_beside`: that may be beside the data.  `keep`: how many generations are left there, 0: all.  `rereads`:
+    `keys_beside`: that may be beside the data.  `keep`: how many that can be read are left there, 0: all.  `rereads`:
     packets that lie there are read again, too.  `actor`: who is noted in the event that says so, once it is whole.
     Raises Conflict (another backup runs there, or something else lies there), BadRequest (a folder inside another),
     StoreDamaged, StoreProgram, BackupDamaged where the disk does not keep what it is given, OSError, which of a full
@@ -116,10 +119,10 @@ def make_backup(
             raise
         crash_point("backup.named")
         _note(store, whole, actor)
-        removed = _let_go(target, keep) if keep else ()
+        removed, unread = _let_go(target, keep) if keep else ((), {})
     return Backup(
         manifest=whole, folder=target.generations / whole.generation, new_blobs=copied.new, new_bytes=copied.new_bytes,
-        keys_folder=kept, removed=removed,
+        keys_folder=kept, removed=removed, unread=unread,
     )  # fmt: skip
 
 
@@ -236,20 +239,40 @@ def _note(store: Store, whole: Manifest, actor: str) -> None:
     crash_point("backup.noted")
 
 
-def _let_go(target: Destination, keep: int) -> tuple[str, ...]:
-    """Keep the newest generations, and the packets that any of these needs. A generation loses its name first."""
-    whole = target.whole()
-    old, left = whole[:-keep], whole[-keep:]
-    if not old:
-        return ()
+def _let_go(target: Destination, keep: int) -> tuple[tuple[str, ...], Mapping[str, BackupDamaged | Conflict]]:
+    """Keep the newest generations, and the packets that any of these needs. A generation loses its name first.
+
+    One that cannot be read does not count: it takes nobody's place.  As long as it lies between others no packet is
+    removed, because nobody knows which of them it needs.
+    """
+    needed: set[str] = set()
+    left: list[Path] = []
+    unread: dict[str, BackupDamaged | Conflict] = {}
+    for path in reversed(target.whole()):
+        if len(left) == keep:
+            break
+        try:
+            needed |= _needed(path)
+            left.append(path)
+        except (BackupDamaged, Conflict) as why:
+            unread[path.name] = why
+    old = [path for path in target.whole() if path < left[-1]] if len(left) == keep else []
     for path in old:
         unnamed = path.with_name(f"{path.name}{PART}")
         path.rename(unnamed)
         sync_folder(target.generations)
         crash_point("backup.outdated_unnamed")
         shutil.rmtree(unnamed)
-    needed = {digest for path in left for digest, _ in read_blobs(path)}
-    for digest in list(target.blobs.names()):
+    for digest in list(target.blobs.names()) if old and not unread else ():
         if digest not in needed:
             os.unlink(target.blobs.path(digest))
-    return tuple(path.name for path in old)
+    return tuple(path.name for path in old), unread
+
+
+def _needed(folder: Path) -> set[str]:
+    """The packets that a generation needs. Raises BackupDamaged, also where its list is not all that it was; Conflict
+    where a later program made it."""
+    found = {digest for digest, _ in read_blobs(folder)}
+    if len(found) != read_manifest(folder).blobs:
+        raise BackupDamaged(file=str(folder / BLOBS))
+    return found

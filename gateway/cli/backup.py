@@ -67,7 +67,7 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Back up the node, running or not. Exit code 1 where packets are lacking that the node itself has lost, and where
-    --list finds a generation that cannot be read: the others are listed all the same.
+    --list or --keep finds a generation that cannot be read: the others are listed and counted all the same.
     """
     voice = voice_of(ctx)
     if shows:
@@ -84,12 +84,14 @@ def backup(
             {
                 **_as_dict(made.manifest), "folder": str(made.folder), "new_packets": made.new_blobs,
                 "new_bytes": made.new_bytes, "keys_folder": str(made.keys_folder) if made.keys_folder else None,
-                "removed": made.removed,
+                "removed": made.removed, "unread": tuple(made.unread),
             }
         )  # fmt: skip
     else:
         _tell_made(voice, made)
-    if made.manifest.lacking:
+    for one in made.unread.values():
+        voice.fault(one.text(voice.language), one.reason)
+    if made.manifest.lacking or made.unread:
         raise typer.Exit(ExitCode.FINDINGS)
 
 

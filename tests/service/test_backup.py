@@ -146,6 +146,25 @@ def test_old_backups_go_with_what_nobody_needs_any_more(house: House, truc: Term
     ]  # fmt: skip
 
 
+def test_a_backup_that_cannot_be_read_takes_nobodys_place_and_what_it_may_need_stays(
+    house: House, truc: Terminal, places: tuple[str, str]
+) -> None:
+    folder = Path(places[0])
+    first, second, third = (truc.json("backup", places[0])["generation"] for _ in range(3))
+    needed = blobs_in(folder)
+    damaged = folder / "generations" / third / "blobs.txt"
+    damaged.write_bytes(damaged.read_bytes().split(b"\n", 1)[1])  # a line is lost
+    with house.node.store.write() as connection:
+        connection.exec_driver_sql("UPDATE packets SET blob = ''")
+    made = truc.json("backup", places[0], "--keep", "2", code=1)
+    assert (made["removed"], made["unread"]) == ([first], [third])
+    assert str(damaged) in truc.err
+    assert blobs_in(folder) == needed
+    made = truc.json("backup", places[0], "--keep", "2")
+    assert (made["removed"], made["unread"]) == ([second, third], [])
+    assert blobs_in(folder) == frozenset() != needed
+
+
 def flip(path: Path) -> None:
     """One byte is not what it was."""
     body = bytearray(path.read_bytes())
