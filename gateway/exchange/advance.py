@@ -97,8 +97,8 @@ def advance(
         for move in following:
             chain = chain.with_link(chain.find(move.delivery_id).moved(move.after))
         current[plan.chain_id] = chain
-    transfers.set_counts(connection, counts)
     beside = Together()
+    transfers.set_counts(beside, counts)
     attempts.end_attempts(beside, ends, now)
     return do_moves(
         connection, chains.values(), moves, now=now, at=at, actor=actor, facts=facts, beside=beside, is_last=is_last,

@@ -20,7 +20,7 @@ from gateway.model.machine import conclude
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.model.step import Report, Step
 from gateway.node import Node
-from gateway.store import Connection, channels
+from gateway.store import channels
 from gateway.store.chains import load
 from gateway.store.deliveries import Facts, Party
 from gateway.store.repeating import repeated_where_undone
@@ -65,10 +65,12 @@ def conclude_all(
 def _conclude(node: Node, works: Sequence[Work], *, is_first: bool) -> None:
     """Again after a commit of which nobody was told it changes nothing: every report is of its turn.
 
+    Two trips to PostgreSQL where nothing waits behind these deliveries and nothing is new of their channels.
     What the database knows nothing of any more, as after a failover that lost commits, hinders no other report.
     """
     with node.store.write(asks_first=True) as connection:
-        loaded = load(connection, {c for work in works for c in work.claimed.chain_ids})
+        health = channels.health_asked(work.claimed.channel_id for work in works)
+        loaded = load(connection, {c for work in works for c in work.claimed.chain_ids}, beside=[health])
         now = node.store.now(connection)
         chains = loaded.chains
         links = {link.delivery_id: (chain.id, link) for chain in chains.values() for link in chain}
@@ -77,10 +79,14 @@ def _conclude(node: Node, works: Sequence[Work], *, is_first: bool) -> None:
         planned = [
             plan for work in works for plan in _plans(node, work, [links[d] for d in work.claimed.delivery_ids], now)
         ]
+        ended = _ended([work for work in works if is_first or _holds(work, links)])
+        has_news = channels.says_something_new(loaded.beside[0], ended, now=now)
         effects = advance(
-            connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker, facts=loaded.facts
-        )
-        _note_channels(connection, [work for work in works if is_first or _holds(work, links)], now)
+            connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker, facts=loaded.facts,
+            is_last=not has_news,
+        )  # fmt: skip
+        if has_news:
+            channels.note_hand_overs(connection, ended, now=now)
         parties = parties_to_tell(node, connection, effects.moves, _parties(works, loaded.facts))
     for work in lost:
         _log.error("delivery.lost", transfer=work.claimed.transfer_id, packet=work.claimed.packet.id)
@@ -155,9 +161,9 @@ def _report(work: Work) -> Report:
             raise AssertionError("every work that is concluded has an outcome")
 
 
-def _note_channels(connection: Connection, works: Sequence[Work], now: int) -> None:
+def _ended(works: Sequence[Work]) -> list[channels.HandedOver]:
     """Rule 8: faults of the channel feed its breaker, a success closes it; documents are not to blame."""
-    ended = [
+    return [
         channels.HandedOver(
             channel_id=work.claimed.channel_id, seconds=work.seconds, has_arrived=isinstance(work.outcome, Done),
             fault=_channel_fault(work.outcome), was_sent=work.was_sent,
@@ -165,7 +171,6 @@ def _note_channels(connection: Connection, works: Sequence[Work], now: int) -> N
         for work in works
         if not work.is_put_off
     ]  # fmt: skip
-    channels.note_hand_overs(connection, ended, now=now)
 
 
 def _channel_fault(outcome: SinkOutcome | None) -> str | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select
+from sqlalchemy import Connection, Executable, bindparam, delete, exists, insert, select
 
 from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind, TransferState
@@ -18,7 +18,7 @@ from gateway.store.months.bounds import among_ids, low_of, of_row, one_of, since
 from gateway.store.months.periods import gone_until
 from gateway.store.reckoning import Reckoning, reckoning_of
 from gateway.store.schema import attempts, chains, channels, deliveries, packets, transfers
-from gateway.store.statements import execute_one, select_one, select_rows
+from gateway.store.statements import execute_one, select_one, select_rows, select_together
 from gateway.store.together import Together
 
 __all__ = [
@@ -91,6 +91,7 @@ class Loaded:
 
     chains: dict[str, Chain]
     facts: dict[str, Facts]
+    beside: list[list[Any]] = field(default_factory=list)  #: rows of what was asked beside
 
 
 def load_chains(connection: Connection, ids: Iterable[str], *, lock: bool = True) -> dict[str, Chain]:
@@ -98,15 +99,22 @@ def load_chains(connection: Connection, ids: Iterable[str], *, lock: bool = True
     return load(connection, ids, lock=lock).chains
 
 
-def load(connection: Connection, ids: Iterable[str], *, lock: bool = True) -> Loaded:
+def load(
+    connection: Connection,
+    ids: Iterable[str],
+    *,
+    lock: bool = True,
+    beside: Sequence[tuple[Executable, Mapping[str, Any]]] = (),
+) -> Loaded:
     """The chains with these ids, their rows locked in sorted order (protocol §6), each link with its attempts.
 
     With their links the transfers that carry these: a claim, a lease and an attempt are written by whoever holds the
     transfer, not the chain, and none of them may come between what is decided by these links and its being written
-    down.
+    down.  `beside`: what else is to be selected in the same trip, once all is locked.
     """
     wanted = sorted(set(ids))
-    return _loaded(connection, wanted, *_read(connection, wanted, locks=lock, is_held=lock))
+    links, made, *others = _read(connection, wanted, locks=lock, is_held=lock, beside=beside)
+    return replace(_loaded(connection, wanted, links, made), beside=others)
 
 
 def load_held(connection: Connection, ids: Iterable[str]) -> Loaded:
@@ -115,21 +123,29 @@ def load_held(connection: Connection, ids: Iterable[str]) -> Loaded:
     return _loaded(connection, wanted, *_read(connection, wanted, locks=False, is_held=True))
 
 
-def _read(connection: Connection, wanted: Sequence[str], *, locks: bool, is_held: bool) -> tuple[list[Any], list[Any]]:
-    """Rows of their links and of the attempts of these; where others write meanwhile all in one trip."""
+def _read(
+    connection: Connection,
+    wanted: Sequence[str],
+    *,
+    locks: bool,
+    is_held: bool,
+    beside: Sequence[tuple[Executable, Mapping[str, Any]]] = (),
+) -> list[list[Any]]:
+    """Rows of their links, of the attempts of these, and of what is asked beside; where others write meanwhile all in
+    one trip."""
     values = {"ids": wanted, "low": low_of(wanted)}
     if not wanted:
-        return [], []
+        return [[], [], *(select_together(connection, beside) if beside else ())]
     if connection.dialect.name == "sqlite":
-        links = select_rows(connection, _LINKS, values)
-        return links, select_rows(connection, ATTEMPTS, {"ids": [row.id for row in links]})
+        links, *others = select_together(connection, [(_LINKS, values), *beside])
+        return [links, select_rows(connection, ATTEMPTS, {"ids": [row.id for row in links]}), *others]
     is_held = is_held and writes_beside_others(connection)
-    asked = [(_LINKS_LOCKED if is_held else _LINKS, values), (_ATTEMPTS_OF, values)]
+    asked = [(_LINKS_LOCKED if is_held else _LINKS, values), (_ATTEMPTS_OF, values), *beside]
     locking = (_LOCK, {"ids": wanted}) if locks else None
-    links, made = lock_and_select(connection, locking, asked)
+    links, made, *others = lock_and_select(connection, locking, asked)
     if is_held and any(map(_was_claimed_meanwhile, links)):
         links = select_rows(connection, _LINKS_LOCKED, values)
-    return links, made
+    return [links, made, *others]
 
 
 def _loaded(connection: Connection, wanted: Sequence[str], found: Sequence[Any], attempted: Sequence[Any]) -> Loaded:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, Executable, bindparam, delete, select, update
 
 from gateway.model.breaker import Breaker, after_fault, after_success
 from gateway.model.chain import SinkSureness
@@ -22,13 +22,14 @@ from gateway.model.windows import held_until, parse_windows
 from gateway.store import events
 from gateway.store.dialect import among, insert_ignore, lock_rows
 from gateway.store.schema import channel_agencies, channels, deliveries
+from gateway.store.statements import execute_one, select_rows
 from gateway.store.transfers import forget_announced
 from gateway.store.versions import lock_configuration, raise_configuration
 
 __all__ = [
-    "SLOW_FROM", "ChannelHealth", "ChannelRow", "HandedOver", "channel_of_delivery", "channels_of", "list_channels",
-    "list_health", "note_hand_overs", "note_slow", "put_channel", "release_agencies", "serve_agencies", "set_state",
-    "set_windows", "stored_windows",
+    "SLOW_FROM", "ChannelHealth", "ChannelRow", "HandedOver", "channel_of_delivery", "channels_of", "health_asked",
+    "list_channels", "list_health", "note_hand_overs", "note_slow", "put_channel", "release_agencies",
+    "says_something_new", "serve_agencies", "set_state", "set_windows", "stored_windows",
 ]  # fmt: skip
 
 
@@ -282,23 +283,37 @@ class HandedOver:
     was_sent: bool = True  #: not only looked for
 
 
+def health_asked(channel_ids: Iterable[str]) -> tuple[Executable, Mapping[str, object]]:
+    """What `says_something_new` must know of these channels, for a trip with others."""
+    return _HEALTH_OF_THESE, {"ids": sorted(set(channel_ids))}
+
+
+def says_something_new(health: Iterable[Any], ended: Iterable[HandedOver], *, now: int) -> bool:
+    """Whether these hand-overs change what is known of their channels, by the rows that `health_asked` gave."""
+    known = {row.id: row for row in health}
+    return any(
+        _tells_pace(known[one.channel_id], one)
+        or _after(known[one.channel_id], one, now) != _breaker(known[one.channel_id])
+        for one in ended
+    )
+
+
 def note_hand_overs(connection: Connection, ended: Sequence[HandedOver], *, now: int) -> int:
     """What hand-overs say of their channels, in order; how often a breaker opened or closed (each has its event).
 
     One that arrived closes the breaker; a fault feeds it.  Faults while it is open change nothing.  From `SLOW_FROM` on
     the channel counts as slow, under 0.5 s as quick again: slow channels have slots of their own, so that they
     delay nobody else (design §5).  Where nothing was sent, only looked, it may turn out slow but never quick.
-    For a group on healthy channels whose pace stays this is one read and no write.
+    For a group on healthy channels whose pace stays this is one read and no write (`says_something_new`).
     """
-    ids = {"ids": sorted({one.channel_id for one in ended})}
-    known = {row.id: row for row in connection.execute(_HEALTH_OF_THESE, ids)}
+    known = {row.id: row for row in select_rows(connection, *health_asked(one.channel_id for one in ended))}
     turned = 0
     for one in sorted(ended, key=lambda one: one.channel_id):  # in one order: rows of several channels are locked
         row = known[one.channel_id]
         has_turned, has_changed = _note_one(connection, row, one, now)
         turned += has_turned
         if has_changed:
-            known[row.id] = connection.execute(_HEALTH_OF, {"b_id": row.id}).one()
+            [known[row.id]] = select_rows(connection, _HEALTH_OF, {"b_id": row.id})
     return turned
 
 
@@ -308,7 +323,7 @@ def _note_one(connection: Connection, row: Any, one: HandedOver, now: int) -> tu
     if _after(row, one, now) == _breaker(row):
         return False, is_paced
     if lock_rows(connection, _HEALTH_OF, {"b_id": row.id}):
-        row = connection.execute(_HEALTH_OF, {"b_id": row.id}).one()
+        [row] = select_rows(connection, _HEALTH_OF, {"b_id": row.id})
     before, after = _breaker(row), _after(row, one, now)
     _set_breaker(connection, row.id, after, one.fault or "")
     if before.is_broken == after.is_broken:
@@ -324,7 +339,7 @@ def _note_one(connection: Connection, row: Any, one: HandedOver, now: int) -> tu
 
 def note_slow(connection: Connection, channel_id: str) -> None:
     """A hand-over on this channel lasts for `SLOW_FROM` seconds already: what is announced next goes the slow way."""
-    connection.execute(_SET_SLOW, {"b_id": channel_id, "slow": True})
+    execute_one(connection, _SET_SLOW, {"b_id": channel_id, "slow": True})
 
 
 def _after(row: Any, one: HandedOver, now: int) -> Breaker:
@@ -334,11 +349,15 @@ def _after(row: Any, one: HandedOver, now: int) -> Breaker:
     return known if one.fault is None else after_fault(known, now)
 
 
-def _note_pace(connection: Connection, row: Any, one: HandedOver) -> bool:
+def _tells_pace(row: Any, one: HandedOver) -> bool:
     tells = one.seconds >= SLOW_FROM or (one.was_sent and one.seconds < _QUICK_UNDER)
-    if not tells or (one.seconds >= SLOW_FROM) == row.is_slow:
+    return tells and (one.seconds >= SLOW_FROM) != row.is_slow
+
+
+def _note_pace(connection: Connection, row: Any, one: HandedOver) -> bool:
+    if not _tells_pace(row, one):
         return False
-    connection.execute(_SET_SLOW, {"b_id": row.id, "slow": one.seconds >= SLOW_FROM})
+    execute_one(connection, _SET_SLOW, {"b_id": row.id, "slow": one.seconds >= SLOW_FROM})
     return True
 
 
@@ -348,4 +367,4 @@ def _breaker(row: Any) -> Breaker:
 
 def _set_breaker(connection: Connection, channel_id: str, breaker: Breaker, reason: str) -> None:
     values = {"faults": breaker.faults, "open_until": breaker.open_until, "ramp": breaker.ramp, "why": reason}
-    connection.execute(_SET_BREAKER, {"b_id": channel_id, **values})
+    execute_one(connection, _SET_BREAKER, {"b_id": channel_id, **values})

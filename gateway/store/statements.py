@@ -29,7 +29,7 @@ from sqlalchemy.sql.expression import ReturnsRows
 from gateway.store.arrays import Arrays, as_arrays
 
 __all__ = [
-    "COMMITTING", "Asked", "arrays_of", "execute_one", "execute_rows", "execute_text", "select_one", "select_rows",
+    "COMMITTING", "Asked", "arrays_of", "execute_one", "execute_rows", "execute_texts", "select_one", "select_rows",
     "select_together",
 ]  # fmt: skip
 
@@ -120,11 +120,14 @@ def arrays_of(
     return _known(connection, statement, rows[0], is_per_row=True).of_many(rows)
 
 
-def execute_text(
-    connection: Connection, text: str, values: Mapping[str, Any], *, is_last: bool = False
+def execute_texts(
+    connection: Connection, asked: Sequence[tuple[str, Mapping[str, Any]]], *, is_last: bool = False
 ) -> list[tuple[Any, ...]]:
-    """The rows that a statement gives which is made of others' texts (`arrays_of`), as the driver has them."""
-    rows: list[tuple[Any, ...]] = _run(connection, text, values, tuple, is_last=is_last)
+    """Execute statements that are made of others' texts (`arrays_of`), on PostgreSQL in one trip; gives the rows of the
+    last of them, as the driver has them."""
+    *first, (text, values) = asked
+    trip = [*(Asked(*one, None) for one in first), Asked(text, values, tuple)]
+    rows: list[tuple[Any, ...]] = _run_all(connection, trip, is_last=is_last)[-1]
     return rows
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import DBAPIError
 
-from gateway.store.statements import arrays_of, execute_rows, execute_text
+from gateway.store.statements import arrays_of, execute_rows, execute_texts
 
 __all__ = ["Together", "TooFew"]
 
@@ -36,6 +36,12 @@ class Together:
     """
 
     _parts: list[tuple[Executable, Sequence[dict[str, Any]]]] = field(default_factory=list)
+    _before: list[tuple[Executable, Sequence[dict[str, Any]]]] = field(default_factory=list)
+
+    def add_before(self, statement: Executable, rows: Sequence[dict[str, Any]]) -> None:
+        """Add a change that is done before all others, of rows that these may change too; it is not counted."""
+        if rows:
+            self._before.append((statement, rows))
 
     def add(self, statement: Executable, rows: Sequence[dict[str, Any]]) -> int:
         """Add a change, nothing where there are no rows; gives its place in what `execute` gives, -1 for nothing."""
@@ -51,11 +57,18 @@ class Together:
         that place found a row for each of its rows; raises TooFew where it did not, and the commit was to go along.
         """
         parts, self._parts = self._parts, []
+        before, self._before = self._before, []
         merged = _merged(connection, parts, last) if len(parts) > 1 or last >= 0 else None
+        first = [arrays_of(connection, statement, rows) for statement, rows in before] if merged else [None]
+        if merged is None or None in first:
+            for statement, rows in before:
+                execute_rows(connection, statement, rows)
+            first = []
         if merged is None:
             return tuple(execute_rows(connection, statement, rows) for statement, rows in parts)
+        trip = [*(one for one in first if one is not None), merged]
         try:
-            return execute_text(connection, *merged, is_last=last >= 0)[0][: len(parts)]
+            return execute_texts(connection, trip, is_last=last >= 0)[0][: len(parts)]
         except DBAPIError as why:
             if last >= 0 and getattr(why.orig, "sqlstate", None) == _DIVIDED_BY_ZERO:
                 raise TooFew from why

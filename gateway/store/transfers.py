@@ -204,10 +204,16 @@ _COUNTS = (
 )  # fmt: skip
 
 
-def set_counts(connection: Connection, counts: Sequence[tuple[str, int | None, int | None]]) -> None:
-    """(transfer, tries, permits): a worker reported, so unreported claims are counted anew (rule 8). None keeps."""
-    if counts:
-        execute_rows(connection, _COUNTS, [{"b_id": i, "tries_": t, "permits_": p} for i, t, p in counts])
+def set_counts(beside: Together, counts: Sequence[tuple[str, int | None, int | None]]) -> None:
+    """(transfer, tries, permits): a worker reported, so unreported claims are counted anew (rule 8). None keeps.
+
+    Written with what is done `beside`, before that.  Of several counts of one transfer each number's last one holds.
+    """
+    last: dict[str, tuple[int | None, int | None]] = {}
+    for transfer_id, tries, permits in counts:
+        former = last.get(transfer_id, (None, None))
+        last[transfer_id] = (former[0] if tries is None else tries, former[1] if permits is None else permits)
+    beside.add_before(_COUNTS, [{"b_id": i, "tries_": t, "permits_": p} for i, (t, p) in last.items()])
 
 
 # --- announced ------------------------------------------------------------------------------------------------

@@ -199,6 +199,22 @@ def test_who_listens_hears_every_statement_with_its_values(store: Store, writing
     assert all(str(number) in "".join(said[4:]) for number in (7_001, 7_002, 7_003))
 
 
+def test_what_is_done_before_the_others_may_be_of_the_same_rows(writing: Connection) -> None:
+    doubled = update(_things).where(_things.c.id == bindparam("b_id")).values(count=_things.c.count * 2)
+    said = update(_things).where(_things.c.id == bindparam("b_id")).values(said=bindparam("word"))
+    for twice in (False, True):  # two rows of one change that are about one row are done one after the other
+        together = Together()
+        assert together.add(doubled, [{"b_id": "1"}]) == 0
+        together.add(said, [{"b_id": "2", "word": "xong"}])
+        together.add_before(_COUNT, [{"b_id": "1", "count": count} for count in ((5, 21) if twice else (21,))])
+        assert together.execute(writing) == (1, 1)
+        found = {row.id: row for row in select_rows(writing, _ALL, {})}
+        assert (found["1"].count, found["2"].said) == (42, "xong")
+    together.add_before(_COUNT, [{"b_id": "1", "count": 7}])
+    assert together.execute(writing) == ()
+    assert select_rows(writing, _ALL, {})[0].count == 7
+
+
 def test_what_a_listener_raises_is_raised(store: Store) -> None:
     class Stop(Exception):
         pass
