@@ -4,6 +4,7 @@ GatewayError
 ├── StoreError
 │   ├── StoreBusy            the database is locked or away: try again (retryable)
 │   │   ├── StoreUndone      PostgreSQL undid the transaction for another's sake: run it again
+│   │   ├── StoreUnsure      the connection was lost with the commit, which may have been done: look, or repeat
 │   │   ├── StoreUnreachable, StoreCrowded               nobody answers there, no connection is free: it goes by itself
 │   │   ├── StoreRefused, StoreAbsent, StoreUntrusted    user or password, name, certificate: a person's turn
 │   │   ├── StoreUnsafe      the database would not keep what it confirms: refuse to start, and to go on
@@ -97,6 +98,7 @@ __all__ = [
     "StoreUnmigrated",
     "StoreUnreachable",
     "StoreUnsafe",
+    "StoreUnsure",
     "StoreUntrusted",
     "StoreUnwritable",
     "TooLarge",
@@ -125,6 +127,12 @@ class StoreBusy(StoreError):
 
 class StoreUndone(StoreBusy):
     """The database undid this transaction for another's sake, or lost its connection before the commit was sent."""
+
+
+class StoreUnsure(StoreBusy):
+    """The connection to the database was lost with the commit: it may have been done. Parameter `why`."""
+
+    code = "store.unsure"
 
 
 class StoreUnreachable(StoreBusy):

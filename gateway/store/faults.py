@@ -22,6 +22,7 @@ from gateway.model.errors import (
     StoreRefused,
     StoreUndone,
     StoreUnreachable,
+    StoreUnsure,
     StoreUntrusted,
 )
 
@@ -98,7 +99,7 @@ def translating(committing: Committing | None = None) -> Iterator[None]:
     """The database library's errors as ours; what is our own defect stays as it is.
 
     With `committing`, StoreUndone says that the transaction which it belongs to was certainly undone for no fault of
-    its own, and may be run again; it is not raised without.
+    its own, and may be run again, StoreUnsure that it may have been committed; neither is raised without.
     """
     try:
         yield
@@ -109,6 +110,8 @@ def translating(committing: Committing | None = None) -> Iterator[None]:
     except DatabaseError as why:
         if committing is not None and _is_undone(why, committing):
             raise StoreUndone(why=_say(why.orig)) from why
+        if committing is not None and committing.began and why.connection_invalidated:
+            raise StoreUnsure(why=_say(why.orig)) from why
         ours = _ours(why.orig)
         if ours is None:
             raise

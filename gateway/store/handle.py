@@ -97,9 +97,9 @@ class Store:
         and `now` tells the time after it.
 
         Raises StoreBusy where the writer's place, or another's lock, could not be had in time, StoreConflict where a
-        unique constraint refused; nothing was changed then.  Where the connection to PostgreSQL broke during the very
-        commit it raises StoreBusy too, and the commit may have been done: what runs twice must come out the same.
-        StoreUndone, a kind of it, says that PostgreSQL undid the transaction for another's sake (a deadlock, a broken
+        unique constraint refused; nothing was changed then.  StoreUnsure, a kind of StoreBusy: the connection to
+        PostgreSQL broke during the very commit, which may have been done: what runs twice must come out the same.
+        StoreUndone, another kind, says that PostgreSQL undid the transaction for another's sake (a deadlock, a broken
         connection): `gateway.store.repeating` runs such a one again.
 
         SQLite: threads of one process take turns before they ask the database, which lets waiters sleep and look
