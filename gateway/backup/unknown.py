@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edxml import LENIENT, Packet, StatusPacket, read
 from gateway.model.errors import BlobDamaged, BlobMissing
+from gateway.model.instants import MINUTE, wall_now
 from gateway.store import Store, packets
 from gateway.store.blobs import BlobFolder
 
@@ -36,12 +37,14 @@ class UnknownPacket:
 def find_unknown(store: Store, folder: Path) -> tuple[UnknownPacket, ...]:
     """Every blob of `folder` (a data folder, its blobs, or where backups lie) that no packet needs, oldest first.
 
-    One that went away meanwhile, or was set aside as damaged, is told as such.  Changes nothing.  Raises OSError.
+    One that went away meanwhile, or was set aside as damaged, is told as such.  What came within the last minute is
+    left out: a node at work is about to commit it.  Changes nothing.  Raises OSError.
     """
     blobs = BlobFolder(folder / "blobs" if (folder / "blobs").is_dir() else folder, reserve=0)
+    latest, names = wall_now() - MINUTE, tuple(blobs.names())
     with store.read() as connection:
-        unknown = [digest for digest in blobs.names() if not packets.has_blob(connection, digest)]
-    found = [_look(blobs, digest) for digest in unknown]
+        unknown = [digest for digest in names if not packets.has_blob(connection, digest)]
+    found = [one for one in (_look(blobs, digest) for digest in unknown) if one.at < latest]
     return tuple(sorted(found, key=lambda one: (one.at, one.digest)))
 
 

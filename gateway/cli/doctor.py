@@ -13,10 +13,11 @@ from gateway.cli.exits import ExitCode
 from gateway.cli.opening import open_node
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.keys import load_ring
-from gateway.model.errors import NotFound
+from gateway.model.errors import NotFound, StorePutBack
 from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import recoveries
+from gateway.store.remembered import check_remembered
 
 __all__ = ["examine", "register"]
 
@@ -65,7 +66,7 @@ def examine() -> tuple[Check, ...]:
             return tuple(checks)
         load_ring(settings.data / "keys")  # only read: opening a node would make keys that are not there
         with open_node() as node:
-            checks += [*check_node(node, settings), *_recovery(node)]
+            checks += [*check_node(node, settings), *_put_back(node, settings), *_recovery(node)]
     except TrucError as why:
         checks.append(Check.of_error(why))
     return tuple(checks)
@@ -79,6 +80,14 @@ def _settings(checks: list[Check]) -> Settings | None:
         return None
     checks.append(found)
     return settings
+
+
+def _put_back(node: Node, settings: Settings) -> Iterator[Check]:
+    """Whether the database knows less than the folder remembers: no process starts on it."""
+    try:
+        check_remembered(node.store, settings.data)
+    except StorePutBack as why:
+        yield Check(name="put_back", level=Level.FAIL, code=why.reason, error=why)
 
 
 def _recovery(node: Node) -> Iterator[Check]:

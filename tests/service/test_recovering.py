@@ -317,6 +317,8 @@ def test_an_unknown_packet_that_cannot_be_opened_any_more_is_told_beside_the_oth
     blobs, body = house.node.store.blobs, b"<edXML/>"
     good, gone, damaged = (hashlib.sha256(bytes([number])).hexdigest() for number in range(3))
     blobs.path(good).write_bytes(body)
+    assert find_unknown(house.node.store, blobs.root.parent) == (), "what a node at work is about to commit"
+    os.utime(blobs.path(good), (0, 0))
     for digest in (gone, damaged):
         blobs.path(digest).symlink_to("nowhere")
     (blobs.root / "damaged" / damaged).write_bytes(b"")
@@ -367,6 +369,8 @@ def test_a_database_that_was_put_back_by_hand_is_noticed_at_the_start(house: Hou
     refused = node.run("relay")
     assert refused.returncode == 5, refused.stderr
     assert "store.put_back" in refused.stderr
+    told = {check["code"]: check["level"] for check in json.loads(node.run("doctor", "--json").stdout)}
+    assert told["store.put_back"] == "fail", "whoever asks the doctor first is told why nothing starts"
     again = reopen(house, data)
     begin_recovery(again.node.store, backup="", backup_at=again.now(), actor="test")
     check_remembered(again.node.store, data)
