@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,7 +21,7 @@ from gateway.exchange.urgency import say_urgent
 from gateway.model.errors import StoreConflict, StoreError
 from gateway.model.states import LinkKind
 from gateway.node import Node
-from gateway.store import Connection, events, packets
+from gateway.store import events, packets
 from gateway.store.deliveries import StaleMove
 from gateway.store.packets import DocumentRow
 from gateway.store.repeating import repeated_where_undone
@@ -97,10 +97,12 @@ def _accept_alone(node: Node, one: Prepared) -> Outcome:
 @repeated_where_undone
 def _accept_round(node: Node, members: Sequence[Prepared], *, is_careful: bool = False) -> list[Outcome]:
     with node.store.write(asks_first=True) as connection:
-        outcomes = first_answers(connection, members)
+        first = first_answers(connection, members)
+        outcomes = first.outcomes
         now = node.store.now(connection)
         fresh = [p for p in members if p.packet_id not in outcomes]
-        done = dispatch(connection, _orders(connection, fresh), node.pace, now=now, is_careful=is_careful)
+        orders = [_order(one, first.documents) for one in fresh]
+        done = dispatch(connection, orders, node.pace, now=now, is_careful=is_careful, channels=first.channels)
         refused = done.refused
         packets.drop_claims(connection, list(refused))
         packets.hand_claims(connection, {i: answer.packet_id for i, answer in done.repeats.items()})
@@ -119,15 +121,7 @@ def _accept_round(node: Node, members: Sequence[Prepared], *, is_careful: bool =
 # --- documents: new, known, in conflict (protocol §12) ---------------------------------------------------------
 
 
-def _orders(connection: Connection, fresh: Sequence[Prepared]) -> list[Dispatch]:
-    if not fresh:
-        return []
-    keys = {key for p in fresh for key in (p.document_key, p.root)}
-    known = packets.documents_by_key(connection, keys)
-    return [_order(prepared, known) for prepared in fresh]
-
-
-def _order(prepared: Prepared, known: dict[str, DocumentRow]) -> Dispatch:
+def _order(prepared: Prepared, known: Mapping[str, DocumentRow]) -> Dispatch:
     """Pure: the document as it was known, and one packet, give the document as it will be and what to look for."""
     old = known.get(prepared.document_key)
     brings = prepared.kind is not LinkKind.RECALL
@@ -150,7 +144,7 @@ def _order(prepared: Prepared, known: dict[str, DocumentRow]) -> Dispatch:
     return order
 
 
-def _new_row(prepared: Prepared, known: dict[str, DocumentRow], brings: bool) -> DocumentRow:
+def _new_row(prepared: Prepared, known: Mapping[str, DocumentRow], brings: bool) -> DocumentRow:
     replaced = known.get(prepared.root)
     return DocumentRow(
         key=prepared.document_key,

@@ -69,7 +69,7 @@ def acknowledge(node: Node, prepared: Prepared) -> Outcome:
 def _acknowledge_one(node: Node, prepared: Prepared) -> Outcome:
     with node.store.write() as connection:
         now = node.store.now(connection)
-        repeated = first_answers(connection, [prepared])
+        repeated = first_answers(connection, [prepared]).outcomes
         if repeated:
             return repeated[prepared.packet_id]
         status = prepared.docket.status

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.exchange.submission import Answer, Outcome, Prepared, Unentered
 from gateway.model.errors import Conflict, Refusal, StoreError
 from gateway.model.events import Event, EventKind
+from gateway.model.states import LinkKind
 from gateway.store import Connection, events, packets
 from gateway.store.deliveries import StaleMove
-from gateway.store.packets import RecipientRow
+from gateway.store.packets import DocumentRow, RecipientRow
+from gateway.store.transfers import ChannelFacts
 from monitoring import log
 
-__all__ = ["first_answers", "new_answer", "or_defect", "refused_event", "stored_answers"]
+__all__ = ["First", "first_answers", "new_answer", "or_defect", "refused_event", "stored_answers"]
 
 _log = log.get("exchange.answers")
 
@@ -29,11 +32,20 @@ def or_defect(enter: Callable[[Prepared], Outcome], one: Prepared) -> Outcome:
         return Unentered()
 
 
-def first_answers(connection: Connection, members: Sequence[Prepared]) -> dict[str, Outcome]:
-    """Outcomes of members that came before, by packet id of the member; the others now hold their keys.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """What is known of members before anything is decided about them."""
+
+    outcomes: dict[str, Outcome]  #: of those that came before, by packet id of the member; the others hold their keys
+    documents: Mapping[str, DocumentRow]  #: known ones that they are about, by key, locked
+    channels: Sequence[ChannelFacts]  #: by which they go
+
+
+def first_answers(connection: Connection, members: Sequence[Prepared]) -> First:
+    """Take the keys of members, and look up those that came before.
 
     A repeated Idempotency-Key with another body is a conflict; the same bytes for the same recipients get the
-    first answer, with or without a key.
+    first answer, with or without a key.  A status is told of no document and of no channel.
     """
     keyed = [(p.idempotency_key, p.submission_key, p.packet_id) for p in members if p.idempotency_key]
     by_key = packets.claim_idempotency(connection, keyed)
@@ -43,17 +55,30 @@ def first_answers(connection: Connection, members: Sequence[Prepared]) -> dict[s
         if made != prepared.submission_key:
             conflicts[prepared.packet_id] = Conflict("submission.idempotency_conflict")
     rest = [p for p in members if p.packet_id not in conflicts]
-    held = packets.claim_submissions(connection, [(p.submission_key, p.packet_id) for p in rest])
+    others = [p for p in rest if p.kind is not LinkKind.STATUS]
+    entered = packets.claim_submissions(
+        connection,
+        [(p.submission_key, p.packet_id) for p in rest],
+        documents={key for p in others for key in (p.document_key, p.root)},
+        channels={leg.channel_id for p in others for leg in p.plan.legs},
+    )
+    return First(
+        outcomes=conflicts | _repeats(connection, rest, entered.held),
+        documents=entered.documents,
+        channels=entered.channels,
+    )
+
+
+def _repeats(connection: Connection, rest: Sequence[Prepared], held: Mapping[str, str]) -> dict[str, Outcome]:
+    """The answers to those whose submission keys others hold."""
     repeats = {p.packet_id: held[p.submission_key] for p in rest if held[p.submission_key] != p.packet_id}
     if not repeats:
-        return conflicts
+        return {}
     stored = stored_answers(connection, set(repeats.values()))
     by_id = {p.packet_id: p for p in rest}
     told = [_repeated(by_id[i], first if first in stored else "") for i, first in repeats.items()]
-    events.append(connection, told, _latest(members))  # nothing is told of a packet whose month is gone
-    return conflicts | {
-        packet_id: stored.get(first, _archived(by_id[packet_id])) for packet_id, first in repeats.items()
-    }
+    events.append(connection, told, _latest(rest))  # nothing is told of a packet whose month is gone
+    return {packet_id: stored.get(first, _archived(by_id[packet_id])) for packet_id, first in repeats.items()}
 
 
 def _archived(prepared: Prepared) -> Conflict:

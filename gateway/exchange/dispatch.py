@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from gateway.exchange.advance import Effects, do_moves
 from gateway.exchange.answers import stored_answers
 from gateway.exchange.rows import packet_row
 from gateway.exchange.submission import Answer, Prepared
-from gateway.model.chain import Chain, Link, Move, SinkSureness
+from gateway.model.chain import Chain, Link, Move
 from gateway.model.copies import altered
 from gateway.model.errors import Conflict, Refusal
 from gateway.model.events import Event, EventKind
@@ -24,18 +24,10 @@ from gateway.store.chains import drop_chains, ensure_chains, insert_chains, load
 from gateway.store.deliveries import NewDelivery
 from gateway.store.packets import DocumentRow, PacketRow
 from gateway.store.together import Together
-from gateway.store.transfers import NewTransfer
+from gateway.store.transfers import ChannelFacts, NewTransfer
 from routing.plan import Leg, RouteProblem
 
-__all__ = ["ChannelFacts", "Dispatch", "Dispatched", "dispatch"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelFacts:
-    """What the machine must know of a leg's channel."""
-
-    is_polled: bool
-    sink: SinkSureness
+__all__ = ["Dispatch", "Dispatched", "dispatch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,19 +64,28 @@ class _Rows:
 
 
 def dispatch(
-    connection: Connection, orders: Sequence[Dispatch], pace: Pace, *, now: int, is_careful: bool = False
+    connection: Connection,
+    orders: Sequence[Dispatch],
+    pace: Pace,
+    *,
+    now: int,
+    is_careful: bool = False,
+    channels: Iterable[ChannelFacts] | None = None,
 ) -> Dispatched:
     """Write packets, deliveries, transfers and events of orders that touch different documents.
 
     A recipient that has the same packet already gets nothing new; where that is all of them, the first answer goes
     back.  A revision is refused (`document.conflict`) unless every recipient refused or could not be reached.
     `is_careful`: chains of a new document may be there already; without it they are taken to be new, and a conflict
-    of constraints says that they were not.
+    of constraints says that they were not.  `channels`: of the legs, where they were asked for in this transaction.
     """
     done = Dispatched()
     if not orders:
         return done
-    facts = _channel_facts(connection, orders)
+    if channels is None:
+        legs = (leg for order in orders for leg in order.prepared.plan.legs)
+        channels = transfers.channel_facts(connection, {leg.channel_id for leg in legs})
+    facts = {channel.channel_id: channel for channel in channels}
     rows = _Rows()
     chains, made = _open_chains(connection, orders, rows, is_careful)
     for order in orders:
@@ -96,10 +97,9 @@ def dispatch(
     packets.insert_new(together, rows.packets)
     packets.save_documents(together, *rows.documents)
     transfers.insert_new(together, rows.transfers)
-    together.execute(connection)
     actor = orders[0].prepared.submission.caller.name
     at = orders[0].prepared.submission.received_at
-    deliveries.insert_new(connection, rows.deliveries, now=now, happened=rows.events)
+    deliveries.insert_new(connection, rows.deliveries, now=now, happened=rows.events, beside=together)
     done.effects = do_moves(connection, chains.values(), rows.moves, now=now, at=at, actor=actor)
     for delivery in rows.deliveries:
         if delivery.link.state is DeliveryState.AVAILABLE:
@@ -109,14 +109,6 @@ def dispatch(
             if delivery.is_urgent:
                 done.effects.topics.add("relay.urgent")
     return done
-
-
-def _channel_facts(connection: Connection, orders: Sequence[Dispatch]) -> dict[str, ChannelFacts]:
-    wanted = {leg.channel_id for order in orders for leg in order.prepared.plan.legs}
-    return {
-        channel_id: ChannelFacts(is_polled=is_polled, sink=SinkSureness.stored(sink))
-        for channel_id, is_polled, sink in transfers.channel_facts(connection, wanted)
-    }
 
 
 def _open_chains(

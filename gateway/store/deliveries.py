@@ -63,14 +63,21 @@ _INSERT = insert(deliveries).values(
 )
 
 
-def insert_new(connection: Connection, new: Sequence[NewDelivery], *, now: int, happened: Sequence[Event] = ()) -> None:
+def insert_new(
+    connection: Connection,
+    new: Sequence[NewDelivery],
+    *,
+    now: int,
+    happened: Sequence[Event] = (),
+    beside: Together | None = None,
+) -> None:
     """Write deliveries with the state of their link; one `delivery.planned` event each, after what `happened` before.
 
-    Transfers come separately.
+    Transfers come separately.  `beside`: other changes, of other rows, to be done before and in the same go.
     """
     for delivery in new:
         check_move(None, delivery.link.state)
-    together = Together()
+    together = beside or Together()
     together.add(_INSERT, [_new_row(delivery, now) for delivery in new])
     events.append(connection, [*happened, *map(_planned, new)], now, beside=together)
     together.execute(connection)

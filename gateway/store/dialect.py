@@ -38,8 +38,8 @@ from gateway.store.statements import execute_one, execute_rows, select_one, sele
 __all__ = [
     "APPEND_ONLY", "COMMIT_ORDER", "EVENTS_POSITION", "EVENTS_WRITTEN", "SERVER_CLOCK", "SERVER_NOW", "WRITE_ORDER",
     "AloneAt", "among", "begun_until", "check_durability", "continue_order", "count_after", "insert_ignore",
-    "insert_missing", "is_writing", "lock_alone", "lock_and_select", "lock_rows", "settled_until", "texts",
-    "upsert_counts", "whole_numbers", "writes_beside_others",
+    "insert_missing", "inserting_missing", "is_writing", "lock_alone", "lock_and_select", "lock_rows", "settled_until",
+    "texts", "upsert_counts", "whole_numbers", "writes_beside_others",
 ]  # fmt: skip
 
 _LEAST_POSTGRES = 140_000
@@ -343,9 +343,14 @@ def _in_order(rows: Sequence[dict[str, Any]], key: tuple[str, ...]) -> Sequence[
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str) -> int:
     """Insert rows whose unique `key` columns are not there yet; how many: where some were, ask who holds a key."""
-    if not rows:
-        return 0
-    return execute_rows(connection, _ignoring(connection.dialect.name, table, key), _in_order(rows, key))
+    return execute_rows(connection, *inserting_missing(connection, table, rows, *key)) if rows else 0
+
+
+def inserting_missing(
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str
+) -> tuple[Executable, Sequence[dict[str, Any]]]:
+    """The statement of `insert_missing`, and the rows in its order."""
+    return _ignoring(connection.dialect.name, table, key), _in_order(rows, key)
 
 
 def insert_ignore(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str) -> frozenset[str]:

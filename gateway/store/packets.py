@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Executable, bindparam, delete, exists, insert, literal_column, select, update
 
-from gateway.store.dialect import among, insert_missing
+from gateway.store.dialect import among, insert_missing, inserting_missing
 from gateway.store.months.bounds import among_ids, low_of, since
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
-from gateway.store.statements import execute_rows, select_one, select_rows
+from gateway.store.statements import change_and_select, execute_rows, select_one, select_rows
 from gateway.store.together import Together
+from gateway.store.transfers import ChannelFacts, channel_facts_asked, channel_facts_found
 
 __all__ = [
-    "BlobUse", "DocumentRow", "PacketRow", "RecipientRow", "blobs_after", "by_ids", "claim_idempotency",
-    "claim_submissions", "documents_by_key",
-    "documents_by_notation", "drop_claims", "hand_claims", "has_any", "has_blob", "has_root", "insert_new",
-    "packets_asked", "packets_found", "packets_like", "recipients_of", "save_documents",
+    "BlobUse", "DocumentRow", "Entered", "PacketRow", "RecipientRow", "blobs_after", "by_ids", "claim_idempotency",
+    "claim_submissions", "documents_by_key", "documents_by_notation", "drop_claims", "hand_claims", "has_any",
+    "has_blob", "has_root", "insert_new", "packets_asked", "packets_found", "packets_like", "recipients_of",
+    "save_documents",
 ]  # fmt: skip
 
 
@@ -118,13 +119,40 @@ _DROP_SUBMISSION = delete(submissions).where(submissions.c.packet_id == bindpara
 _DROP_IDEMPOTENCY = delete(idempotency).where(idempotency.c.packet_id == bindparam("b_id"))
 
 
-def claim_submissions(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Enter (submission key, packet id) pairs; gives the packet that holds each key now: ours, or the first one's."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entered:
+    """Who holds submission keys now, and what was asked for behind that."""
+
+    held: dict[str, str] = field(default_factory=dict)  #: the packet of each key: ours, or the first one's
+    documents: dict[str, DocumentRow] = field(default_factory=dict)  #: as `documents_by_key` gives them
+    channels: list[ChannelFacts] = field(default_factory=list)  #: as `channel_facts` gives them
+
+
+def claim_submissions(
+    connection: Connection,
+    wanted: Sequence[tuple[str, str]],
+    *,
+    documents: Collection[str] = (),
+    channels: Collection[str] = (),
+) -> Entered:
+    """Enter (submission key, packet id) pairs; gives the packet that holds each key now.
+
+    With it, where they are named, documents and channels, as they are when all keys are held; on PostgreSQL in the same
+    trip.
+    """
+    if not wanted:
+        return Entered()
     rows = [{"key": key, "packet_id": packet_id} for key, packet_id in wanted]
-    if insert_missing(connection, submissions, rows, "key") == len(rows):
-        return dict(wanted)
-    found = select_rows(connection, _SUBMISSIONS, {"keys": [key for key, _ in wanted]})
-    return {row.key: row.packet_id for row in found}
+    statement, ordered = inserting_missing(connection, submissions, rows, "key")
+    asked = [_documents_asked(documents), channel_facts_asked(channels)] if documents or channels else []
+    count, told = change_and_select(connection, statement, ordered, asked)
+    held = dict(wanted)
+    if count < len(rows):
+        found = select_rows(connection, _SUBMISSIONS, {"keys": [key for key, _ in wanted]})
+        held = {row.key: row.packet_id for row in found}
+    if not told:
+        return Entered(held=held)
+    return Entered(held=held, documents=_documents_found(told[0]), channels=channel_facts_found(told[1]))
 
 
 def claim_idempotency(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> dict[str, tuple[str, str]]:
@@ -132,7 +160,8 @@ def claim_idempotency(connection: Connection, wanted: Sequence[tuple[str, str, s
     if not wanted:
         return {}
     rows = [{"key": key, "submission_key": made, "packet_id": packet_id} for key, made, packet_id in wanted]
-    insert_missing(connection, idempotency, rows, "key")
+    if insert_missing(connection, idempotency, rows, "key") == len(rows):
+        return {key: (made, packet_id) for key, made, packet_id in wanted}
     found = select_rows(connection, _IDEMPOTENCY, {"keys": [key for key, _, _ in wanted]})
     return {row.key: (row.submission_key, row.packet_id) for row in found}
 
@@ -178,8 +207,15 @@ def documents_by_key(connection: Connection, keys: Iterable[str]) -> dict[str, D
 
     Who is making one of the others at this moment is met by `save_documents`.
     """
-    found = select_rows(connection, _KNOWN, {"keys": sorted(set(keys))})
-    return {row.key: DocumentRow(**row._asdict()) for row in found}
+    return _documents_found(select_rows(connection, *_documents_asked(keys)))
+
+
+def _documents_asked(keys: Iterable[str]) -> tuple[Executable, Mapping[str, Any]]:
+    return _KNOWN, {"keys": sorted(set(keys))}
+
+
+def _documents_found(rows: Iterable[Any]) -> dict[str, DocumentRow]:
+    return {row.key: DocumentRow(**row._asdict()) for row in rows}
 
 
 def documents_by_notation(connection: Connection, keys: Iterable[str]) -> dict[str, list[DocumentRow]]:

@@ -29,8 +29,8 @@ from sqlalchemy.sql.expression import ReturnsRows
 from gateway.store.arrays import Arrays, as_arrays
 
 __all__ = [
-    "COMMITTING", "Asked", "arrays_of", "execute_one", "execute_rows", "execute_texts", "select_one", "select_rows",
-    "select_together",
+    "COMMITTING", "Asked", "arrays_of", "change_and_select", "execute_one", "execute_rows", "execute_texts",
+    "select_one", "select_rows", "select_together",
 ]  # fmt: skip
 
 _CURSOR: Final = "truc_cursor"
@@ -72,14 +72,18 @@ def select_together(
     connection: Connection, asked: Sequence[tuple[Executable, Mapping[str, Any]]], *, is_last: bool = False
 ) -> list[list[Any]]:
     """The rows of several statements, executed one after the other; on PostgreSQL in one trip. As `select_rows`."""
-    known = [_known(connection, statement, values, is_per_row=False) for statement, values in asked]
-    given = [one.given(values) for one, (_, values) in zip(known, asked, strict=True)]
-    if any(each is None for each in given):
-        return [list(connection.execute(statement, dict(values))) for statement, values in asked]
-    told = _run_all(
-        connection, [Asked(*each, one.made) for one, each in zip(known, given, strict=True) if each], is_last=is_last
-    )
-    return [one.rows(rows) for one, rows in zip(known, told, strict=True)]
+    return _select_behind(connection, [], asked, is_last=is_last)[1]
+
+
+def change_and_select(
+    connection: Connection,
+    statement: Executable,
+    rows: Sequence[dict[str, Any]],
+    asked: Sequence[tuple[Executable, Mapping[str, Any]]],
+) -> tuple[int, list[list[Any]]]:
+    """What `execute_rows` gives, then what `select_together` does; on PostgreSQL in one trip."""
+    (count,), told = _select_behind(connection, [_per_row(connection, statement, rows)], asked)
+    return int(count), told
 
 
 def select_one(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> Any:
@@ -105,12 +109,7 @@ def execute_rows(
 
     Every row has the same keys, and values that the driver takes as they are.  `is_last` as for `select_rows`.
     """
-    known = _known(connection, statement, rows[0], is_per_row=True)
-    if len(rows) > 1 and (found := known.of_many(rows)) is not None:
-        return int(_run(connection, *found, None, is_last=is_last))
-    full = [{**known.fixed, **row} for row in rows] if known.fixed else list(rows)
-    picked = full if known.pick is None else [known.pick(row) for row in full]
-    return int(_run(connection, known.text, picked if len(picked) > 1 else picked[0], None, is_last=is_last))
+    return int(_run_all(connection, [_per_row(connection, statement, rows)], is_last=is_last)[0])
 
 
 def arrays_of(
@@ -279,7 +278,34 @@ def _picker(names: Sequence[str] | None) -> Callable[[Mapping[str, Any]], tuple[
     return itemgetter(*names) if names else lambda _row: ()
 
 
+def _per_row(connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]) -> Asked:
+    known = _known(connection, statement, rows[0], is_per_row=True)
+    if len(rows) > 1 and (found := known.of_many(rows)) is not None:
+        return Asked(*found, None)
+    full = [{**known.fixed, **row} for row in rows] if known.fixed else list(rows)
+    picked = full if known.pick is None else [known.pick(row) for row in full]
+    return Asked(known.text, picked if len(picked) > 1 else picked[0], None)
+
+
 # --- on the connection -----------------------------------------------------------------------------------------
+
+
+def _select_behind(
+    connection: Connection,
+    changes: list[Asked],
+    asked: Sequence[tuple[Executable, Mapping[str, Any]]],
+    *,
+    is_last: bool = False,
+) -> tuple[list[Any], list[list[Any]]]:
+    """What changes and what is asked behind them give."""
+    known = [_known(connection, statement, values, is_per_row=False) for statement, values in asked]
+    given = [one.given(values) for one, (_, values) in zip(known, asked, strict=True)]
+    if any(each is None for each in given):
+        done = _run_all(connection, changes) if changes else []
+        return done, [list(connection.execute(statement, dict(values))) for statement, values in asked]
+    selects = [Asked(*each, one.made) for one, each in zip(known, given, strict=True) if each]
+    told = _run_all(connection, [*changes, *selects], is_last=is_last)
+    return told[: len(changes)], [one.rows(rows) for one, rows in zip(known, told[len(changes) :], strict=True)]
 
 
 def _run(connection: Connection, text: str, values: Any, row: _Row | None, *, is_last: bool = False) -> Any:

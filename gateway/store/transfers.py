@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, Integer, and_, bindparam, func, insert, select, update
 
-from gateway.model.chain import Move, Reason
+from gateway.model.chain import Move, Reason, SinkSureness
 from gateway.model.instants import new_id
 from gateway.model.moves import TRANSFER_STATES
 from gateway.model.states import DeliveryState, TransferState
@@ -20,8 +20,9 @@ from gateway.store.statements import execute_rows, select_rows
 from gateway.store.together import Together
 
 __all__ = [
-    "Member", "NewTransfer", "TransferChange", "change_transfers", "channel_facts", "forget_announced", "insert_new",
-    "mark_announced", "members_asked", "members_found", "members_of", "set_counts",
+    "ChannelFacts", "Member", "NewTransfer", "TransferChange", "change_transfers", "channel_facts",
+    "channel_facts_asked", "channel_facts_found", "forget_announced", "insert_new", "mark_announced", "members_asked",
+    "members_found", "members_of", "set_counts",
     "split_transfer",
 ]  # fmt: skip
 
@@ -59,6 +60,15 @@ class Member:
     organ: str  #: the recipient as the sender wrote it
     readdressed_from: str
     state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelFacts:
+    """What the machine must know of a leg's channel."""
+
+    channel_id: str
+    is_polled: bool
+    sink: SinkSureness
 
 
 # --- new ones, and what moves do to them ---------------------------------------------------------------------
@@ -253,10 +263,20 @@ def forget_announced(connection: Connection, channel_id: str = "") -> None:
 _CHANNEL_FACTS = select(channels.c.id, channels.c.is_polled, channels.c.sink).where(among(channels.c.id, "ids"))
 
 
-def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[tuple[str, bool, str]]:
-    """(channel, is polled, sureness of its sink) as the rows say in this transaction."""
+def channel_facts(connection: Connection, channel_ids: Iterable[str]) -> list[ChannelFacts]:
+    """What is said of these channels by their rows in this transaction."""
+    return channel_facts_found(select_rows(connection, *channel_facts_asked(channel_ids)))
+
+
+def channel_facts_asked(channel_ids: Iterable[str]) -> tuple[Executable, Mapping[str, object]]:
+    """What `channel_facts` asks, for a trip with others."""
+    return _CHANNEL_FACTS, {"ids": list(channel_ids)}
+
+
+def channel_facts_found(rows: Iterable[Any]) -> list[ChannelFacts]:
+    """The answer to it."""
     return [
-        (row.id, row.is_polled, row.sink) for row in select_rows(connection, _CHANNEL_FACTS, {"ids": list(channel_ids)})
+        ChannelFacts(channel_id=row.id, is_polled=row.is_polled, sink=SinkSureness.stored(row.sink)) for row in rows
     ]
 
 
