@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from adapters.contract import AdapterError, Sink, Source
@@ -85,10 +86,12 @@ class Channels:
     it is first asked for, and again when its kind or settings change: whoever still holds the old one finishes with it.
     """
 
-    def __init__(self, store: Store, kinds: Mapping[str, Kind] = KINDS) -> None:
+    def __init__(
+        self, store: Store, kinds: Mapping[str, Kind] = KINDS, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
         self._kinds = kinds
-        self._watch = VersionWatch(store)
+        self.watch = VersionWatch(store, clock=clock)  #: told by whoever asks `beside` what he needs himself
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
 
@@ -98,7 +101,7 @@ class Channels:
         A row that cannot be read is its system's or channel's fault alone (`Snapshot.faults`); a directory that cannot,
         leaves the one before in its place.  Raises StoreBusy, and DirectoryInvalid where there is none before.
         """
-        versions = self._watch.look()
+        versions = self.watch.look()
         found = self._snapshot
         if found is None or found.versions != versions:
             found = self._renew(versions)
@@ -106,7 +109,7 @@ class Channels:
 
     def refresh(self) -> Snapshot:
         """What the rows say at this moment."""
-        return self._renew(self._watch.look(force=True))
+        return self._renew(self.watch.look(force=True))
 
     def sink(self, channel_id: str) -> Sink:
         """Where packets of a channel are handed over.

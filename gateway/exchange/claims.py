@@ -75,10 +75,15 @@ def _claim(node: Node, tickets: Sequence[Ticket]) -> Mapping[str, claims.Taken]:
 
 @repeated_where_undone
 def _read(node: Node, ours: Mapping[str, claims.Taken]) -> list[Claimed]:
-    """What was claimed, each at the turn of its claim: the rows may have moved on since, and are then another's."""
+    """What was claimed, each at the turn of its claim: the rows may have moved on since, and are then another's.
+
+    One trip to PostgreSQL, with a look whether the configuration has changed: the hand-overs need none of their own.
+    """
+    versions, tell = node.channels.watch.beside()
     with node.store.read(is_hop=True, asks_first=True) as connection:
-        rows = claims.read_held(connection, ours)
+        rows, seen = claims.read_held(connection, ours, versions)
         now = node.store.now(connection)
+    tell(seen)
     claimed = []
     for row in rows:
         held = [one for one in row.members if one.link.state is DeliveryState.CLAIMED]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Text, bindparam, cast, exists, func, select, update
+from sqlalchemy import BigInteger, Connection, Executable, Text, bindparam, cast, exists, func, select, update
 
 from gateway.model.chain import Attempt, Link
 from gateway.model.states import ChannelState, DeliveryState, TransferState
@@ -119,24 +119,27 @@ _ATTEMPTS_OF = MADE.where(one_of(attempts.c.delivery_id, _IDS_OF)).order_by(of_r
 """On PostgreSQL: by transfer, so that it needs not the answer of what finds the members."""
 
 
-def read_held(connection: Connection, taken: Mapping[str, Taken]) -> list[Held]:
-    """These transfers with all that hangs on them, urgent ones first; one that nothing hangs on is left out.
+def read_held(
+    connection: Connection, taken: Mapping[str, Taken], beside: tuple[Executable, Mapping[str, Any]]
+) -> tuple[list[Held], list[Any]]:
+    """These transfers with all that hangs on them, urgent ones first; one that nothing hangs on is left out.  And the
+    rows of what was asked `beside`.
 
     The transaction executes nothing after it; on PostgreSQL it is one trip.
     """
     packet_ids = {one.packet_id for one in taken.values()}
     hanging = {"ids": list(taken), "low": low_of(packet_ids)}
-    asked = [(_MEMBERS, hanging), packets_asked(packet_ids)]
+    asked = [(_MEMBERS, hanging), packets_asked(packet_ids), beside]
     if connection.dialect.name == "sqlite":
-        members, found = select_together(connection, asked)
+        members, found, others = select_together(connection, asked)
         made = select_rows(connection, ATTEMPTS, {"ids": [row.id for row in members]})
     else:
-        members, found, made = select_together(connection, [*asked, (_ATTEMPTS_OF, hanging)], is_last=True)
+        members, found, others, made = select_together(connection, [*asked, (_ATTEMPTS_OF, hanging)], is_last=True)
     begun, packets = attempts_of(connection, made), packets_found(found)
     by_transfer: dict[str, list[Any]] = defaultdict(list)
     for row in sorted(members, key=lambda row: (not row.is_urgent, row.transfer_id, row.id)):
         by_transfer[row.transfer_id].append(row)
-    return [_held(rows, packets, begun) for rows in by_transfer.values()]
+    return [_held(rows, packets, begun) for rows in by_transfer.values()], others
 
 
 def _held(rows: Sequence[Any], packets: Mapping[str, PacketRow], begun: Mapping[str, Sequence[Attempt]]) -> Held:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Executable, select, update
 
 from gateway.store.dialect import lock_rows
 from gateway.store.handle import Store
 from gateway.store.schema import node
+from gateway.store.statements import select_rows
 
 __all__ = [
     "VersionWatch", "Versions", "lock_configuration", "raise_configuration", "raise_directory", "read_versions",
@@ -36,7 +38,11 @@ class Versions:
 
 def read_versions(connection: Connection) -> Versions:
     """The versions as this transaction sees them."""
-    row = connection.execute(_READ).one()
+    return _versions(select_rows(connection, _READ, {}))
+
+
+def _versions(rows: Sequence[Any]) -> Versions:
+    [row] = rows
     return Versions(row.directory_version, row.configuration_version)
 
 
@@ -67,6 +73,7 @@ class VersionWatch:
         self._every = every
         self._clock = clock
         self._asking = threading.Lock()
+        self._telling = threading.Lock()
         self._seen: Versions | None = None
         self._look_at = 0.0
 
@@ -75,14 +82,29 @@ class VersionWatch:
         return self._seen if self._clock() < self._look_at else None
 
     def look(self, *, force: bool = False) -> Versions:
-        """The versions, read anew where the last look is too long ago. Raises StoreBusy."""
+        """The versions, read anew where the last look is too long ago: one trip to PostgreSQL. Raises StoreBusy."""
         seen = self._seen
         if seen is not None and not force and self._clock() < self._look_at:
             return seen
         with self._asking:
-            if self._seen is None or force or self._clock() >= self._look_at:
-                asked_at = self._clock()
-                with self._store.read() as connection:
-                    self._seen = read_versions(connection)
-                self._look_at = asked_at + self._every
-            return self._seen
+            seen = self._seen
+            if seen is None or force or self._clock() >= self._look_at:
+                asked, tell = self.beside()
+                with self._store.read(is_hop=True, asks_first=True) as connection:
+                    rows = select_rows(connection, *asked, is_last=True)
+                seen = tell(rows)
+            return seen
+
+    def beside(self) -> tuple[tuple[Executable, Mapping[str, Any]], Callable[[Sequence[Any]], Versions]]:
+        """What somebody may ask in a trip of his own who needs them next, and whom to tell what came: then nobody looks
+        for as long as after a look. Its transaction must begin after this was called."""
+        asked_at = self._clock()
+
+        def tell(rows: Sequence[Any]) -> Versions:
+            told = _versions(rows)
+            with self._telling:
+                if self._seen is None or asked_at + self._every >= self._look_at:  # else somebody looked since
+                    self._seen, self._look_at = told, asked_at + self._every
+                return self._seen
+
+        return (_READ, {}), tell

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, event
 
 from gateway.model.instants import SECOND
 from gateway.model.states import ChannelState, TransferState
 from gateway.store import channels, claims, picking, transfers, versions
+from gateway.store.statements import select_rows
 from gateway.store.versions import VersionWatch
 from tests.support.stored import write_transfers
 from tests.support.stores import HandClock, fresh_store, inbox_row, kinds_of_events
@@ -130,6 +132,33 @@ def test_a_version_is_looked_at_once_a_second(tmp_path: Path) -> None:
         versions.raise_directory(connection)
     hand[0] = 2.1
     assert watch.look().directory == first.directory + 1
+
+
+def test_who_asks_for_the_version_beside_what_he_needs_spares_a_look(tmp_path: Path) -> None:
+    store = fresh_store(tmp_path)
+    hand = [0.0]
+    watch = VersionWatch(store, clock=lambda: hand[0])
+    first = watch.look()
+
+    def ask() -> tuple[Any, Any]:
+        asked, tell = watch.beside()
+        with store.read() as connection:
+            return tell, select_rows(connection, *asked)
+
+    early = ask()
+    with store.write() as connection:
+        versions.raise_configuration(connection)
+    hand[0] = 5.0
+    tell, rows = ask()
+    tell(rows)
+    with store.write() as connection:
+        versions.raise_configuration(connection)
+    hand[0] = 5.9
+    assert watch.look().configuration == first.configuration + 1
+    early[0](early[1])
+    assert watch.look().configuration == first.configuration + 1, "what was asked for earlier and is told late is old"
+    hand[0] = 6.0
+    assert watch.look().configuration == first.configuration + 2
 
 
 def test_the_relay_obeys_the_breaker_none_then_one_two_four(tmp_path: Path) -> None:
