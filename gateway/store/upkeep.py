@@ -37,6 +37,9 @@ class Ailment(StrEnum):
     EMPTY_PAGES = "empty_pages"
     LOG_LARGE = "log_large"
     TRANSACTION_OLD = "transaction_old"
+    LOCK_HELD = "lock_held"
+    ARCHIVE_FAILING = "archive_failing"
+    ARCHIVE_LATE = "archive_late"
     AUTOVACUUM_OFF = "autovacuum_off"
     NUMBERS_OLD = "numbers_old"
     SLOT_IDLE = "slot_idle"
@@ -71,6 +74,8 @@ _EMPTY_PAGES: Final = 25_000
 _LOG_BYTES: Final = 256 << 20
 _OLD_SECONDS: Final = 600
 """Longer than any transaction of ours: a statement ends after five minutes."""
+_WAITED_SECONDS: Final = 5
+"""For a lock; ours are held for milliseconds."""
 _OLD_NUMBERS: Final = 1_000_000_000
 """Transactions since the last freezing; the server stops writing at two thousand million."""
 _NEAR_END: Final = 0.8
@@ -174,6 +179,26 @@ _ROWS: Final[Sequence[tuple[Ailment, str]]] = (
         "SELECT 'prepared ' || gid, extract(epoch FROM clock_timestamp() - prepared)::bigint || ' s' "
         "FROM pg_prepared_xacts WHERE database = current_database() "
         f"AND clock_timestamp() - prepared > interval '{_OLD_SECONDS} s' ORDER BY 1",
+    ),
+    (
+        Ailment.LOCK_HELD,
+        "SELECT b.pid || ' ' || coalesce(a.usename, '?') || ' ' || coalesce(a.application_name, ''), "
+        "count(DISTINCT w.pid) || ' / ' || max(extract(epoch FROM clock_timestamp() - w.waitstart))::bigint || ' s' "
+        "FROM pg_locks w JOIN pg_stat_activity o ON o.pid = w.pid AND o.datname = current_database() "
+        "CROSS JOIN unnest(pg_blocking_pids(w.pid)) b(pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid "
+        f"WHERE clock_timestamp() - w.waitstart > interval '{_WAITED_SECONDS} s' "
+        "AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = b.pid AND NOT l.granted) GROUP BY 1 ORDER BY 1",
+    ),
+    (
+        Ailment.ARCHIVE_FAILING,
+        "SELECT last_failed_wal, failed_count::text FROM pg_stat_archiver "
+        "WHERE last_failed_time > coalesce(last_archived_time, '-infinity') "
+        "AND current_setting('archive_mode') <> 'off'",
+    ),
+    (
+        Ailment.ARCHIVE_LATE,
+        "SELECT name, setting FROM pg_settings WHERE name = 'archive_timeout' AND setting = '0' "
+        "AND current_setting('archive_mode') <> 'off'",
     ),
     (
         Ailment.AUTOVACUUM_OFF,

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from gateway.exchange.submission import Answer
 from gateway.model.instants import wall_now
 from gateway.store.migrate import HEAD
 from gateway.store.months.partitions import month_of
+from gateway.store.upkeep import Ailment, DatabaseFinding, look_at_database
 from gateway.workers.months import keep_months
 from tests.support.archives import archive, month_of_house, pass_month
 from tests.support.nodes import Database, House, build_house
-from tests.support.postgres import cluster
+from tests.support.patience import until
+from tests.support.postgres import cluster, start_cluster
 from tests.support.terminal import Terminal, truc
 
 __all__ = ["truc"]
@@ -91,6 +96,51 @@ def test_what_only_postgresql_can_ail_of(tmp_path: Path, monkeypatch: pytest.Mon
     }
     truc("db", "check", code=1)
     house.close()
+
+
+def look_until(folder: Path, address: str, kind: Ailment) -> tuple[DatabaseFinding, frozenset[Ailment]]:
+    """The first finding of this kind, and which kinds there were then."""
+    seen: list[DatabaseFinding] = []
+
+    def is_there() -> bool:
+        seen[:] = look_at_database(folder, database=address, ahead=3).findings
+        return any(one.kind is kind for one in seen)
+
+    until(is_there, lambda: seen)
+    return next(one for one in seen if one.kind is kind), frozenset(one.kind for one in seen)
+
+
+def test_who_holds_a_lock_that_others_wait_for_is_named(tmp_path: Path, truc: Terminal) -> None:
+    """As `VACUUM FULL`, or a client that somebody left open within a transaction; and not who only waits behind."""
+    with closing(build_house(tmp_path, database=Database.POSTGRESQL)) as house:
+        keep_months(house.node.store, 3)
+        truc.set(database=house.database)
+        with psycopg.connect(house.database) as holder, psycopg.connect(house.database) as waiter:
+            holder.execute("LOCK TABLE transfers IN ACCESS EXCLUSIVE MODE")
+            waiting = threading.Thread(target=waiter.execute, args=("SELECT count(*) FROM transfers",))
+            waiting.start()
+            found, kinds_then = look_until(tmp_path, house.database, Ailment.LOCK_HELD)
+            assert found.what.startswith(f"{holder.info.backend_pid} ")
+            assert found.figure.startswith("1 / ")
+            assert kinds_then == {Ailment.LOCK_HELD}
+            truc("db", "check", code=1)
+            assert f"{holder.info.backend_pid} " in truc.err
+            holder.rollback()
+            waiting.join()
+        assert truc.json("db", "check")["findings"] == []
+
+
+def test_an_archive_of_the_log_that_fails_or_lags_is_named(tmp_path: Path) -> None:
+    server = start_cluster(more_settings=("archive_mode=on", "archive_command='false'"))
+    try:
+        address = server.create()
+        with psycopg.connect(address, autocommit=True) as rows:
+            rows.execute("CREATE TABLE viet (so int)")
+            rows.execute("SELECT pg_switch_wal()")
+        _, found = look_until(tmp_path, address, Ailment.ARCHIVE_FAILING)
+        assert Ailment.ARCHIVE_LATE in found
+    finally:
+        server.stop()
 
 
 def test_holds_are_put_on_listed_and_ended(house: House, truc: Terminal) -> None:
