@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from edxml.crashpoints import crash_point, declare
 from gateway.backup.shape import Manifest
+from gateway.model.errors import Conflict, NotFound, StoreForeign
 from gateway.model.instants import new_id, wall_now
 from gateway.store import Clock, Store, open_store
 from gateway.store.carrying import fillings
@@ -43,11 +45,13 @@ class Serving:
         """Claim the empty database, or find what an earlier run of this restore has made of it.
 
         `is_beside`: one that its own tools have put back, whose rows stay.  The folder of work remembers which restore
-        it is.  Raises what `claim_database` and `claim_rows` raise, and StoreBusy.
+        it is, and is left as it was where the database refuses.  Raises what `claim_database` and `claim_rows` raise,
+        and StoreBusy.
         Crash points: restore.database_claimed.
         """
         noted = work / _ID
-        if not noted.exists():
+        is_new = not noted.exists()
+        if is_new:
             part = work / f"{_ID}.part"
             part.write_text(new_id(), "ascii")
             part.rename(noted)
@@ -59,6 +63,12 @@ class Serving:
         try:
             with translating(), engine.connect() as connection, connection.begin():
                 found = (claim_rows if is_beside else claim_database)(connection, wanted)
+        except (Conflict, NotFound, StoreForeign):
+            if is_new:
+                noted.unlink()
+                with suppress(OSError):  # something else lies there
+                    work.rmdir()
+            raise
         finally:
             engine.dispose()
         crash_point("restore.database_claimed")

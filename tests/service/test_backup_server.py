@@ -120,9 +120,11 @@ def test_rows_go_only_where_they_belong(
     point_at(monkeypatch, tmp_path / "moi", house.database)
     truc("restore", places[0], "--keys", places[1], code=1)
     assert "[restore.database_not_empty]" in truc.err
+    assert not (tmp_path / "moi" / "restoring").exists(), "nothing was begun that other commands had to wait for"
     point_at(monkeypatch, tmp_path / "moi", cluster().create())
     truc("restore", places[0], "--keys", places[1], "--beside", code=6)
     assert "[restore.no_rows]" in truc.err
+    assert not (tmp_path / "moi" / "restoring").exists()
     monkeypatch.setenv("PATH", str(tmp_path))
     truc("restore", places[0], "--keys", places[1], code=5)
     assert "[store.program]" in truc.err
