@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,7 +26,7 @@ from gateway.store.upkeep import foreign_order
 from gateway.store.views import snapshot
 from gateway.transport.broker import BrokerError
 from gateway.transport.rabbitmq import look_at_broker
-from gateway.transport.rendezvous import Address, is_alive, is_stopped
+from gateway.transport.rendezvous import held_sockets, is_alive, is_stopped
 from gateway.workers.figures import alerts_of
 from gateway.workers.periodic import SWEEP
 from monitoring.alerts import CERTIFICATE_DAYS, AlertCode, AlertSeverity
@@ -156,8 +156,8 @@ def _trust(settings: Settings) -> Check:
 def _processes(node: Node, settings: Settings) -> Iterator[Check]:
     """Which parts are alive, as their sockets tell; intake is missed where packets come by a channel."""
     needed = [role for role in _NEEDED if role != "intake" or _has_source(node)]
-    living = [address for address in _sockets(settings) if is_alive(address.pid, address.started)]
-    alive = {address.process for address in living}
+    held = held_sockets(settings.data)
+    alive = {address.process for address in held}
     missing = [] if "serve" in alive else [role for role in needed if role not in alive]
     if len(missing) == len(needed):
         yield _check("processes", Level.WARN, "not_running")
@@ -165,7 +165,8 @@ def _processes(node: Node, settings: Settings) -> Iterator[Check]:
         yield _check("processes", Level.WARN, "parts_missing", parts=", ".join(missing))
     else:
         yield _check("processes", Level.OK, "running", parts=", ".join(sorted(alive - {"cli"})))
-    for part, pid in sorted({(address.process, address.pid) for address in living if is_stopped(address.pid)}):
+    ours = {(address.process, address.pid) for address in held if is_alive(address.pid, address.started)}
+    for part, pid in sorted(one for one in ours if is_stopped(one[1])):
         yield _check("stopped", Level.WARN, "process_stopped", part=part, pid=pid)
 
 
@@ -176,12 +177,6 @@ def _has_source(node: Node) -> bool:
             if node.channels.source(channel_id) is not None:
                 return True
     return False
-
-
-def _sockets(settings: Settings) -> Iterable[Address]:
-    run = settings.data / "run"
-    found = (Address.parse(path.name) for path in run.iterdir()) if run.is_dir() else ()
-    return [address for address in found if address is not None]
 
 
 def _broker(settings: Settings) -> Iterator[Check]:

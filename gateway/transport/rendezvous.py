@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-__all__ = ["Address", "Rendezvous", "is_alive", "is_stopped", "start_time"]
+__all__ = ["Address", "Rendezvous", "held_sockets", "is_alive", "is_stopped", "start_time"]
 
 _FOREIGN_LETTERS: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_PROCESS_NAME: Final = 20
@@ -152,19 +152,7 @@ class Rendezvous:
             self._descriptor = -1
 
     def _answers(self, name: str) -> bool:
-        """Whether some process holds the socket.
-
-        Asked with a datagram socket, which takes nobody's place in a backlog: a socket of another kind
-        answers EPROTOTYPE, a socket without owner ECONNREFUSED.
-        """
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect(self.path(name))
-            except (ConnectionRefusedError, FileNotFoundError):
-                return False
-            except OSError:
-                return True
-        return True
+        return _is_held(self.path(name))
 
     def _unlink(self, name: str) -> None:
         if self._descriptor < 0:
@@ -173,6 +161,39 @@ class Rendezvous:
             os.unlink(name, dir_fd=self._descriptor)
         except FileNotFoundError:
             pass
+
+
+def _is_held(path: str) -> bool:
+    """Whether some process holds the socket.
+
+    Asked with a datagram socket, which takes nobody's place in a backlog: a socket of another kind
+    answers EPROTOTYPE, a socket without owner ECONNREFUSED.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def held_sockets(folder: Path) -> tuple[Address, ...]:
+    """The sockets of a data folder that somebody holds, by name; nothing where there are none. Changes nothing.
+
+    They are asked themselves: whoever runs in another container has a pid that means nothing here.
+    """
+    run = folder / "run"
+    if not run.is_dir():
+        return ()
+    descriptor = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = [Address.parse(name) for name in sorted(os.listdir(descriptor))]
+        held = [one for one in found if one is not None and _is_held(f"/proc/self/fd/{descriptor}/{one.name}")]
+    finally:
+        os.close(descriptor)
+    return tuple(held)
 
 
 def start_time(pid: int) -> int | None:

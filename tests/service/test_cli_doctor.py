@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from socket import SOCK_DGRAM
 from typing import Any
@@ -68,6 +69,22 @@ def test_intake_is_missed_where_packets_come_by_a_channel_and_who_inspects_alway
     assert found["code"] == told
     assert ("intake" in found["vi"]) is folders
     assert ("inspect" in found["vi"]) is (told == "doctor.running" or not others)
+
+
+def test_processes_of_other_containers_are_seen(truc: Terminal, tmp_path: Path) -> None:
+    """They share the data folder, and each is process 1 of its own: its pid means nothing to the doctor."""
+    with ExitStack() as stack:
+        stack.enter_context(closing(build_house(tmp_path)))
+        for part in ("relay", "deliver", "periodic", "inspect", "api"):
+            running = stack.enter_context(closing(Rendezvous(tmp_path / "data", part)))
+            held, address = running.bind("wake", SOCK_DGRAM)
+            stack.enter_context(held)
+            elsewhere = replace(address, pid=1, started=address.started + 1)
+            (tmp_path / "data" / "run" / address.name).rename(tmp_path / "data" / "run" / elsewhere.name)
+        (tmp_path / "data" / "run" / replace(elsewhere, process="intake", token="gone").name).touch()
+        told = _levels(truc.json("doctor", code=1))
+    assert told["doctor.running"] == "ok"
+    assert "doctor.process_stopped" not in told
 
 
 def test_a_sweep_that_nobody_does_is_named(truc: Terminal, tmp_path: Path) -> None:
