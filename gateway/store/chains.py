@@ -13,12 +13,12 @@ from sqlalchemy import Connection, Executable, bindparam, delete, exists, insert
 from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind, TransferState
 from gateway.store.deliveries import Facts, Party
-from gateway.store.dialect import among, insert_missing, lock_and_select, writes_beside_others
+from gateway.store.dialect import among, inserting_missing, lock_and_select, writes_beside_others
 from gateway.store.months.bounds import among_ids, low_of, of_row, one_of, since
 from gateway.store.months.periods import gone_until
 from gateway.store.reckoning import Reckoning, reckoning_of
 from gateway.store.schema import attempts, chains, channels, deliveries, packets, transfers
-from gateway.store.statements import execute_one, select_one, select_rows, select_together
+from gateway.store.statements import change_and_select, execute_one, select_one, select_rows, select_together
 from gateway.store.together import Together
 
 __all__ = [
@@ -73,9 +73,9 @@ def ensure_chains(connection: Connection, wanted: Sequence[tuple[str, str, str]]
     if not wanted:
         return {}
     rows = [{"id": new, "root": root, "agency_id": agency} for new, root, agency in wanted]
-    insert_missing(connection, chains, rows, "root", "agency_id")
     roots = sorted({root for _, root, _ in wanted})
-    found = select_rows(connection, _CHAIN_OF, {"roots": roots})
+    statement, ordered = inserting_missing(connection, chains, rows, "root", "agency_id")
+    _, (found,) = change_and_select(connection, statement, ordered, [(_CHAIN_OF, {"roots": roots})])
     return {(row.root, row.agency_id): row.id for row in found}
 
 

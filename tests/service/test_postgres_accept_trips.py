@@ -45,6 +45,20 @@ def test_new_documents_are_accepted_in_three_trips(house: House, far: House, cou
     house.assert_books_close()
 
 
+def test_what_is_about_a_known_document_costs_two_trips_more(house: House, far: House) -> None:
+    """Its chains are made where they are missing, then locked and read with their attempts."""
+    with Wire(far.node.store) as wire:
+        for number in ("0", "1"):
+            far.send(["check"], number)
+            prepared = prepare(far.node, far.submission(far.recall_packet(["check"], number)))
+            before = len(wire.trips())
+            (outcome,) = accept(far.node, [prepared])
+        gone = wire.trips()[before:]
+    assert isinstance(outcome, Answer)
+    assert gone[:4] == [_KEYS, ["INSERT", "SELECT"], ["SELECT", "SELECT", "SELECT"], ["WITH"]]
+    house.assert_books_close()
+
+
 def test_a_key_of_the_senders_costs_one_trip_more_and_the_time_another(house: House, far: House) -> None:
     with Wire(far.node.store) as wire:
         for number in ("0", "1", "2"):  # the last one prepares nothing
