@@ -30,6 +30,11 @@ _PROCESS = new_id()
 _NUMBERS = itertools.count(1)
 """Requests of this process are numbered: asking the kernel for random bits would give the interpreter away."""
 
+_ONCE = frozenset({
+    b"authorization", b"content-type", b"idempotency-key", b"if-range", b"range", b"truc-recipients",
+})  # fmt: skip
+"""Headers with one value: of two, a proxy before us may believe another one than we (RFC 9110, 5.3)."""
+
 _SMALL = 64 * 1024
 _SMALL_WAIT = 30.0
 _LINGER = 1 << 20
@@ -71,8 +76,14 @@ class Asked:
         self.caller: Caller | None = None
 
     def header(self, name: bytes) -> str:
-        """The first header of that name (small letters), "" where there is none."""
+        """The first header of that name (small letters), "" where there is none.
+
+        Raises BadRequest where one that has a single value comes more than once.
+        """
         value = self._headers.get(name)
+        headers = self.scope["headers"]
+        if len(headers) != len(self._headers) and name in _ONCE and sum(one == name for one, _ in headers) > 1:
+            raise BadRequest("api.header_twice", name=name.decode())
         return "" if value is None else value.decode("latin-1")
 
     @property

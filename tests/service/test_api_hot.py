@@ -96,6 +96,18 @@ def test_an_idempotency_key_repeats_for_the_same_body_and_conflicts_for_another(
     assert theirs.status_code == 202, "another system's key is another key"
 
 
+@pytest.mark.parametrize("name", ["Authorization", "Idempotency-Key", "Truc-Recipients", "Content-Type"])
+def test_a_header_with_one_value_that_comes_twice_is_refused(api: RunningApi, name: str) -> None:
+    """Of two keys or tokens nobody can say which was meant, and a proxy before the node may see the other one."""
+    meant = {"Authorization": f"Bearer {api.tokens[SENDER]}", "Content-Type": "application/xml"}.get(name, "some")
+    twice = [(name, meant), (name, meant)]
+    answer = api.sender.post("/v1/packets", content=api.packet(), headers=twice)
+    assert (answer.status_code, answer.json()["code"]) == (400, "api.header_twice")
+    assert name.lower() in answer.json()["detail"]
+    if name == "Authorization":  # on the routes that FastAPI answers too
+        assert api.sender.get("/v1/packets", headers=twice).json()["code"] == "api.header_twice"
+
+
 def test_fifty_submissions_at_once_each_get_their_own_answer(api: RunningApi) -> None:
     bodies = [api.packet() for _ in range(50)]
     with ThreadPoolExecutor(50) as pool, httpx2.Client(timeout=30) as client:
