@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gateway.store import Store, open_store
 from tests.support.both_databases import on_both
 from tests.support.edge import RunningApi, running_api
 from tests.support.nodes import Database, House, build_house
@@ -31,6 +33,20 @@ def house(tmp_path: Path, database: Database) -> Iterator[House]:
     built = build_house(tmp_path, database=database)
     yield built
     built.close()
+
+
+@pytest.fixture
+def far_store(house: House) -> Iterator[Store]:
+    """The house's store as another process has it, which goes by the database's clock."""
+    store = open_store(house.root.parent / "data", node="thu", database=house.database, reserve=1)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def far(house: House, far_store: Store) -> House:
+    """The same node as another process."""
+    return replace(house, node=replace(house.node, store=far_store))
 
 
 @pytest.fixture(scope="module")

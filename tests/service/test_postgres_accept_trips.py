@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-
 import pytest
 
 from gateway.exchange.accept import accept
 from gateway.exchange.examine import prepare
 from gateway.exchange.submission import Answer
-from gateway.store import open_store
 from tests.support.nodes import Database, House
 from tests.support.wires import Wire
 
@@ -21,14 +17,6 @@ _WRITTEN = [["WITH"], ["INSERT", "COMMIT"]]  # all rows; the roll-ups, which eve
 @pytest.fixture
 def database() -> Database:
     return Database.POSTGRESQL
-
-
-@pytest.fixture
-def far(house: House) -> Iterator[House]:
-    """The same node as another process, which goes by the database's clock."""
-    store = open_store(house.root.parent / "data", node="thu", database=house.database, reserve=1)
-    yield replace(house, node=replace(house.node, store=store))
-    store.close()
 
 
 @pytest.mark.parametrize("count", [1, 3])

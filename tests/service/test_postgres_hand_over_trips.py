@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from gateway.channels import Channels
 from gateway.exchange.deliver import deliver
 from gateway.node import Node
-from gateway.store import open_store
+from gateway.store import Store
 from tests.support.nodes import Database, House
 from tests.support.recipients import memory_kind
 from tests.support.wires import Wire
@@ -28,21 +27,21 @@ def seconds() -> list[float]:
 
 
 @pytest.fixture
-def far(house: House, seconds: list[float]) -> Iterator[Node]:
-    """Another process's node, which goes by the database's clock."""
-    store = open_store(house.root.parent / "data", node="thu", database=house.database, reserve=1)
-    channels = Channels(store, kinds={"memory": memory_kind(house.recipients)}, clock=lambda: seconds[0])
-    yield replace(house.node, store=store, channels=channels, worker="thu/far/2")
-    store.close()
+def worker(house: House, far_store: Store, seconds: list[float]) -> Node:
+    """Another process's node, with channels of its own."""
+    channels = Channels(far_store, kinds={"memory": memory_kind(house.recipients)}, clock=lambda: seconds[0])
+    return replace(house.node, store=far_store, channels=channels, worker="thu/far/2")
 
 
-def test_a_hand_over_takes_no_trip_more_than_its_promises_need(house: House, far: Node, seconds: list[float]) -> None:
+def test_a_hand_over_takes_no_trip_more_than_its_promises_need(
+    house: House, worker: Node, seconds: list[float]
+) -> None:
     sent = [house.send(["check"], str(number)) for number in range(3)]
     tickets = house.due()
-    with Wire(far.store) as wire:
-        deliver(far, tickets[:2])  # statements are prepared
+    with Wire(worker.store) as wire:
+        deliver(worker, tickets[:2])  # statements are prepared
         before, seconds[0] = len(wire.trips()), 100.0  # what is known of the configuration is too old by far
-        deliver(far, tickets[2:])
+        deliver(worker, tickets[2:])
         gone = wire.trips()[before:]
     assert [house.state(one, "check") for one in sent] == ["delivered"] * 3
     assert gone == [

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from edxml.codes import Priority
-from gateway.store import open_store
 from gateway.workers.relay import relay_once
 from tests.support.nodes import Database, House
 from tests.support.voices import Voice
@@ -18,14 +16,6 @@ from tests.support.wires import Wire
 @pytest.fixture
 def database() -> Database:
     return Database.POSTGRESQL
-
-
-@pytest.fixture
-def far(house: House) -> Iterator[House]:
-    """The same node as another process, which goes by the database's clock."""
-    store = open_store(house.root.parent / "data", node="thu", database=house.database, reserve=1)
-    yield replace(house, node=replace(house.node, store=store))
-    store.close()
 
 
 @pytest.mark.parametrize("urgent_alone", [False, True])

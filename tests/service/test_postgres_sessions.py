@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -14,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from gateway.model.errors import StoreBusy
-from gateway.store import Connection, Store, open_store, schema
+from gateway.store import Connection, Store, schema
 from gateway.store.statements import select_rows
 from tests.support.nodes import Database, House
 from tests.support.patience import until
@@ -27,11 +26,9 @@ def database() -> Database:
 
 
 @pytest.fixture
-def store(house: House) -> Iterator[Store]:
-    """Another process's, which goes by the database's clock."""
-    opened = open_store(house.root.parent / "data", node="thu", database=house.database, reserve=1)
-    yield opened
-    opened.close()
+def store(far_store: Store) -> Store:
+    """Another process's."""
+    return far_store
 
 
 _NODE = select(schema.node.c.name)
