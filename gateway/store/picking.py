@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from gateway.model.instants import Instant
 from gateway.model.windows import held_until, parse_windows
 from gateway.store import announcing
 from gateway.store.announcing import LARGE
 from gateway.store.channels import stored_windows
-from gateway.store.dialect import writes_beside_others
-from gateway.store.schema import transfers
+from gateway.store.dialect import among, writes_beside_others
+from gateway.store.schema import channels, is_state, transfers
 from gateway.store.statements import execute_rows, select_one, select_rows, select_together
 
-__all__ = ["LARGE", "Due", "Seen", "look", "next_due", "pick_due", "pick_seen", "put_back"]
+__all__ = ["LARGE", "Due", "Seen", "look", "next_due", "pick_due", "pick_seen", "put_back", "put_back_unsure"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +170,29 @@ def put_back(connection: Connection, due: Iterable[Due], at: int) -> None:
     rows = [{"b_id": one.transfer_id, "b_turn": one.turn, "b_at": at} for one in due]
     if rows and writes_beside_others(connection):
         execute_rows(connection, _PUT_BACK, sorted(rows, key=itemgetter("b_id")))
+
+
+_OF_THESE = select(channels.c.id).where(among(channels.c.id, "channels")).order_by(channels.c.id).with_for_update()
+_picked = (
+    select(transfers.c.id)
+    .where(among(transfers.c.channel_id, "channels"), is_state(transfers.c.state, "ready"),
+           transfers.c.announced_at == bindparam("at"))
+    .order_by(transfers.c.id)
+    .with_for_update()
+    .cte("picked")
+)  # fmt: skip
+_PUT_BACK_ALL = update(transfers).where(transfers.c.id == _picked.c.id).values(announced_at=None)
+
+
+def put_back_unsure(connection: Connection, seen: Seen, at: int) -> None:
+    """Of a pick at `at` of which nobody knows whether it was committed: nothing of it was announced, all is picked
+    again.  Waits for the channels that it locked, so that it cannot be committed afterwards.
+
+    What another relay picked in that microsecond is announced once more: its tickets are hints.
+    """
+    asked = {"channels": list(seen.channels)}
+    select_rows(connection, _OF_THESE, asked)
+    connection.execute(_PUT_BACK_ALL, {**asked, "at": at})
 
 
 def _is_resting(windows: str, now: int) -> bool:

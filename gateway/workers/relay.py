@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from edxml.crashpoints import crash_point, declare
-from gateway.model.instants import Instant
+from gateway.model.errors import StoreUnsure
+from gateway.model.instants import SECOND, Instant
 from gateway.node import Node
-from gateway.store import picking, transfers
+from gateway.store import Connection, picking, transfers
 from gateway.store.picking import LARGE, Due
 from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Ticket
@@ -37,21 +39,55 @@ def relay_once(node: Node, *, urgent_alone: bool = False) -> int:
 
     `urgent_alone`: nothing but what is urgent.  Crash points: relay.announced, relay.noted.
     """
-    return _announce_round(node, urgent_alone)[0]
+    return _announce_round(node, _Owed(), urgent_alone)[0]
 
 
-def _announce_round(node: Node, urgent_alone: bool) -> tuple[int, float | None]:
+class _Owed:
+    """What a loop picked and did not announce, and could not put back: the store was away. It would lie for a minute.
+
+    Owed for as long: then it is picked again anyhow.  Used by one thread.
+    """
+
+    def __init__(self) -> None:
+        self._owed: list[tuple[float, Callable[[Connection], None]]] = []
+
+    def add(self, seconds: float, give: Callable[[Connection], None]) -> None:
+        """`give` puts it back, in a transaction that writes; not any more in so many seconds."""
+        self._owed.append((time.monotonic() + seconds, give))
+
+    def settle(self, node: Node) -> None:
+        """Put everything back. Raises StoreBusy; what is not put back by then is still owed."""
+        while self._owed:
+            until, give = self._owed[0]
+            if time.monotonic() < until:
+                _give(node, give)
+            del self._owed[0]
+
+
+@repeated_where_undone
+def _give(node: Node, give: Callable[[Connection], None]) -> None:
+    with node.store.write() as connection:
+        give(connection)
+
+
+def _announce_round(node: Node, owed: _Owed, urgent_alone: bool) -> tuple[int, float | None]:
     """How many tickets were confirmed, and in how many seconds something more becomes due by itself, if anything does.
 
     Crash points: relay.announced, relay.noted.
     """
     began = time.monotonic()
-    picked, picked_at, until_due = _pick(node, urgent_alone)
+    owed.settle(node)
+    try:
+        picked, picked_at, until_due = _pick(node, owed, urgent_alone)
+    except StoreUnsure as why:
+        _log.warning("tickets.pick_unsure", hop=Hop.RELAY, reason=why.reason)
+        owed.settle(node)
+        picked, picked_at, until_due = _pick(node, owed, urgent_alone)
     if not picked:
         return 0, until_due
     confirmed = node.transport.announce([_ticket(due) for due in picked])
     crash_point("relay.announced")
-    _note(node, picked, picked_at, confirmed)
+    _note(node, owed, picked, picked_at, confirmed)
     crash_point("relay.noted")
     node.metrics.count_tickets(TicketEvent.ANNOUNCED, len(confirmed))
     node.metrics.count_tickets(TicketEvent.UNCONFIRMED, len(picked) - len(confirmed))
@@ -63,11 +99,12 @@ def _announce_round(node: Node, urgent_alone: bool) -> tuple[int, float | None]:
 
 
 @repeated_where_undone
-def _pick(node: Node, urgent_alone: bool) -> tuple[list[Due], Instant, float | None]:
+def _pick(node: Node, owed: _Owed, urgent_alone: bool) -> tuple[list[Due], Instant, float | None]:
     """What is due, when it was picked, and in how many seconds something more is (None also where nobody asked).
 
     Where others write at the same time it is looked for first, by a transaction that reads and costs one trip: only
-    where it finds something another one locks and picks.
+    where it finds something another one locks and picks.  Where nobody can say whether that was committed (StoreUnsure)
+    it is owed.
     """
     store, again = node.store, node.pace.announce_again
     if not store.has_many_writers:
@@ -83,8 +120,12 @@ def _pick(node: Node, urgent_alone: bool) -> tuple[list[Due], Instant, float | N
         now = store.now(connection)
     due = []
     if seen.channels:
-        with store.write(asks_first=True) as connection:
-            due = picking.pick_seen(connection, seen, now=now, since=now - again, most=_MOST, is_last=True)
+        try:
+            with store.write(asks_first=True) as connection:
+                due = picking.pick_seen(connection, seen, now=now, since=now - again, most=_MOST, is_last=True)
+        except StoreUnsure:
+            owed.add(again / SECOND, partial(picking.put_back_unsure, seen=seen, at=now))
+            raise
     return due, now, _seconds(now, seen.next_due)
 
 
@@ -92,23 +133,27 @@ def _seconds(now: Instant, then: Instant | None) -> float | None:
     return None if then is None else (then - now) / 1e6
 
 
-@repeated_where_undone
-def _note(node: Node, picked: Sequence[Due], picked_at: Instant, confirmed: Sequence[Ticket]) -> None:
+def _note(node: Node, owed: _Owed, picked: Sequence[Due], picked_at: Instant, confirmed: Sequence[Ticket]) -> None:
     """Write down which tickets are out; the others are picked again with the next batch.
 
     Where others write at the same time they count as announced since they were picked: nothing more is written, and no
     worker who claims one of them waits for this.
     """
+    if not node.store.has_many_writers:
+        _mark(node, confirmed)
+        return
     taken = {ticket.transfer_id for ticket in confirmed}
     others = [due for due in picked if due.transfer_id not in taken]
-    if node.store.has_many_writers and not others:
-        return
+    if others:
+        owed.add(node.pace.announce_again / SECOND, partial(picking.put_back, due=others, at=picked_at))
+        owed.settle(node)
+
+
+@repeated_where_undone
+def _mark(node: Node, confirmed: Sequence[Ticket]) -> None:
     with node.store.write() as connection:
         now = node.store.now(connection)
-        if node.store.has_many_writers:
-            picking.put_back(connection, others, picked_at)
-        else:
-            transfers.mark_announced(connection, [(t.transfer_id, t.turn) for t in confirmed], now)
+        transfers.mark_announced(connection, [(t.transfer_id, t.turn) for t in confirmed], now)
 
 
 def _ticket(due: Due) -> Ticket:
@@ -126,7 +171,7 @@ def _ticket(due: Due) -> Ticket:
     return Ticket(due.transfer_id, due.turn, queue)
 
 
-def _relay_pause(node: Node, give_way: Callable[[], None]) -> float:
+def _relay_pause(node: Node, owed: _Owed, give_way: Callable[[], None]) -> float:
     """Announce all that can be; seconds until something is due by itself.
 
     While nobody takes tickets nothing is picked or written, whoever wakes us; `relay` is called when it is over.
@@ -134,15 +179,15 @@ def _relay_pause(node: Node, give_way: Callable[[], None]) -> float:
     if not node.transport.takes_tickets:
         return _IDLE
     give_way()
-    announced, until_due = _announce_round(node, urgent_alone=False)
+    announced, until_due = _announce_round(node, owed, urgent_alone=False)
     if announced:
         return 0.0
     return _IDLE if until_due is None else max(0.02, min(until_due, _IDLE))
 
 
-def _urgent_pause(node: Node) -> float:
+def _urgent_pause(node: Node, owed: _Owed) -> float:
     """Announce what is urgent; what must wait for a place or a time is seen by the other loop."""
-    if node.transport.takes_tickets and relay_once(node, urgent_alone=True):
+    if node.transport.takes_tickets and _announce_round(node, owed, urgent_alone=True)[0]:
         return 0.0
     return _IDLE_URGENT
 
@@ -159,9 +204,13 @@ class Relay:
         self._precedence = precedence or Precedence(node.transport)
         # Where one loop does all, what is urgent is announced by it.
         give_way = self._precedence.give_way if node.store.has_many_writers else _go_on
-        self._loops = [Loop("relay", lambda: _relay_pause(node, give_way), node.transport, ["relay"], beat=_IDLE)]
+        self._loops = [
+            Loop("relay", partial(_relay_pause, node, _Owed(), give_way), node.transport, ["relay"], beat=_IDLE)
+        ]
         if node.store.has_many_writers:
-            self._loops.append(Loop("relay-urgent", lambda: _urgent_pause(node), node.transport, ["relay.urgent"]))
+            self._loops.append(
+                Loop("relay-urgent", partial(_urgent_pause, node, _Owed()), node.transport, ["relay.urgent"])
+            )
 
     def stop(self) -> None:
         """Begin nothing more, without waiting."""
