@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from edxml.errors import TrucError
 from gateway.api.asked import Asked, ClientGone
 from gateway.api.edge import Patience, open_edge
 from gateway.api.free_text import BAD_TEXT
-from gateway.api.front import Front
+from gateway.api.front import Front, template_of
 from gateway.api.openapi import ROUTERS, VERSION, describe
 from gateway.api.problems import PROBLEM_JSON, NotAllowed, TooSlow, full_disk, problem_of
 from gateway.api.v1.submit import Accounted
@@ -60,7 +61,7 @@ async def _refused(request: Request, why: Exception) -> Response:
         raise why
     if isinstance(why, ClientGone):
         return Response(status_code=400)
-    said = _said(full_disk(why, request.app.state.edge.node.store.blobs))
+    said = _said(full_disk(why, request.app.state.edge.node.store.blobs), template_of(request.scope))
     if not isinstance(why, Accounted):
         await request.app.state.edge.gate.note(said, asked.caller)
     problem = problem_of(said, asked.request_id)
@@ -91,7 +92,13 @@ def _bad_parameter(why: RequestValidationError) -> BadRequest:
     return BadRequest(BAD_TEXT if texts else "api.bad_parameter", where=", ".join(where)[:200])
 
 
-def _said(why: BaseException) -> BaseException:
+def _allowed(template: str) -> str:
+    """Methods of a path. FastAPI's table tells those of the first route alone that has it."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    return ", ".join(sorted(method for route in routes if route.path == template for method in route.methods or ()))
+
+
+def _said(why: BaseException, template: str) -> BaseException:
     if isinstance(why, Accounted):
         return why.why
     if isinstance(why, RequestValidationError):
@@ -101,7 +108,7 @@ def _said(why: BaseException) -> BaseException:
     if isinstance(why, HTTPException) and why.status_code == 404:
         return NotFound("api.no_route")
     if isinstance(why, HTTPException) and why.status_code == 405:
-        return NotAllowed("api.no_method", allow=(why.headers or {}).get("Allow", ""))
+        return NotAllowed("api.no_method", allow=_allowed(template))
     if isinstance(why, HTTPException):
         return BadRequest("api.bad_request")
     return why

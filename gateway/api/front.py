@@ -21,7 +21,7 @@ from gateway.api.v1.serve import fetch_packet
 from gateway.api.v1.submit import Accounted, submit
 from monitoring import log
 
-__all__ = ["Front"]
+__all__ = ["Front", "template_of"]
 
 _log = log.get("api")
 
@@ -112,11 +112,12 @@ class Front:
             asked.status = asked.status or 400
         except Exception as why:  # noqa: BLE001 - what FastAPI's own handlers let through
             if not asked.is_told:
-                await self._refuse(asked, why, _template_of(scope))
-        self.edge.node.metrics.count_request(_template_of(scope), asked.status)
+                await self._refuse(asked, why, template_of(scope))
+        self.edge.node.metrics.count_request(template_of(scope), asked.status)
 
 
-def _template_of(scope: Message) -> str:
+def template_of(scope: Message) -> str:
+    """The path of the route of FastAPI's that was found, as `gateway.api.routes` spells it; "" where none was."""
     return str(getattr(scope.get("route"), "path", ""))
 
 

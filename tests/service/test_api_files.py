@@ -45,6 +45,30 @@ def test_head_tells_all_and_fetches_nothing(api: RunningApi, body: bytes, item: 
     assert again["state"] == "available"
 
 
+def test_head_tells_of_every_file_what_a_get_sends_and_fetches_nothing(api: RunningApi) -> None:
+    sent = api.send(api.packet(files=FILES))
+    (item,) = [one for one in api.waiting() if one["packet_id"] == sent["packet_id"]]
+    names = ("seal", "attachments/1", "attachments/2")
+    asked = [
+        *((api.sender, f"/v1/packets/{sent['packet_id']}/{name}") for name in ("packet", *names)),
+        *((api.recipient, f"/v1/inbox/{item['delivery_id']}/{name}") for name in names),
+        (api.sender, "/v1/seal-certificates.pem"),
+    ]
+    told = [client.head(path, headers={"Range": "bytes=0-3"}) for client, path in asked]
+    (again,) = [one for one in api.waiting() if one["delivery_id"] == item["delivery_id"]]
+    assert again["state"] == "available"
+    missing = api.recipient.head(f"/v1/inbox/{item['delivery_id']}/attachments/9")
+    assert (missing.status_code, missing.content) == (404, b"")
+    assert api.foreign.head(asked[5][1]).status_code == 404
+    for (client, path), head in zip(asked, told, strict=True):
+        got = client.get(path)
+        ours = {"x-request-id", "date"}
+        assert (head.status_code, head.content) == (200, b""), path
+        assert {n: v for n, v in head.headers.items() if n not in ours} == {
+            n: v for n, v in got.headers.items() if n not in ours
+        }
+
+
 @pytest.mark.parametrize(
     ("asked", "start", "end"),
     [("bytes=0-0", 0, 1), ("bytes=5-99", 5, 100), ("bytes=1000-", 1000, None), ("bytes=-7", -7, None),

@@ -90,6 +90,10 @@ def test_a_status_is_answered_with_the_document_as_written(api: RunningApi) -> N
         ("/v1/packets", ("PUT", "DELETE", "PATCH"), "GET, POST"),
         (f"/v1/inbox/{ABSENT}/packet", ("PUT", "POST", "DELETE"), "GET, HEAD"),
         (f"/v1/inbox/{ABSENT}/confirm", ("GET", "HEAD", "PUT"), "POST"),
+        (f"/v1/inbox/{ABSENT}/attachments/1", ("PUT", "POST", "DELETE"), "GET, HEAD"),
+        (f"/v1/packets/{ABSENT}/seal", ("PUT", "POST", "DELETE"), "GET, HEAD"),
+        ("/v1/packets/check", ("HEAD", "PUT"), "POST"),
+        ("/v1/me", ("HEAD", "POST"), "GET"),
     ],
 )
 def test_a_method_that_a_path_does_not_have_is_405(

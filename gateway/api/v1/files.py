@@ -1,5 +1,7 @@
 """Files: a packet as it was received, its seal, its attachments decoded; for the sender by packet, for a recipient by
-delivery. Bytes of a packet that go to a recipient are a fetch, whichever part they are (protocol §10)."""
+delivery. Bytes of a packet that go to a recipient are a fetch, whichever part they are (protocol §10).
+
+HEAD tells what a GET would send (size, ETag, Content-Digest, kind, name), and begins no fetch."""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ from gateway.exchange.collect import Fetch
 from gateway.identity import Caller
 from gateway.model.errors import BlobDamaged, BlobMissing, NotFound
 from gateway.store import packets, views
+from gateway.store.inbox import Item
 
 __all__ = ["BYTES", "router"]
 
@@ -63,6 +66,7 @@ class Sent(Response):
 # --- for the sender --------------------------------------------------------------------------------------------
 
 
+@router.head("/packets/{packet_id}/packet", include_in_schema=False)
 @router.get(
     "/packets/{packet_id}/packet",
     response_class=Response,
@@ -76,6 +80,7 @@ async def sent_packet(edge: TheEdge, caller: Calling, asked: Here, packet_id: Pa
     return Sent(lambda: send_stored(asked, stored, edge.serving))
 
 
+@router.head("/packets/{packet_id}/seal", include_in_schema=False)
 @router.get(
     "/packets/{packet_id}/seal",
     response_class=Response,
@@ -88,6 +93,7 @@ async def sent_seal(edge: TheEdge, caller: Calling, packet_id: PacketId) -> Resp
     return Response(bytes(row.seal), media_type=XML.decode())
 
 
+@router.head("/packets/{packet_id}/attachments/{position}", include_in_schema=False)
 @router.get(
     "/packets/{packet_id}/attachments/{position}",
     response_class=Response,
@@ -140,6 +146,7 @@ def _stored_attachment(
 # --- for a recipient -------------------------------------------------------------------------------------------
 
 
+@router.head("/inbox/{delivery_id}/attachments/{position}", include_in_schema=False)
 @router.get(
     "/inbox/{delivery_id}/attachments/{position}",
     response_class=Response,
@@ -150,14 +157,16 @@ async def item_attachment(
     edge: TheEdge, caller: Calling, asked: Here, delivery_id: DeliveryId, position: Position
 ) -> Response:
     """One file of an item, decoded. Like fetching the packet it makes the item `fetched`; confirm it afterwards."""
+    if asked.is_head:
+        looked = await edge.looking.run(collect.look, edge.node, Fetch(caller=caller, delivery_id=delivery_id))
+        stored = await edge.serving.run(_attachment_of, edge, looked, position)
+        return Sent(lambda: send_stored(asked, stored, edge.serving))
     opened = await open_item(edge, caller, delivery_id)
     item = opened.served.item
 
     async def send() -> None:
         try:
-            stored = await edge.serving.run(
-                _stored_attachment, edge, item.digest, item.attachments, position, key_header(item)
-            )
+            stored = await edge.serving.run(_attachment_of, edge, item, position)
             await send_stored(asked, stored, edge.serving, opened.served.seconds)
         except (BlobMissing, BlobDamaged) as why:
             raise await park_damaged(edge, caller, item, why) from why
@@ -167,6 +176,11 @@ async def item_attachment(
     return Sent(send)
 
 
+def _attachment_of(edge: Edge, item: Item, position: int) -> Stored:
+    return _stored_attachment(edge, item.digest, item.attachments, position, key_header(item))
+
+
+@router.head("/inbox/{delivery_id}/seal", include_in_schema=False)
 @router.get(
     "/inbox/{delivery_id}/seal",
     response_class=Response,

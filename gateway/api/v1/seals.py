@@ -39,6 +39,7 @@ async def seal_certificates(edge: TheEdge, _caller: Calling) -> Any:
     return await edge.looking.run(_list, edge)
 
 
+@router.head("/seal-certificates.pem", include_in_schema=False)
 @router.get(
     "/seal-certificates.pem",
     response_class=Response,
