@@ -19,7 +19,7 @@ from gateway.backup.restoring import UNFINISHED, Checked, check_empty, copy_smal
 from gateway.backup.serving import Serving
 from gateway.backup.shape import Tell, read_blobs, write_blobs
 from gateway.channels import KINDS, Kind
-from gateway.store import Clock, Store, backups
+from gateway.store import Clock, Store, backups, packets
 from gateway.store.blobs import BlobFolder, sync_folder
 from gateway.store.carrying.copying import blobs_by_digest
 from gateway.store.carrying.dumping import DatabaseAccess
@@ -29,11 +29,12 @@ __all__ = ["Beside", "restore_beside"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """A node that was restored beside its database, as it was at `at`. `lacking`: packets that no backup has."""
+    """A node that was restored beside its database, as it was at `at`. `lacking`: blobs that no backup has, each with
+    the packets that need it."""
 
     at: int
     doubted: int
-    lacking: tuple[str, ...]
+    lacking: Mapping[str, tuple[str, ...]]
 
 
 def restore_beside(
@@ -60,7 +61,7 @@ def restore_beside(
     serving = Serving.begin(access, work, checked.manifest, is_beside=True)
     if serving.has_ended:
         leave_work(data)
-        return Beside(at=serving.ended_at, doubted=serving.doubted, lacking=())
+        return Beside(at=serving.ended_at, doubted=serving.doubted, lacking={})
     take_back(data, work)
     crash_point("restore.begun")
     copy_small(checked, work)
@@ -82,12 +83,15 @@ def restore_beside(
     return Beside(at=at, doubted=begun.doubted, lacking=lacking)
 
 
-def _copy_packets(store: Store, checked: Checked, work: Path, shared: Path | None, tell: Tell) -> tuple[str, ...]:
-    """Every packet that the rows speak of; which of them no backup has."""
+def _copy_packets(
+    store: Store, checked: Checked, work: Path, shared: Path | None, tell: Tell
+) -> Mapping[str, tuple[str, ...]]:
+    """Every packet that the rows speak of; which of them no backup has, by digest."""
     blobs = BlobFolder(work / "blobs" if shared is None else shared, reserve=0)
     blobs.prepare()
     with store.read() as connection:  # nothing is copied while it is open: the server ends what stands still
         total, _ = write_blobs(work, blobs_by_digest(connection))
     copied = copy_blobs(checked.blobs, blobs, read_blobs(work), rereads=True, step="packets", total=total, tell=tell)
     sync_folder(work)
-    return tuple(copied.lacking)
+    with store.read() as connection:
+        return {digest: packets.ids_of_blob(connection, digest) for digest in copied.lacking}

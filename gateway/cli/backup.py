@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -43,6 +43,7 @@ from gateway.store.homes import check_home
 
 __all__ = ["register"]
 
+_MOST_NAMED: Final = 10
 _Keys = Annotated[Path | None, typer.Option("--keys", help="help.backup_keys", show_default=False)]
 
 
@@ -225,12 +226,21 @@ def _tell_restored(voice: Voice, settings: Settings, at: int, doubted: int) -> N
 def _tell_beside(voice: Voice, settings: Settings, done: Beside, *, as_json: bool) -> None:
     """Ends with 1 where packets are lacking."""
     if as_json:
-        voice.json({"at": local_iso(done.at), "in_doubt": done.doubted, "lacking": list(done.lacking)})
+        told = {"lacking": list(done.lacking), "lacking_packets": done.lacking}
+        voice.json({"at": local_iso(done.at), "in_doubt": done.doubted, **told})
     else:
         _tell_restored(voice, settings, done.at, done.doubted)
     if done.lacking:
-        voice.fault(voice.say("restore.lacking", count=len(done.lacking), first=done.lacking[0]), "restore.lacking")
+        names = _names_of(voice, done.lacking)
+        voice.fault(voice.say("restore.lacking", count=len(done.lacking), names=names), "restore.lacking")
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _names_of(voice: Voice, lacking: Mapping[str, tuple[str, ...]]) -> str:
+    """The first packets with the digests of what they need, and how many more there are."""
+    named = [f"{packet} ({digest})" for digest, found in lacking.items() for packet in found]
+    names, more = ", ".join(named[:_MOST_NAMED]), len(named) - _MOST_NAMED
+    return voice.say("backup_told.and_more", names=names, more=more) if more > 0 else names
 
 
 # --- recover -----------------------------------------------------------------------------------------------------
@@ -321,4 +331,7 @@ def _show_recovery(
             [(one.channel_id, one.sink, one.count, voice.moment(one.may_land_until)) for one in left],
         )
     code = "backup_told.recovering" if is_recovering else "backup_told.recovered"
-    voice.tell(code, name=last.backup or "–", at=voice.moment(last.backup_at))
+    if last.backup:
+        voice.tell(code, name=last.backup, at=voice.moment(last.backup_at))
+    else:  # put back by the server's own tools
+        voice.tell(f"{code}_to", at=voice.moment(last.backup_at))

@@ -14,6 +14,7 @@ from gateway.cli.opening import open_node
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.keys import load_ring
 from gateway.model.errors import NotFound, StorePutBack
+from gateway.model.instants import local_iso
 from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import recoveries
@@ -97,5 +98,5 @@ def _recovery(node: Node) -> Iterator[Check]:
         left = () if found is None else recoveries.channels_in_doubt(connection, found)
     if found is not None:
         waiting = ", ".join(f"{one.channel_id} ({one.count})" for one in left) or "0"
-        word, params = "recovering", {"name": found.backup or "–", "left": waiting}
-        yield Check(name="recovery", level=Level.WARN, code=f"doctor.{word}", params=params)
+        params = {"at": local_iso(found.backup_at), "left": waiting}
+        yield Check(name="recovery", level=Level.WARN, code="doctor.recovering", params=params)

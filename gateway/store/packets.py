@@ -18,8 +18,8 @@ from gateway.store.transfers import ChannelFacts, channel_facts_asked, channel_f
 __all__ = [
     "BlobUse", "DocumentRow", "Entered", "PacketRow", "RecipientRow", "blobs_after", "by_ids", "claim_idempotency",
     "claim_submissions", "documents_by_key", "documents_by_notation", "drop_claims", "hand_claims", "has_any",
-    "has_blob", "has_root", "insert_new", "packets_asked", "packets_found", "packets_like", "recipients_of",
-    "save_documents",
+    "has_blob", "has_root", "ids_of_blob", "insert_new", "packets_asked", "packets_found", "packets_like",
+    "recipients_of", "save_documents",
 ]  # fmt: skip
 
 
@@ -292,6 +292,14 @@ def blobs_after(connection: Connection, after: str, until: str, most: int) -> tu
     """The blobs of the next packets after that id, up to and with `until`; an erased packet has none."""
     rows = select_rows(connection, _BLOBS, {"after": after, "until": until, "most": most})
     return tuple(BlobUse(**row._asdict()) for row in rows)
+
+
+_IDS_OF_BLOB = select(packets.c.id).where(packets.c.blob == bindparam("digest")).order_by(packets.c.id)
+
+
+def ids_of_blob(connection: Connection, digest: str) -> tuple[str, ...]:
+    """The packets that need this blob, in the order of their acceptance."""
+    return tuple(row.id for row in select_rows(connection, _IDS_OF_BLOB, {"digest": digest}))
 
 
 _HAS_BLOB = select(exists().where(packets.c.blob == bindparam("digest")))

@@ -146,10 +146,32 @@ def test_beside_a_database_that_was_put_back_packets_and_keys_are_restored(
         blob = connection.execute("SELECT blob FROM packets WHERE id = %s", (later.packet_id,)).fetchone()
     assert blob is not None
     assert done["lacking"] == [blob[0]]
+    assert done["lacking_packets"] == {blob[0]: [later.packet_id]}
     assert blobs_in(data) == blobs_in(Path(places[0]))
     after = account_of(data, house.database)
     assert (after.books, after.packets) == (before.books, before.packets)
     assert truc.json("recover", code=1)["is_recovering"]
+
+
+def test_of_many_packets_that_no_backup_has_ten_are_named_and_the_moment_where_no_backup_was_restored(
+    house: House, truc: Terminal, tmp_path: Path, places: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truc("backup", places[0], "--keys", places[1])
+    later = [house.send(["inbox-a"], str(number)).packet_id for number in range(3, 15)]
+    house.close()
+    point_at(monkeypatch, tmp_path / "moi", house.database)
+    truc("restore", places[0], "--keys", places[1], "--beside", code=1)
+    assert sum(packet in truc.err for packet in later) == 10
+    assert "và 2 gói tin nữa" in truc.err
+    truc("recover", code=1)
+    assert "đã được đưa về thời điểm" in truc.out
+    truc("doctor", code=1)
+    assert "được đưa về thời điểm 20" in truc.out
+    truc("recover", "--begin", "2026-01-01 00:00", code=1)
+    assert "phục hồi rồi, từ thời điểm 20" in truc.err
+    truc("recover", "--done")
+    assert "đã được đưa về thời điểm" in truc.out
+    assert "–" not in truc.out
 
 
 def test_a_dump_holds_what_its_transaction_saw(house: House, tmp_path: Path) -> None:
