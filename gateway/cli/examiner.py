@@ -6,11 +6,11 @@ no longer than the process that asks it, whose lock is held.
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 from multiprocessing.connection import Connection
 
+from gateway.cli.memory import settle_memory
 from gateway.compose import build_node
 from gateway.settings import read_settings
 from gateway.workers import run_examiner
@@ -29,8 +29,7 @@ def main(descriptor: int) -> None:
         node = build_node(settings, role="examiner")
         try:
             node.transport.close()
-            gc.collect()
-            gc.freeze()
+            settle_memory()
             run_examiner(node, connection)
         finally:
             node.store.close()

@@ -10,7 +10,6 @@ folder and wake each other through it; which of them run, how many of each, and 
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -27,6 +26,7 @@ from gateway.account import check_next
 from gateway.api import run_api, start_scrape
 from gateway.cli.exits import ExitCode
 from gateway.cli.lock import NodeLock, take_lock
+from gateway.cli.memory import settle_memory
 from gateway.cli.opening import check_not_lost, has_node, try_folder
 from gateway.cli.output import Voice
 from gateway.compose import build_node, inspection_limits, trust_folder
@@ -184,7 +184,7 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
         for part, start in _LOOPS.items():
             if role in (part, Role.SERVE):
                 loops.extend(start(node, settings))
-        _settle_memory()
+        settle_memory()
         _share_interpreter(role)
         _serve_until(stop, node, settings, role, _Ready(voice=voice, role=role, descriptor=ready_fd))
         stop.event.set()
@@ -221,14 +221,6 @@ def _close_all(loops: Sequence[_Closable]) -> None:
         for loop in loops:
             if isinstance(loop, _Stoppable):
                 loop.stop()
-
-
-def _settle_memory() -> None:
-    """Everything made so far stays for the life of the process: the collector need not look at it again and again,
-    nor after every few hundred objects (5 % of the processor time under load)."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 _TURN: Final = 0.0005
