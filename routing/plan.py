@@ -213,7 +213,7 @@ def plan_route(
     if not legs and not problems:
         problems.append(RouteProblem(code=ProblemCode.NO_RECIPIENT, position=0, organ_id=""))
     return RoutePlan(
-        legs=tuple(_leg(served, on, reach) for served in legs.values()),
+        legs=tuple([_leg(served, on, reach) for served in legs.values()]),
         problems=tuple(problems),
         is_refused=bool(problems) and (mode is RecipientsMode.ALL or problems[0].position == 0),
     )
@@ -256,18 +256,18 @@ def _serve(
 
 def _leg(served: list[_Served], on: date, reach: Mapping[str, Reach]) -> Leg:
     agency = served[0].agency
-    heir = _candidate(agency, on)
     return Leg(
         agency_id=agency.id,
         channel_id=reach[agency.id].channel_id,
-        covers=tuple(_covered(item, heir, on) for item in served),
+        covers=tuple([_covered(item, on) for item in served]),
     )
 
 
-def _covered(item: _Served, heir: Candidate, on: date) -> Covered:
+def _covered(item: _Served, on: date) -> Covered:
     address = item.address
     if not item.is_readdressed:
         return Covered(position=address.position, organ_id=address.organ_id)
+    heir = _candidate(item.agency, on)
     return Covered(
         position=address.position,
         organ_id=address.organ_id,
