@@ -158,8 +158,8 @@ def make_seal(sealed: SealStatement, key: SealKey) -> bytes:
 
     Each call gives other bytes (ECDSA is randomised): keep the first.
     """
-    body = _body(sealed)
     moment = stamp(sealed.accepted_at)
+    body = _body(sealed, moment)
     digests = _digests(body, moment, key.certificate_digest)
     value = key.signer.sign(signed_info(*digests, alone=True).encode())
     return frame(
@@ -211,7 +211,7 @@ def open_seal(seal: bytes, *, trusted: Sequence[x509.Certificate]) -> OpenedSeal
     if not is_right_signature(_ALGORITHM, certificate.public_key(), _decode(found["signature"]), info):
         raise SealInvalid("signature")
     sealed = _parse(body)
-    if _body(sealed) != body or stamp(sealed.accepted_at) != moment:
+    if stamp(sealed.accepted_at) != moment or _body(sealed, moment) != body:
         raise SealInvalid("form")
     return OpenedSeal(
         statement=sealed, certificate=certificate, chain=_trusted(certificate, trusted, sealed.accepted_at)
@@ -271,7 +271,7 @@ def _decode(text: str) -> bytes:
     return data
 
 
-def _body(sealed: SealStatement) -> str:
+def _body(sealed: SealStatement, moment: str) -> str:
     leaf = statement_leaf
     return "".join(
         (
@@ -286,7 +286,7 @@ def _body(sealed: SealStatement) -> str:
             ),
             leaf("Sender", sealed.sender),
             *(leaf("Recipient", organ) for organ in sealed.recipients),
-            leaf("AcceptedAt", stamp(sealed.accepted_at)),
+            leaf("AcceptedAt", moment),
             *(leaf("Repair", name) for name in sealed.repairs),
         )
     )

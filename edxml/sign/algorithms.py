@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
@@ -102,15 +103,22 @@ def fits_key(algorithm: SignatureAlgorithm, public_key: object) -> bool:
     return isinstance(public_key, kind)
 
 
+@cache
 def _hash_of(algorithm: SignatureAlgorithm) -> hashes.HashAlgorithm:
     return _HASHES[algorithm.name.rpartition("_")[2]]()
 
 
+@cache
 def _padding_of(algorithm: SignatureAlgorithm) -> padding.AsymmetricPadding:
     if not algorithm.name.startswith("RSA_PSS"):
         return padding.PKCS1v15()
     digest = _hash_of(algorithm)
     return padding.PSS(mgf=padding.MGF1(digest), salt_length=digest.digest_size)
+
+
+@cache
+def _ecdsa_of(algorithm: SignatureAlgorithm) -> ec.ECDSA:
+    return ec.ECDSA(_hash_of(algorithm))
 
 
 def make_signature(
@@ -119,7 +127,7 @@ def make_signature(
     """The signature value as XML-DSig writes it: for ECDSA both numbers at full length, not ASN.1."""
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, _padding_of(algorithm), _hash_of(algorithm))
-    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(_hash_of(algorithm))))
+    r, s = decode_dss_signature(key.sign(data, _ecdsa_of(algorithm)))
     width = (key.curve.key_size + 7) // 8
     return r.to_bytes(width, "big") + s.to_bytes(width, "big")
 
@@ -135,7 +143,7 @@ def is_right_signature(algorithm: SignatureAlgorithm, public_key: object, value:
             if len(value) != 2 * width:
                 return False
             r, s = int.from_bytes(value[:width], "big"), int.from_bytes(value[width:], "big")
-            public_key.verify(encode_dss_signature(r, s), data, ec.ECDSA(_hash_of(algorithm)))
+            public_key.verify(encode_dss_signature(r, s), data, _ecdsa_of(algorithm))
             return True
     except InvalidSignature:
         return False

@@ -97,12 +97,18 @@ def prepare_silently(
         cases = in_step(step, cases)
     examined = in_step(Case.examined, cases)
     drafts = in_step(partial(_draft, node), group, examined)
-    seals = in_step(lambda draft: make_seal(draft.statement, node.seal_key), drafts)
+    seals = _seals(node, drafts)
     outcomes = in_step(_prepared, group, examined, drafts, seals)
     good = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
     on_examined(good)
     failed = _put_blobs(node, good)
     return [failed.get(id(outcome), outcome) for outcome in outcomes]
+
+
+def _seals(node: Node, drafts: Sequence[_Draft | Exception]) -> list[bytes | Exception]:
+    """All of a group by one key, which is asked for once."""
+    keys = in_step(lambda of: of.seal_key, [node]) * len(drafts)
+    return in_step(lambda draft, key: make_seal(draft.statement, key), drafts, keys)
 
 
 def _open_case(node: Node, submission: Submission) -> Case:

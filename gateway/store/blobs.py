@@ -48,7 +48,7 @@ _STRAY = 86_400.0
 """Seconds after which what another machine spooled is nobody's."""
 
 
-def sync_folder(path: Path) -> None:
+def sync_folder(path: Path | str) -> None:
     """fsync a directory, so that the names in it survive a crash of the machine."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -129,7 +129,11 @@ class BlobFolder:
 
     def path(self, digest: str) -> Path:
         """Where the blob of `digest` (64 lower-case hex digits) lies or would lie."""
-        return self.root.joinpath(digest[:2], digest)
+        return Path(self._name(digest))
+
+    def _name(self, digest: str) -> str:
+        """The same as text: a Path takes ten times as long to be made, and a group needs many."""
+        return f"{self.root}/{digest[:2]}/{digest}"
 
     def spool(self) -> Path:
         """A new name for a body that is about to come, on the file system of the blobs."""
@@ -160,10 +164,10 @@ class BlobFolder:
         _write_and_sync(puts)
         crash_point("blob.synced")
         for put in puts:
-            os.rename(put.spooled, self.path(put.digest))
+            os.rename(put.spooled, self._name(put.digest))
         crash_point("blob.renamed")
         for start in {put.digest[:2] for put in puts}:
-            sync_folder(self.root / start)
+            sync_folder(f"{self.root}/{start}")
         crash_point("blob.folder_synced")
 
     def open(self, digest: str) -> BinaryIO:
