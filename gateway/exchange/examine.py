@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -128,7 +128,7 @@ def _put_blobs(node: Node, good: Sequence[Prepared]) -> dict[int, Exception]:
     But a body that stands on the disk already is not tried again: the kernel tells once that pages were lost, and the
     next fsync says yes.  Whoever sent it gets the group's error and sends it again.
     """
-    puts = [Put(spooled=p.submission.spooled, digest=p.submission.digest, body=p.submission.body) for p in good]
+    puts = [Put(spooled=p.submission.spooled, digest=p.digest, body=p.submission.body) for p in good]
     try:
         node.store.blobs.put_many(puts)
     except OSError as why:
@@ -222,8 +222,9 @@ def _require_sender(caller: Caller, sender_id: str) -> None:
 def _prepared(submission: Submission, examined: Examined, draft: _Draft, seal: bytes) -> Prepared:
     statement, keys = draft.statement, draft.keys
     return Prepared(
-        submission=replace(submission, digest=statement.packet_digest),
+        submission=submission,
         packet_id=statement.packet_id,
+        digest=statement.packet_digest,
         docket=draft.docket,
         plan=draft.plan,
         findings=examined.findings,

@@ -61,7 +61,7 @@ def packet_row(prepared: Prepared, root: str, recipients: Sequence[str], now: in
         sender_organ=docket.sender_organ,
         wire_digest=prepared.wire_digest,
         fingerprint=prepared.fingerprint,
-        blob=submission.digest,
+        blob=prepared.digest,
         size=submission.size,
         repairs=_ENCODE(prepared.repairs).decode(),
         recipients=_ENCODE(list(recipients)).decode(),

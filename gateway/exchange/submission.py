@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ class Prepared:
 
     submission: Submission
     packet_id: str
+    digest: str  #: SHA-256 of the bytes, whether the submission had told it or not
     docket: Docket
     plan: RoutePlan
     findings: tuple[Finding, ...]
@@ -121,16 +122,15 @@ _FOUND = tuple(field.name for field in fields(Prepared) if field.name != "submis
 _take_found = attrgetter(*_FOUND)
 
 
-def found_of(prepared: Prepared) -> tuple[str, tuple[Any, ...]]:
-    """What its examination added to a submission: the digest of the body, and what `with_found` makes the same of."""
-    return prepared.submission.digest, _take_found(prepared)
+def found_of(prepared: Prepared) -> tuple[Any, ...]:
+    """What its examination added to a submission, for `with_found` to make the same of."""
+    values: tuple[Any, ...] = _take_found(prepared)
+    return values
 
 
-def with_found(submission: Submission, found: tuple[str, tuple[Any, ...]]) -> Prepared:
+def with_found(submission: Submission, found: tuple[Any, ...]) -> Prepared:
     """The submission as it was prepared elsewhere, by what `found_of` told. Raises ValueError for no sense."""
-    digest, values = found
-    named = dict(zip(_FOUND, values, strict=True))
-    return Prepared(submission=replace(submission, digest=digest), **named)
+    return Prepared(submission=submission, **dict(zip(_FOUND, found, strict=True)))
 
 
 class PacketRefusal(Refusal):

@@ -41,6 +41,6 @@ def run_examiner(node: Node, connection: Connection) -> None:
             return
 
 
-def slim(outcome: Prepared | Exception) -> tuple[str, tuple[Any, ...]] | None:
+def slim(outcome: Prepared | Exception) -> tuple[Any, ...] | None:
     """What is answered for one member: its submission is whoever asked's own."""
     return found_of(outcome) if isinstance(outcome, Prepared) else None

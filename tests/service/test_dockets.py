@@ -21,6 +21,7 @@ from tests.support.packets import build_status
 from tests.support.pdfs import plain_pdf, sign_pdf
 
 _TOLD = (
+    "digest",
     "docket",
     "plan",
     "findings",
@@ -35,14 +36,14 @@ _TOLD = (
 
 
 def test_what_was_found_elsewhere_is_what_was_found(house: House) -> None:
-    """Of documents and of statuses; the submission is whoever asked's own, with its digest."""
+    """Of documents and of statuses; the submission is whoever asked's own."""
     house.send(["inbox-a"])
     status = build_status(sender=organ("inbox-a"), issuer=organ("sender"), number="1")
     for body, sender in ((house.packet(["inbox-a", "check"], "2"), "sender"), (status, "inbox-a")):
         submission = house.submission(body, sender)
         prepared = prepare(house.node, submission)
         again = with_found(submission, open_parcel(pack_parcel(found_of(prepared))))
-        assert again.submission == prepared.submission
+        assert again.submission is prepared.submission is submission
         assert {name: getattr(again, name) for name in _TOLD} == {name: getattr(prepared, name) for name in _TOLD}
         (answer,) = accept(house.node, [again])
         assert isinstance(answer, Answer), answer
@@ -51,9 +52,9 @@ def test_what_was_found_elsewhere_is_what_was_found(house: House) -> None:
 
 def test_what_makes_no_sense_is_no_finding(house: House) -> None:
     submission = house.submission(house.packet(["inbox-a"]))
-    digest, values = found_of(prepare(house.node, submission))
+    values = found_of(prepare(house.node, submission))
     with pytest.raises(ValueError, match="shorter"):
-        with_found(submission, (digest, values[:-1]))
+        with_found(submission, values[:-1])
 
 
 def test_no_packet_and_no_body_goes_back(house: House) -> None:

@@ -56,7 +56,7 @@ def test_members_of_a_group_do_not_touch_each_other(house: House) -> None:
     assert len({outcome.packet_id for outcome in good}) == len(good)
     for outcome in good:
         digest = hashlib.sha256(outcome.submission.body or b"").hexdigest()
-        assert outcome.submission.digest == digest, "of every byte that came, the last CRLF too"
+        assert outcome.digest == digest, "of every byte that came, the last CRLF too"
         house.node.store.blobs.check(digest)
 
 
@@ -86,7 +86,7 @@ def test_a_body_that_stood_on_the_disk_is_not_tried_again_where_the_disk_refused
     assert isinstance(of_refused, OSError)
     assert isinstance(of_disk, OSError)
     assert isinstance(of_small, Prepared), "its bytes are here, and were written once more"
-    house.node.store.blobs.check(of_small.submission.digest)
+    house.node.store.blobs.check(of_small.digest)
 
 
 def _of_three_folders(house: House) -> list[bytes]:

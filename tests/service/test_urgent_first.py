@@ -123,7 +123,7 @@ def test_the_word_is_said_before_the_bytes_are_on_disk(house: House) -> None:
     node = replace(house.node, store=replace(house.node.store, blobs=waiting))
     with closing(node.transport.on_wake([URGENT_COMES], lambda _topic: _Waiting.heard.set())):
         prepared = prepare(node, house.submission(house.packet(["idem"], priority=Priority.URGENT)))
-    blobs.check(prepared.submission.digest)
+    blobs.check(prepared.digest)
 
 
 def test_it_waits_for_no_more_than_its_share_of_the_time(house: House) -> None:
