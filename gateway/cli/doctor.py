@@ -13,7 +13,7 @@ from gateway.cli.exits import ExitCode
 from gateway.cli.opening import open_node
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.keys import load_ring
-from gateway.model.errors import NotFound, StorePutBack
+from gateway.model.errors import NotFound, StoreBusy, StorePutBack
 from gateway.model.instants import local_iso
 from gateway.node import Node
 from gateway.settings import Settings
@@ -70,6 +70,8 @@ def examine() -> tuple[Check, ...]:
             checks += [*check_node(node, settings), *_put_back(node, settings), *_recovery(node)]
     except TrucError as why:
         checks.append(Check.of_error(why))
+        if why.reason == StoreBusy.code:
+            checks.append(Check(name="database", level=Level.WARN, code="doctor.see_database"))
     return tuple(checks)
 
 

@@ -43,6 +43,8 @@ class Ailment(StrEnum):
     AUTOVACUUM_OFF = "autovacuum_off"
     NUMBERS_OLD = "numbers_old"
     SLOT_IDLE = "slot_idle"
+    SLOT_BEHIND = "slot_behind"
+    VACUUM_HELD = "vacuum_held"
     SEQUENCE_NEAR_END = "sequence_near_end"
     ORDER_FOREIGN = "order_foreign"
 
@@ -78,6 +80,9 @@ _WAITED_SECONDS: Final = 5
 """For a lock; ours are held for milliseconds."""
 _OLD_NUMBERS: Final = 1_000_000_000
 """Transactions since the last freezing; the server stops writing at two thousand million."""
+_HELD_TRANSACTIONS: Final = 1_000_000
+"""Since what a standby, or a slot, still wants to see: nothing that died since can be cleared away."""
+_BEHIND_BYTES: Final = 1 << 30
 _NEAR_END: Final = 0.8
 
 
@@ -155,6 +160,10 @@ def _sqlite(connection: Connection, folder: Path) -> Iterator[DatabaseFinding]:
 # ruff: noqa: S608 - sentences of our own with our own figures in them
 
 _HERE = "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = current_schema()"
+_SLOTS = "FROM pg_replication_slots WHERE"
+_END = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END"
+_KEPT = f"coalesce(pg_wal_lsn_diff({_END}, restart_lsn), 0)::bigint"
+"""Bytes of the server's log that a slot keeps it from letting go."""
 _ROWS: Final[Sequence[tuple[Ailment, str]]] = (
     (
         Ailment.INDEX_INVALID,
@@ -214,7 +223,21 @@ _ROWS: Final[Sequence[tuple[Ailment, str]]] = (
         "SELECT datname, age(datfrozenxid)::text FROM pg_database WHERE datname = current_database() "
         f"AND age(datfrozenxid) > {_OLD_NUMBERS}",
     ),
-    (Ailment.SLOT_IDLE, "SELECT slot_name, slot_type FROM pg_replication_slots WHERE NOT active ORDER BY 1"),
+    (Ailment.SLOT_IDLE, f"SELECT slot_name, slot_type || ', ' || {_KEPT} / 1048576 || ' MiB' {_SLOTS} NOT active"),
+    (
+        Ailment.SLOT_BEHIND,
+        f"SELECT slot_name, {_KEPT} / 1048576 || ' MiB' {_SLOTS} active AND {_KEPT} > {_BEHIND_BYTES}",
+    ),
+    (
+        Ailment.VACUUM_HELD,
+        "SELECT 'slot ' || slot_name, greatest(age(xmin), age(catalog_xmin))::text "
+        f"{_SLOTS} greatest(age(xmin), age(catalog_xmin)) > {_HELD_TRANSACTIONS}",
+    ),
+    (
+        Ailment.VACUUM_HELD,
+        "SELECT pid || ' ' || application_name, age(backend_xmin)::text "
+        f"FROM pg_stat_replication WHERE age(backend_xmin) > {_HELD_TRANSACTIONS} ORDER BY 1",
+    ),
     (
         Ailment.SEQUENCE_NEAR_END,
         "SELECT sequencename, last_value || ' / ' || max_value FROM pg_sequences WHERE schemaname = current_schema() "

@@ -143,6 +143,16 @@ def test_an_archive_of_the_log_that_fails_or_lags_is_named(tmp_path: Path) -> No
         server.stop()
 
 
+def test_a_doctor_whom_a_lock_keeps_waiting_says_where_its_holder_is_named(tmp_path: Path, truc: Terminal) -> None:
+    with closing(build_house(tmp_path, database=Database.POSTGRESQL)) as house:
+        truc.set(database=house.database, database_wait="0.5")
+        with psycopg.connect(house.database) as holder:
+            holder.execute("LOCK TABLE node IN ACCESS EXCLUSIVE MODE")
+            told = truc.json("doctor", code=1)
+        assert [one["code"] for one in told[-2:]] == ["store.busy", "doctor.see_database"]
+        assert "truc db check" in told[-1]["vi"]
+
+
 def test_holds_are_put_on_listed_and_ended(house: House, truc: Terminal) -> None:
     sent = house.send(["inbox-a"])
     truc("hold", "add", "--document", sent.packet_id, "--reason", "vụ 12/2026")
