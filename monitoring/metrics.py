@@ -107,13 +107,15 @@ def _bound_text(bound: float) -> str:
 class Metrics:
     """All metrics of one process, registered once in a registry of their own.
 
-    Make one per process. Methods may be called from any thread, never raise for a value, and never block.
+    Make one per process. Methods may be called from any thread, never raise for a value, and never block.  What
+    is shown (`show_…`) is absent until this process knows it: the noughts of all others would be the least of all.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._registry = CollectorRegistry()
         self._tallies = Tallies()
         self._gauges: dict[str, Gauge] = {}
+        self._unknown: dict[str, Gauge] = {}  #: those without labels that were never set
         self._names = {spec.name: spec.labels for spec in METRICS}
         self._buckets = {spec.name: spec.buckets for spec in METRICS}
         self._known: dict[Key, Key] = {}
@@ -121,7 +123,6 @@ class Metrics:
             self._register(spec)
         ProcessCollector(registry=self._registry)
         self._labels = {name: self._label(name, values) for name, values in _lists_of(vocabulary).items()}
-        self.show_alerts(())
 
     def render(self) -> bytes:
         """All values in Prometheus's text format, of type `CONTENT_TYPE`."""
@@ -282,7 +283,10 @@ class Metrics:
     # --- inside
     def _register(self, spec: MetricSpec) -> None:
         if spec.kind is MetricKind.GAUGE:
-            self._gauges[spec.name] = Gauge(spec.name, spec.help, spec.labels, registry=self._registry)
+            home = self._registry if spec.labels else None
+            self._gauges[spec.name] = gauge = Gauge(spec.name, spec.help, spec.labels, registry=home)
+            if home is None:
+                self._unknown[spec.name] = gauge
         else:
             self._registry.register(_Shown(spec, self._tallies))
 
@@ -316,6 +320,8 @@ class Metrics:
     def _set(self, name: str, value: float, **labels: str) -> None:
         gauge = self._gauges[name]
         (gauge.labels(**self._guarded(labels)) if labels else gauge).set(value)
+        if self._unknown and self._unknown.pop(name, None) is not None:
+            self._registry.register(gauge)
 
 
 def _lists_of(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.alerts import Alert, AlertCode, AlertSeverity
 from monitoring.metrics import CONTENT_TYPE, Metrics, Vocabulary
-from monitoring.registry import METRICS, BreakerState, Hop, HopOutcome, SweepFind, TicketEvent
+from monitoring.registry import METRICS, BreakerState, Hop, HopOutcome, MetricKind, SweepFind, TicketEvent
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -45,6 +45,14 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 def test_every_registered_metric_is_rendered_with_its_help(metrics: Metrics) -> None:
     metrics.count_accepted("new")
     metrics.count_hop(Hop.ACCEPT, HopOutcome.DONE, 0.1)
+    metrics.show_backlog({}, 0.0)
+    metrics.show_backups(is_recovering=False, age=0.0)
+    metrics.show_broker_blocked(is_blocked=False)
+    metrics.show_free_disk(1)
+    metrics.show_seal_certificate(1.0)
+    metrics.show_wake_line(is_up=True)
+    metrics.show_without_month(0)
+    metrics.count_clock_jump(1.0)
     page = metrics.render().decode()
     for spec in METRICS:
         assert f"# HELP {spec.name} {spec.help}\n" in page
@@ -122,8 +130,18 @@ def test_breakers_of_channels_that_are_gone_disappear(metrics: Metrics) -> None:
     assert value(metrics, "truc_breaker_state", channel="ch-c") == 0
 
 
+def test_a_gauge_that_nobody_has_set_is_absent(metrics: Metrics) -> None:
+    """Else the least of all processes is nought, and the newest backup of all is of now."""
+    gauges = [spec.name for spec in METRICS if spec.kind is MetricKind.GAUGE]
+    assert [name for name in gauges if f"\n{name}" in metrics.render().decode()] == []
+    metrics.show_backups(is_recovering=False, age=60.0)
+    metrics.show_backups(is_recovering=False, age=90.0)
+    assert (value(metrics, "truc_recovering"), value(metrics, "truc_backup_age_seconds")) == (0, 90)
+    assert value(metrics, "truc_disk_free_bytes") is None
+
+
 def test_alerts_that_are_over_go_back_to_zero(metrics: Metrics) -> None:
-    assert value(metrics, "truc_alert_active", alert="alert.parked") == 0
+    assert value(metrics, "truc_alert_active", alert="alert.parked") is None, "this process does not look"
     parked = Alert(code=AlertCode.PARKED, severity=AlertSeverity.WARNING)
     metrics.show_alerts([parked, parked])
     assert value(metrics, "truc_alert_active", alert="alert.parked") == 2
