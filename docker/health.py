@@ -1,7 +1,8 @@
 """Is this container's process well? Exit code 0 or 1, and the answer; asked by the image's HEALTHCHECK.
 
 A process with the API (`truc serve`, `truc api`) is asked /health/ready: could it take a document now?  Any other has
-its metrics port alone and is asked /health/live.  Which it is, process 1 says by its own command line.
+its metrics port alone and is asked /health/live.  Which it is, process 1 says by its own command line: the program, or
+Docker's small one that started it and names it.
 """
 
 from __future__ import annotations

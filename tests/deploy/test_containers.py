@@ -132,6 +132,15 @@ def test_backups_are_made_in_a_container_of_their_own(province: dict[str, Any]) 
     assert province["services"]["backup"]["environment"].items() >= province["services"]["relay"]["environment"].items()
 
 
+def test_whoever_starts_children_is_not_process_1_itself(province: dict[str, Any]) -> None:
+    """A child whose parent is gone becomes process 1's: ours bury their own alone, and a shell or the broker none."""
+    leaf = composed("leaf.yaml", TRUC_NODE="xa-thu")
+    brokers = [name for name in province["services"] if name.startswith("mq")]
+    assert len(brokers) == 3
+    for found, names in ((province, (*PARTS, "init", "backup", *brokers)), (leaf, ("truc", "backup"))):
+        assert [name for name in names if found["services"][name].get("init") is not True] == []
+
+
 def test_a_leaf_without_a_name_is_refused() -> None:
     program = need_program("docker-compose", "docker-compose")
     own = {name: value for name, value in os.environ.items() if not name.startswith("TRUC_")}
