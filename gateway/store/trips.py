@@ -133,16 +133,19 @@ class Traveller:
         """Let the server forget what others took the place of: between two transactions, on a trip of its own. Before a
         BEGIN on the same trip it would be a query of that transaction, and one that failed does nothing more.
 
-        What the server does not know (any more) is gone all the same.
+        What the server does not know (any more) is gone all the same; it ends its trip there, and those behind it go on
+        another one.
         """
-        leaving, self._leaving = self._leaving, []
 
         def send() -> list[int]:
-            for name in leaving:
+            for name in self._leaving:
                 self._wire.send_query_params(b'DEALLOCATE "%s"' % name, None)
-            return [1] * len(leaving)
+            return [1] * len(self._leaving)
 
-        self._exchange(send)
+        while self._leaving:
+            _, told = self._exchange(send)
+            gone = list(takewhile(lambda result: result.status == ExecStatus.COMMAND_OK, told))
+            del self._leaving[: len(gone) + 1]
 
     def _given(self, one: Asked) -> tuple[bytes, list[bytes | None], list[int] | None]:
         """The text, the parameters, and how they are written where some are bytes."""

@@ -197,6 +197,20 @@ def test_a_hundred_are_kept_and_the_one_that_was_executed_longest_ago_goes(store
         assert sum("thu_words" in statement for statement in statements) == 1
 
 
+def test_one_that_the_server_does_not_know_any_more_keeps_no_other_there(store: Store) -> None:
+    with store.write() as connection:
+        traveller = session_of(connection).traveller
+        traveller.go([Asked("SELECT -1", {}, tuple)])
+        name = connection.scalar(text("SELECT name FROM pg_prepared_statements WHERE statement = 'SELECT -1'"))
+        connection.exec_driver_sql(f'DEALLOCATE "{name}"')
+        traveller.go([Asked(f"SELECT {-number}", {}, tuple) for number in range(2, 150)])
+    with store.read() as connection:
+        assert session_of(connection).traveller is traveller
+        statements = set(connection.scalars(text("SELECT statement FROM pg_prepared_statements WHERE not from_sql")))
+        assert "SELECT -149" in statements
+        assert not statements & {f"SELECT {-number}" for number in range(1, 40)}
+
+
 # --- what is large -----------------------------------------------------------------------------------------------
 
 
