@@ -244,7 +244,8 @@ class Metrics:
     # --- the edge
     def count_request(self, route: str, status: int) -> None:
         """One HTTP answer; `route` is the template that matched, "" where none did."""
-        self._count("truc_http_requests_total", 1, route=route, status=str(status))
+        key = ("truc_http_requests_total", route, str(status))
+        self._tallies.add(self._known.get(key) or self._series(key, {"route": route, "status": key[2]}), 1)
 
     # --- what is, from snapshots
     def show_backlog(self, by_state: Mapping[str, int], oldest_seconds: float) -> None:

@@ -57,8 +57,8 @@ class Asked:
     """A request and its answer. `status` is what was answered, 0 before; `is_told`: a failure was answered already."""
 
     __slots__ = (
-        "_cycle", "_headers", "_receive", "_send", "caller", "ids", "is_body_read", "is_told", "request_id", "scope",
-        "status",
+        "_cycle", "_has_twice", "_headers", "_receive", "_send", "caller", "ids", "is_body_read", "is_told",
+        "request_id", "scope", "status",
     )  # fmt: skip
 
     def __init__(self, scope: Message, receive: Receive, send: Send, ids: dict[str, str]) -> None:
@@ -68,7 +68,9 @@ class Asked:
         self._send = send
         self.ids = ids
         headers = scope["headers"]
-        self._headers: dict[bytes, bytes] = dict(reversed(headers))  # the first of a name is the last to come
+        known: dict[bytes, bytes] = dict(headers)
+        self._has_twice = len(headers) != len(known)
+        self._headers = dict(reversed(headers)) if self._has_twice else known  # the first of a name
         self.request_id = request_id_of(headers if b"x-request-id" in self._headers else ())
         self.status = 0
         self.is_body_read = False
@@ -81,10 +83,11 @@ class Asked:
         Raises BadRequest where one that has a single value comes more than once.
         """
         value = self._headers.get(name)
-        headers = self.scope["headers"]
-        if len(headers) != len(self._headers) and name in _ONCE and sum(one == name for one, _ in headers) > 1:
+        if value is None:
+            return ""
+        if self._has_twice and name in _ONCE and sum(one == name for one, _ in self.scope["headers"]) > 1:
             raise BadRequest("api.header_twice", name=name.decode())
-        return "" if value is None else value.decode("latin-1")
+        return value.decode("latin-1")
 
     @property
     def language(self) -> Language:

@@ -43,16 +43,15 @@ def write_whole(cycle: RequestResponseCycle, status: int, headers: list[tuple[by
     """
     if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or len(body) > SMALL:
         return False
-    lines = [b"%b: %b\r\n" % line for line in cycle.default_headers]
-    lines += [b"%b: %b\r\n" % line for line in headers]
+    lines = [*cycle.default_headers, *headers]
     if not cycle.keep_alive:
-        lines.append(b"connection: close\r\n")
-    head = b"".join(lines)
-    if not head.count(b"\n") == head.count(b"\r") == len(lines):
+        lines.append((b"connection", b"close"))
+    head = b"\r\n".join(map(b": ".join, lines))
+    if not head.count(b"\n") == head.count(b"\r") == len(lines) - 1:
         raise ValueError("a line's end in a header")
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
-    cycle.transport.write_now(b"".join((STATUS_LINE[status], head, b"\r\n", body)))  # type: ignore[attr-defined]
+    cycle.transport.write_now(b"".join((STATUS_LINE[status], head, b"\r\n\r\n", body)))  # type: ignore[attr-defined]
     cycle.message_event.set()
     if not cycle.keep_alive:
         cycle.transport.close()

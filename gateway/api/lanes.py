@@ -12,6 +12,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary, ref
 
@@ -98,12 +99,7 @@ def _promise() -> tuple[asyncio.Future[Any], Settle[Any]]:
     """A future of the running loop, and what settles it from any thread."""
     loop = asyncio.get_running_loop()
     waiting: asyncio.Future[Any] = loop.create_future()
-    mailbox = _mailbox_of(loop)
-
-    def settle(outcome: Any, why: BaseException | None) -> None:
-        mailbox.put(waiting, outcome, why)
-
-    return waiting, settle
+    return waiting, partial(_mailbox_of(loop).put, waiting)
 
 
 class _Mailbox:

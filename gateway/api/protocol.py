@@ -12,9 +12,10 @@ import asyncio
 import resource
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from edxml.messages import Language
 from gateway.api.asked import request_id_of
@@ -73,6 +74,10 @@ class Joining:
         if self._held:
             self._flush()
         self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """As the transport says."""
+        return self._transport.is_closing()
 
     def close(self) -> None:
         """Close when all was written."""
@@ -151,11 +156,17 @@ class HeadBoundProtocol(HttpToolsProtocol):
         return True
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        """As uvicorn's own, whose scope is made when the head is whole."""
+        self.url = b""
+        self.headers = []
         self._is_in_head = True
         self._is_offer = False
         self._head_bytes = 0
         self._ends_at = self.loop.time() + self.head_wait
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; what it means is looked at when the head is whole."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
@@ -164,21 +175,61 @@ class HeadBoundProtocol(HttpToolsProtocol):
             if size > MOST_HEAD:
                 self._refuse_head()
                 raise ValueError("head too long")
-        self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        method = self.parser.get_method()
+        self._is_offer = self.parser.should_upgrade() and method != b"CONNECT"
         if self._is_offer:
             return
-        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
-        if codings not in ([], [b"chunked"]):  # the parser sees the last one alone, and its bytes are no packet
-            self._say(CodingUnknown("api.coding_unknown"))
-            raise ValueError("unknown transfer coding")
-        if self.expect_100_continue and self.parser.get_http_version() == "1.0":  # who would not understand the answer
-            self.expect_100_continue = False
-        super().on_headers_complete()
-        self.scope[CYCLE] = self.cycle  # type: ignore[literal-required]  # ours among uvicorn's
+        known = dict(self.headers)
+        if b"transfer-encoding" in known:
+            codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+            if codings != [b"chunked"]:  # the parser sees the last one alone, and its bytes are no packet
+                self._say(CodingUnknown("api.coding_unknown"))
+                raise ValueError("unknown transfer coding")
+        version = self.parser.get_http_version()
+        may_wait = b"expect" in known and version != "1.0"  # who would not understand the answer
+        self._begin(method.decode("ascii"), version, is_asking=may_wait and self._is_asking())
+
+    def _is_asking(self) -> bool:
+        """Whether the caller waits to be told to send the body."""
+        return any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers)
+
+    def _begin(self, method: str, version: str, *, is_asking: bool) -> None:
+        """Start the application, or put the request behind the one being answered: as uvicorn does, which asks the
+        parser everything once more and looks for offers and limits that we do not have."""
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "method": method,
+            "path": self.root_path + (unquote(path) if "%" in path else path),
+            "raw_path": self.root_path.encode("ascii") + url.path,
+            "query_string": url.query or b"",
+        }
+        before = self.cycle
+        self.cycle = scope[CYCLE] = RequestResponseCycle(
+            scope, self.transport, self.flow, self.logger, self.access_logger, self.access_log,
+            self.server_state.default_headers, asyncio.Event(), is_asking,
+            version != "1.0" and self.parser.should_keep_alive(), self.on_response_complete,
+        )  # fmt: skip
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_message_complete(self) -> None:
-        if not self._is_offer:
-            super().on_message_complete()
+        """All of the body is there."""
+        if not (self._is_offer or self.cycle.response_complete):
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """As uvicorn's own, but for the timer. A head that is on its way keeps its own end."""

@@ -263,6 +263,10 @@ def test_no_request_sets_a_timer() -> None:
 
 
 _KNOWN = {
+    HttpToolsProtocol.on_message_begin: "96d377fdc7c2baef943c2bd245003abc53566ddb35777e0f4c7bc754198b5457",
+    HttpToolsProtocol.on_header: "65d62c044f61fdbd354dcb3401aa590789259bfbdbc1c07512150ec924258cd6",
+    HttpToolsProtocol.on_headers_complete: "1ea8589acfad92d8ff9182775f337d98fc469e0fa39642a83195fca920f5ca96",
+    HttpToolsProtocol.on_message_complete: "1fbad42dc31fc01fd4106a9885b2a2e0f6ce8d38241a3df0f615c6a8663493e0",
     HttpToolsProtocol.on_response_complete: "64e254f28e389e7614f2c828176d639174e66aa9d814a4b06624ec86ec0a5b95",
     RequestResponseCycle.__init__: "4d2f220910c33c12f2891cbf2fb89ad364464e1a189e7492e8dc43167563057a",
     RequestResponseCycle.receive: "8124ae006be71184810da91d586b97c4b3b9ae43e28984bc94f81e26d20af3e6",

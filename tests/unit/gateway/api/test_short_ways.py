@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.api.asked import Asked, ClientGone
@@ -84,6 +85,48 @@ def test_what_is_written_is_what_uvicorn_writes(first: bytes, more: bytes, statu
         assert said[0] == said[1] != b""
         assert closed[0] == closed[1]
         assert totals == [1, 1]
+
+    asyncio.run(main())
+
+
+_HEADS = [
+    b"GET /v1/inbox?agency=na-xa-1&limit=25 HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nx-a: 2\r\n",
+    b"POST /v1/c%C3%A1i%2F%zz?a=%20#b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-Continue\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nExpect: something\r\nTransfer-Encoding: Chunked\r\nConnection: close\r\n",
+    b"HEAD http://x/abc?d HTTP/1.0\r\nConnection: keep-alive\r\n",
+    b"GET / HTTP/1.0\r\n",
+    b"DELETE /a?b?c=? HTTP/1.1\r\nHOST: x\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: x\r\n",
+    b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n",
+]
+
+
+@pytest.mark.parametrize("root", ["", "/truc"])
+@pytest.mark.parametrize("head", _HEADS)
+def test_what_the_application_is_told_is_what_uvicorn_tells(head: bytes, root: str) -> None:
+    async def main() -> None:
+        told = []
+        for kind in (HeadBoundProtocol, HttpToolsProtocol):
+            line, seen = Line(), asyncio.Event()
+
+            async def serve(_scope: Any, _receive: Any, _send: Any, seen: asyncio.Event = seen) -> None:
+                await seen.wait()
+
+            config = uvicorn.Config(serve, log_config=None, access_log=False, root_path=root)
+            protocol = kind(config, ServerState(), {"kept": 1}, asyncio.get_running_loop())
+            protocol.connection_made(line)  # type: ignore[arg-type]
+            protocol.data_received(head + b"\r\n")
+            await settle()
+            cycle = protocol.cycle
+            if cycle is None:
+                told.append((line.written.split(b"\r\n", 1)[0], line.is_closing()))
+            else:
+                scope = {name: value for name, value in cycle.scope.items() if name != CYCLE}
+                told.append((scope, cycle.keep_alive, cycle.waiting_for_100_continue, cycle.more_body))
+            protocol.connection_lost(ConnectionError())
+            seen.set()
+            await settle()
+        assert told[0] == told[1]
 
     asyncio.run(main())
 
