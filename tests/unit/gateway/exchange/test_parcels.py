@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import FrozenInstanceError, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +14,7 @@ from typing import Any
 import pytest
 
 from edxml.packet import Packet
-from gateway.exchange.parcels import open_parcel, pack_parcel
+from gateway.exchange.parcels import Carrier, open_parcel, pack_parcel
 from gateway.exchange.submission import Submission
 from gateway.identity import Caller
 from tests.support.packets import make_packet, make_status
@@ -89,3 +93,46 @@ def test_what_is_no_parcel_is_refused() -> None:
     whole = pack_parcel([make_packet()])
     with pytest.raises(Exception, match=r"truncated|out of input"):
         open_parcel(whole[:-20])
+
+
+@pytest.fixture(name="ends")
+def _ends() -> Iterator[tuple[Carrier, Carrier, socket.socket]]:
+    """Two carriers of one pair, and the socket of the first."""
+    ours, theirs = socket.socketpair()
+    with closing(Carrier(ours)) as one, closing(Carrier(theirs)) as other:
+        yield one, other, ours
+
+
+def test_parcels_go_both_ways_and_stay_what_they_were(ends: tuple[Carrier, Carrier, socket.socket]) -> None:
+    """The larger ones are more than a socket holds; what was taken is not what the next one is read into."""
+    one, other, _ = ends
+    given = [b"a" * 600_000, "x", [b"b" * 300_000, None], b"c" * 600_000, "y"]
+    with ThreadPoolExecutor(1) as aside:
+        giving = aside.submit(lambda: [one.give(content) for content in given])
+        taken = [other.take() for _ in given]
+        giving.result()
+    assert taken == given
+    other.give(None)
+    assert one.take() is None
+
+
+def test_whoever_closes_ends_a_parcel_too(ends: tuple[Carrier, Carrier, socket.socket]) -> None:
+    one, other, end = ends
+    one.give("whole")
+    end.sendall((1000).to_bytes(8, "big") + b"half of it")
+    one.close()
+    assert other.take() == "whole"
+    for _ in range(2):
+        with pytest.raises(EOFError):
+            other.take()
+    with pytest.raises(OSError, match="Broken pipe"):
+        other.give("unheard")
+
+
+def test_a_silent_side_is_waited_for_so_long(ends: tuple[Carrier, Carrier, socket.socket]) -> None:
+    one, _, _ = ends
+    one.limit(0.05)
+    with pytest.raises(BlockingIOError):
+        one.take()
+    with pytest.raises(BlockingIOError):
+        one.give(b"more than a socket holds" * 100_000)
