@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 __all__ = ["Carrier", "open_parcel", "pack_parcel"]
 
@@ -22,11 +22,9 @@ _SIZE: Final = struct.Struct("!Q")
 _SPAN: Final = struct.Struct("ll")  # struct timeval
 
 
-def pack_parcel(content: object) -> bytes:
-    """`content` as bytes that `open_parcel` reads, in a process of the same program."""
-    written = io.BytesIO()
+def pack_parcel(content: object, written: BinaryIO) -> None:
+    """Write `content` as bytes that `open_parcel` reads, in a process of the same program."""
     _Packing(written, pickle.HIGHEST_PROTOCOL).dump(content)
-    return written.getvalue()
 
 
 def open_parcel(parcel: bytes | memoryview) -> Any:
@@ -40,13 +38,14 @@ def open_parcel(parcel: bytes | memoryview) -> Any:
 class Carrier:
     """One end of a pair of sockets, over which two processes hand each other parcels.
 
-    All that come are read into one piece of memory, which stays as large as the largest of them: a new one for each
-    would be mapped page by page, and that takes ten times as long as its bytes.
+    All that go are written into one piece of memory, all that come are read into another, and each stays as large as
+    the largest of them: a new one for each would be mapped page by page, and that takes ten times as long as its bytes.
     """
 
     def __init__(self, end: socket.socket) -> None:
         """`end`: this carrier's own, blocking; it is closed with it."""
         self._end = end
+        self._written = io.BytesIO()
         self._room = bytearray(_SIZE.size)
 
     def limit(self, seconds: float) -> None:
@@ -57,9 +56,11 @@ class Carrier:
 
     def give(self, content: object) -> None:
         """Hand `content` over. Raises OSError where the other side has closed, or takes nothing in time."""
-        parcel = pack_parcel(content)
-        self._end.sendall(_SIZE.pack(len(parcel)))
-        self._end.sendall(parcel)
+        self._written.seek(0)
+        pack_parcel(content, self._written)
+        with self._written.getbuffer() as memory, memory[: self._written.tell()] as parcel:
+            self._end.sendall(_SIZE.pack(len(parcel)))
+            self._end.sendall(parcel)
 
     def take(self) -> Any:
         """What the other side hands over next.

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from edxml.packet import Packet
-from gateway.exchange.parcels import Carrier, open_parcel, pack_parcel
+from gateway.exchange.parcels import Carrier, open_parcel
 from gateway.exchange.submission import Submission
 from gateway.identity import Caller
 from tests.support.packets import make_packet, make_status
+from tests.support.parcels import packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Open:
 
 def test_packets_come_out_as_they_went_in() -> None:
     packets = [make_packet(), make_status()]
-    opened = open_parcel(pack_parcel(packets))
+    opened = open_parcel(packed(packets))
     assert opened == packets
     assert repr(opened) == repr(packets)
     assert opened[0] is not packets[0]
@@ -57,7 +58,7 @@ def test_what_is_shared_stays_shared() -> None:
         Submission(caller=caller, spooled=Path("/x") / str(i), digest="", size=3, received_at=i, body=b"abc")
         for i in range(3)
     ]
-    opened: list[Submission] = open_parcel(pack_parcel(group))
+    opened: list[Submission] = open_parcel(packed(group))
     assert opened == group
     assert opened[0].caller is opened[2].caller
 
@@ -73,11 +74,11 @@ def test_what_is_shared_stays_shared() -> None:
     ],
 )
 def test_values_of_every_kind(value: Any) -> None:
-    assert open_parcel(pack_parcel(value)) == value
+    assert open_parcel(packed(value)) == value
 
 
 def test_a_field_that_is_not_compared_comes_along_and_a_frozen_value_stays_frozen() -> None:
-    opened = open_parcel(pack_parcel(Longest(hidden=["bốn"])))
+    opened = open_parcel(packed(Longest(hidden=["bốn"])))
     assert opened.hidden == ["bốn"]
     with pytest.raises(FrozenInstanceError):
         opened.later = 1
@@ -86,11 +87,11 @@ def test_a_field_that_is_not_compared_comes_along_and_a_frozen_value_stays_froze
 def test_what_a_value_has_beside_its_fields_comes_along() -> None:
     value = Open("x")
     value.__dict__["more"] = 1
-    assert vars(open_parcel(pack_parcel(value))) == {"text": "x", "more": 1}
+    assert vars(open_parcel(packed(value))) == {"text": "x", "more": 1}
 
 
 def test_what_is_no_parcel_is_refused() -> None:
-    whole = pack_parcel([make_packet()])
+    whole = packed([make_packet()])
     with pytest.raises(Exception, match=r"truncated|out of input"):
         open_parcel(whole[:-20])
 
