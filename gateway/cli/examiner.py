@@ -7,13 +7,11 @@ no longer than the process that asks it, whose lock is held.
 from __future__ import annotations
 
 import signal
-import socket
 import sys
-from contextlib import closing
+from multiprocessing.connection import Connection
 
 from gateway.cli.memory import settle_memory
 from gateway.compose import build_node
-from gateway.exchange.parcels import Carrier
 from gateway.settings import read_settings
 from gateway.workers import run_examiner
 from monitoring import log
@@ -27,12 +25,12 @@ def main(descriptor: int) -> None:
         signal.signal(number, signal.SIG_IGN)  # sent to all processes of a node at once: whoever asks ends first
     settings = read_settings()
     log.configure(settings.log_format, settings.log_level)
-    with closing(Carrier(socket.socket(fileno=descriptor))) as carrier:
+    with Connection(descriptor) as connection:
         node = build_node(settings, role="examiner")
         try:
             node.transport.close()
             settle_memory()
-            run_examiner(node, carrier)
+            run_examiner(node, connection)
         finally:
             node.store.close()
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Arrays", "array", "as_arrays"]
+__all__ = ["Arrays", "array", "as_arrays", "picker"]
 
 _PLACE: Final = re.compile(r"%\((?P<name>\w+)\)s(?:::(?P<kind>DOUBLE PRECISION|[A-Z]+))?")
 _VALUES: Final = re.compile(r" VALUES \((?P<values>.*?)\)(?P<rest>$| ON CONFLICT .*$)", re.DOTALL)
@@ -55,13 +55,15 @@ class Arrays:
 
     text: str
     columns: tuple[tuple[str, Callable[[Sequence[Any]], str]], ...]
+    pick: Callable[[Mapping[str, Any]], tuple[Any, ...]]  #: a row's values, in the order of `columns`
     key: Callable[[Mapping[str, Any]], Any] | None
 
     def of(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         """The parameters of these rows; None where two of them may change the same row, one after the other."""
         if self.key is not None and len(set(map(self.key, rows))) < len(rows):
             return None
-        return {name: make([row[name] for row in rows]) for name, make in self.columns}
+        columns = zip(*map(self.pick, rows), strict=True)
+        return {name: make(values) for (name, make), values in zip(self.columns, columns, strict=True)}
 
 
 def as_arrays(text: str, row: Mapping[str, Any]) -> Arrays | None:
@@ -94,8 +96,17 @@ def as_arrays(text: str, row: Mapping[str, Any]) -> Arrays | None:
     return Arrays(
         text=made,
         columns=tuple((name, _array_of_bytes if kind == "BYTEA" else array) for name, kind in kinds.items()),
+        pick=picker(tuple(kinds)),
         key=None if verb == "INSERT" else itemgetter(key),
     )
+
+
+def picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """What picks the values of these names, in their order."""
+    if len(names) == 1:
+        (only,) = names
+        return lambda row: (row[only],)
+    return itemgetter(*names) if names else lambda _row: ()
 
 
 def _quoted(name: str) -> str:

@@ -19,14 +19,13 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from operator import itemgetter
 from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import ClauseElement, Connection, Dialect, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ReturnsRows
 
-from gateway.store.arrays import Arrays, as_arrays
+from gateway.store.arrays import Arrays, as_arrays, picker
 
 __all__ = [
     "COMMITTING", "Asked", "arrays_of", "change_and_select", "execute_one", "execute_rows", "execute_texts",
@@ -270,12 +269,7 @@ def _spell(made: SQLCompiler, values: dict[str, Any], lists: tuple[str, ...], si
 
 
 def _picker(names: Sequence[str] | None) -> Callable[[Mapping[str, Any]], tuple[Any, ...]] | None:
-    if names is None:
-        return None
-    if len(names) == 1:
-        (only,) = names
-        return lambda row: (row[only],)
-    return itemgetter(*names) if names else lambda _row: ()
+    return None if names is None else picker(names)
 
 
 def _per_row(connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]) -> Asked:
@@ -346,7 +340,13 @@ def _nobody() -> None:
 
 def _can_travel(values: Any) -> bool:
     """Whether all of these parameters are of kinds that are sent as they are; others are for the driver to judge."""
-    return isinstance(values, dict) and all(map(_is_plain, values.values()))
+    if not isinstance(values, dict):
+        return False
+    return _PLAIN.issuperset(map(type, values.values())) or all(map(_is_plain, values.values()))
+
+
+_PLAIN: Final = frozenset({str, bytes, bool, type(None)})
+"""Of these kinds all can travel: nearly all are texts, arrays among them."""
 
 
 def _is_plain(value: Any) -> bool:

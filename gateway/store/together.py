@@ -90,10 +90,16 @@ def _merged(
             return None
         text, named = found
         texts.append(text)
-        values |= {f"w{number}_{name}": value for name, value in named.items()}
+        values.update(zip(_names_in(number, tuple(named)), named.values(), strict=True))
     if whole >= 0:
         values["whole"] = len(parts[whole][1])
     return _joined(tuple(texts), whole), values
+
+
+@cache
+def _names_in(number: int, names: tuple[str, ...]) -> tuple[str, ...]:
+    """What these parameters are called in the part of that number."""
+    return tuple(f"w{number}_{name}" for name in names)
 
 
 @cache

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import select
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple
@@ -26,6 +26,7 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from gateway.store.arrays import picker
 from gateway.store.statements import Asked
 
 __all__ = ["Lost", "Told", "Traveller"]
@@ -52,22 +53,21 @@ class Told(NamedTuple):
 
 
 @cache
-def _as_sent(text: str) -> tuple[bytes, tuple[str, ...]]:
-    """The text with numbers for parameters, and their names."""
+def _as_sent(text: str) -> tuple[bytes, Callable[[Mapping[str, Any]], tuple[Any, ...]]]:
+    """The text with numbers for parameters, and what picks their values in this order."""
     names: dict[str, int] = {}
 
     def place(found: re.Match[str]) -> str:
         return "%" if found[1] is None else f"${names.setdefault(found[1], len(names) + 1)}"
 
-    return _PLACE.sub(place, text).encode(), tuple(names)
+    return _PLACE.sub(place, text).encode(), picker(tuple(names))
 
 
 def _encoded(value: str | int | bytes | None) -> bytes | None:
     if isinstance(value, str):
-        told = value.encode()
-        if b"\0" in told:
+        if "\0" in value:
             raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
-        return told
+        return value.encode()
     if isinstance(value, int):
         return b"%d" % value if type(value) is not bool else b"t" if value else b"f"
     return value
@@ -149,11 +149,10 @@ class Traveller:
 
     def _given(self, one: Asked) -> tuple[bytes, list[bytes | None], list[int] | None]:
         """The text, the parameters, and how they are written where some are bytes."""
-        text, names = _as_sent(one.text)
-        values = [one.values[name] for name in names]
-        if any(isinstance(value, bytes) for value in values):
-            return text, [*map(_encoded, values)], [int(isinstance(value, bytes)) for value in values]
-        return text, [*map(_encoded, values)], None
+        text, pick = _as_sent(one.text)
+        values = pick(one.values)
+        formats = [int(isinstance(value, bytes)) for value in values] if bytes in map(type, values) else None
+        return text, [*map(_encoded, values)], formats
 
     def _send(self, one: Asked, text: bytes, values: list[bytes | None], formats: list[int] | None) -> int:
         """Send one statement, prepared before where it is not; gives how many answers will come."""

@@ -24,8 +24,8 @@ POSTGRES_DEFECTS = (
         name="rows of one statement change places",
         row="§13 events are read in the order in which they were written",
         file="gateway/store/arrays.py",
-        old="[row[name] for row in rows]",
-        new="[row[name] for row in rows[::-1]]",
+        old="map(self.pick, rows)",
+        new="map(self.pick, rows[::-1])",
         tests=(_MANY + "new_rows_are_numbered_in_the_order_in_which_they_were_given",),
     ),
     Defect(
