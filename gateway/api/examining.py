@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import queue
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -18,12 +17,11 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Final
 
 from gateway.exchange.examine import tell_prepared
 from gateway.exchange.group import Grouper, Settle, gather
-from gateway.exchange.parcels import open_parcel, pack_parcel
+from gateway.exchange.parcels import Carrier
 from gateway.exchange.submission import Outcome, Prepared, Submission, with_found
 from gateway.exchange.take_in import Unprepared
 from gateway.exchange.urgency import say_urgent
@@ -219,21 +217,21 @@ class _Examiner:
             raise
         finally:
             theirs.close()
-        self._connection = Connection(ours.detach())
-        _limit(self._connection, _STARTING)
+        self._carrier = Carrier(ours)
+        self._carrier.limit(_STARTING)
         try:
-            self._connection.recv_bytes()
+            self._carrier.take()
         except BaseException:
             self.close()
             raise
-        _limit(self._connection, answer)
+        self._carrier.limit(answer)
         _log.info("examiner.ready", pid=self._process.pid)
 
     def ask(self, group: Sequence[Submission]) -> Sequence[Prepared | None]:
         """One answer per member, in their order. Raises OSError, EOFError, and ValueError for one that makes no sense:
         the examiner must be closed then."""
-        self._connection.send_bytes(pack_parcel(group))
-        answers = open_parcel(self._connection.recv_bytes())
+        self._carrier.give(group)
+        answers = self._carrier.take()
         if not isinstance(answers, list) or len(answers) != len(group):
             raise EOFError("an examiner answered something else")
         return [
@@ -243,7 +241,7 @@ class _Examiner:
 
     def close(self) -> None:
         """End it: politely, then not. Safe to repeat."""
-        self._connection.close()
+        self._carrier.close()
         try:
             self._process.wait(2.0)
         except subprocess.TimeoutExpired:
@@ -253,11 +251,3 @@ class _Examiner:
         """End it at once: nothing that it was at goes on. Safe to repeat."""
         self._process.kill()
         self._process.wait()
-
-
-def _limit(connection: Connection, seconds: float) -> None:
-    """The longest that one read or write of this connection may take."""
-    span = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
-    with socket.socket(fileno=os.dup(connection.fileno())) as end:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, span)
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)

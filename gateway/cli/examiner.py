@@ -7,11 +7,13 @@ no longer than the process that asks it, whose lock is held.
 from __future__ import annotations
 
 import signal
+import socket
 import sys
-from multiprocessing.connection import Connection
+from contextlib import closing
 
 from gateway.cli.memory import settle_memory
 from gateway.compose import build_node
+from gateway.exchange.parcels import Carrier
 from gateway.settings import read_settings
 from gateway.workers import run_examiner
 from monitoring import log
@@ -25,12 +27,12 @@ def main(descriptor: int) -> None:
         signal.signal(number, signal.SIG_IGN)  # sent to all processes of a node at once: whoever asks ends first
     settings = read_settings()
     log.configure(settings.log_format, settings.log_level)
-    with Connection(descriptor) as connection:
+    with closing(Carrier(socket.socket(fileno=descriptor))) as carrier:
         node = build_node(settings, role="examiner")
         try:
             node.transport.close()
             settle_memory()
-            run_examiner(node, connection)
+            run_examiner(node, carrier)
         finally:
             node.store.close()
 

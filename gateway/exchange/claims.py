@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 
 from gateway.exchange.persisting import persist
 from gateway.model.chain import Link
+from gateway.model.instants import new_id
 from gateway.model.states import DeliveryState
 from gateway.node import Node
 from gateway.store import claims
@@ -49,24 +51,30 @@ class Claimed:
 def claim_group(node: Node, tickets: Sequence[Ticket], *, is_ending: Callable[[], bool] | None = None) -> list[Claimed]:
     """Claim what these tickets hint at and commit. What somebody else holds, or moved on, is left out.
 
-    What was claimed is read however long the store is away meanwhile (`persist`): nobody else knows whose it is.
+    However long the store is away (`persist`): a ticket that is given up is announced again only after a minute, and of
+    what was claimed nobody else knows whose it is.
     """
-    ours = _claim(node, tickets) if tickets else {}
+    if not tickets:
+        return []
+    by, tries = f"{node.worker}#{new_id()}", count(1)
+    ours = persist(lambda: _claim(node, tickets, by, is_first=next(tries) == 1), is_ending)
     return persist(partial(_read, node, ours), is_ending) if ours else []
 
 
 @repeated_where_undone
-def _claim(node: Node, tickets: Sequence[Ticket]) -> Mapping[str, claims.Taken]:
-    """What is ours now: two trips to PostgreSQL."""
+def _claim(node: Node, tickets: Sequence[Ticket], by: str, *, is_first: bool) -> Mapping[str, claims.Taken]:
+    """What is ours now: two trips to PostgreSQL.
+
+    `by` is the name of this one claim. Where it may have been committed without anybody being told, it finds its own.
+    """
     with node.store.write(asks_first=True) as connection:
-        ours = claims.claim(
-            connection,
-            [(ticket.transfer_id, ticket.turn) for ticket in tickets],
-            worker=node.worker,
-            lease=node.pace.lease,
-            now=node.store.known_now(),
-            is_last=True,
-        )
+        known = {} if is_first else claims.claimed_by(connection, [ticket.transfer_id for ticket in tickets], by)
+        left = [(ticket.transfer_id, ticket.turn) for ticket in tickets if ticket.transfer_id not in known]
+        ours = dict(known)
+        if left:
+            ours |= claims.claim(
+                connection, left, worker=by, lease=node.pace.lease, now=node.store.known_now(), is_last=True
+            )
     node.metrics.count_tickets(TicketEvent.CLAIMED, len(ours))
     if len(ours) < len(tickets):
         node.metrics.count_tickets(TicketEvent.LOST, len(tickets) - len(ours))

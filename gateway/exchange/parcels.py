@@ -8,28 +8,83 @@ from __future__ import annotations
 
 import io
 import pickle
+import socket
+import struct
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, BinaryIO, Final
 
-__all__ = ["open_parcel", "pack_parcel"]
+__all__ = ["Carrier", "open_parcel", "pack_parcel"]
+
+_SIZE: Final = struct.Struct("!Q")
+_SPAN: Final = struct.Struct("ll")  # struct timeval
 
 
-def pack_parcel(content: object) -> bytes:
-    """`content` as bytes that `open_parcel` reads, in a process of the same program."""
-    written = io.BytesIO()
+def pack_parcel(content: object, written: BinaryIO) -> None:
+    """Write `content` as bytes that `open_parcel` reads, in a process of the same program."""
     _Packing(written, pickle.HIGHEST_PROTOCOL).dump(content)
-    return written.getvalue()
 
 
-def open_parcel(parcel: bytes) -> Any:
+def open_parcel(parcel: bytes | memoryview) -> Any:
     """What was packed. Only for bytes of a process that this one started, or was started by: they can do anything.
 
     Raises what unpickling raises where they are no parcel.
     """
     return pickle.loads(parcel)  # noqa: S301 - see above
+
+
+class Carrier:
+    """One end of a pair of sockets, over which two processes hand each other parcels.
+
+    All that go are written into one piece of memory, all that come are read into another, and each stays as large as
+    the largest of them: a new one for each would be mapped page by page, and that takes ten times as long as its bytes.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        """`end`: this carrier's own, blocking; it is closed with it."""
+        self._end = end
+        self._written = io.BytesIO()
+        self._room = bytearray(_SIZE.size)
+
+    def limit(self, seconds: float) -> None:
+        """The longest that one read or write may take from now on."""
+        span = _SPAN.pack(int(seconds), int(seconds % 1 * 1_000_000))
+        self._end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, span)
+        self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
+
+    def give(self, content: object) -> None:
+        """Hand `content` over. Raises OSError where the other side has closed, or takes nothing in time."""
+        self._written.seek(0)
+        pack_parcel(content, self._written)
+        with self._written.getbuffer() as memory, memory[: self._written.tell()] as parcel:
+            self._end.sendall(_SIZE.pack(len(parcel)))
+            self._end.sendall(parcel)
+
+    def take(self) -> Any:
+        """What the other side hands over next.
+
+        Raises EOFError where it has closed, OSError where nothing comes in time, and what `open_parcel` raises.
+        """
+        (size,) = _SIZE.unpack(self._fill(_SIZE.size))
+        if size > len(self._room):
+            self._room = bytearray(size)
+        return open_parcel(self._fill(size))
+
+    def _fill(self, size: int) -> memoryview:
+        """The next bytes, in this carrier's memory until more are read."""
+        filled = left = memoryview(self._room)[:size]
+        while left:
+            came = self._end.recv_into(left)
+            if not came:
+                raise EOFError("the other side has closed")
+            left = left[came:]
+        return filled
+
+    def close(self) -> None:
+        """Close this end. Safe to repeat."""
+        self._end.close()
 
 
 class _Packing(pickle.Pickler):

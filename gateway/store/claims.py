@@ -20,7 +20,7 @@ from gateway.store.schema import attempts, channels, deliveries, transfers
 from gateway.store.schema_recoveries import NOT_RECOVERING
 from gateway.store.statements import execute_rows, select_rows, select_together
 
-__all__ = ["Carried", "Held", "Taken", "claim", "read_held", "renew_leases"]
+__all__ = ["Carried", "Held", "Taken", "claim", "claimed_by", "read_held", "renew_leases"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def claim(
     the node is recovering from a restore, when nothing is claimed at all (rule 13): forget the ticket.  So a row that
     is locked is waited for, never skipped: whoever holds it may only be changing what comes after it.
     The lease runs for `lease` microseconds from `now` by the store's clock; None: the server reads it as it claims.
-    `is_last`: the transaction executes nothing after this, and may be committed in the same trip.
+    `worker`: who claims. `is_last`: the transaction executes nothing after this, and may be committed in the same trip.
     """
     wanted = sorted({transfer_id for transfer_id, _ in tickets})
     named = [f"{transfer_id} {turn}" for transfer_id, turn in tickets]
@@ -85,6 +85,25 @@ def claim(
             connection, _CLAIM_DELIVERIES, hanging, DeliveryState.READY, DeliveryState.CLAIMED, is_last=is_last
         )
     return ours
+
+
+_OWN = (
+    select(transfers.c.id, transfers.c.turn, transfers.c.packet_id)
+    .where(among(transfers.c.id, "ids"), transfers.c.state == TransferState.CLAIMED,
+           transfers.c.worker == bindparam("by"))
+    .order_by(transfers.c.id)
+)  # fmt: skip
+
+
+def claimed_by(connection: Connection, transfer_ids: Iterable[str], worker: str) -> dict[str, Taken]:
+    """Which of these transfers that one claimed and nobody took away, by id.
+
+    Waits for whoever has their rows under its hands: that may be its own transaction, which lost its connection as it
+    committed.
+    """
+    wanted = {"ids": sorted(transfer_ids)}
+    [rows] = lock_and_select(connection, (_WANTED, wanted), [(_OWN, {**wanted, "by": worker})])
+    return {row.id: Taken(turn=int(row.turn), packet_id=row.packet_id) for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

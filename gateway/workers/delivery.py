@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from gateway.exchange.deliver import deliver, open_hands
+from gateway.exchange.rehearse import rehearse_hand_over
 from gateway.model.errors import StoreError
 from gateway.node import Node
 from gateway.store import transfers
@@ -101,5 +102,7 @@ def _give_back(node: Node) -> None:
 
 
 def start_delivery(node: Node) -> list[Delivery]:
-    """Listen on every queue; close to stop."""
+    """Listen on every queue; close to stop. On a node with a server the first hand-over is rehearsed before."""
+    if node.store.has_many_writers:  # an embedded one at rest keeps its memory for what comes
+        rehearse_hand_over(node)
     return [Delivery(node)]

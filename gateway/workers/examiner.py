@@ -7,11 +7,10 @@ answer the API process finds it itself.  It writes blobs, which by themselves me
 from __future__ import annotations
 
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from typing import Any
 
 from gateway.exchange.examine import prepare_silently
-from gateway.exchange.parcels import open_parcel, pack_parcel
+from gateway.exchange.parcels import Carrier
 from gateway.exchange.submission import Prepared, Submission, found_of
 from gateway.node import Node
 from monitoring import log
@@ -21,21 +20,21 @@ __all__ = ["run_examiner"]
 _log = log.get("examiner")
 
 
-def run_examiner(node: Node, connection: Connection) -> None:
+def run_examiner(node: Node, carrier: Carrier) -> None:
     """Answer groups of submissions until the other side closes: one `None` first, then per group one list.
 
     Per member: what was found (`found_of`), its blob durable; or None where it is refused or failed,
     which whoever asked finds out anew.  Killed at any moment it leaves blobs without rows and half-written spool files.
     Crash points: those of blob.put_many.
     """
-    connection.send_bytes(pack_parcel(None))
+    carrier.give(None)
     while True:
         try:
-            group: Sequence[Submission] = open_parcel(connection.recv_bytes())
+            group: Sequence[Submission] = carrier.take()
         except EOFError:
             return
         try:
-            connection.send_bytes(pack_parcel([slim(outcome) for outcome in prepare_silently(node, group)]))
+            carrier.give([slim(outcome) for outcome in prepare_silently(node, group)])
         except (BrokenPipeError, ConnectionResetError):  # whoever asked has ended: nobody waits for this
             _log.info("examiner.unheard", count=len(group))
             return

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.exchange import collect
+from gateway.exchange.claims import claim_group
 from gateway.exchange.deliver import deliver
 from gateway.exchange.examine import prepare
 from gateway.exchange.submission import Answer
@@ -135,6 +136,42 @@ def test_a_hand_over_that_was_cut_is_seen_once(
         assert house.state(sent, channel) == "delivered"
         assert recipient.seen(sent.packet_id) == 1
     house.assert_books_close()
+
+
+@pytest.mark.parametrize("cut", Cut)
+def test_a_worker_that_lives_finds_its_own_claim_of_which_nobody_was_told(
+    house: House, far: House, cable: CutCommits, cut: Cut
+) -> None:
+    """Nobody waits for a lease to run out, nor for a ticket to be announced again; and no death is counted."""
+    sent = [house.send([channel], str(number)) for number, channel in enumerate(("check", "check", "blind"))]
+    tickets = house.due()
+    cable.cut(cut)
+    deliver(far.node, tickets, is_ending=lambda: False)
+    assert cable.cuts == 1
+    for one, channel in zip(sent, ("check", "check", "blind"), strict=True):
+        assert (house.state(one, channel), house.row(one, channel)["unreported"]) == ("delivered", 0)
+        assert len(house.attempts(one, channel)) == 1
+        assert house.recipient(channel).seen(one.packet_id) == 1
+    house.assert_books_close()
+
+
+def test_a_claim_of_which_nobody_was_told_is_not_taken_from_who_has_it_since(
+    house: House, far: House, cable: CutCommits
+) -> None:
+    """It was undone, and another worker of the same process has claimed the ticket before the first one looks again."""
+    sent = house.send(["check"])
+    (ticket,) = house.due()
+    cable.cut(Cut.COMMIT)
+    looked: list[int] = []
+
+    def meanwhile() -> bool:
+        if not looked:  # between the first try and the second one
+            looked.append(len(claim_group(far.node, [ticket])))
+        return False
+
+    assert claim_group(far.node, [ticket], is_ending=meanwhile) == []
+    assert (cable.cuts, looked) == (1, [1])
+    assert house.row(sent, "check")["unreported"] == 1
 
 
 def test_a_conclusion_of_which_nobody_was_told_counts_once_though_it_is_written_again(

@@ -11,13 +11,14 @@ import pytest
 
 from gateway.exchange.accept import accept
 from gateway.exchange.examine import prepare
-from gateway.exchange.parcels import open_parcel, pack_parcel
+from gateway.exchange.parcels import open_parcel
 from gateway.exchange.submission import Answer, found_of, with_found
 from gateway.inspector.unsigned import is_plainly_unsigned
 from gateway.workers.examiner import slim
 from tests.support.certificates import Authority
 from tests.support.nodes import House, organ
 from tests.support.packets import build_status
+from tests.support.parcels import packed
 from tests.support.pdfs import plain_pdf, sign_pdf
 
 _TOLD = (
@@ -42,7 +43,7 @@ def test_what_was_found_elsewhere_is_what_was_found(house: House) -> None:
     for body, sender in ((house.packet(["inbox-a", "check"], "2"), "sender"), (status, "inbox-a")):
         submission = house.submission(body, sender)
         prepared = prepare(house.node, submission)
-        again = with_found(submission, open_parcel(pack_parcel(found_of(prepared))))
+        again = with_found(submission, open_parcel(packed(found_of(prepared))))
         assert again.submission is prepared.submission is submission
         assert {name: getattr(again, name) for name in _TOLD} == {name: getattr(prepared, name) for name in _TOLD}
         (answer,) = accept(house.node, [again])
@@ -59,7 +60,7 @@ def test_what_makes_no_sense_is_no_finding(house: House) -> None:
 
 def test_no_packet_and_no_body_goes_back(house: House) -> None:
     body = house.packet(["inbox-a"], content="Trích yếu dài " * 40)
-    answer = pack_parcel(slim(prepare(house.node, house.submission(body))))
+    answer = packed(slim(prepare(house.node, house.submission(body))))
     assert "Trích yếu dài".encode() not in answer
     assert slim(ValueError()) is None
 

@@ -106,6 +106,20 @@ def test_rule_8_a_store_that_goes_away_again_and_again_before_anything_is_sent_p
     house.assert_books_close()
 
 
+def test_a_ticket_is_not_given_up_while_the_store_is_away(house: House, away: Away) -> None:
+    """It was announced: whoever forgot it would leave its document lying for a minute."""
+    sent = house.send(["check"])
+    tickets, ending = house.ready(), threading.Event()
+    with ThreadPoolExecutor(1) as worker:
+        away.go()
+        told = worker.submit(deliver, house.node, tickets, is_ending=ending.is_set)
+        away.come_back()
+        told.result(PATIENCE)
+    assert (house.state(sent, "check"), house.row(sent, "check")["unreported"]) == ("delivered", 0)
+    assert house.recipient("check").seen(sent.packet_id) == 1
+    house.assert_books_close()
+
+
 def test_rule_8_a_worker_that_ends_waits_for_no_store(house: House, away: Away) -> None:
     """What it could not write down is an open attempt, as after a crash."""
     sent = house.send(["check"])
