@@ -53,6 +53,7 @@ __all__ = [
     "full_disk",
     "language_of",
     "problem_of",
+    "title_of",
 ]
 
 PROBLEM_JSON = "application/problem+json"
@@ -168,7 +169,7 @@ class Problem:
         return msgspec.json.encode(
             {
                 "type": f"urn:truc:problem:{self.code}",
-                "title": text(f"problem.{_noun(self.status)}", language, {}),
+                "title": title_of(self.status, language),
                 "status": self.status,
                 "code": self.code,
                 "detail": self.vi if language is Language.VI else self.en,
@@ -235,8 +236,9 @@ def _headers(why: TrucError) -> tuple[tuple[bytes, bytes], ...]:
     return ()
 
 
-def _noun(status: int) -> str:
-    return HTTPStatus(status).name.lower()
+def title_of(status: int, language: Language) -> str:
+    """What a problem of this status is called. By its number: Python names some of them otherwise from 3.13 on."""
+    return text(f"problem.{int(status)}", language, {})
 
 
 def language_of(accept_language: str) -> Language:

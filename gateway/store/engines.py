@@ -25,6 +25,16 @@ __all__ = ["name_of", "open_postgres", "open_sqlite", "translating"]
 _BUSY_SECONDS = 20
 
 
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "cache_size=-16000",
+    "temp_store=MEMORY",
+    "wal_autocheckpoint=2000",
+)
+
+
 def open_sqlite(path: Path, *, wait_seconds: float = _BUSY_SECONDS) -> Engine:
     """An engine on the SQLite file `path` (made where missing). Waits up to `wait_seconds` for the writer's place."""
     engine = create_engine(
@@ -37,17 +47,12 @@ def open_sqlite(path: Path, *, wait_seconds: float = _BUSY_SECONDS) -> Engine:
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
-        cursor = connection.cursor()
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "cache_size=-16000",
-            "temp_store=MEMORY",
-            "wal_autocheckpoint=2000",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}").close()
+        except BaseException:  # what is no database; nobody else closes it then
+            connection.close()
+            raise
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -345,7 +346,7 @@ def test_a_defect_is_one_line_and_tells_nothing_of_a_packet(truc: Terminal, tmp_
     truc("init")
     (tmp_path / "data" / "keys" / "seal.crt").write_bytes(b"\xff")
     truc("channel", "probe", code=4)
-    with sqlite3.connect(tmp_path / "data" / "truc.db") as database:
+    with closing(sqlite3.connect(tmp_path / "data" / "truc.db")) as database:
         database.execute("ALTER TABLE channels RENAME TO khong_phai")  # what no error of ours foresees
     truc("channel", "list", code=70)
     kept = Path(re.search(r"\S+truc-defect-\d+\.txt", truc.err)[0])  # type: ignore[index]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from edxml.messages import Language, text
-from gateway.api.problems import PROBLEM_JSON
+from gateway.api.problems import PROBLEM_JSON, title_of
 
 __all__ = ["EXAMPLES", "answer", "refusals"]
 
@@ -178,7 +177,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _refusal(status: int) -> dict[str, Any]:
     code = _CODES[status]
     vi, en = (text(code, language, _PARAMS) for language in (Language.VI, Language.EN))
-    title = text(f"problem.{HTTPStatus(status).name.lower()}", Language.VI, {})
+    title = title_of(status, Language.VI)
     example = {
         "type": f"urn:truc:problem:{code}", "title": title, "status": status, "code": code, "detail": vi, "vi": vi,
         "en": en, "findings": [_FINDING] if status == 422 else [], "findings_total": int(status == 422),
