@@ -12,7 +12,7 @@ from gateway.model.errors import GatewayError
 from gateway.transport.contract import Subscription, Transport
 from monitoring import log
 
-__all__ = ["Loop", "until_beat"]
+__all__ = ["Loop", "pause_after", "until_beat"]
 
 _log = log.get("worker")
 _LONGEST_PAUSE = 30.0
@@ -31,6 +31,11 @@ def until_beat(now: float, beat: float) -> float:
     return beat - late if late <= beat / 2 else beat / 2
 
 
+def pause_after(failures: int, longest: float = _LONGEST_PAUSE) -> float:
+    """Seconds to wait after so many failures in a row: twice as long after each, up to `longest`."""
+    return min(0.2 * float(2 ** min(failures, 10)), longest)
+
+
 class Loop:
     """Runs `once` in a thread: again at once while it answers 0, else after the seconds that it answers, or a wake.
 
@@ -39,7 +44,8 @@ class Loop:
     processor's caches serves the next.
 
     An error of ours is logged by its code, any other with its place; either way the loop goes on after a pause that
-    doubles up to half a minute.
+    doubles up to half a minute, or to `longest_pause`.  Of many for one reason in a row the first is logged, the
+    second, the fourth, and so on, each with how many failed.
     """
 
     def __init__(
@@ -50,11 +56,13 @@ class Loop:
         topics: Sequence[str] = (),
         *,
         beat: float = 0.0,
+        longest_pause: float = _LONGEST_PAUSE,
     ) -> None:
         """`topics`: whose wakes it hears. `beat`: seconds; 0: whatever `once` answers is waited for as it is."""
         self._name = name
         self._once = once
         self._beat = beat
+        self._longest_pause = longest_pause
         self._place = next(_numbers) % _PLACES * _APART
         self._woken = threading.Event()
         self._stopping = threading.Event()
@@ -83,25 +91,21 @@ class Loop:
         self._thread.join(max(0.0, self._stopped_at + timeout - time.monotonic()))
 
     def _run(self) -> None:
-        failures = 0
+        failures, told = 0, ""
         while not self._stopping.is_set():
             self._woken.clear()
             try:
                 pause = self._once()
-                failures = 0
-            except GatewayError as why:
-                failures += 1
-                pause = self._pause(failures)
-                _log.warning("loop.failed", process=self._name, reason=why.reason)
+                failures, told = 0, ""
             except Exception as why:  # noqa: BLE001 - a loop outlives its work; the log line names it
                 failures += 1
-                pause = self._pause(failures)
-                _log.exception("loop.failed", process=self._name, reason=type(why).__name__)
+                pause = pause_after(failures, self._longest_pause)
+                reason = why.reason if isinstance(why, GatewayError) else type(why).__name__
+                if reason != told or failures.bit_count() == 1:
+                    say = _log.warning if isinstance(why, GatewayError) else _log.exception
+                    say("loop.failed", process=self._name, reason=reason, count=failures)
+                told = reason
             if pause == self._beat > 0:
                 pause = until_beat(time.monotonic() - self._place, pause)
             if pause > 0 and not self._stopping.is_set():  # `stop` may have come before its wake was cleared
                 self._woken.wait(pause)
-
-    @staticmethod
-    def _pause(failures: int) -> float:
-        return min(0.2 * float(2 ** min(failures, 10)), _LONGEST_PAUSE)

@@ -32,6 +32,8 @@ _log = log.get("relay")
 _MOST = 256
 _IDLE = 5.0
 _IDLE_URGENT = 30.0
+_LONGEST_PAUSE = 1.0
+"""Seconds between two tries while the store is away: nobody else says that it is back, and documents are due."""
 
 
 def relay_once(node: Node, *, urgent_alone: bool = False) -> int:
@@ -204,13 +206,12 @@ class Relay:
         self._precedence = precedence or Precedence(node.transport)
         # Where one loop does all, what is urgent is announced by it.
         give_way = self._precedence.give_way if node.store.has_many_writers else _go_on
-        self._loops = [
-            Loop("relay", partial(_relay_pause, node, _Owed(), give_way), node.transport, ["relay"], beat=_IDLE)
-        ]
+        loop = partial(Loop, transport=node.transport, longest_pause=_LONGEST_PAUSE)
+        announce = partial(_relay_pause, node, _Owed(), give_way)
+        self._loops = [loop("relay", announce, topics=["relay"], beat=_IDLE)]
         if node.store.has_many_writers:
-            self._loops.append(
-                Loop("relay-urgent", partial(_urgent_pause, node, _Owed()), node.transport, ["relay.urgent"])
-            )
+            announce_urgent = partial(_urgent_pause, node, _Owed())
+            self._loops.append(loop("relay-urgent", announce_urgent, topics=["relay.urgent"]))
 
     def stop(self) -> None:
         """Begin nothing more, without waiting."""

@@ -16,7 +16,7 @@ from gateway.exchange.deliver import deliver
 from gateway.model.errors import StoreBusy
 from gateway.model.instants import MINUTE
 from gateway.workers.delivery import Delivery
-from gateway.workers.relay import relay_once
+from gateway.workers.relay import Relay, relay_once
 from tests.support.held import hold
 from tests.support.nodes import House, build_house
 from tests.support.patience import PATIENCE, until
@@ -104,6 +104,32 @@ def test_rule_8_a_store_that_goes_away_again_and_again_before_anything_is_sent_p
     assert house.state(sent, "check") == "delivered"
     assert house.recipient("check").seen(sent.packet_id) == 1
     house.assert_books_close()
+
+
+class _Counted(threading.Event):
+    """Waits for nothing, and keeps for how long it was to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.waited.append(timeout)
+        return True
+
+
+def test_a_relay_looks_each_second_while_the_store_is_away(house: House, away: Away) -> None:
+    """Documents are due, and nobody else says that it is back."""
+    house.send(["check"])
+    counted = _Counted()
+    away.go()
+    with closing(Relay(house.node)) as relay:
+        (loop,) = relay._loops
+        loop._woken = counted
+        until(lambda: len(counted.waited) > 8)
+        away._other.execute("ROLLBACK")
+    assert max(counted.waited[:8]) == 1.0
 
 
 def test_a_ticket_is_not_given_up_while_the_store_is_away(house: House, away: Away) -> None:

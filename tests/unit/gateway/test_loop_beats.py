@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
 from pathlib import Path
 
 import pytest
 
-from gateway.workers.loop import Loop, until_beat
+from gateway.model.errors import StoreBusy, StoreUnreachable
+from gateway.workers.loop import Loop, pause_after, until_beat
 from tests.service.transport_child import open_transport
 from tests.support.patience import PATIENCE
 
@@ -31,6 +34,47 @@ def test_work_makes_nobody_late() -> None:
         now += 0.3  # its work
         now += until_beat(now, 5.0)
     assert now == pytest.approx(35.0 + 1_000 * 5.0)
+
+
+class _Counted(threading.Event):
+    """Waits for nothing, tells how long it was to, and ends the loop after so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.waited: list[float | None] = []
+        self.loop: Loop | None = None
+        self._times = times
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout)
+        assert self.loop is not None
+        if len(self.waited) == self._times:
+            self.loop.stop()
+        return True
+
+
+def test_a_loop_that_fails_waits_no_longer_than_it_may_and_says_so_now_and_then(
+    tmp_path: Path, lines: io.StringIO
+) -> None:
+    gate, event = threading.Event(), _Counted(11)
+
+    def once() -> float:
+        gate.wait(PATIENCE)
+        raise StoreUnreachable(why="x") if len(event.waited) == 5 else StoreBusy(why="x")
+
+    transport = open_transport("local", str(tmp_path), "one")
+    looping = Loop("nhịp", once, transport, longest_pause=1.0)
+    looping._woken, event.loop = event, looping
+    gate.set()
+    looping._thread.join(PATIENCE)
+    transport.close()
+    assert event.waited == [0.4, 0.8, *[1.0] * 9]
+    assert pause_after(8) == 30.0, "where nobody says otherwise"
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(line["reason"], line["count"]) for line in told if line["event"] == "loop.failed"] == [
+        ("store.busy", 1), ("store.busy", 2), ("store.busy", 4), ("store.unreachable", 6), ("store.busy", 7),
+        ("store.busy", 8),
+    ]  # fmt: skip
 
 
 class _Asked(threading.Event):
