@@ -8,41 +8,28 @@ A line that cannot be written (disk full, pipe closed) is lost silently: logging
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Final, TextIO
 
 import msgspec
 
+from monitoring.log_guard import guard_line
 from monitoring.registry import Hop, HopOutcome
 
-__all__ = [
-    "KEYS",
-    "WITHHELD",
-    "LogFormat",
-    "Logger",
-    "Shape",
-    "configure",
-    "get",
-    "guard_line",
-    "together",
-    "write_hop",
-]
-
-WITHHELD: Final = "(withheld)"
-"""What stands in place of a value that does not have its key's shape."""
+__all__ = ["LogFormat", "Logger", "configure", "get", "together", "write_hop", "write_hops"]
 
 
 class LogFormat(StrEnum):
@@ -50,128 +37,6 @@ class LogFormat(StrEnum):
 
     JSON = "json"  #: one JSON object per line, for programs
     HUMAN = "human"  #: for people at a console
-
-
-class Shape(StrEnum):
-    """What a value may look like. None of them lets a sentence, an address or a number of a person through."""
-
-    UUID = "uuid"  #: an id of ours
-    DIGESTED = "digested"  #: an id of ours, or else the start of the value's digest: senders write document ids
-    SLUG = "slug"  #: an id from our own tables: a UUID, or starts with a letter and holds no blank and no @
-    CODE = "code"  #: noun.reason
-    FIGURE = "figure"  #: a number, or yes and no
-    PLACE = "place"  #: module.py:123
-    CLASS = "class"  #: a Python class
-    TIME = "time"  #: ISO 8601 with a zone
-    ROUTE = "route"  #: a template of a path
-    ADDRESS = "address"  #: host:port of a service of the operator's own
-
-
-_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}"
-_PATTERNS: Mapping[Shape, re.Pattern[str]] = {
-    Shape.UUID: re.compile(_UUID),
-    Shape.DIGESTED: re.compile(_UUID),
-    Shape.SLUG: re.compile(rf"[a-z][a-z0-9._\-]{{0,63}}|{_UUID}"),
-    Shape.CODE: re.compile(r"[a-z][a-z_]{0,40}(\.[a-z][a-z0-9_]{0,40}){0,2}"),
-    Shape.PLACE: re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,60}\.py:\d{1,6}"),
-    Shape.CLASS: re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,60}"),
-    Shape.TIME: re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{8,15}(Z|[+-]\d\d:\d\d)"),
-    Shape.ROUTE: re.compile(r"/[a-z0-9_/{}.\-]{0,80}"),
-    Shape.ADDRESS: re.compile(r"(?:[A-Za-z0-9.\-]{1,253}|\[?[0-9A-Fa-f:]{2,45}\]?):\d{1,5}"),
-}
-
-KEYS: Mapping[str, Shape] = {
-    "timestamp": Shape.TIME,
-    "level": Shape.CODE,
-    "event": Shape.CODE,
-    "module": Shape.SLUG,
-    "hop": Shape.CODE,
-    "outcome": Shape.CODE,
-    "reason": Shape.CODE,
-    "cause": Shape.CODE,
-    "ms": Shape.FIGURE,
-    "packet": Shape.UUID,
-    "delivery": Shape.UUID,
-    "transfer": Shape.UUID,
-    "document": Shape.DIGESTED,
-    "system": Shape.SLUG,
-    "agency": Shape.SLUG,
-    "channel": Shape.SLUG,
-    "queue": Shape.SLUG,
-    "process": Shape.SLUG,
-    "link": Shape.SLUG,
-    "address": Shape.ADDRESS,
-    "state": Shape.CODE,
-    "repair": Shape.CODE,
-    "alert": Shape.CODE,
-    "turn": Shape.FIGURE,
-    "count": Shape.FIGURE,
-    "bytes": Shape.FIGURE,
-    "port": Shape.FIGURE,
-    "pid": Shape.FIGURE,
-    "status": Shape.FIGURE,
-    "route": Shape.ROUTE,
-    "error": Shape.CLASS,
-    "place": Shape.PLACE,
-}
-"""Every key that a line may have, and the shape of its value."""
-
-
-def guard_line(line: Mapping[str, Any]) -> dict[str, Any]:
-    """What may be said of a line, in the list's order: the rest is dropped, a wrong shape withheld. Never raises."""
-    kept: dict[str, Any] = {}
-    for key, check in _CHECKS:
-        value = line.get(key)
-        if value is not None:
-            kept[key] = check(value)
-    return kept
-
-
-def _figure(value: Any) -> str | int | float | bool:
-    return value if isinstance(value, (bool, int, float)) and abs(value) < 1e15 else WITHHELD
-
-
-@lru_cache(maxsize=len(Shape))
-def _remembering(shape: Shape) -> Callable[[str], re.Match[str] | None]:
-    """Whether a text has this shape, remembered for all keys of the shape together: a crowd of values costs a process
-    some hundred kilobytes at most."""
-    fits = _PATTERNS[shape].fullmatch
-    return lru_cache(maxsize=_REMEMBERED)(fits) if shape in _FEW else fits
-
-
-def _check_of(shape: Shape) -> Callable[[Any], str | int | float | bool]:
-    """What gives a value back that has this shape, and what stands in its place for any other."""
-    if shape is Shape.FIGURE:
-        return _figure
-    fits, remembering = _PATTERNS[shape].fullmatch, _remembering(shape)
-
-    def check(value: Any) -> str:
-        text = value if isinstance(value, str) else type(value).__name__ if shape is Shape.CLASS else _plain(value)
-        if (remembering if len(text) <= _LONGEST_REMEMBERED else fits)(text) is not None:
-            return text
-        if shape is Shape.DIGESTED and isinstance(value, str):
-            return "sha256:" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        return WITHHELD
-
-    return check
-
-
-_FEW: Final = frozenset({Shape.CODE, Shape.SLUG, Shape.ROUTE})
-"""Shapes whose values are a few, said again and again."""
-
-_REMEMBERED: Final = 512
-"""Values of such a shape whose look is remembered: the codes and channels of a province, with room."""
-
-_LONGEST_REMEMBERED: Final = 128
-"""Characters of a value that is remembered: none of these shapes but a route's holds more."""
-
-
-def _plain(value: Any) -> str:
-    """Ids come as `UUID` objects too; everything else that is no text has no shape."""
-    return str(value) if type(value).__name__ == "UUID" else WITHHELD
-
-
-_CHECKS: Final = tuple((key, _check_of(shape)) for key, shape in KEYS.items())
 
 
 def _name_exception(line: dict[str, Any]) -> None:
@@ -283,6 +148,11 @@ class Logger:
 
     def log(self, level: int, event: str, /, **keys: Any) -> None:
         """One line, where `level` (of `logging`) is one that is written; `exc_info` is what `logging` takes."""
+        self.log_each(level, event, _ONE, **keys)
+
+    def log_each(self, level: int, event: str, members: Iterable[Mapping[str, Any]], /, **keys: Any) -> None:
+        """A line of this moment for each member of a group: `keys`, which are looked at once, and the member's own,
+        which the list has behind them."""
         pipe = _pipe
         if level < pipe.level:
             return
@@ -290,7 +160,9 @@ class Logger:
         keys["timestamp"] = f"{_second(seconds)}.{rest // 1000:06d}Z"
         keys["level"], keys["event"], keys["module"] = _LEVELS.get(level, "error"), event, self.name
         _name_exception(keys)
-        pipe.lines.add(pipe.render(guard_line(keys)))
+        said = guard_line(keys)
+        for member in members:
+            pipe.lines.add(pipe.render({**said, **guard_line(member)} if member else said))
 
     def debug(self, event: str, /, **keys: Any) -> None:
         """What only somebody who looks for a fault wants to see."""
@@ -311,6 +183,10 @@ class Logger:
     def exception(self, event: str, /, *, exc_info: Any = True, **keys: Any) -> None:
         """An error with the exception being handled, or the one given."""
         self.log(logging.ERROR, event, exc_info=exc_info, **keys)
+
+
+_ONE: Final[Sequence[Mapping[str, Any]]] = ({},)
+"""The member of a line that is alone."""
 
 
 @lru_cache(maxsize=4)
@@ -369,9 +245,8 @@ def write_hop(
     channel: str | None = None,
 ) -> None:
     """The one line of one hop: a warning where a person may have to look, else information."""
-    is_grave = outcome in (HopOutcome.PARKED, HopOutcome.DOUBTFUL, HopOutcome.FAILED)
     logger.log(
-        logging.WARNING if is_grave else logging.INFO,
+        _level_of(outcome),
         event,
         hop=hop,
         outcome=outcome,
@@ -385,3 +260,25 @@ def write_hop(
         agency=agency,
         channel=channel,
     )
+
+
+def write_hops(
+    logger: Logger,
+    event: str,
+    members: Iterable[tuple[HopOutcome, str | None, Mapping[str, str | None]]],
+    *,
+    hop: Hop,
+    ms: float,
+) -> None:
+    """The lines of a group whose hop ended at one moment: for each member, in their order, what came of it, the reason,
+    and its ids, as `write_hop` says them."""
+    for (outcome, reason), some in groupby(members, key=itemgetter(0, 1)):
+        ids = (one[2] for one in some)
+        logger.log_each(_level_of(outcome), event, ids, hop=hop, outcome=outcome, ms=round(ms, 1), reason=reason)
+
+
+def _level_of(outcome: HopOutcome) -> int:
+    return logging.WARNING if outcome in _GRAVE else logging.INFO
+
+
+_GRAVE: Final = frozenset({HopOutcome.PARKED, HopOutcome.DOUBTFUL, HopOutcome.FAILED})

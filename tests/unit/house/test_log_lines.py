@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from monitoring.log import KEYS
+from monitoring.log_guard import KEYS
 from tests.unit.house.sources import modules
 
 _WAYS = {"debug", "info", "warning", "error", "exception", "log"}

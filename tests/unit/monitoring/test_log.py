@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.log import KEYS, WITHHELD, Shape, configure, get, guard_line, together, write_hop
+from monitoring.log import configure, get, together, write_hop, write_hops
+from monitoring.log_guard import KEYS, WITHHELD, Shape, guard_line
 from monitoring.registry import Hop, HopOutcome
 
 PACKET = "0193a3f0-7c5e-7c3a-9d1e-1f2a3b4c5d6e"
@@ -106,6 +107,33 @@ def test_one_line_per_hop_with_its_ids(out: io.StringIO) -> None:
 def test_what_a_person_may_have_to_see_is_a_warning(out: io.StringIO, outcome: HopOutcome, level: str) -> None:
     write_hop(get("x"), "transfer.ended", hop=Hop.DELIVER, outcome=outcome, ms=1, reason="channel.down")
     assert [line["level"] for line in lines(out)] == [level]
+
+
+@pytest.mark.parametrize("format", ["json", "human"])
+def test_a_group_is_told_as_its_members_are_one_by_one(format: str) -> None:
+    ids: dict[str, Any] = {"delivery": PACKET, "agency": "na-xa-16702-2025"}
+    members: list[tuple[HopOutcome, str | None, dict[str, Any]]] = [
+        (HopOutcome.DONE, None, ids),
+        (HopOutcome.DONE, None, {**ids, "agency": None}),
+        (HopOutcome.REFUSED, "inbox.gone", ids),
+        (HopOutcome.PARKED, "blob.missing", {"document": SECRETS[0], "agency": SECRETS[2]}),
+        (HopOutcome.DONE, None, {"system": "s", "packet": PACKET, "subject": SECRETS[0]}),
+        (HopOutcome.REFUSED, SECRETS[0], ids),
+    ]
+    told = []
+    for is_group in (True, False):
+        stream = io.StringIO()
+        configure(format, stream=stream)
+        if is_group:
+            write_hops(get("x"), "item.fetched", members, hop=Hop.DELIVER, ms=12.345)
+        else:
+            for outcome, reason, each in members:
+                said = {key: value for key, value in each.items() if key in KEYS}
+                write_hop(get("x"), "item.fetched", hop=Hop.DELIVER, outcome=outcome, ms=12.345, reason=reason, **said)
+        told.append(re.sub(r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "then", stream.getvalue()))
+    assert told[0] == told[1]
+    assert told[0].count("\n") == len(members)
+    assert not any(secret in told[0] for secret in SECRETS)
 
 
 def test_people_get_the_same_in_one_readable_line() -> None:
