@@ -27,7 +27,7 @@ from gateway.exchange.examine import prepare_group
 from gateway.exchange.report import refuse_for
 from gateway.exchange.submission import Outcome, Prepared, Submission
 from gateway.identity import Caller
-from gateway.model.errors import GatewayError, StoreError, TooLarge
+from gateway.model.errors import GatewayError, StoreError, StoreUnsure, TooLarge
 from gateway.model.states import LinkKind
 from gateway.node import Node
 from gateway.store import begun as noted
@@ -57,12 +57,20 @@ class _Settling(Protocol):
         """Seconds until something seen may be taken; infinite where nothing is awaited."""
 
 
-def intake_once(node: Node) -> int:
-    """Look through every channel with a source; how many things were taken in or answered."""
-    done = 0
+def intake_once(node: Node, owed: set[str] | None = None) -> int:
+    """Look through every channel with a source; how many things were taken in or answered.
+
+    `owed`: what this process still has to write down as ended, because the store went away before: it was nobody's
+    death (rule 8).  Kept between looks.  Raises StoreBusy where it still cannot.
+    """
+    owed, done = set() if owed is None else owed, 0
+    if owed:
+        with node.store.write() as connection:
+            noted.end(connection, owed)
+        owed.clear()
     for channel, source in _sources(node):
         try:
-            done += _take_from(node, channel, source)
+            done += _take_from(node, channel, source, owed)
         except (TrucError, OSError) as why:  # one channel's trouble is not the others'
             _log.warning("intake.failed", channel=channel.id, reason=name_fault(why))
         except Exception:  # noqa: BLE001 - nor is a defect that one of its things meets
@@ -92,7 +100,7 @@ class _Found:
     begun: int
 
 
-def _take_from(node: Node, channel: ChannelRow, source: Source) -> int:
+def _take_from(node: Node, channel: ChannelRow, source: Source, owed: set[str]) -> int:
     caller = Caller(
         system_id=channel.system_id or f"channel:{channel.id}", name=f"channel:{channel.id}",
         agency_ids=channel.agency_ids, is_operator=False,
@@ -104,7 +112,7 @@ def _take_from(node: Node, channel: ChannelRow, source: Source) -> int:
     with node.store.read() as connection:
         begun = noted.begun(connection, keys)
     found = [_Found(item=item, key=key, begun=begun.get(key, 0)) for item, key in zip(items, keys, strict=True)]
-    return sum(_take_run(node, caller, source, run) for run in _runs(found))
+    return sum(_take_run(node, caller, source, run, owed) for run in _runs(found))
 
 
 def _runs(found: Sequence[_Found]) -> Iterator[Sequence[_Found]]:
@@ -114,14 +122,20 @@ def _runs(found: Sequence[_Found]) -> Iterator[Sequence[_Found]]:
         yield from [run] if is_plain else [[one] for one in run]
 
 
-def _take_run(node: Node, caller: Caller, source: Source, run: Sequence[_Found]) -> int:
+def _take_run(node: Node, caller: Caller, source: Source, run: Sequence[_Found], owed: set[str]) -> int:
     """Take in some things as one group, tell the source of each in turn; how many were told.
 
-    They reported, whatever they said: only a dead worker leaves its counts, or a defect, which is raised.
+    They reported, whatever they said: only a dead worker leaves its counts, or a defect, which is raised.  Where the
+    store is away that is owed.
     """
     keys, is_defect = [one.key for one in run], False
-    with node.store.write() as connection:
-        noted.begin(connection, keys)
+    try:
+        with node.store.write() as connection:
+            noted.begin(connection, keys)
+    except StoreUnsure:
+        owed.update(keys)
+        raise
+    owed.update(keys)
     done = 0
     try:
         for one, outcome in zip(run, _outcomes(node, caller, run), strict=True):
@@ -137,6 +151,7 @@ def _take_run(node: Node, caller: Caller, source: Source, run: Sequence[_Found])
         if not is_defect:
             with node.store.write() as connection:
                 noted.end(connection, keys)
+        owed.difference_update(keys)
     return done
 
 
@@ -296,11 +311,11 @@ def start_intake(node: Node, pause: float) -> tuple[Loop, FolderWatches]:
     `pause`: seconds from look to look where nothing wakes it and nothing seen is still settling.
     """
     watches = FolderWatches(node)
-    counted = -math.inf
+    counted, owed = -math.inf, set[str]()
 
     def once() -> float:
         nonlocal counted
-        done = intake_once(node)
+        done = intake_once(node, owed)
         watches.renew()  # after the look, which makes the folders that are missing
         if time.monotonic() - counted >= _COUNT_AGAIN:
             counted = time.monotonic()

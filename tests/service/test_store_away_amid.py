@@ -8,14 +8,16 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.exchange.deliver import deliver
 from gateway.model.errors import StoreBusy
-from gateway.model.instants import MINUTE
+from gateway.model.instants import MINUTE, Instant
 from gateway.workers.delivery import Delivery
+from gateway.workers.intake import intake_once
 from gateway.workers.relay import Relay, relay_once
 from tests.support.held import hold
 from tests.support.nodes import House, build_house
@@ -144,6 +146,31 @@ def test_a_ticket_is_not_given_up_while_the_store_is_away(house: House, away: Aw
     assert (house.state(sent, "check"), house.row(sent, "check")["unreported"]) == ("delivered", 0)
     assert house.recipient("check").seen(sent.packet_id) == 1
     house.assert_books_close()
+
+
+def test_rule_8_a_file_that_was_being_taken_in_as_the_store_went_away_is_not_set_aside(tmp_path: Path) -> None:
+    with closing(build_house(tmp_path, folders=True, database_wait=0.1)) as house:
+        house.node.channels.sink("folder").probe()
+        file, goes = house.root / "di" / "van-ban.edxml", threading.Event()
+        file.write_bytes(house.packet(["check"], sender="folder-a"))
+        other = sqlite3.connect(tmp_path / "data" / "truc.db", isolation_level=None)
+
+        def now() -> Instant:
+            """Asked for between the beginning and what comes of it."""
+            if goes.is_set() and not other.in_transaction:
+                other.execute("BEGIN IMMEDIATE")
+            return house.node.now()
+
+        node, owed = replace(house.node, now=now), set[str]()
+        goes.set()
+        for _ in range(4):
+            assert intake_once(node, owed) == 0
+            other.execute("ROLLBACK")
+        goes.clear()
+        assert intake_once(node, owed) == 1
+        assert [row["state"] for row in house.rows("SELECT state FROM deliveries")] == ["ready"]
+        assert house.rows("SELECT * FROM intake_faults") == []
+        other.close()
 
 
 def test_rule_8_a_worker_that_ends_waits_for_no_store(house: House, away: Away) -> None:
