@@ -353,8 +353,14 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | bytes) or (isinstance(value, int) and -_MOST <= value < _MOST)
 
 
+def _listening(connection: Connection) -> Any:
+    """Who listens to its engine, and to itself where anybody does: both are put together anew for each connection that
+    is lent, which costs a tenth of a short transaction."""
+    return connection.dispatch if connection._has_events else connection.engine.dispatch
+
+
 def _tell_done(connection: Connection, done: Sequence[Asked]) -> None:
-    for hear in connection.dispatch.after_cursor_execute:
+    for hear in _listening(connection).after_cursor_execute:
         for one in done:
             hear(connection, None, one.text, one.values, None, isinstance(one.values, list))
 
@@ -367,7 +373,7 @@ def _as_ever(connection: Connection, text: str, values: Any, row: _Row | None) -
 
 def _heard(connection: Connection, one: Asked) -> Asked:
     """What is left of it when all who listen have heard it."""
-    for hear in connection.dispatch.before_cursor_execute:
+    for hear in _listening(connection).before_cursor_execute:
         text, values = hear(connection, None, one.text, one.values, None, isinstance(one.values, list))
         one = Asked(text, values, one.row)
     return one
