@@ -15,6 +15,7 @@ from edxml._xml import Element, Refusal
 from edxml.attachments import SNIFFED, AttachmentSink, FileLook, extension, sniff
 from edxml.limits import PIECE, Limits
 from edxml.packet import Attachment
+from edxml.values import hasten
 
 __all__ = ["Content", "Contents"]
 
@@ -26,6 +27,7 @@ _CONTAINERS = frozenset(
 _SPOOL_IN_MEMORY = 256 * 1024
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """What one `ContentTransferEncoded` held. Digest, length, sniffed: of the file, unzipped if `is_unzipped`."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from edxml.codes import BusinessKind, Dialect, Priority, StatusCode, SteeringType
 from edxml.ids import DocumentId, OrganId
+from edxml.values import hasten
 
 __all__ = [
     "Attachment",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization:
     """An agency as a packet names it (From, To). `organ_id` is None only where it could not be read."""
@@ -43,6 +45,7 @@ class Organization:
     website: str = ""
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseFor:
     """The document that this one answers, or that a status is about. `code` is "number/notation"."""
@@ -54,6 +57,7 @@ class ResponseFor:
     document_id: DocumentId | None = None
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceHeader:
     """One hop that the packet made, oldest first; real hops lack an organ id (the national axis in 2025)."""
@@ -62,6 +66,7 @@ class TraceHeader:
     timestamp: datetime | None
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaffInfo:
     """The person who handled it (người xử lý)."""
@@ -86,6 +91,7 @@ class Replacement(NamedTuple):
     organ_ids: tuple[OrganId, ...]
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherInfo:
     """OtherInfo without Priority. `secret` is no field of the standard: where a sender has it, it is looked at."""
@@ -101,6 +107,7 @@ class OtherInfo:
     secret: str = ""
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """One line of the manifest in the packet's body."""
@@ -111,6 +118,7 @@ class Reference:
     description: str = ""
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
     """One file of a packet, without its bytes.
@@ -135,6 +143,7 @@ class Attachment:
     transfer: str = field(default="base64", compare=False)
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
     """A document packet. `document_id` is the packet's own; see `target_document_id` for what it acts on."""
@@ -201,6 +210,7 @@ class Packet:
 _ACTS_ON_ANOTHER = (BusinessKind.RECALL, BusinessKind.UPDATE)
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusPacket:
     """A status packet: `sender` reports `status_code` about the document in `response_for`.

@@ -40,6 +40,7 @@ from edxml.schema import check, check_known
 from edxml.secrecy import CODE as SECRECY_CODE
 from edxml.secrecy import find_marks, scan_texts
 from edxml.validate import validate
+from edxml.values import hasten
 
 __all__ = ["ReadResult", "read"]
 
@@ -49,6 +50,7 @@ _GO_VN = "http://www.go.vn/eDoc"
 _READ = (Dialect.A, Dialect.B, Dialect.D)
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadResult:
     """What reading gave. `packet` is None where too much is missing; it may be there although `is_refused`.

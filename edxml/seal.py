@@ -38,6 +38,7 @@ from edxml.sign.names import name_text
 from edxml.sign.policy import SIGNING_USES
 from edxml.sign.signer import Signer, SigningKeyInvalid, load_pem_signer
 from edxml.sign.verdicts import CheckRefusal, Verdict
+from edxml.values import hasten
 
 __all__ = [
     "LARGEST_SEAL",
@@ -58,6 +59,7 @@ LARGEST_SEAL = 1 << 20
 """Bytes of a seal; none larger is opened.  One of 2,000 recipients and 200 attachments stays far below."""
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealStatement:
     """What a seal says. Digests are SHA-256 in lower-case hex, sizes bytes; `accepted_at` is an aware time."""

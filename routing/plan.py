@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from edxml.findings import Finding, Place, Severity
+from edxml.values import hasten
 from routing.agency import Agency
 from routing.directory import Directory
 
@@ -75,6 +76,7 @@ class Reach:
     kind: str
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Covered:
     """One address that a leg serves.
@@ -102,6 +104,7 @@ class Candidate:
         return f"{self.name} ({self.organ_id})" if self.organ_id else self.name
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
     """One recipient and the channel to it. Addresses that mean the same agency share one leg."""
@@ -170,6 +173,7 @@ class RouteProblem:
         return _finding(str(self.code), severity, self.position, self.params)
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutePlan:
     """Where a packet goes. With `is_refused` nothing may be sent; the legs then only show what would have been."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edxml.values import hasten
 from gateway.exchange.advance import Effects, do_moves
 from gateway.exchange.answers import stored_answers
 from gateway.exchange.rows import packet_row
@@ -30,6 +31,7 @@ from routing.plan import Leg, RouteProblem
 __all__ = ["Dispatch", "Dispatched", "dispatch"]
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatch:
     """One packet to write with its deliveries; the document row as it will be."""

@@ -18,6 +18,7 @@ from edxml.ids import OrganId, document_key, notation_key
 from edxml.packet import Packet, StatusPacket
 from edxml.read import ReadResult
 from edxml.seal import SealStatement, make_seal
+from edxml.values import hasten
 from gateway.exchange.cases import JUDGING, Case, in_step, open_case, organ_written
 from gateway.exchange.rows import docket_of
 from gateway.exchange.submission import Docket, Examined, PacketRefusal, Prepared, Submission
@@ -175,6 +176,7 @@ def _note_refusal(node: Node, submission: Submission, why: PacketRefusal) -> Non
         events.append(connection, [refused], node.store.now(connection))
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
     """What a packet is to its document, and by which keys that is found."""
@@ -187,6 +189,7 @@ class Keys:
     added: frozenset[str] = frozenset()
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
     """A packet that may be accepted: what is still to be sealed of it."""

@@ -13,6 +13,7 @@ from edxml.findings import Finding
 from edxml.ids import bounded
 from edxml.packet import StatusPacket
 from edxml.read import ReadResult
+from edxml.values import hasten
 from gateway.identity import Caller
 from gateway.model.errors import GatewayError, Refusal
 from gateway.model.states import Book, LinkKind
@@ -24,6 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A body that was taken in (văn bản trình gửi): spooled whole on the blobs' file system, or still in memory;
@@ -42,6 +44,7 @@ class Submission:
     by_node: bool = False  #: made by this node for an agency whose software cannot speak statuses
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
     """A packet looked at without keeping anything: what `check` answers and `prepare` builds on."""
@@ -59,6 +62,7 @@ class Examined:
         return self.plan is None or self.plan.is_refused or any(f.severity == "error" for f in self.findings)
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Docket:
     """What is entered of a packet (phần vào sổ): all that accept and what follows it need of what it says.
@@ -76,6 +80,7 @@ class Docket:
     status: StatusPacket | None = None  #: of a status, which is short, everything
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
     """A submission whose blob is durable and whose seal is made: all that is left is one transaction."""
@@ -148,6 +153,7 @@ class Unentered(GatewayError):
     code = "packet.not_entered"
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a sender is told: the first answer, also on a repeat (then with today's states)."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from edxml.values import hasten
 from gateway.model.copies import altered
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 
@@ -75,6 +76,7 @@ class Reason(StrEnum):
     BLOB_DAMAGED = "blob_damaged"
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One hand-over that may have begun (protocol §4). `over_by`: nobody acts on it after this instant.
@@ -108,6 +110,7 @@ class Attempt:
         return self.end is None or self.end is AttemptEnd.UNKNOWN
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """One delivery as its chain sees it, with the facts of the transfer that carries it."""
@@ -155,6 +158,7 @@ class Link:
         return altered(self, state=to)
 
 
+@hasten
 @dataclass(frozen=True, slots=True)
 class Chain:
     """All links of one (document, recipient), oldest first.
@@ -208,6 +212,7 @@ class Chain:
         return any(link.kind is LinkKind.RECALL and link.state is DeliveryState.WAITING for link in later)
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """One change of one delivery's state, decided here, done by the store. `detail`: the channel's reason code."""

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from edxml.values import hasten
 from gateway.model.instants import random_bytes
 from gateway.model.states import DeliveryState
 
@@ -99,6 +100,7 @@ def kind_of_state(after: DeliveryState, reason: str) -> EventKind:
     return _REASON_KINDS.get(reason) or _STATE_KINDS[after]
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One thing that happened. `at` is when, for people; the store adds id, recorded_at, salt and leaf."""

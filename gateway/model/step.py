@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edxml.values import hasten
 from gateway.model.chain import Attempt, Chain, Link, Move, Reason
 from gateway.model.copies import altered
 from gateway.model.instants import DAY, MINUTE, SECOND
@@ -28,6 +29,7 @@ class Pace:
     unreported: int = 3  #: claims whose worker never reported before it is parked (§8)
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a worker says of one hand-over: exactly one of the outcomes of the sink contract.
@@ -44,6 +46,7 @@ class Report:
     wait: int | None = None
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What one decision changes on one link: the move (None: none), how its attempt ends, what is counted."""

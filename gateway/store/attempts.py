@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
+from edxml.values import hasten
 from gateway.model.instants import new_id
 from gateway.model.states import AttemptEnd, DeliveryState, TransferState
 from gateway.store.dialect import among, lock_rows
@@ -114,6 +115,7 @@ _END = (
 )
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """How attempts of a delivery ended: that of `turn`, or every one in doubt (under `key`) where it is None."""
@@ -145,6 +147,7 @@ def end_attempts(beside: Together, ended: Sequence[Ended], now: int) -> None:
 # --- responses of polled channels ----------------------------------------------------------------------------
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """One response that begins: an attempt of a polled channel (protocol §10)."""

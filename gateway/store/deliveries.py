@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import BigInteger, Connection, bindparam, func, insert, select, update
 
+from edxml.values import hasten
 from gateway.model.chain import Link, Move, Reason
 from gateway.model.events import Event, EventKind, kind_of_state
 from gateway.model.moves import HOLDERS, check_move
@@ -38,6 +39,7 @@ class StaleMove(Exception):
     """A row was not in the state that a decision saw: somebody moved it without the chain's lock. Run the hop again."""
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDelivery:
     """A delivery about to be written with its first move's result."""
@@ -313,6 +315,7 @@ def agencies_of(connection: Connection, delivery_ids: Iterable[str]) -> list[str
     return [row.agency_id for row in select_rows(connection, _AGENCIES, {"ids": list(delivery_ids)})]
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
     """Whom a delivery concerns: agencies by id."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, bindparam, delete, exists, insert, literal_column, select, update
 
+from edxml.values import hasten
 from gateway.store.dialect import among, insert_missing, inserting_missing
 from gateway.store.months.bounds import among_ids, low_of, since
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
@@ -23,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketRow:
     """A packet as it is written and read: field for field the row."""
@@ -52,6 +54,7 @@ class PacketRow:
     recorded_at: int
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentRow:
     """What is known of a document: field for field the row."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, Integer, and_, bindparam, func, insert, select, update
 
+from edxml.values import hasten
 from gateway.model.chain import Move, Reason, SinkSureness
 from gateway.model.instants import new_id
 from gateway.model.moves import TRANSFER_STATES
@@ -27,6 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@hasten
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTransfer:
     """A transfer about to be written."""
