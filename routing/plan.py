@@ -121,12 +121,15 @@ class Leg:
     @property
     def organ_ids(self) -> tuple[str, ...]:
         """The organ ids it serves, as written, in order of their places."""
-        return tuple(item.organ_id for item in self.covers)
+        return tuple([item.organ_id for item in self.covers])
 
     @property
     def readdressed_from(self) -> str | None:
         """The first abolished agency that was written instead of this one; None when all addresses were direct."""
-        return next((item.readdressed_from for item in self.covers if item.readdressed_from), None)
+        for item in self.covers:
+            if item.readdressed_from:
+                return item.readdressed_from
+        return None
 
     @property
     def reason(self) -> LegReason:
