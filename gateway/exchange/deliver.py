@@ -104,9 +104,9 @@ def _carry(
 ) -> Outstanding[Work]:
     """All between the claim and what is written down at the end; gives what is left to its hands."""
     _put_off_risky(works)
-    give_way()
     for prepare in (partial(_look, node), partial(_stage, node, lease)):
         for work in (work for work in works if work.failure is None):
+            give_way()
             lease.keep()
             _before(node, work, is_ending)
             _try(prepare, work)
@@ -132,10 +132,12 @@ def open_hands(
     *,
     slow_from: float = channels.SLOW_FROM,
     is_ending: Callable[[], bool] | None = None,
+    give_way: Callable[[], None] = lambda: None,
 ) -> Hands[Work]:
     """Hands for up to `most` hand-overs at once; from `slow_from` seconds on a channel counts as slow. Close them.
 
     `is_ending`: until it says so what ended late is written down however long the store is away; None: tried once.
+    `give_way`: called between the hand-overs of different channels; it may wait.
     """
 
     def conclude_late(works: Sequence[Work]) -> None:
@@ -149,7 +151,10 @@ def open_hands(
         with node.store.write() as connection:
             channels.note_slow(connection, channel_id)
 
-    return Hands(most=most, group=node.group, conclude=conclude_late, note_slow=note_slow, slow_from=slow_from)
+    return Hands(
+        most=most, group=node.group, conclude=conclude_late, note_slow=note_slow, slow_from=slow_from,
+        give_way=give_way,
+    )  # fmt: skip
 
 
 class _Lease:

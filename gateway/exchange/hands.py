@@ -73,7 +73,8 @@ class Hands(Generic[Item]):
 
     `conclude` is given, in groups of up to `group`, what ended late; `note_slow` the channel of a hand-over that has
     lasted for `slow_from` seconds, at that moment.  Both run in threads of their own.  `patience`: seconds within which
-    a recipient answers whom its group waits for.
+    a recipient answers whom its group waits for.  `give_way` is called before each lane, when nothing of it is in
+    anybody's hands, and before another hand is put to a group: it may wait for a moment.
     """
 
     def __init__(
@@ -85,11 +86,13 @@ class Hands(Generic[Item]):
         note_slow: Callable[[str], None],
         slow_from: float,
         patience: float = PATIENCE,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = _Pool(most)
         self._conclude = conclude
         self._late: Grouper[Item, None] = Grouper(self._conclude_late, most=group, name="deliver-late")
         self._note_slow, self._slow_from, self._patience = note_slow, slow_from, patience
+        self._give_way = give_way
         self._lock = threading.Lock()
         self._late_on: Counter[str] = Counter()
 
@@ -116,6 +119,7 @@ class Hands(Generic[Item]):
 
     def _is_over(self, rounds: _Round[Item]) -> bool:
         """Put a hand more to what waits, and look again in a moment; what is late by then is left to its hand."""
+        self._give_way()  # else more and more hands would be put to lanes that wait for nothing but this
         with rounds.changed:
             if rounds.waiting:
                 self._pool.start(lambda: self._work(rounds))
@@ -138,6 +142,7 @@ class Hands(Generic[Item]):
 
     def _work(self, rounds: _Round[Item]) -> None:
         while True:
+            self._give_way()
             with rounds.changed:
                 if not rounds.waiting or rounds.death is not None:
                     return

@@ -2,7 +2,7 @@
 
 Hand-overs go on beside each other, and a slot takes the next tickets while a recipient does not answer; a large file
 keeps its slot until it ended.
-Whatever is not urgent waits a moment, between its steps, for what is.
+Whatever is not urgent waits a moment, between its steps and between its documents, for what is.
 """
 
 from __future__ import annotations
@@ -47,10 +47,13 @@ class Delivery:
             "deliver.large": 1,
         }
         self._hands = {
-            queue: open_hands(node, count * node.group, is_ending=self.is_ending)
+            queue: open_hands(
+                node, count * node.group, is_ending=self.is_ending,
+                give_way=_wait_for_nobody if queue == "deliver.urgent" else self._precedence.give_way,
+            )
             for queue, count in slots.items()
             if queue != "deliver.large"
-        }  # one queue's never wait for another's
+        }  # fmt: skip  # one queue's never wait for another's
         self._subscriptions: tuple[Subscription, ...] = tuple(
             node.transport.listen(queue, count, partial(self._work, queue), group=1 if queue in _ALONE else node.group)
             for queue, count in slots.items()
@@ -92,6 +95,10 @@ class Delivery:
         except StoreError as why:  # they are announced again after a minute
             _log.warning("tickets.not_given_back", reason=why.code)
         self._node.transport.wake("relay")
+
+
+def _wait_for_nobody() -> None:
+    """What urgent documents give way to."""
 
 
 @repeated_where_undone

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import pytest
 
+from adapters.contract import HandOver
 from edxml.codes import Priority
 from gateway.exchange.deliver import deliver
 from gateway.exchange.examine import prepare
@@ -256,7 +257,8 @@ def test_a_delivery_gives_way_between_its_commits_and_in_none_of_them(house: Hou
 
     deliver(house.node, house.due(), give_way=look, step=step)
     claimed, begun = [("ready", 0), ("claimed", 0)], [("claimed", 0), ("claimed", 1)]
-    assert seen == [*claimed, ("claimed", 0), *begun, ("claimed", 1), ("claimed", 1), ("delivered", 1)]
+    looked_and_staged = [("claimed", 0)] * 4  # before each of the two
+    assert seen == [*claimed, *looked_and_staged, *begun, ("claimed", 1), ("claimed", 1), ("delivered", 1)]
     assert house.states(sent) == {"check": "delivered", "idem": "delivered"}
 
 
@@ -280,6 +282,30 @@ def test_ordinary_tickets_are_not_claimed_while_an_urgent_one_is_under_way(tmp_p
             relay_once(house.node)
             until(lambda: while_staged)
             assert while_staged[0] > 0, "an urgent group says by itself that it is under way"
+        finally:
+            delivery.close()
+
+
+def test_between_two_hand_overs_of_a_group_what_is_urgent_is_waited_for(tmp_path: Path) -> None:
+    clock, begun = _Standing(), list[str]()
+    with closing(build_house(tmp_path)) as house, _knowing(house, clock) as precedence, ExitStack() as urgency:
+        delivery = Delivery(house.node, precedence)
+
+        def begin(item: HandOver) -> None:
+            if not begun:
+                urgency.enter_context(precedence.urgent())
+            begun.append(item.key)
+
+        house.recipient("check").during = house.recipient("idem").during = begin
+        try:
+            sent = house.send(to=["check", "idem"])
+            relay_once(house.node)
+            until(lambda: precedence.waiting == 2)  # the group, and the one hand that it has
+            assert len(begun) == 1
+            assert house.states(sent) == {"check": "claimed", "idem": "claimed"}
+            urgency.close()
+            until(lambda: clock.pass_on() and house.states(sent) == {"check": "delivered", "idem": "delivered"})
+            assert len(begun) == 2
         finally:
             delivery.close()
 

@@ -64,6 +64,28 @@ def test_all_that_are_answered_are_done_when_it_returns_and_a_channel_keeps_its_
     assert (books.late, books.slow) == ([], [])
 
 
+def test_whoever_is_given_way_to_goes_before_each_channel() -> None:
+    books, turns, gate = _Books(), list[int](), threading.Event()
+
+    def give_way() -> None:
+        if threading.current_thread() is not handing:
+            turns.append(len(books.done))
+            assert len(turns) == 1 or gate.wait(PATIENCE)
+
+    hands: Hands[str] = Hands(
+        most=8, group=4, conclude=books.late.extend, note_slow=books.slow.append, slow_from=0.0, patience=PATIENCE,
+        give_way=give_way,
+    )  # fmt: skip
+    handing = threading.Thread(target=lambda: _hand_over(hands, books, a=["a1", "a2"], b=["b1"], c=["c1"]))
+    handing.start()
+    until(lambda: len(turns) > 1 and books.done == ["a1", "a2"])
+    gate.set()
+    handing.join(PATIENCE)
+    hands.close(PATIENCE)
+    assert sorted(books.done) == ["a1", "a2", "b1", "c1"]
+    assert turns[0] == 0, "before the first one too"
+
+
 def test_whoever_does_not_answer_is_left_and_concluded_when_he_does() -> None:
     books = _Books(held=["a1"])
     with _open(books) as hands:
