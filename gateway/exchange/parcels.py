@@ -56,11 +56,12 @@ class Carrier:
 
     def give(self, content: object) -> None:
         """Hand `content` over. Raises OSError where the other side has closed, or takes nothing in time."""
-        self._written.seek(0)
+        self._written.seek(_SIZE.size)
         pack_parcel(content, self._written)
-        with self._written.getbuffer() as memory, memory[: self._written.tell()] as parcel:
-            self._end.sendall(_SIZE.pack(len(parcel)))
-            self._end.sendall(parcel)
+        end = self._written.tell()
+        with self._written.getbuffer() as memory, memory[:end] as sized:
+            _SIZE.pack_into(sized, 0, end - _SIZE.size)
+            self._end.sendall(sized)  # at once: of a size alone the other side would wake up for nothing
 
     def take(self) -> Any:
         """What the other side hands over next.
