@@ -131,7 +131,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--documents", type=int, default=3_000, help="per throughput run")
     parser.add_argument("--calm-documents", type=int, default=500, help="of the latency run, at 25/s")
     parser.add_argument(
-        "--warm-up", type=int, default=1_000, help="documents before each run: servers keep plans from then on"
+        "--warm-up", type=int, default=1_500, help="documents before each run: servers keep plans from then on"
     )
     parser.add_argument("--pairs", type=int, default=4, help="interleaved pairs with the limit")
     parser.add_argument("--notices", type=int, default=9, help="to 600 recipients each")
