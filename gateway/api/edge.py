@@ -18,7 +18,7 @@ from gateway.api.lanes import Lane
 from gateway.api.problems import Overloaded
 from gateway.api.v1.words import encode_items
 from gateway.exchange import collect
-from gateway.exchange.collect import Confirm, Fetch, Listing, Served, Shown
+from gateway.exchange.collect import Confirm, Fetch, Known, Listing, Served, Shown
 from gateway.exchange.group import Grouper
 from gateway.exchange.submission import Outcome, Prepared, Submission
 from gateway.exchange.take_in import Unprepared, take_in
@@ -197,7 +197,7 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
     """Everything that one API process needs beside its node; threads start with the first use."""
     minding = Lane("minding", 3)
     turn = threading.Lock()  # there is one writer: whoever would only wait for the others gathers meanwhile
-    shown = Shown()
+    shown, known = Shown(), Known()
     accepting: Grouper[Submission | Prepared, Outcome | Unprepared] = Grouper(
         lambda group: take_in(node, group), most=node.group, name="accept", turn=turn
     )
@@ -218,8 +218,10 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
         accepting=accepting,
         examining=Examining(node, settings, accepting),
         listing=Grouper(lambda group: _list(node, group, shown), most=node.group, name="list"),
-        fetching=Grouper(lambda group: _fetch(node, group), most=node.group, name="fetch", turn=turn),
-        confirming=Grouper(lambda group: collect.confirm(node, group), most=node.group, name="confirm", turn=turn),
+        fetching=Grouper(lambda group: _fetch(node, group, known), most=node.group, name="fetch", turn=turn),
+        confirming=Grouper(
+            lambda group: collect.confirm(node, group, known), most=node.group, name="confirm", turn=turn
+        ),
     )
 
 
@@ -229,10 +231,10 @@ def _list(node: Node, group: Sequence[Listing], shown: Shown) -> list[Listed]:
     return [Listed(len(items), encode_items(items, wish)) for wish, items in zip(group, lists, strict=True)]
 
 
-def _fetch(node: Node, group: Sequence[Fetch]) -> list[Opened | Refusal]:
+def _fetch(node: Node, group: Sequence[Fetch], known: Known) -> list[Opened | Refusal]:
     """Begin responses, and read what is small: the commit comes before the first byte (protocol §10)."""
     opened: list[Opened | Refusal] = []
-    for outcome in collect.fetch(node, group):
+    for outcome in collect.fetch(node, group, known):
         if isinstance(outcome, Refusal):
             opened.append(outcome)
         else:

@@ -7,8 +7,9 @@ the first byte goes out and counts as claimed; while a response runs, the item i
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from edxml.crashpoints import crash_point, declare
 from gateway.exchange.advance import Effects, Planned, advance, give_wakes
@@ -18,20 +19,21 @@ from gateway.identity import Caller
 from gateway.model.chain import Chain, Link, Move, Reason
 from gateway.model.copies import altered
 from gateway.model.errors import Conflict, Gone, NotFound, Refusal
-from gateway.model.instants import DAY, SECOND, new_id
+from gateway.model.instants import DAY, SECOND, Instant, new_id
 from gateway.model.machine import conclude
 from gateway.model.states import AttemptEnd, DeliveryState
 from gateway.model.step import Pace, Report, Step
 from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, inbox, views
-from gateway.store.chains import Named, load_held, lock_named
+from gateway.store.chains import Loaded, Named, load, load_held, lock_named
+from gateway.store.deliveries import Party
 from gateway.store.inbox import Item, Listing
 from gateway.store.repeating import repeated_where_undone
 from gateway.store.together import Together
 
 __all__ = [
-    "Confirm", "Fetch", "Listing", "Served", "Shown", "confirm", "end_responses", "fetch", "list_items", "look",
-    "unknown_item",
+    "Confirm", "Fetch", "Known", "Listing", "Served", "Shown", "confirm", "end_responses", "fetch", "list_items",
+    "look", "unknown_item",
 ]  # fmt: skip
 
 declare("collect.fetched", "the fetch is written; no byte has gone out")
@@ -104,6 +106,31 @@ class Shown:
         return {item.delivery_id for item in items if item.delivery_id in last}
 
 
+class Known:
+    """What never changes of deliveries that were fetched of late, in the memory of one process: their confirmations
+    come soon. One thread notes, another one asks."""
+
+    def __init__(self, most: int = 4_096) -> None:
+        self._most = most
+        self._named: dict[str, Named] = {}
+
+    def note(self, items: Iterable[Item]) -> None:
+        """These were fetched; of more than `most` the earliest are forgotten."""
+        for item in items:
+            party = Party(
+                delivery_id=item.delivery_id, packet_id=item.packet_id, document_id=item.document_id,
+                sender_id=item.sender_id, agency_id=item.agency_id,
+            )  # fmt: skip
+            self._named[item.delivery_id] = Named(chain_id=item.chain_id, party=party)
+        while len(self._named) > self._most:
+            del self._named[next(iter(self._named))]
+
+    def of(self, delivery_ids: Iterable[str]) -> dict[str, Named] | None:
+        """Who these are; None where one of them is not known."""
+        found = {delivery_id: self._named.get(delivery_id) for delivery_id in delivery_ids}
+        return None if None in found.values() else cast("dict[str, Named]", found)
+
+
 @repeated_where_undone
 def list_items(node: Node, group: Sequence[Listing], shown: Shown) -> tuple[list[Item], ...]:
     """Per wish the items that wait: those passed over least recently first, then urgent, then the oldest; where it goes
@@ -132,8 +159,10 @@ def list_items(node: Node, group: Sequence[Listing], shown: Shown) -> tuple[list
 
 
 @repeated_where_undone
-def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
+def fetch(node: Node, group: Sequence[Fetch], known: Known | None = None) -> tuple[Served | Refusal, ...]:
     """Begin responses. Each is written down before its first byte; unknown and foreign items answer alike.
+
+    What is served is `known` to whoever takes its confirmation.
 
     A repeat is another response. Withdrawn and expired items are gone; confirmed ones stay readable for 30 days.
     Crash points: collect.fetched.
@@ -141,9 +170,8 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
     began, reckoning = time.monotonic(), node.store.reckoning
     boot_now = reckoning.clock.boot_now()
     with node.store.write(asks_first=True) as connection:
-        rows = inbox.find(connection, {want.delivery_id for want in group})
+        found = inbox.items(connection, {want.delivery_id for want in group})
         now = node.store.now(connection)
-        found = inbox.items(connection, rows)
         outcomes: list[Served | Refusal] = []
         begun: list[attempts.Response] = []
         first: dict[str, Move] = {}
@@ -167,6 +195,8 @@ def fetch(node: Node, group: Sequence[Fetch]) -> tuple[Served | Refusal, ...]:
             hidden=hidden, beside=beside, is_last=True, commits=True,
         )  # fmt: skip
     crash_point("collect.fetched")
+    if known is not None:
+        known.note(one.item for one in outcomes if isinstance(one, Served))
     give_wakes(node, Effects(moves=list(first.values())))
     agencies = {delivery_id: item.agency_id for delivery_id, item in found.items()}
     tell_collected(node, "item.fetched", _told([want.delivery_id for want in group], agencies, outcomes), began)
@@ -195,9 +225,8 @@ def _told(
 def look(node: Node, want: Fetch) -> Item:
     """What a fetch would serve, without beginning a response: no byte of the packet may follow. Raises Refusal."""
     with node.store.read(is_hop=True) as connection:
-        now = node.store.now(connection)
-        found = inbox.items(connection, inbox.find(connection, {want.delivery_id})).get(want.delivery_id)
-        outcome = _may_serve(connection, want, found, now)
+        found = inbox.items(connection, [want.delivery_id]).get(want.delivery_id)
+        outcome = _may_serve(connection, want, found, node.store.now(connection))
     if isinstance(outcome, Refusal):
         raise outcome
     return outcome
@@ -249,8 +278,10 @@ def end_responses(node: Node, attempt_ids: Sequence[str]) -> tuple[None, ...]:
 
 
 @repeated_where_undone
-def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refusal, ...]:
+def confirm(node: Node, group: Sequence[Confirm], known: Known | None = None) -> tuple[DeliveryState | Refusal, ...]:
     """Take confirmations: the state that each item has afterwards. Repeats get the same answer.
+
+    Who is not `known` yet is asked for first: a trip to the database more.
 
     Before any fetch a confirmation is refused; a late one of a fetched item is always taken (rule 10).  A transport
     failure parks the item and tells the sender.
@@ -258,9 +289,7 @@ def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refus
     """
     began = time.monotonic()
     with node.store.write(asks_first=True) as connection:
-        named = lock_named(connection, {said.delivery_id for said in group})
-        now = node.store.now(connection)
-        loaded = load_held(connection, {one.chain_id for one in named.values()})
+        named, loaded, now = _load(connection, node, {said.delivery_id for said in group}, known)
         outcomes, planned = _decide_all(connection, node, group, named, loaded.chains, now)
         effects = advance(
             connection, loaded.chains, planned, pace=node.pace, now=now, at=node.now(), actor=group[0].caller.name,
@@ -272,6 +301,20 @@ def confirm(node: Node, group: Sequence[Confirm]) -> tuple[DeliveryState | Refus
     agencies = {delivery_id: one.party.agency_id for delivery_id, one in named.items()}
     tell_collected(node, "item.confirmed", _told([said.delivery_id for said in group], agencies, outcomes), began)
     return tuple(outcomes)
+
+
+def _load(
+    connection: Connection, node: Node, delivery_ids: Collection[str], known: Known | None
+) -> tuple[Mapping[str, Named], Loaded, Instant]:
+    """Who these are, their chains, locked, and the time when that was done."""
+    named = None if known is None else known.of(delivery_ids)
+    if named is not None:
+        loaded = load(connection, {one.chain_id for one in named.values()})
+        there = {delivery_id: one for delivery_id, one in named.items() if delivery_id in loaded.facts}
+        return there, loaded, node.store.now(connection)
+    named = lock_named(connection, delivery_ids)
+    now = node.store.now(connection)
+    return named, load_held(connection, {one.chain_id for one in named.values()}), now
 
 
 def _decide_all(

@@ -29,7 +29,7 @@ from gateway.store.months.listed import LISTED, kept_since, listed_since
 from gateway.store.schema import chains, channels, deliveries, is_state, packets, transfers
 from gateway.store.statements import execute_rows, select_rows
 
-__all__ = ["LONGEST_RESPONSE", "Item", "Listing", "find", "items", "kept_since", "listed_since", "rotate", "waiting"]
+__all__ = ["LONGEST_RESPONSE", "Item", "Listing", "items", "kept_since", "listed_since", "rotate", "waiting"]
 
 LONGEST_RESPONSE: Final = 1 * HOUR
 """Longest time that one response may run, and hide its item."""
@@ -51,6 +51,7 @@ class Item:
     is_polled: bool
     packet_id: str
     document_id: str
+    sender_id: str
     kind: str
     book: str
     status_code: str
@@ -86,11 +87,11 @@ _COLUMNS = (
 _FROM = deliveries.join(transfers, transfers.c.id == of_row(deliveries.c.transfer_id)).join(
     channels, transfers.c.channel_id == channels.c.id
 )
-_PACKETS = select(
-    packets.c.id, packets.c.document_id, packets.c.status_code, packets.c.sender_organ, packets.c.notation,
-    packets.c.subject, packets.c.is_urgent, packets.c.size, packets.c.blob, packets.c.attachments,
-    packets.c.accepted_at,
-).where(among_ids(packets.c.id))  # fmt: skip
+_OF_PACKET = (
+    packets.c.document_id, packets.c.sender_id, packets.c.status_code, packets.c.sender_organ, packets.c.notation,
+    packets.c.subject, packets.c.size, packets.c.blob, packets.c.attachments, packets.c.accepted_at,
+)  # fmt: skip
+_PACKETS = select(packets.c.id, *_OF_PACKET).where(among_ids(packets.c.id))
 
 
 _KINDS: Final = tuple((state, is_urgent) for is_urgent in (True, False) for state in LISTED)
@@ -148,6 +149,11 @@ _WAITING_FOR_EACH = select(_WISHES.c.agency, _EACH.c.id).select_from(_WISHES.joi
 """On PostgreSQL: one statement however many agencies ask, where more than one does."""
 _AFTER = _together(*(find(*kind) for find in (_never_passed_over, _passed_over) for kind in _KINDS))
 _ITEMS = select(*_COLUMNS).select_from(_FROM).where(among_ids(deliveries.c.id))
+_WITH_PACKETS = (
+    select(*_COLUMNS, *_OF_PACKET)
+    .select_from(_FROM.join(packets, packets.c.id == of_row(deliveries.c.packet_id)))
+    .where(among_ids(deliveries.c.id))
+)  # fmt: skip
 _CHAINS = (
     select(chains.c.id)
     .where(one_of(chains.c.id, select(deliveries.c.chain_id).where(among_ids(deliveries.c.id))))
@@ -209,13 +215,14 @@ def _item(row: Any, packet: Any) -> Item:
         is_polled=row.is_polled,
         packet_id=row.packet_id,
         document_id=packet.document_id,
+        sender_id=packet.sender_id,
         kind=row.kind,
         book=row.book,
         status_code=packet.status_code,
         sender=packet.sender_organ,
         notation=packet.notation,
         subject=packet.subject,
-        is_urgent=packet.is_urgent,
+        is_urgent=row.is_urgent,
         size=packet.size,
         digest=packet.blob,
         attachments=packet.attachments,
@@ -249,16 +256,11 @@ def waiting(
     return [[items[row.id] for row in rows if row.id in items] for rows in lists]
 
 
-def find(connection: Connection, delivery_ids: Iterable[str]) -> list[Any]:
-    """What is known of these deliveries but for their packets, for `items`; in a transaction that writes with their
-    chains locked (protocol §6)."""
+def items(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, Item]:
+    """These deliveries, as far as they exist; in a transaction that writes with their chains locked (protocol §6)."""
     ids = {"ids": sorted(delivery_ids)}
-    return lock_and_select(connection, (_CHAINS, ids), [(_ITEMS, ids)])[0]
-
-
-def items(connection: Connection, found: Sequence[Any]) -> dict[str, Item]:
-    """Items by delivery, of what `find` found."""
-    return {item.delivery_id: item for item in _with_packets(connection, found)}
+    [rows] = lock_and_select(connection, (_CHAINS, ids), [(_WITH_PACKETS, ids)])
+    return {row.id: _item(row, row) for row in rows}
 
 
 def rotate(connection: Connection, delivery_ids: Sequence[str], now: int) -> None:

@@ -117,6 +117,7 @@ class House:
     database: str = ""  #: where the rows are, as the setting says it
     served: dict[str, str] = field(default_factory=dict)  #: delivery → the response that runs
     last_lists: collect.Shown = field(default_factory=collect.Shown)
+    known: collect.Known = field(default_factory=collect.Known)
 
     def close(self) -> None:
         """Let go of sockets and connections."""
@@ -277,7 +278,8 @@ class House:
 
     def fetch(self, agency: str, delivery: str) -> collect.Served | Refusal:
         """Begin a response."""
-        (served,) = collect.fetch(self.node, [collect.Fetch(caller=self.caller(agency), delivery_id=delivery)])
+        want = collect.Fetch(caller=self.caller(agency), delivery_id=delivery)
+        (served,) = collect.fetch(self.node, [want], self.known)
         if isinstance(served, collect.Served) and served.attempt_id:
             self.served[delivery] = served.attempt_id
         return served
@@ -289,7 +291,7 @@ class House:
     def confirm(self, agency: str, delivery: str, *, arrived: bool = True) -> DeliveryState | Refusal:
         """`done`, or transport `fail`."""
         said = collect.Confirm(caller=self.caller(agency), delivery_id=delivery, arrived=arrived)
-        return collect.confirm(self.node, [said])[0]
+        return collect.confirm(self.node, [said], self.known)[0]
 
     def collect(self, agency: str, delivery: str) -> DeliveryState | Refusal:
         """Fetch, end the response, confirm."""
