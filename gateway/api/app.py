@@ -93,7 +93,7 @@ def _bad_parameter(why: RequestValidationError) -> BadRequest:
 
 
 def _allowed(template: str) -> str:
-    """Methods of a path. FastAPI's table tells those of the first route alone that has it."""
+    """Methods of a path of ours. FastAPI's table tells those of the first route alone that has it."""
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     return ", ".join(sorted(method for route in routes if route.path == template for method in route.methods or ()))
 
@@ -108,7 +108,7 @@ def _said(why: BaseException, template: str) -> BaseException:
     if isinstance(why, HTTPException) and why.status_code == 404:
         return NotFound("api.no_route")
     if isinstance(why, HTTPException) and why.status_code == 405:
-        return NotAllowed("api.no_method", allow=_allowed(template))
+        return NotAllowed("api.no_method", allow=_allowed(template) or (why.headers or {}).get("Allow", ""))
     if isinstance(why, HTTPException):
         return BadRequest("api.bad_request")
     return why

@@ -3,7 +3,7 @@
 uvicorn with httptools has neither, so that a thousand connections that say nothing, or one header without an end,
 would cost a thousand sockets or all memory. Nor does it take the body of a request that offers another protocol
 beside it, as the HTTP client of Java does by itself (`Upgrade: h2c`), nor answer whoever ends his side of the
-connection behind what he sends.
+connection behind what he sends.  What it says of a request that cannot be read it says amid the answer to the last one.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class HeadBoundProtocol(HttpToolsProtocol):
         super().connection_made(Joining(transport, self.loop))  # type: ignore[arg-type]  # it is one in all that is used
         self._head_bytes = self._coming = 0
         self._is_in_head = True
-        self._is_offer = False
+        self._is_offer = self._is_behind_chunk = self._is_deaf = False
         self._look_every = min(self.head_wait, self.timeout_keep_alive)
         self._ends_at = self.loop.time() + self.head_wait
         self._timer = self.loop.call_later(self._look_every, self._look)
@@ -120,9 +120,11 @@ class HeadBoundProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
         self._coming = len(data)
         self._read(data)
-        if self._is_in_head:
+        if self._is_in_head or self._is_behind_chunk:
             self._head_bytes += self._coming
             if self._head_bytes > MOST_HEAD:
                 self._refuse_head()
@@ -165,8 +167,9 @@ class HeadBoundProtocol(HttpToolsProtocol):
         self._ends_at = self.loop.time() + self.head_wait
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; what it means is looked at when the head is whole."""
-        self.headers.append((name.lower(), value))
+        """A header; what it means is looked at when the head is whole. What comes behind a body is none."""
+        if self._is_in_head:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
@@ -225,8 +228,19 @@ class HeadBoundProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
 
+    def on_chunk_header(self) -> None:
+        """Behind it come bytes of the body, or the fields that may follow a body: these are as short as a head."""
+        self._is_behind_chunk = True
+        self._head_bytes = -self._coming  # what else came with it is counted as the body's
+
+    def on_body(self, body: bytes) -> None:
+        """As uvicorn's own."""
+        self._is_behind_chunk = False
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """All of the body is there."""
+        self._is_behind_chunk = False
         if not (self._is_offer or self.cycle.response_complete):
             self.cycle.more_body = False
             self.cycle.message_event.set()
@@ -264,8 +278,22 @@ class HeadBoundProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._say(BadRequest("api.bad_http"))
 
+    def _is_owing(self) -> bool:
+        """Whether what is said next would be taken for the answer to an earlier request, or for bytes of it."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return False
+        return not cycle.more_body or cycle.response_started or bool(self.pipeline)
+
     def _say(self, why: GatewayError) -> None:
-        """A problem and the end of the connection. Nobody read the headers: Vietnamese first, both languages in it."""
+        """A problem and the end of the connection. Nobody read the headers: Vietnamese first, both languages in it.
+
+        Where earlier requests are still being answered they are, and the connection ends behind that without a word.
+        """
+        if self._is_owing():
+            self._is_deaf = True
+            self.cycle.keep_alive = False
+            return
         request_id = request_id_of(())
         problem = problem_of(why, request_id)
         body = problem.body(Language.VI, request_id)

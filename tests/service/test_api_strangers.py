@@ -94,6 +94,7 @@ def test_a_status_is_answered_with_the_document_as_written(api: RunningApi) -> N
         (f"/v1/packets/{ABSENT}/seal", ("PUT", "POST", "DELETE"), "GET, HEAD"),
         ("/v1/packets/check", ("HEAD", "PUT"), "POST"),
         ("/v1/me", ("HEAD", "POST"), "GET"),
+        ("/v1/openapi.json", ("POST", "PUT"), "GET, HEAD"),
     ],
 )
 def test_a_method_that_a_path_does_not_have_is_405(

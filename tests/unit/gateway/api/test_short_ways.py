@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 
 from gateway.api.asked import Asked, ClientGone
 from gateway.api.cycle import CYCLE, SMALL
-from gateway.api.protocol import HeadBoundProtocol
+from gateway.api.protocol import MOST_HEAD, HeadBoundProtocol
 from tests.unit.gateway.api.test_connection_waits import Line, settle
 
 HEADERS = ((b"truc-key", b"abc"), (b"cache-control", b"private, no-store"))
@@ -142,6 +142,98 @@ def test_what_comes_together_is_answered_in_order() -> None:
         said = await api.say()
         assert [answer[-2:] for answer in said.split(b"HTTP/1.1 ")[1:]] == [b"/%d" % number for number in range(5)]
         assert api.sent == 0
+        await api.end()
+
+    asyncio.run(main())
+
+
+BAD = [
+    b"\x00\r\n\r\n",
+    b"GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+    b"GET / HTTP/1.1\r\nX: " + b"a" * MOST_HEAD,
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_cannot_be_read_is_no_answer_to_what_came_before_it(bad: bytes) -> None:
+    async def main() -> None:
+        api = _Api(body=b"")
+        api.may_answer.clear()
+        first, second = (b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"a", b"b"))
+        assert await api.say(first + second + bad, bad, first) == b""
+        api.may_answer.set()
+        said = await api.say()
+        assert [part[-2:] for part in said.split(b"HTTP/1.1 200 OK\r\n")] == [b"", b"/a", b"/b"]
+        assert api.line.is_closing()
+        await api.end()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_cannot_be_read_is_said_amid_no_answer(bad: bytes) -> None:
+    """Its bytes would be the document's."""
+
+    async def main() -> None:
+        api, may_end = _Api(), asyncio.Event()
+
+        async def serve(scope: Any, receive: Any, send: Any) -> None:
+            asked = Asked(scope, receive, send, {})
+            await asked.begin(200, b"text/plain", 8)
+            await asked.send_piece(b"half", is_last=False)
+            await may_end.wait()
+            await asked.send_piece(b"rest", is_last=True)
+
+        api.protocol.app = serve
+        assert (await api.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bad)).endswith(b"\r\n\r\nhalf")
+        may_end.set()
+        assert await api.say() == b"rest"
+        assert api.line.is_closing()
+        await api.end()
+
+    asyncio.run(main())
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n"
+
+
+def test_a_body_that_cannot_be_read_is_told_to_whoever_sent_it() -> None:
+    async def main() -> None:
+        api = _Api()
+        assert (await api.say(CHUNKED + b"zz\r\n")).startswith(b"HTTP/1.1 400 ")
+        assert api.line.is_closing()
+        await api.end()
+        assert [type(fault) for fault in api.faults] == [ClientGone]
+
+    asyncio.run(main())
+
+
+def test_what_comes_behind_a_body_is_no_header() -> None:
+    async def main() -> None:
+        api = _Api()
+        said = await api.say(CHUNKED + b"0\r\nAuthorization: Bearer x\r\n\r\n")
+        assert said.endswith(b"{}")
+        assert [name for name, _ in api.protocol.headers] == [b"host", b"transfer-encoding"]
+        assert (await api.say(b"GET / HTTP/1.1\r\nX: 1\r\n\r\n")).endswith(b"{}")
+        await api.end()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("piece", [b"X-A: %b\r\n" % bytes(1000).replace(b"\0", b"a"), b"a" * 1000])
+def test_what_comes_behind_a_body_is_as_short_as_a_head(piece: bytes) -> None:
+    async def main() -> None:
+        api = _Api()
+
+        async def serve(_scope: Any, receive: Any, _send: Any) -> None:
+            while (await receive()).get("more_body"):
+                pass
+
+        api.protocol.app = serve
+        chunks = [b"%x\r\n%b\r\n" % (MOST_HEAD, bytes(MOST_HEAD))] * 3
+        assert await api.say(CHUNKED, *chunks, b"".join(chunks), b"0\r\nX: ", *[piece] * (MOST_HEAD // 1000)) == b""
+        assert (await api.say(*[b"a" * 1000] * 8)).startswith(b"HTTP/1.1 431 ")
+        assert api.line.is_closing()
         await api.end()
 
     asyncio.run(main())
