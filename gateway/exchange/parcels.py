@@ -77,7 +77,10 @@ class Carrier:
         """The next bytes, in this carrier's memory until more are read."""
         filled = left = memoryview(self._room)[:size]
         while left:
-            came = self._end.recv_into(left)
+            try:
+                came = self._end.recv_into(left)
+            except ConnectionResetError:  # closed, and something that we gave was never taken
+                came = 0
             if not came:
                 raise EOFError("the other side has closed")
             left = left[came:]

@@ -130,6 +130,15 @@ def test_whoever_closes_ends_a_parcel_too(ends: tuple[Carrier, Carrier, socket.s
         other.give("unheard")
 
 
+def test_whoever_closes_with_something_unread_has_closed(ends: tuple[Carrier, Carrier, socket.socket]) -> None:
+    """The kernel tells it as a reset: an API process that was killed before it read an answer."""
+    one, other, _ = ends
+    other.give("unread")
+    one.close()
+    with pytest.raises(EOFError):
+        other.take()
+
+
 def test_a_silent_side_is_waited_for_so_long(ends: tuple[Carrier, Carrier, socket.socket]) -> None:
     one, _, _ = ends
     one.limit(0.05)
