@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from adapters.contract import AdapterError
 from edxml.messages import SystemWords, system_words
@@ -174,7 +174,7 @@ class Endpoint:
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as before Python 3.13: many agencies' authorities are old
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             if self.cert_file is not None:
-                context.load_cert_chain(self.cert_file, self.key_file)
+                context.load_cert_chain(self.cert_file, self.key_file, password=_ask_nobody)
         except OSError as why:
             files = ", ".join(str(each) for each in (self.ca_file, self.cert_file, self.key_file) if each is not None)
             raise self._not_sent("rest.secret_unreadable", f"{files}: {_words(why)}") from why
@@ -249,6 +249,11 @@ def _read(response: http.client.HTTPResponse, *, took_all: bool) -> Answer:
 def boot_now() -> float:
     """Seconds on the clock of the contract's limits."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _ask_nobody() -> NoReturn:
+    """OpenSSL would ask the terminal for a key's passphrase, and the channel wait for the answer."""
+    raise PermissionError("the key is locked with a passphrase")
 
 
 def _words(why: BaseException | None) -> str:

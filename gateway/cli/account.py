@@ -12,6 +12,7 @@ from gateway.cli.moments import parse_moment
 from gateway.cli.names import Names
 from gateway.cli.opening import open_local
 from gateway.cli.output import AsJson, Voice, voice_of
+from gateway.model.errors import BadRequest
 from gateway.model.instants import local_iso
 from gateway.model.states import Book
 from gateway.store.agencies import load_directory
@@ -31,7 +32,10 @@ def account(
     agencies: Annotated[bool, typer.Option("--agencies", help="help.account_agencies")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Close the books of what was accepted in a period. Exit code 1 where they do not close."""
+    """Close the books of what was accepted in a period. Exit code 1 where they do not close.
+
+    Raises BadRequest for moments that are none, or a period that ends before it begins: nothing would close as well.
+    """
     voice = voice_of(ctx)
     with open_local() as local:
         with local.store.read() as connection:
@@ -39,6 +43,8 @@ def account(
             names = Names.of_directory(load_directory(connection))
         first = parse_moment(start) if start else 0
         last = parse_moment(end, is_end=True) if end else now + 1
+        if first > last:
+            raise BadRequest("cli.bad_period", first=start, last=end or local_iso(now))
         with voice.err.status(voice.say("account_told.closing")):
             closed = close_books(local.store, first, last)
     if as_json:

@@ -68,7 +68,7 @@ def _counts(since: str, until: str) -> Iterator[_Counts]:
         last = parse_day(until) if until else day
         first = parse_day(since) if since else last - _MONTH
         if first > last:
-            raise BadRequest("cli.bad_time", text=f"{since} … {until}")
+            raise BadRequest("cli.bad_period", first=str(first), last=str(last))
         count_all(local.store)
         with local.store.read() as connection:
             snapshot = Channels(local.store).snapshot()

@@ -44,7 +44,9 @@ GatewayError
 │   ├── BrokerAway, BrokerFrozen, BrokerBlocked, QueueGone, ConsumerTimedOut     it goes by itself
 │   ├── BrokerUntrusted      no secure connection came about, and why; a person's turn
 │   │   └── BrokerNotTls, BrokerUnknown, BrokerMisnamed, BrokerExpired, NodeUntrusted
-│   └── BrokerRefused, BrokerForbidden, BrokerOld, BrokerUnreadable, BrokerMislaid    a person's turn
+│   ├── BrokerUnreadable     a file with a credential or certificate cannot be used; a person's turn
+│   │   └── BrokerKeyLocked
+│   └── BrokerRefused, BrokerForbidden, BrokerOld, BrokerMislaid     a person's turn
 ├── Overloaded               (api.problems) as many submissions as fit are under way (retryable)
 │   └── Crowded              (api.problems) as many connections as fit are there
 ├── Ending                   (api.problems) the process ends before it could answer

@@ -24,6 +24,7 @@ __all__ = [
     "BrokerExpired",
     "BrokerForbidden",
     "BrokerFrozen",
+    "BrokerKeyLocked",
     "BrokerMislaid",
     "BrokerMisnamed",
     "BrokerNotTls",
@@ -144,6 +145,12 @@ class BrokerUnreadable(BrokerError):
     """A file with a credential or certificate cannot be used. Parameters `path`, `why`."""
 
     code = "broker.unreadable"
+
+
+class BrokerKeyLocked(BrokerUnreadable):
+    """Our key is locked with a passphrase, for which a process has nobody to ask. Parameter `path`."""
+
+    code = "broker.key_locked"
 
 
 class BrokerMislaid(BrokerError):

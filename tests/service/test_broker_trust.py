@@ -7,6 +7,7 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from edxml.messages import Language
 from gateway.transport.broker import BrokerAccess, BrokerUntrusted
@@ -75,6 +76,31 @@ def test_who_speaks_no_tls_of_ours_is_said(truc: Terminal, monkeypatch: pytest.M
     with TlsListener(vouched, ssl.TLSVersion.TLSv1_2) as old, OldBroker() as plain:
         for port in (old.port, plain.port):
             _says(truc, monkeypatch, "broker.not_tls", "5671", port=port, ca_file=vouched.ca_file)
+
+
+def test_a_key_with_a_passphrase_asks_nobody_and_is_said(
+    truc: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    vouched = Vouched.make(tmp_path / "that")
+    key = serialization.load_pem_private_key((vouched.folder / "server.key").read_bytes(), None)
+    locked = vouched.folder / "locked.key"
+    how = serialization.BestAvailableEncryption(b"mat khau")
+    locked.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
+    monkeypatch.setenv("TRUC_BROKER_CERT_FILE", str(vouched.folder / "server.pem"))
+    monkeypatch.setenv("TRUC_BROKER_KEY_FILE", str(locked))
+    with TlsListener(vouched) as listener:
+        _says(truc, monkeypatch, "broker.key_locked", str(locked), port=listener.port, ca_file=vouched.ca_file)
+
+
+def test_a_certificate_with_another_s_key_is_said_with_both_files(
+    truc: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    vouched, other = (Vouched.make(tmp_path / word) for word in ("that", "other"))
+    files = (str(vouched.folder / "server.pem"), str(other.folder / "server.key"))
+    monkeypatch.setenv("TRUC_BROKER_CERT_FILE", files[0])
+    monkeypatch.setenv("TRUC_BROKER_KEY_FILE", files[1])
+    with TlsListener(vouched) as listener:
+        _says(truc, monkeypatch, "broker.unreadable", *files, port=listener.port, ca_file=vouched.ca_file)
 
 
 def test_a_running_node_says_the_same_and_goes_on_trying(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

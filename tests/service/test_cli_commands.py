@@ -130,6 +130,9 @@ def test_the_account_closes_or_names_what_breaks_it(truc: Terminal, house: House
     early = truc.json("account", "--to", "2020-01-01")
     assert (early["packets"], early["to"]) == (0, "2020-01-02T00:00:00.000+07:00")
     truc("account", "--from", "xx", code=2)
+    for backwards in (("--from", "2026-11-01", "--to", "2026-10-01"), ("--from", "2999-01-01")):
+        truc("account", *backwards, code=2)
+        assert "[cli.bad_period]" in truc.err
     with house.node.store.write() as connection:
         connection.exec_driver_sql("DELETE FROM deliveries WHERE agency_id = 'inbox-b'")
     broken = truc.json("account", code=1)

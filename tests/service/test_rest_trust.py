@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from adapters.contract import Done, Retry, Unknown
@@ -116,3 +116,16 @@ def test_mutual_tls(secrets: Path) -> None:
         assert isinstance(deliver(server.sink(**ca, **pair), ITEM), Done)
         assert isinstance(deliver(server.sink(**ca), ITEM), Unknown | Retry), "TLS 1.3 refuses after the first bytes"
         assert len(server.asked) == 1
+
+
+def test_a_key_with_a_passphrase_asks_nobody(secrets: Path) -> None:
+    key = serialization.load_pem_private_key((secrets / "node.key").read_bytes(), None)
+    locked = secrets / "locked.key"
+    how = serialization.BestAvailableEncryption(b"mat khau")
+    locked.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
+    with RestServer(takes, tls=tls(secrets, asks=True)) as server:
+        files = {"ca_file": str(secrets / "ca.crt"), "cert_file": str(secrets / "node.crt"), "key_file": str(locked)}
+        sink = server.sink(**files)
+        assert deliver(sink, ITEM) == Retry(reason="rest.secret_unreadable")
+        assert "passphrase" in sink.probe().detail
+        assert server.asked == []

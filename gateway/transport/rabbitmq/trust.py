@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from typing import Final
+from typing import Final, NoReturn
 
 from edxml.messages import system_words
 from gateway.transport.broker import (
     Address,
     BrokerAccess,
     BrokerExpired,
+    BrokerKeyLocked,
     BrokerMisnamed,
     BrokerNotTls,
     BrokerUnknown,
@@ -37,16 +38,21 @@ def tls_context(access: BrokerAccess) -> ssl.SSLContext:
     """TLS 1.3; the broker's certificate must be of the authority named (else of one that the machine trusts).
 
     An authority of one's own need not say what its key is for, as RFC 5280 §4.2.1.3 asks and Python from 3.13 on: what
-    was trusted before a change of Python is so after it.  Files are read anew. Raises BrokerUnreadable.
+    was trusted before a change of Python is so after it.  Files are read anew. Raises BrokerUnreadable; of a key with a
+    passphrase BrokerKeyLocked: left to itself OpenSSL asks the terminal, and everybody waits for the answer.
     """
+
+    def ask_nobody() -> NoReturn:
+        raise BrokerKeyLocked(path=access.key_file or access.cert_file)
+
     path = access.ca_file
     try:
         context = ssl.create_default_context(cafile=path or None)
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         if access.cert_file:
-            path = access.cert_file
-            context.load_cert_chain(access.cert_file, access.key_file or None)
+            path = ", ".join(filter(None, (access.cert_file, access.key_file)))
+            context.load_cert_chain(access.cert_file, access.key_file or None, password=ask_nobody)
     except (OSError, ssl.SSLError) as why:
         raise BrokerUnreadable(path=path, why=system_words(why)) from why
     return context
