@@ -89,6 +89,7 @@ def test_tls_with_a_private_authority(secrets: Path) -> None:
         ("server", "other-ca.crt", "rest.untrusted"),
         ("elsewhere", "ca.crt", "rest.untrusted"),
         ("server", "", "rest.untrusted"),
+        ("server", "server.crt", "rest.untrusted"),  # it is no authority
         ("server", "absent.crt", "rest.secret_unreadable"),
         ("server", "ca.key", "rest.secret_unreadable"),
     ],

@@ -37,8 +37,8 @@ _ALERT: Final = "ALERT"  # told by the other side: after our checks were done it
 def tls_context(access: BrokerAccess) -> ssl.SSLContext:
     """TLS 1.3; the broker's certificate must be of the authority named (else of one that the machine trusts).
 
-    An authority of one's own need not say what its key is for, as RFC 5280 §4.2.1.3 asks and Python from 3.13 on: what
-    was trusted before a change of Python is so after it.  Files are read anew. Raises BrokerUnreadable; of a key with a
+    What was trusted is no other before and after a change of Python, which from 3.13 on asks an authority to say what
+    its key is for (RFC 5280 §4.2.1.3) and believes one that another one answers for.  Files are read anew. Raises BrokerUnreadable; of a key with a
     passphrase BrokerKeyLocked: left to itself OpenSSL asks the terminal, and everybody waits for the answer.
     """
 
@@ -48,7 +48,7 @@ def tls_context(access: BrokerAccess) -> ssl.SSLContext:
     path = access.ca_file
     try:
         context = ssl.create_default_context(cafile=path or None)
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.verify_flags &= ~(ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         if access.cert_file:
             path = ", ".join(filter(None, (access.cert_file, access.key_file)))
