@@ -38,8 +38,10 @@ def tls_context(access: BrokerAccess) -> ssl.SSLContext:
     """TLS 1.3; the broker's certificate must be of the authority named (else of one that the machine trusts).
 
     What was trusted is no other before and after a change of Python, which from 3.13 on asks an authority to say what
-    its key is for (RFC 5280 §4.2.1.3) and believes one that another one answers for.  Files are read anew. Raises BrokerUnreadable; of a key with a
-    passphrase BrokerKeyLocked: left to itself OpenSSL asks the terminal, and everybody waits for the answer.
+    its key is for (RFC 5280 §4.2.1.3) and believes one that another one answers for.
+
+    Files are read anew. Raises BrokerUnreadable; of a key with a passphrase BrokerKeyLocked: left to itself OpenSSL
+    asks the terminal, and everybody waits for the answer.
     """
 
     def ask_nobody() -> NoReturn:
