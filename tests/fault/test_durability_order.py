@@ -209,13 +209,16 @@ class Connection(sqlite3.Connection):
     def cursor(self, factory=None):
         return super().cursor(Cursor)
 
+    def execute(self, sql, *values):
+        return self.cursor().execute(sql, *values)
+
 class Cursor(sqlite3.Cursor):
     def execute(self, sql, *values):
         return super().execute("SELECT 1" if {pragma!r} in sql and "=" in sql else sql, *values)
 
 def connect(*arguments, **options):
     made = opened(*arguments, **{{**options, "factory": Connection}})
-    made.execute("PRAGMA {weak}")
+    sqlite3.Connection.cursor(made).execute("PRAGMA {weak}")
     return made
 
 opened, sqlite3.connect = sqlite3.connect, connect
@@ -239,7 +242,7 @@ def test_a_node_on_a_database_that_forgets_does_not_start(tmp_path: Path, pragma
     environment = node.environment() | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
     done = subprocess.run(
         [sys.executable, "-m", "gateway", "--lang", "en", "serve"],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == ExitCode.STORE, done.stderr
     assert "store.unsafe" in done.stderr

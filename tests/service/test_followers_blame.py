@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -63,6 +64,16 @@ class Foreign:
     def leave(self) -> None:
         self._connection.rollback()
 
+    def close(self) -> None:
+        """It has ended."""
+        self._connection.close()
+
+
+@pytest.fixture
+def foreign(house: House) -> Iterator[Foreign]:
+    with closing(Foreign(house)) as made:
+        yield made
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meddled(BlobFolder):
@@ -96,8 +107,10 @@ def begun_counts(house: House) -> list[int]:
     return [row["count"] for row in house.rows("SELECT count FROM intake_faults")]
 
 
-def test_a_busy_store_costs_no_packet_the_verdict_on_its_signature(house: House, signed: str, tmp_path: Path) -> None:
-    foreign, begun, trust = Foreign(house), Begun("signature"), TrustWatch(tmp_path / "trust")
+def test_a_busy_store_costs_no_packet_the_verdict_on_its_signature(
+    house: House, signed: str, tmp_path: Path, foreign: Foreign
+) -> None:
+    begun, trust = Begun("signature"), TrustWatch(tmp_path / "trust")
     busy = meddled(house, foreign.take)
     for _ in range(5):
         with pytest.raises(StoreBusy):
@@ -135,8 +148,8 @@ class Slow:
         return FileInspection(verdict=PdfVerdict.UNSIGNED)
 
 
-def test_a_busy_store_costs_no_pdf_its_verdict(house: House, signed: str) -> None:
-    foreign, begun = Foreign(house), Begun("inspection")
+def test_a_busy_store_costs_no_pdf_its_verdict(house: House, signed: str, foreign: Foreign) -> None:
+    begun = Begun("inspection")
     for _ in range(5):
         with pytest.raises(StoreBusy):
             inspect_once(house.node, Slow(foreign.take), LIMITS, begun=begun)  # type: ignore[arg-type]

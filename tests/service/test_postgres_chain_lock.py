@@ -18,7 +18,7 @@ from sqlalchemy import event
 from adapters.contract import Done
 from gateway.exchange.accept import accept
 from gateway.exchange.claims import claim_group
-from gateway.exchange.collect import Confirm, confirm
+from gateway.exchange.collect import Confirm, Known, confirm
 from gateway.exchange.conclude import conclude_all
 from gateway.exchange.examine import prepare
 from gateway.exchange.work import Work
@@ -88,11 +88,15 @@ def test_a_recall_that_is_being_accepted_is_seen_by_who_concludes_its_document(h
     house.assert_books_close()
 
 
-def test_a_recall_that_is_being_accepted_is_seen_by_who_confirms_its_document(house: House) -> None:
+@pytest.mark.parametrize("served_it", [True, False], ids=["who-served-it", "another-process"])
+def test_a_recall_that_is_being_accepted_is_seen_by_who_confirms_its_document(house: House, served_it: bool) -> None:
+    """Who served it knows the chain's name; another process looks for it, and locks it by the same statement."""
     document = house.send(["inbox-a"])
     [item] = house.shown("inbox-a")
     house.fetch("inbox-a", item)
     house.end_response(item)
+    if not served_it:
+        house.known = Known()
     _beside(house, house.recall_packet(["inbox-a"]), lambda: house.confirm("inbox-a", item))
     assert house.state(document, "inbox-a") == "delivered"
     [recall] = house.rows("SELECT state FROM deliveries WHERE kind = 'recall'")

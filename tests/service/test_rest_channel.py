@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -116,7 +117,7 @@ def test_an_answer_before_the_end_of_the_packet_is_heard() -> None:
     item = build_item(b"x" * (8 << 20))
     with RestServer(lambda _: answer(413), body_most=1024) as server:
         assert deliver(server.sink(), item) in (
-            Park(reason="rest.refused", said="413: " + "Request Entity Too Large"),
+            Park(reason="rest.refused", said=f"413: {HTTPStatus(413).phrase}"),
             Unknown(reason="rest.unanswered"),  # the reset came before the answer was read
         )
     with RestServer(takes, body_most=1024) as server:

@@ -42,7 +42,7 @@ POSTGRES_DEFECTS = (
         file="gateway/store/chains.py",
         old="_NAMED_LOCKED = _NAMED.with_for_update(of=chains)",
         new="_NAMED_LOCKED = _NAMED",
-        tests=(_CHAIN + "who_confirms_its_document",),
+        tests=(_CHAIN + "who_confirms_its_document[another-process]",),
     ),
     Defect(
         name="a commit goes along with a move that was not made",
