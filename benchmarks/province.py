@@ -60,7 +60,7 @@ class Bench:
         """One run, its books matched after everything has ended; what it gave goes to standard error at once."""
         began = time.monotonic()
         place = contestant.prepare(self._folders.fresh(contestant.name.split()[0]), self.services)
-        with contestant.serve(place, self.services) as server:
+        with self.services.without_autovacuum(), contestant.serve(place, self.services) as server:
             plan = LoadPlan(
                 dialect=contestant.dialect, port=server.port, sender=place.sender, recipients=place.recipients,
                 documents=documents, each=each, rate=rate, warm_up=self._options.warm_up,
