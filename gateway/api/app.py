@@ -18,6 +18,7 @@ from gateway.api.free_text import BAD_TEXT
 from gateway.api.front import Front, template_of
 from gateway.api.openapi import ROUTERS, VERSION, describe
 from gateway.api.problems import PROBLEM_JSON, NotAllowed, TooSlow, full_disk, problem_of
+from gateway.api.v1.files import Sent
 from gateway.api.v1.submit import Accounted
 from gateway.model.errors import BadRequest, NotFound
 from gateway.node import Node
@@ -59,17 +60,14 @@ async def _refused(request: Request, why: Exception) -> Response:
     asked: Asked = request.scope["truc"]
     if asked.status:
         raise why
+    why = _told_of(why)
     if isinstance(why, ClientGone):
         return Response(status_code=400)
     said = _said(full_disk(why, request.app.state.edge.node.store.blobs), template_of(request.scope))
     if not isinstance(why, Accounted):
         await request.app.state.edge.gate.note(said, asked.caller)
     problem = problem_of(said, asked.request_id)
-    headers = {name.decode(): value.decode() for name, value in problem.headers}
-    if not asked.is_body_read and request.method not in ("GET", "HEAD"):
-        headers["connection"] = "close"
-    body = problem.body(asked.language, asked.request_id)
-    return Response(body, status_code=problem.status, headers=headers, media_type=PROBLEM_JSON)
+    return Sent(lambda: asked.refuse(problem))
 
 
 async def _failed(request: Request, why: Exception) -> Response:
@@ -98,6 +96,12 @@ def _allowed(template: str) -> str:
     return ", ".join(sorted(method for route in routes if route.path == template for method in route.methods or ()))
 
 
+def _told_of(why: Exception) -> Exception:
+    """What was raised while FastAPI read a body: it tells all of that as one error of its own."""
+    within = why.__cause__ if isinstance(why, HTTPException) else None
+    return within if isinstance(within, TrucError | TimeoutError | ClientGone) else why
+
+
 def _said(why: BaseException, template: str) -> BaseException:
     if isinstance(why, Accounted):
         return why.why
@@ -108,7 +112,8 @@ def _said(why: BaseException, template: str) -> BaseException:
     if isinstance(why, HTTPException) and why.status_code == 404:
         return NotFound("api.no_route")
     if isinstance(why, HTTPException) and why.status_code == 405:
-        return NotAllowed("api.no_method", allow=_allowed(template) or (why.headers or {}).get("Allow", ""))
+        told = sorted((why.headers or {}).get("Allow", "").split(", "))  # in any order
+        return NotAllowed("api.no_method", allow=_allowed(template) or ", ".join(told))
     if isinstance(why, HTTPException):
         return BadRequest("api.bad_request")
     return why

@@ -132,12 +132,9 @@ class Asked:
 
     async def small_body(self) -> bytes:
         """A body of a few words. Raises TooLarge, ClientGone, and TimeoutError after half a minute."""
-        whole = self.take_whole()
-        message = await self.receive() if not self.is_body_read else {"body": whole or b""}
-        if self.is_body_read:
-            body = bytes(message.get("body", b""))
-        else:
-            pieces, size = [message.get("body", b"")], len(message.get("body", b""))
+        body = self.take_whole() or b""
+        if not self.is_body_read:
+            pieces, size = [], 0
             async with asyncio.timeout(_SMALL_WAIT):
                 while not self.is_body_read and size <= _SMALL:
                     piece = (await self.receive()).get("body", b"")

@@ -106,8 +106,15 @@ class Front:
                 message["headers"] = [*message.get("headers", ()), mark]
             await send(message)
 
+        async def receive_words() -> Message:
+            """What FastAPI reads by itself, and would without an end: a few words, of whoever may come in."""
+            if asked.is_body_read:
+                return await receive()
+            asked.caller = await self.edge.gate.admit(asked.header(b"authorization"))
+            return {"type": "http.request", "body": await asked.small_body(), "more_body": False}
+
         try:
-            await self._inner(scope, receive, send_marked)
+            await self._inner(scope, receive_words, send_marked)
         except ClientGone:
             asked.status = asked.status or 400
         except Exception as why:  # noqa: BLE001 - what FastAPI's own handlers let through

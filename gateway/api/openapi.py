@@ -230,8 +230,10 @@ def _confirm() -> dict[str, Any]:
         "transport: the item waits for an operator and the sender is told.",
         parameters=[_DELIVERY_ID],
         requestBody={"required": False, "content": content},
-        responses={200: answer("ConfirmedShape", "The state afterwards"), **refusals(400, 401, 404, 409, 410, 413)},
-    )
+        responses={
+            200: answer("ConfirmedShape", "The state afterwards"), **refusals(400, 401, 404, 408, 409, 410, 413),
+        },
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

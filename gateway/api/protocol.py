@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from edxml.messages import Language
 from gateway.api.asked import request_id_of
-from gateway.api.cycle import CYCLE, SMALL
+from gateway.api.cycle import CYCLE, SMALL, break_off
 from gateway.api.problems import PROBLEM_JSON, CodingUnknown, Crowded, HeadTooLong, problem_of
 from gateway.model.errors import BadRequest, GatewayError
 
@@ -107,7 +107,7 @@ class HeadBoundProtocol(HttpToolsProtocol):
         super().connection_made(Joining(transport, self.loop))  # type: ignore[arg-type]  # it is one in all that is used
         self._head_bytes = self._coming = 0
         self._is_in_head = True
-        self._is_offer = self._is_behind_chunk = self._is_deaf = False
+        self._is_offer = self._is_behind_chunk = self._is_behind_another = self._has_ended = self._is_deaf = False
         self._look_every = min(self.head_wait, self.timeout_keep_alive)
         self._ends_at = self.loop.time() + self.head_wait
         self._timer = self.loop.call_later(self._look_every, self._look)
@@ -123,6 +123,7 @@ class HeadBoundProtocol(HttpToolsProtocol):
         if self._is_deaf:
             return
         self._coming = len(data)
+        self._has_ended = False
         self._read(data)
         if self._is_in_head or self._is_behind_chunk:
             self._head_bytes += self._coming
@@ -163,7 +164,8 @@ class HeadBoundProtocol(HttpToolsProtocol):
         self.headers = []
         self._is_in_head = True
         self._is_offer = False
-        self._head_bytes = 0
+        self._is_behind_another = self._has_ended
+        self._head_bytes = -self._coming if self._has_ended else 0  # what came before it is not its own
         self._ends_at = self.loop.time() + self.head_wait
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -173,7 +175,7 @@ class HeadBoundProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
-        if self._head_bytes + self._coming > MOST_HEAD:  # else what came is short enough, and so is what is in it
+        if self._is_behind_another or self._head_bytes + self._coming > MOST_HEAD:  # else all that came is short enough
             size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             if size > MOST_HEAD:
                 self._refuse_head()
@@ -241,6 +243,7 @@ class HeadBoundProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """All of the body is there."""
         self._is_behind_chunk = False
+        self._has_ended = True
         if not (self._is_offer or self.cycle.response_complete):
             self.cycle.more_body = False
             self.cycle.message_event.set()
@@ -278,6 +281,10 @@ class HeadBoundProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._say(BadRequest("api.bad_http"))
 
+    async def _end(self, _scope: Any, _receive: Any, _send: Any) -> None:
+        """The application of a request that will never be whole."""
+        break_off(self.cycle)
+
     def _is_owing(self) -> bool:
         """Whether what is said next would be taken for the answer to an earlier request, or for bytes of it."""
         cycle = self.cycle
@@ -293,6 +300,8 @@ class HeadBoundProtocol(HttpToolsProtocol):
         if self._is_owing():
             self._is_deaf = True
             self.cycle.keep_alive = False
+            if self.pipeline and self.cycle.more_body:  # its turn comes, the rest of its body does not
+                self.pipeline[0] = (self.cycle, self._end)
             return
         request_id = request_id_of(())
         problem = problem_of(why, request_id)

@@ -24,7 +24,7 @@ from gateway.model.errors import BlobDamaged, BlobMissing, NotFound
 from gateway.store import packets, views
 from gateway.store.inbox import Item
 
-__all__ = ["BYTES", "router"]
+__all__ = ["BYTES", "Sent", "router"]
 
 router = APIRouter(prefix="/v1", tags=["files"])
 

@@ -11,10 +11,9 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from edxml.codes import StatusCode
-from gateway.api.asked import Asked
 from gateway.api.edge import Edge
 from gateway.api.v1.documents import view_of
-from gateway.api.v1.doors import Calling, DeliveryId, Here, TheEdge
+from gateway.api.v1.doors import Calling, DeliveryId, TheEdge
 from gateway.api.v1.examples import EXAMPLES, answer, refusals
 from gateway.api.v1.inbox import agency_of
 from gateway.api.v1.shapes import RefuseBody, StatusBody
@@ -41,38 +40,37 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
     "/inbox/{delivery_id}/refuse",
     status_code=202,
     response_class=Response,
-    responses={**_ACCEPTED, **refusals(400, 401, 404, 409)},
+    responses={**_ACCEPTED, **refusals(400, 401, 404, 408, 409, 413)},
     openapi_extra={
         "requestBody": {"content": {"application/json": {"example": EXAMPLES["RefuseBody"]}}},
     },
     summary="Từ chối tiếp nhận / refuse an item with its reason",
 )
-async def refuse(edge: TheEdge, caller: Calling, asked: Here, delivery_id: DeliveryId, body: RefuseBody) -> Response:
+async def refuse(edge: TheEdge, caller: Calling, delivery_id: DeliveryId, body: RefuseBody) -> Response:
     """Status 02 with the reason goes to the sender. Before confirming, the delivery ends refused; later it is a
     business status only."""
     outcome = await edge.submitting.run(
         refuse_for, edge.node, delivery_id, caller.agency_ids, body.reason, caller=caller
     )
-    return _answered(asked, outcome)
+    return _answered(outcome)
 
 
 @router.post(
     "/statuses",
     status_code=202,
     response_class=Response,
-    responses={**_ACCEPTED, **refusals(400, 401, 403, 404, 409)},
+    responses={**_ACCEPTED, **refusals(400, 401, 403, 404, 408, 409, 413)},
     openapi_extra={"requestBody": {"content": {"application/json": {"example": EXAMPLES["StatusBody"]}}}},
     summary="Gửi trạng thái xử lý bằng JSON / report a status",
 )
-async def report(edge: TheEdge, caller: Calling, asked: Here, body: StatusBody) -> Response:
+async def report(edge: TheEdge, caller: Calling, body: StatusBody) -> Response:
     """A status about a document that was sent to one of the caller's agencies, named by `delivery_id`, or by
     `document_id` with `agency`. The node builds the status packet; the same status again is a repeat."""
     outcome = await edge.submitting.run(_report, edge, caller, body)
-    return _answered(asked, outcome)
+    return _answered(outcome)
 
 
-def _answered(asked: Asked, outcome: Outcome) -> Response:
-    asked.is_body_read = True
+def _answered(outcome: Outcome) -> Response:
     if isinstance(outcome, Answer):
         return Response(encode_answer(outcome), status_code=202, media_type="application/json")
     raise outcome if isinstance(outcome, NotFound) else Accounted(outcome)

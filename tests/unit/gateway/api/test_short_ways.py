@@ -194,6 +194,27 @@ def test_what_cannot_be_read_is_said_amid_no_answer(bad: bytes) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("split", [0, 10, 40_000])
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_head_behind_another_request_is_measured_by_itself(split: int, fits: bool) -> None:
+    """It may come in one piece with all of what is before it."""
+
+    async def main() -> None:
+        api = _Api(body=b"")
+        before = b"POST /a HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)
+        head = b"GET /b HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % (b"x" * (MOST_HEAD - (100 if fits else 0)))
+        pieces = [before + head[:split], head[split:]] if split else [before + head]
+        said = await api.say(*pieces)
+        for _ in range(5):
+            said += await api.say()
+        answers = said.partition(b"HTTP/1.1 431 ")[0].split(b"HTTP/1.1 200 OK\r\n")
+        assert [one[-2:] for one in answers] == [b"", b"/a", *([b"/b"] if fits else [])]
+        assert api.line.is_closing() is not fits
+        await api.end()
+
+    asyncio.run(main())
+
+
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n"
 
 
@@ -204,6 +225,21 @@ def test_a_body_that_cannot_be_read_is_told_to_whoever_sent_it() -> None:
         assert api.line.is_closing()
         await api.end()
         assert [type(fault) for fault in api.faults] == [ClientGone]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("body", [b"", b"4\r\nabcd\r\n"])
+def test_whose_body_cannot_be_read_is_not_waited_for_when_his_turn_comes(body: bytes) -> None:
+    async def main() -> None:
+        api = _Api(body=b"")
+        api.may_answer.clear()
+        post = b"POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert await api.say(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n" + post + body, b"zz\r\n") == b""
+        api.may_answer.set()
+        assert (await api.say()).endswith(b"/a")
+        assert api.line.is_closing()
+        await api.end()
 
     asyncio.run(main())
 
