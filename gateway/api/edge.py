@@ -27,6 +27,7 @@ from gateway.model.states import DeliveryState
 from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store.blobs import BlobFolder
+from gateway.store.inbox import Item
 from monitoring import log
 
 __all__ = ["Edge", "Listed", "Opened", "Patience", "open_edge"]
@@ -232,22 +233,29 @@ def _list(node: Node, group: Sequence[Listing], shown: Shown) -> list[Listed]:
 
 
 def _fetch(node: Node, group: Sequence[Fetch], known: Known) -> list[Opened | Refusal]:
-    """Begin responses, and read what is small: the commit comes before the first byte (protocol §10)."""
+    """Begin responses, and read what is small: the commit comes before the first byte (protocol §10).
+
+    Recipients of one document come for it at the same time: what several of a group fetch is read and checked once.
+    """
     opened: list[Opened | Refusal] = []
+    bodies: dict[str, bytes | None] = {}
     for outcome in collect.fetch(node, group, known):
         if isinstance(outcome, Refusal):
             opened.append(outcome)
-        else:
-            opened.append(Opened(outcome, _small_body(node, outcome)))
+            continue
+        item = outcome.item
+        if item.digest not in bodies:
+            bodies[item.digest] = _small_body(node, item)
+        opened.append(Opened(outcome, bodies[item.digest]))
     return opened
 
 
-def _small_body(node: Node, served: Served) -> bytes | None:
+def _small_body(node: Node, item: Item) -> bytes | None:
     """The bytes, or None where they are many, missing or not what they were: then the route looks closer."""
-    if served.item.size > INLINE:
+    if item.size > INLINE:
         return None
     try:
-        body = node.store.blobs.path(served.item.digest).read_bytes()
+        body = node.store.blobs.path(item.digest).read_bytes()
     except OSError:
         return None
-    return body if hashlib.sha256(body).hexdigest() == served.item.digest else None
+    return body if hashlib.sha256(body).hexdigest() == item.digest else None
