@@ -20,6 +20,7 @@ from pika.channel import Channel
 
 from gateway.transport.broker import BrokerBlocked, QueueGone
 from gateway.transport.contract import Ticket
+from gateway.transport.rabbitmq.frames import message_of
 from gateway.transport.rabbitmq.link import Connection, Link
 from gateway.transport.topology import EVENTS, TICKETS, WAKES, queue_name
 from monitoring import log
@@ -154,11 +155,15 @@ class Publisher:
 
     def hint(self, exchange: str, key: str, bodies: Sequence[bytes], sender: str = "") -> None:
         """Publish what may be lost: wake-ups and events."""
-        if self._hints is None or self.is_blocked:
+        channel = self._hints
+        if channel is None or self.is_blocked:
             return
-        properties = pika.BasicProperties(app_id=sender)
         for body in bodies:
-            self._hints.basic_publish(exchange, key, body, properties)
+            message = message_of(channel.channel_number, exchange, key, sender, body) if channel.is_open else None
+            if message is None:
+                channel.basic_publish(exchange, key, body, pika.BasicProperties(app_id=sender))
+            else:
+                channel.connection._output_marshaled_frames((message,))
 
     def _flush(self) -> None:
         while self._events and self._hints is not None and not self.is_blocked:

@@ -1,19 +1,27 @@
-"""Sockets: pika's services on one loop, which remember what they opened.
+"""Sockets: pika's services on one loop, which remember what they opened and send what waits in few pieces.
 
 pika closes a socket when its loop runs to the connection's end.  A loop that is stopped while it connects, or that an
 error ends, would leave the socket to the garbage collector, and its descriptor open until that comes.
+
+A message is three frames, and pika sends each by itself, at once: three calls of the kernel, three packets on the way,
+and a broker that wakes up for each of them.  What waits for the socket is joined before it is sent.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
 __all__ = ["Sockets"]
+
+_AT_ONCE: Final = 64 * 1024
+"""Bytes that are joined at most: of what the kernel does not take at once the rest is copied."""
 
 
 class Sockets(SelectorIOServicesAdapter):  # type: ignore[misc]  # pika tells no types
@@ -49,6 +57,15 @@ class Sockets(SelectorIOServicesAdapter):  # type: ignore[misc]  # pika tells no
         self._handshakes.append(begun)
         return begun
 
+    def set_writer(self, fd: int, on_writable: Callable[[], None]) -> None:
+        """As pika's own; what waits by then is sent in few pieces."""
+        super().set_writer(fd, partial(self._send, on_writable))
+
+    def _send(self, on_writable: Callable[[], None]) -> None:
+        for transport in self._transports:
+            _join(transport._tx_buffers)  # pika has no way to give it several frames as one
+        on_writable()
+
     def close(self) -> None:
         """Close whatever is open still, in whatever state. Does not raise; safe to repeat."""
         for handshake in self._handshakes:
@@ -58,3 +75,20 @@ class Sockets(SelectorIOServicesAdapter):  # type: ignore[misc]  # pika tells no
                 transport._sock.close()
         for opened in self._opened:
             opened.close()
+
+
+def _join(waiting: deque[bytes]) -> None:
+    """Make few pieces of many. The first never becomes shorter: TLS may be in the midst of it."""
+    if len(waiting) < 2:
+        return
+    joined: list[bytes] = []
+    piece: list[bytes] = []
+    size = 0
+    for frame in waiting:
+        if piece and size + len(frame) > _AT_ONCE:
+            joined.append(b"".join(piece))
+            piece, size = [], 0
+        piece.append(frame)
+        size += len(frame)
+    waiting.clear()
+    waiting.extend([*joined, b"".join(piece)])
