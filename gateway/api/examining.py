@@ -120,7 +120,7 @@ class Examining:
             self._work(examiner)
         except Exception as why:  # noqa: BLE001 - whatever it was, packets go on without it
             self._not_before = time.monotonic() + self._habits.again
-            _log.warning("examiner.lost", reason=type(why).__name__)
+            _log.warning("examiner.lost", error=why)
         finally:
             if examiner is not None:
                 examiner.close()

@@ -227,7 +227,7 @@ def _told(_outcome: None, why: BaseException | None) -> None:
     if isinstance(why, GatewayError):
         _log.warning("delivery.late_not_concluded", reason=why.reason)
     elif why is not None:
-        _log.error("delivery.late_not_concluded", reason=type(why).__name__, exc_info=why)
+        _log.error("delivery.late_not_concluded", error=why, exc_info=why)
 
 
 def _started(thread: threading.Thread) -> bool:

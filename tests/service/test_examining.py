@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +21,7 @@ import pytest
 from benchmarks.measure import family
 from edxml.codes import Priority
 from gateway.api.examining import Examining, Habits
+from gateway.cli.exits import ExitCode
 from gateway.exchange.group import Grouper
 from gateway.exchange.submission import Answer, Outcome, PacketRefusal, Prepared, Submission
 from gateway.exchange.take_in import Unprepared, take_in
@@ -26,7 +30,7 @@ from gateway.model.events import EventKind
 from gateway.settings import read_settings
 from tests.support.edge import SENDER, RunningApi, running_api
 from tests.support.patience import PATIENCE, until
-from tests.support.processes import NodeProcesses
+from tests.support.processes import NodeProcesses, free_ports
 
 _Given = Outcome | Unprepared
 
@@ -283,6 +287,22 @@ def test_it_ends_with_the_process_that_asked_it_however_that_ends(tmp_path: Path
         for thread in threads:
             thread.join()
         until(lambda: not Path(f"/proc/{child}").exists())
+
+
+def test_one_that_cannot_start_says_so_in_a_line(tmp_path: Path) -> None:
+    """Its errors go where the API process writes its log: no trace of calls for a store that is away."""
+    nowhere = f"postgresql://truc@127.0.0.1:{free_ports(1)[0]}/khong-co"
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway.cli.examiner", str(theirs.fileno())],
+            env={**os.environ, "TRUC_DATA": str(tmp_path), "TRUC_DATABASE": nowhere}, pass_fds=(theirs.fileno(),),
+            capture_output=True, text=True, timeout=PATIENCE,
+        )  # fmt: skip
+    [line] = done.stderr.splitlines()
+    assert "examiner.not_started" in line
+    assert "store.unreachable" in line
+    assert done.returncode == ExitCode.STORE
 
 
 def _send(url: str, token: str, bodies: list[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 from monitoring.log_guard import KEYS
 from tests.unit.house.sources import modules
@@ -10,7 +11,7 @@ from tests.unit.house.sources import modules
 _WAYS = {"debug", "info", "warning", "error", "exception", "log"}
 
 
-def test_every_key_of_every_line_is_on_the_list() -> None:
+def _lines() -> list[tuple[Path, ast.Call]]:
     calls = [
         (module.path, call)
         for module in modules()
@@ -19,10 +20,25 @@ def test_every_key_of_every_line_is_on_the_list() -> None:
         if call.func.value.id.lstrip("_") in ("log", "logger")
     ]
     assert len(calls) > 50, "the lines were not found"
+    return calls
+
+
+def test_every_key_of_every_line_is_on_the_list() -> None:
     dropped = [
         f"{path}:{call.lineno}: {key.arg}"
-        for path, call in calls
+        for path, call in _lines()
         for key in call.keywords
         if key.arg is not None and key.arg not in KEYS and key.arg != "exc_info"
     ]
     assert dropped == []
+
+
+def test_the_class_of_an_error_stands_under_error() -> None:
+    """`reason` is a code: the guard withholds the name of a class there, and the line says nothing."""
+    named = [
+        f"{path}:{call.lineno}: {key.arg}"
+        for path, call in _lines()
+        for key in call.keywords
+        if isinstance(key.value, ast.Attribute) and key.value.attr == "__name__" and key.arg != "error"
+    ]
+    assert named == []
