@@ -43,7 +43,7 @@ GatewayError
 ├── BrokerError              (transport.broker) the broker cannot be used as it should be; nothing is lost (retryable)
 │   ├── BrokerAway, BrokerFrozen, BrokerBlocked, QueueGone, ConsumerTimedOut     it goes by itself
 │   ├── BrokerUntrusted      no secure connection came about, and why; a person's turn
-│   │   └── BrokerNotTls, BrokerUnknown, BrokerMisnamed, BrokerExpired, NodeUntrusted
+│   │   └── BrokerNotTls, BrokerUnknown, BrokerMisnamed, BrokerExpired, BrokerUnfit, NodeUntrusted
 │   ├── BrokerUnreadable     a file with a credential or certificate cannot be used; a person's turn
 │   │   └── BrokerKeyLocked
 │   └── BrokerRefused, BrokerForbidden, BrokerOld, BrokerMislaid     a person's turn

@@ -30,6 +30,7 @@ __all__ = [
     "BrokerNotTls",
     "BrokerOld",
     "BrokerRefused",
+    "BrokerUnfit",
     "BrokerUnknown",
     "BrokerUnreadable",
     "BrokerUntrusted",
@@ -127,6 +128,12 @@ class BrokerExpired(BrokerUntrusted):
     """The broker's certificate is out of date, or not valid yet: then one of the clocks may be wrong."""
 
     code = "broker.certificate_over"
+
+
+class BrokerUnfit(BrokerUntrusted):
+    """The certificates are not made for what they are used for: an authority that is none, a client's on a broker."""
+
+    code = "broker.certificate_unfit"
 
 
 class NodeUntrusted(BrokerUntrusted):

@@ -63,6 +63,17 @@ def test_a_certificate_of_nobody_we_know_is_said(
             _says(truc, monkeypatch, "broker.certificate_unknown", *words, port=listener.port, ca_file=ca_file)
 
 
+@pytest.mark.parametrize("unfit", ["authority", "purpose"])
+def test_certificates_that_are_made_for_something_else_are_said(
+    truc: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unfit: str
+) -> None:
+    """An authority that does not say that it is one, as `openssl x509 -req` makes it; a broker's of a client's use."""
+    vouched = Vouched.make(tmp_path / "that", unfit=unfit)
+    with TlsListener(vouched) as listener:
+        words = ("CA:TRUE", "serverAuth")
+        _says(truc, monkeypatch, "broker.certificate_unfit", *words, port=listener.port, ca_file=vouched.ca_file)
+
+
 def test_who_ends_the_connection_after_the_handshake_minds_our_certificate(
     truc: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -119,6 +130,7 @@ def test_every_fault_of_trust_is_one_of_trust() -> None:
         "certificate_name",
         "certificate_ours",
         "certificate_over",
+        "certificate_unfit",
         "certificate_unknown",
         "not_tls",
     }

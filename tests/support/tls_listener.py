@@ -13,6 +13,7 @@ from typing import Self
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.support.certificates import name
 from tests.support.listening import Listening
@@ -27,8 +28,13 @@ class Vouched:
     folder: Path
 
     @classmethod
-    def make(cls, folder: Path, *, host: str = "localhost", begins: float = -1.0, ends: float = 7.0) -> Self:
-        """A certificate for `host`, valid from `begins` until `ends`: days from now."""
+    def make(
+        cls, folder: Path, *, host: str = "localhost", begins: float = -1.0, ends: float = 7.0, unfit: str = ""
+    ) -> Self:
+        """A certificate for `host`, valid from `begins` until `ends`: days from now.
+
+        `unfit`: "authority", which then does not say that it is one; "purpose": the certificate is a client's.
+        """
         folder.mkdir(parents=True)
         now, keys = datetime.now(UTC), [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
         names = [x509.DNSName(host), x509.IPAddress(ipaddress.ip_address("192.0.2.1"))]
@@ -42,10 +48,14 @@ class Vouched:
                 .serial_number(x509.random_serial_number())
                 .not_valid_before(now + timedelta(days=days[0]))
                 .not_valid_after(now + timedelta(days=days[1]))
-                .add_extension(x509.BasicConstraints(ca=number == 0, path_length=None), critical=True)
                 .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
                 .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), critical=False)
             )
+            if number or unfit != "authority":
+                builder = builder.add_extension(x509.BasicConstraints(ca=number == 0, path_length=None), critical=True)
+            if number and unfit == "purpose":
+                client = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+                builder = builder.add_extension(client, critical=False)
             if number:
                 builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
             made = builder.sign(keys[0], hashes.SHA256())

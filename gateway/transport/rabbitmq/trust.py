@@ -1,4 +1,4 @@
-"""Trust: the TLS context for a broker, and which of its five faults ended a handshake."""
+"""Trust: the TLS context for a broker, and which of its six faults ended a handshake."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gateway.transport.broker import (
     BrokerKeyLocked,
     BrokerMisnamed,
     BrokerNotTls,
+    BrokerUnfit,
     BrokerUnknown,
     BrokerUnreadable,
     BrokerUntrusted,
@@ -24,6 +25,7 @@ __all__ = ["explain_tls", "tls_context"]
 _OUT_OF_DATE: Final = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _OTHER_NAME: Final = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _UNKNOWN: Final = frozenset({2, 18, 19, 20, 21})  # no issuer, self-signed alone or in the chain, not to be traced
+_UNFIT: Final = frozenset({25, 26, 32, 79})  # too many below an authority, purpose, may not sign, no authority at all
 _NO_TLS: Final = (
     "WRONG_VERSION_NUMBER",
     "UNSUPPORTED_PROTOCOL",
@@ -69,11 +71,10 @@ def explain_tls(error: ssl.SSLError, address: Address) -> BrokerUntrusted:
             return BrokerExpired(address=at, why=why)
         if error.verify_code in _OTHER_NAME:
             return BrokerMisnamed(address=at, why=why, host=address.host)
-        return (
-            BrokerUnknown(address=at, why=why)
-            if error.verify_code in _UNKNOWN
-            else BrokerUntrusted(address=at, why=why)
-        )
+        if error.verify_code in _UNFIT:
+            return BrokerUnfit(address=at, why=why)
+        kind = BrokerUnknown if error.verify_code in _UNKNOWN else BrokerUntrusted
+        return kind(address=at, why=why)
     why = error.reason or str(error)
     if any(word in why for word in _NO_TLS):
         return BrokerNotTls(address=at, why=why)
