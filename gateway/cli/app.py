@@ -20,6 +20,7 @@ from edxml.errors import TrucError
 from gateway.cli.exits import ExitCode, RemoteRefused, exit_code_of
 from gateway.cli.language import choose_language, localize, take_language
 from gateway.cli.output import Voice, make_voice
+from gateway.cli.usage import explain_usage
 from gateway.model.errors import SettingsError
 from gateway.model.room import FULL
 from monitoring import log
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell_error(voice, why)
         return exit_code_of(why)
     except typer.TyperException as why:
-        return _tell_usage(voice, why)
+        return _tell_usage(voice, why, tree, rest)
     except (KeyboardInterrupt, typer.Abort):
         voice.hint("cli.interrupted")
         return ExitCode.INTERRUPTED
@@ -146,20 +147,12 @@ def _tell_error(voice: Voice, why: TrucError) -> None:
         import_module("gateway.cli.packet").show_findings(voice, why.findings)
 
 
-_USAGE = {"MissingParameter": "cli.usage_missing", "NoSuchOption": "cli.usage_no_option"}
-
-
-def _tell_usage(voice: Voice, why: Any) -> int:
+def _tell_usage(voice: Voice, why: Any, tree: Any, arguments: Sequence[str]) -> int:
     """A command that was not written rightly; a group without a command shows its help."""
     if type(why).__name__ == "NoArgsIsHelpError":
         return ExitCode.USAGE  # the help is out already
-    context = getattr(why, "ctx", None)
-    command = context.command_path if context is not None else "truc"
-    code = _USAGE.get(type(why).__name__, "cli.usage")
-    parameter = getattr(why, "param", None)
-    name = getattr(why, "option_name", "") or (parameter.get_error_hint() if parameter is not None else "")
-    sentence = voice.say(code, name=str(name).strip("'\""), why=why.format_message(), command=command)
-    voice.fault(sentence, code)
+    code, params = explain_usage(why, tree, arguments)
+    voice.fault(voice.say(code, **params), code)
     return ExitCode.USAGE
 
 

@@ -31,5 +31,5 @@ def parse_moment(text: str, *, is_end: bool = False) -> Instant:
     except ValueError as why:
         raise BadRequest("cli.bad_time", text=text) from why
     if is_end and len(text) <= len("2026-07-01"):
-        moment += timedelta(days=1)
+        moment = moment + timedelta(days=1) if moment.date() < date.max else moment.replace(hour=23, minute=59)
     return as_instant(moment if moment.tzinfo is not None else moment.replace(tzinfo=VIETNAM))

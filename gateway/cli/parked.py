@@ -62,7 +62,7 @@ def list_all(ctx: typer.Context, reason: _Reason = "", as_json: AsJson = False) 
     """Show what waits for a person, the oldest first."""
     voice = voice_of(ctx)
     with open_local() as local:
-        lines = list(_parked(local.store, reason))
+        lines = list(_parked_for(voice, local.store, reason))
         with local.store.read() as connection:
             now = local.store.now(connection)
             names = Names.of_directory(load_directory(connection))
@@ -85,6 +85,18 @@ def list_all(ctx: typer.Context, reason: _Reason = "", as_json: AsJson = False) 
 def _counted(lines: Iterable[DeliveryLine]) -> str:
     """The reasons as `--reason` takes them, and how many wait for each."""
     return ", ".join(f"{reason} ({count})" for reason, count in sorted(Counter(line.reason for line in lines).items()))
+
+
+def _parked_for(voice: Voice, store: Store, reason: str) -> list[DeliveryLine]:
+    """What is parked for that reason. Raises BadRequest `parked_told.reason_unknown` where there is no such reason.
+
+    Nothing waits for a misspelt one, which would read as if all were well.
+    """
+    lines = list(_parked(store, reason))
+    if not lines and reason and voice.reason(reason) == reason:
+        others = _counted(_parked(store, ""))
+        raise BadRequest("parked_told.reason_unknown", given=reason, reasons=others or "–")
+    return lines
 
 
 def _parked(store: Store, reason: str) -> Iterator[DeliveryLine]:
@@ -132,7 +144,7 @@ def _act(
     if bool(named) == bool(reason):
         raise BadRequest("parked_told.ids_or_reason")
     with open_node() as node:
-        wanted = list(dict.fromkeys(named or [line.delivery_id for line in _parked(node.store, reason)]))
+        wanted = list(dict.fromkeys(named or [line.delivery_id for line in _parked_for(voice, node.store, reason)]))
         others = "" if wanted else _counted(_parked(node.store, ""))
         outcomes = list(_each(voice, node, act, wanted, dry_run=dry_run))
     if as_json:

@@ -54,7 +54,7 @@ def add(
 def rotate(
     ctx: typer.Context,
     name: _Name,
-    grace_hours: Annotated[float, typer.Option("--grace-hours", min=0, help="help.grace")] = 168.0,
+    grace_hours: Annotated[float, typer.Option("--grace-hours", min=0, max=87_600, help="help.grace")] = 168.0,
     as_json: AsJson = False,
 ) -> None:
     """Give a system a new token; the old one goes on for a while, so that nothing stands still meanwhile."""

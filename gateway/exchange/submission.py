@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edxml.errors import TrucError
-from edxml.findings import Finding
+from edxml.findings import Finding, Severity
 from edxml.ids import bounded
 from edxml.packet import StatusPacket
 from edxml.read import ReadResult
@@ -144,7 +144,8 @@ class PacketRefusal(Refusal):
     def __init__(self, findings: tuple[Finding, ...], *, is_secret: bool = False) -> None:
         self.findings = findings
         self.is_secret = is_secret
-        super().__init__("packet.secret" if is_secret else "packet.refused", count=len(findings))
+        errors = sum(finding.severity is Severity.ERROR for finding in findings)
+        super().__init__("packet.secret" if is_secret else "packet.refused", count=errors)
 
 
 class Unentered(GatewayError):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select
+from sqlalchemy import Connection, bindparam, or_, select, union_all
 
 from edxml.errors import EdxmlError
 from edxml.ids import DocumentId, document_key
@@ -114,8 +114,11 @@ class DocumentView:
 
 # --- finding -------------------------------------------------------------------------------------------------
 
-_PACKET_ID = select(packets.c.id).where(packets.c.id == bindparam("text"))
-_DELIVERY_ID = select(deliveries.c.packet_id).where(deliveries.c.id == bindparam("text"))
+_IDS = union_all(
+    select(packets.c.id).where(packets.c.id == bindparam("text")),
+    select(deliveries.c.packet_id).where(deliveries.c.id == bindparam("text")),
+    select(transfers.c.packet_id).where(transfers.c.id == bindparam("text")),
+)
 _KEYS = (
     select(packets.c.id)
     .where(packets.c.document_key.in_(bindparam("keys", expanding=True)), packets.c.book == Book.DOCUMENTS)
@@ -127,13 +130,13 @@ _KEYS = (
 def find_packets(connection: Connection, text: str, *, issuers: Iterable[str] = (), limit: int = 20) -> tuple[str, ...]:
     """Ids of packets that a person may mean by `text`, newest first: a packet's, a delivery's or a document's id.
 
+    Also the key of a delivery, the one name that its recipient knows it by (`den/<key>`, `Idempotency-Key`).
     A document's id (mã định danh văn bản) is unique per issuer (protocol §12): it is looked for as issued by each of
     the agencies `issuers` (our own ids; `named_issuers` gives those that it names itself).  Statuses, which bear it as
     well, are found by their own ids alone.  Says nothing of who may see them: ask `document` with `seen_by`.
     """
-    for statement in (_PACKET_ID, _DELIVERY_ID):
-        if found := connection.execute(statement, {"text": text}).scalar():
-            return (str(found),)
+    if found := connection.execute(_IDS, {"text": text}).scalar():
+        return (str(found),)
     keys = document_keys(text, issuers)
     if not keys:
         return ()

@@ -83,3 +83,4 @@ def test_of_many_findings_the_first_hundred_are_told_errors_before_warnings() ->
     few = json.loads(problem_of(PacketRefusal(warnings[:1] + errors_[:1]), "1").body(Language.VI, "1"))
     assert [f["severity"] for f in few["findings"]] == ["warning", "error"], "what fits stays in its order"
     assert few["findings_total"] == 2
+    assert "refused for 1 error;" in few["en"], "a warning is no reason"
