@@ -24,7 +24,6 @@ class KnownNotes(Notes):
 
     def __init__(self, known: Known, limits: Limits) -> None:
         super().__init__(limits)
-        self.line_of = self._line_of
         self.shape = known.shape
         self.gaps = known.sighting.gaps
         self._sighting = known.sighting
@@ -71,7 +70,8 @@ class KnownNotes(Notes):
             self._elements = list(self._splitter.close().iter())
         return self._elements[element.number]
 
-    def _line_of(self, element: Element) -> int | None:
+    def line_of(self, element: Element) -> int | None:
+        """As of any packet."""
         line = self._sighting.line_of_tag(element.tag_at) if isinstance(element, Node) else None
         if line is None:
             real = self.real(element)

@@ -56,8 +56,12 @@ class Notes:
         self.repairs: list[Repair] = []
         self.limits = limits
         self._told: set[str] = set()
-        self.line_of: Callable[[Element], int | None] = lambda element: None
+        self.lines: Callable[[Element], int | None] | None = None  #: who knows an element's line
         self._numbers: dict[Element, dict[Element, str]] = {}  # parent → child → "[3]", made when first asked for
+
+    def line_of(self, element: Element) -> int | None:
+        """The line of an element's tag; None where nobody knows it."""
+        return None if self.lines is None else self.lines(element)
 
     def add(self, finding: Finding) -> None:
         """Note a finding that has its place already."""

@@ -129,6 +129,7 @@ def read(
         notes.add(finding)
     if packet is not None:
         _judge(packet, opened.root, today if check_rules else None, notes)
+    notes.lines = None  # it holds the notes: both, and the packet's tree, would wait for the collector of garbage
     return ReadResult(
         packet=packet,
         findings=tuple(notes.findings),
@@ -174,7 +175,7 @@ def _open_new(opened: _Opened, pieces: Iterator[bytes], sighting: Sighting | Non
         form = opened.message = Message(limits=notes.limits, sink=opened.sink, notes=notes)
     else:
         form = Splitter(limits=notes.limits, contents=opened.contents, repaired=notes.repaired_on)
-    notes.line_of = form.line_of
+    notes.lines = form.line_of
     root = opened.root = _take_in(chain((opening,), pieces), form, opened.hasher, notes.limits)
     opened.is_complete = True
     opened.dialect = Dialect.D if opened.message else _dialect(root, notes)

@@ -68,7 +68,7 @@ def check(
     if not is_large and _COMPILED.of(kind).validate(skeleton):
         return ()
     notes = Notes(limits)
-    notes.line_of = line_of
+    notes.lines = line_of
     explain(skeleton, load_part(kind), notes)
     if not notes.findings:
         if is_large and _COMPILED.of(kind).validate(skeleton):

@@ -63,7 +63,9 @@ class Asked:
 
     def __init__(self, scope: Message, receive: Receive, send: Send, ids: dict[str, str]) -> None:
         self.scope = scope
-        self._cycle = scope.get(CYCLE)  # none where another server than ours runs the application
+        # none where another server than ours runs the application; taken out, because it holds the scope: what holds each
+        # other is let go by the collector of garbage alone, and each request with its headers would wait for it
+        self._cycle = scope.pop(CYCLE, None)
         self._receive = receive
         self._send = send
         self.ids = ids
