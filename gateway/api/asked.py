@@ -63,8 +63,8 @@ class Asked:
 
     def __init__(self, scope: Message, receive: Receive, send: Send, ids: dict[str, str]) -> None:
         self.scope = scope
-        # none where another server than ours runs the application; taken out, because it holds the scope: what holds each
-        # other is let go by the collector of garbage alone, and each request with its headers would wait for it
+        # none where another server than ours runs the application; taken out, because it holds the scope: only the
+        # collector of garbage lets go of what holds each other, and each request would wait for it with its headers
         self._cycle = scope.pop(CYCLE, None)
         self._receive = receive
         self._send = send

@@ -252,10 +252,5 @@ def _fetch(node: Node, group: Sequence[Fetch], known: Known) -> list[Opened | Re
 
 def _small_body(node: Node, item: Item) -> bytes | None:
     """The bytes, or None where they are many, missing or not what they were: then the route looks closer."""
-    if item.size > INLINE:
-        return None
-    try:
-        body = node.store.blobs.path(item.digest).read_bytes()
-    except OSError:
-        return None
-    return body if hashlib.sha256(body).hexdigest() == item.digest else None
+    body = node.store.blobs.read_small(item.digest, item.size) if item.size <= INLINE else None
+    return body if body is not None and hashlib.sha256(body).hexdigest() == item.digest else None

@@ -17,6 +17,7 @@ from gateway.model.inspection import INSPECTOR_VERSION
 from gateway.store.dialect import COMMIT_ORDER, count_after, insert_ignore, settled_until
 from gateway.store.schema import events
 from gateway.store.schema_judged import followers
+from gateway.store.statements import select_one, select_rows
 
 __all__ = ["Behind", "Follower", "Following", "advance", "behind", "follow"]
 
@@ -62,9 +63,9 @@ class Following:
 
 def follow(connection: Connection, name: str, *, most: int = 1_000) -> Following:
     """What follower `name` has to look at next, out of the next `most` events of any kind."""
-    before = connection.execute(_POSITION, {"name": name}).scalar() or 0
+    before = select_one(connection, _POSITION, {"name": name}) or 0
     end = settled_until(connection)
-    rows = connection.execute(_NEXT, {"after": before, "end": end, "most": most}).all()
+    rows = select_rows(connection, _NEXT, {"after": before, "end": end, "most": most})
     accepted = tuple(row.packet_id for row in rows if row.kind == EventKind.PACKET_ACCEPTED)
     after, since = (rows[-1].position, rows[0].recorded_at) if rows else (before, 0)
     return Following(name=name, before=before, after=after, events=len(rows), since=since, packet_ids=accepted)

@@ -7,7 +7,7 @@ can be made again at any time from nothing.  A report costs days × systems, wha
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -139,13 +139,15 @@ def sum_up(connection: Connection, following: Following) -> Counted:
 
     In the transaction that found them; what it sees of the sums holds until somebody else goes on.
     """
-    days: dict[tuple[str, ...], Counter[str]] = {}
+    days: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     sums: dict[tuple[str, ...], _Sum] = {}
     added: Counter[tuple[str, str]] = Counter()
     for row in connection.execute(_PACKETS, {"ids": list(following.packet_ids)}):
         day = as_datetime(row.accepted_at).astimezone(VIETNAM).date().isoformat()
         names: Counter[str] = Counter(json.loads(row.repairs))
-        days.setdefault((day, row.system_id, row.sender_id), Counter()).update(packets=1, repaired=int(bool(names)))
+        told = days[day, row.system_id, row.sender_id]
+        told["packets"] += 1
+        told["repaired"] += bool(names)
         for name, places in names.items():
             sums.setdefault((day, row.system_id, row.sender_id, name), _Sum()).add(row.id, places, row.accepted_at)
             added[row.system_id, name] += places

@@ -43,6 +43,17 @@ def test_a_put_leaves_the_blob_and_no_spool(blobs: BlobFolder) -> None:
     assert list((blobs.root / "spool").iterdir()) == []
 
 
+def test_a_small_blob_is_read_at_once_with_one_byte_more_where_it_is_longer(blobs: BlobFolder) -> None:
+    digest = put(blobs, b"goi tin")
+    assert blobs.read_small(digest, 7) == b"goi tin"
+    assert blobs.read_small(digest, 3) == b"goi ", "so that it is not taken for what it is not"
+    assert blobs.read_small(digest, 9) == b"goi tin"
+    blobs.path(digest).unlink()
+    assert blobs.read_small(digest, 7) is None
+    blobs.path(digest).mkdir()
+    assert blobs.read_small(digest, 7) is None
+
+
 def test_a_repeated_put_touches_what_is_there(blobs: BlobFolder) -> None:
     digest = put(blobs, b"goi tin")
     make_old(blobs.path(digest))
