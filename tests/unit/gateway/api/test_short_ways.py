@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import Any
-from weakref import ref
 
 import pytest
 import uvicorn
@@ -147,26 +145,6 @@ def test_what_comes_together_is_answered_in_order() -> None:
         await api.end()
 
     asyncio.run(main())
-
-
-def test_a_request_that_was_answered_is_let_go_at_once() -> None:
-    """Nothing of it holds itself: else it would wait, with its headers, for the collector of garbage."""
-
-    async def main() -> None:
-        api = _Api()
-        assert await api.say(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
-        first = ref(api.protocol.cycle)
-        assert first() is not None, "the connection keeps its last one"
-        assert await api.say(b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert first() is None
-        await api.end()
-
-    gc.collect()
-    gc.disable()
-    try:
-        asyncio.run(main())
-    finally:
-        gc.enable()
 
 
 BAD = [
