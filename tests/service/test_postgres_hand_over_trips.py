@@ -76,3 +76,18 @@ def test_the_first_hand_over_of_a_rehearsed_process_goes_as_often_and_compiles_w
     assert [trip for trip in gone if trip] == _TRIPS, "and some that only prepare what is written"
     assert not [asked for _, asked, *_ in statements._remembered.keys() - known if isinstance(asked, Select)]
     house.assert_books_close()
+
+
+def _rows(house: House) -> dict[str, list[str]]:
+    """All that the database holds, by table."""
+    tables = house.rows("SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema()")
+    return {table["name"]: sorted(map(repr, house.rows(f"SELECT * FROM {table['name']}"))) for table in tables}
+
+
+def test_a_rehearsal_leaves_no_trace(house: House, worker: Node) -> None:
+    house.send(["check"])
+    tickets, before = house.due(), _rows(house)
+    rehearse_hand_over(worker)
+    assert _rows(house) == before
+    deliver(worker, tickets)
+    assert _rows(house) != before
