@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import pytest
-from sqlalchemy import Connection, event, insert
+from sqlalchemy import Connection, event, insert, select
 
 from edxml.ids import DocumentId
 from gateway.model.chain import Reason
@@ -143,12 +143,19 @@ def test_all_packets_of_a_document_are_listed_each_to_those_who_may(filled: Fill
     assert {line.packet_id for line in own.timeline} == {first.packet_id}
 
 
+def _keys_of(connection: Connection, packet_id: str) -> list[str]:
+    """What the recipients of a packet know their delivery by."""
+    return list(connection.scalars(select(schema.transfers.c.id).where(schema.transfers.c.packet_id == packet_id)))
+
+
 def test_packets_are_found_by_their_id_a_deliverys_or_the_documents(filled: FilledStore) -> None:
     text = "H99.1,2025-10-01,12/TB-UBND"
     key = f"so-1|{DocumentId(text).folded}"
     sent, again = filled.send(["b"], root=key), filled.send(["c"], root=key)
     assert look(filled, views.find_packets, sent.packet_id) == (sent.packet_id,)
     assert look(filled, views.find_packets, sent.delivery_ids[0]) == (sent.packet_id,)
+    [key_of_delivery] = look(filled, _keys_of, sent.packet_id)
+    assert look(filled, views.find_packets, key_of_delivery) == (sent.packet_id,)
     newest_first = tuple(sorted((sent.packet_id, again.packet_id), reverse=True))
     filled.send(["so-1"], sender="b", root=f"status|{key}|b", book=Book.STATUSES, document_key=key)
     assert look(filled, views.find_packets, "h99.1,2025-10-01,12/tb-ubnd", issuers=["so-1", "b"]) == newest_first
