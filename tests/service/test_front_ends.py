@@ -12,16 +12,13 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from gateway.api.app import create_app
 from gateway.api.asked import Message
 from gateway.api.front import Front
-from gateway.settings import read_settings
 from tests.support.edge import SENDER, RunningApi, running_api
-from tests.support.nodes import House
 from tests.support.patience import PATIENCE
 
 
-async def _cut_off(front: Front) -> list[Message]:
+async def _cut_off(front: Front, token: str) -> list[Message]:
     """What is sent to a request that is cut off while its body is waited for."""
     said: list[Message] = []
     is_read = asyncio.Event()
@@ -36,7 +33,10 @@ async def _cut_off(front: Front) -> list[Message]:
 
     scope = {
         "type": "http", "method": "POST", "path": "/v1/statuses", "query_string": b"", "root_path": "",
-        "headers": [(b"content-length", b"9"), (b"expect", b"100-continue"), (b"content-type", b"application/json")],
+        "headers": [
+            (b"authorization", f"Bearer {token}".encode()), (b"content-length", b"9"), (b"expect", b"100-continue"),
+            (b"content-type", b"application/json"),
+        ],
     }  # fmt: skip
     asked = asyncio.ensure_future(front(scope, receive, send))
     await is_read.wait()
@@ -45,13 +45,12 @@ async def _cut_off(front: Front) -> list[Message]:
     return said
 
 
-def test_whoever_is_cut_off_by_the_end_is_told_to_ask_again(house: House) -> None:
+def test_whoever_is_cut_off_by_the_end_is_told_to_ask_again(tmp_path: Path) -> None:
     async def inner(_scope: Any, receive: Any, _send: Any) -> None:
         await receive()
 
-    edge = create_app(house.node, read_settings({"TRUC_DATA": str(house.root), "TRUC_NODE": "thu"})).edge
-    said = asyncio.run(_cut_off(Front(edge, inner)))
-    edge.close()
+    with running_api(tmp_path) as api:
+        said = asyncio.run(asyncio.wait_for(_cut_off(Front(api.front.edge, inner), api.tokens[SENDER]), PATIENCE))
     assert said[0]["status"] == HTTPStatus.SERVICE_UNAVAILABLE
     assert (b"retry-after", b"2") in said[0]["headers"]
     assert b'"code":"api.ending"' in b"".join(message.get("body", b"") for message in said)
