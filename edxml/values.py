@@ -15,9 +15,22 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import update_wrapper
 from typing import Any, TypeVar, cast
 
-__all__ = ["hasten"]
+__all__ = ["hasten", "plain_fields"]
+
+_MORE_THAN_SLOTS = "{} is more than a dataclass with slots"
+"""What a TypeError says of a class that is."""
 
 _Kind = TypeVar("_Kind", bound=type[Any])
+
+
+def plain_fields(kind: type[Any]) -> tuple[Field[Any], ...]:
+    """The fields of a dataclass with slots alone: its values are these, and nothing else happens when one is made.
+
+    Raises TypeError for what is no such dataclass.
+    """
+    if not is_dataclass(kind) or kind.__dictoffset__ or hasattr(kind, "__post_init__"):
+        raise TypeError(_MORE_THAN_SLOTS.format(kind.__name__))
+    return fields(kind)
 
 
 def hasten(kind: _Kind) -> _Kind:
@@ -25,9 +38,9 @@ def hasten(kind: _Kind) -> _Kind:
 
     Raises TypeError for what is no such dataclass, or does more when it is made.
     """
-    wanted = fields(kind) if is_dataclass(kind) and not kind.__dictoffset__ else ()
-    if not wanted or hasattr(kind, "__post_init__") or not all(field.init for field in wanted):
-        raise TypeError(f"{kind.__name__} is more than a dataclass with slots")
+    wanted = plain_fields(kind)
+    if not wanted or not all(field.init for field in wanted):
+        raise TypeError(_MORE_THAN_SLOTS.format(kind.__name__))
     known: dict[str, Any] = {"absent": MISSING}
     lines = []
     for field in wanted:

@@ -7,9 +7,10 @@ on its way.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
+
+from edxml.values import plain_fields
 
 __all__ = ["altered"]
 
@@ -27,9 +28,7 @@ def altered(value: _Value, **changes: object) -> _Value:
 
 @cache
 def _copier(kind: type[Any]) -> Callable[[Any, Mapping[str, object]], Any]:
-    if not is_dataclass(kind) or kind.__dictoffset__ or hasattr(kind, "__post_init__"):
-        raise TypeError(f"{kind.__name__} is more than a dataclass with slots")
-    names = [field.name for field in fields(kind)]
+    names = [field.name for field in plain_fields(kind)]
     puts = {name: getattr(kind, name).__set__ for name in names}
     lines = [
         "def copy(value, changes):",

@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError, dataclass, field, replace
 import pytest
 
 from edxml.values import hasten
+from tests.support.odd_values import Checked, WithDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +63,13 @@ def test_it_is_as_frozen_and_tells_its_signature() -> None:
     assert inspect.signature(_Fast) == inspect.signature(_Slow)
 
 
-@dataclass(frozen=True)
-class _WithDict:
-    said: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    said: str
-
-    def __post_init__(self) -> None:
-        assert self.said
-
-
 @dataclass(frozen=True, slots=True)
 class _Computed:
     said: str
     told: str = field(init=False, default="")
 
 
-@pytest.mark.parametrize("kind", [_WithDict, _Checked, _Computed, str])
+@pytest.mark.parametrize("kind", [WithDict, Checked, _Computed, str])
 def test_what_is_more_than_its_slots_is_refused(kind: type[object]) -> None:
     with pytest.raises(TypeError, match="more than a dataclass with slots"):
         hasten(kind)

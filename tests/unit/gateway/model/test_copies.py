@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, dataclass, fields, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from gateway.model.chain import Attempt, Chain, Link, Move, Reason, SinkSureness
 from gateway.model.copies import altered
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 from gateway.model.step import Step
+from tests.support.odd_values import Checked, WithDict
 
 _ATTEMPT = Attempt(id="a", turn=3, over_by=9)
 _MOVE = Move(
@@ -51,20 +52,7 @@ def test_an_unknown_field_is_refused() -> None:
         altered(_MOVE, actors="x")
 
 
-@dataclass(frozen=True)
-class _WithDict:
-    said: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    said: str
-
-    def __post_init__(self) -> None:
-        assert self.said
-
-
-@pytest.mark.parametrize("value", [_WithDict("a"), _Checked("a"), "a"], ids=repr)
+@pytest.mark.parametrize("value", [WithDict("a"), Checked("a"), "a"], ids=repr)
 def test_what_is_more_than_its_slots_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="more than a dataclass with slots"):
         altered(value, said="b")
