@@ -6,7 +6,8 @@ lost by giving up.
 
 PostgreSQL writes side by side at READ COMMITTED, where every statement sees what was committed before it: whoever
 decides something by rows locks them first and reads them then.  Whoever reads does it at REPEATABLE READ, one view for
-the whole transaction.  No statement waits for ever: for locks, for an answer, or for a client that went away.
+the whole transaction.  No statement waits for ever: for locks, for an answer, or for a client that went away; nor do we
+for a server that says nothing.
 """
 
 from __future__ import annotations
@@ -64,7 +65,6 @@ def open_sqlite(path: Path, *, wait_seconds: float = _BUSY_SECONDS) -> Engine:
 
 _CONNECTIONS, _MORE_CONNECTIONS = 8, 8
 """Of one process: kept, and at most besides. A server allows a hundred by default."""
-_STATEMENT_SECONDS = 300
 _IDLE_SECONDS = 60
 """After which the server ends a transaction whose process hangs: its locks must not stop the others for ever."""
 _CONNECT_SECONDS = 10
@@ -104,9 +104,11 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
     StorePooled where a pooler answers: it keeps the limits of waiting from the server, or lends what
     a session has set (a wake line's commits wait for no disk) to whoever comes next.
     """
+    from gateway.store import sessions, trips  # with the driver, which a node on SQLite does not load
+
     told = {
         "lock_timeout": int(wait_seconds * 1000),
-        "statement_timeout": _STATEMENT_SECONDS * 1000,
+        "statement_timeout": trips.STATEMENT_SECONDS * 1000,
         "idle_in_transaction_session_timeout": _IDLE_SECONDS * 1000,
         "synchronous_commit": "on",
         "jit": "off",  # short statements: compiling them costs more than it saves
@@ -114,8 +116,6 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
         "timezone": "UTC",
         "array_nulls": "on",  # lists of values go to the server as texts, in which NULL is none
     }
-    from gateway.store import sessions  # with the driver, which a node on SQLite does not load
-
     engine = create_engine(
         make_url(address).set(drivername=sessions.DRIVER),
         isolation_level="AUTOCOMMIT",  # the driver's: transactions begin as `sessions` says

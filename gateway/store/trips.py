@@ -29,8 +29,13 @@ from psycopg.pq.abc import PGconn, PGresult
 from gateway.store.arrays import picker
 from gateway.store.statements import Asked
 
-__all__ = ["Lost", "Told", "Traveller"]
+__all__ = ["STATEMENT_SECONDS", "Lost", "Told", "Traveller"]
 
+STATEMENT_SECONDS: Final = 300
+"""After which the server itself ends a statement (`gateway.store.engines`)."""
+_SILENT_SECONDS: Final = STATEMENT_SECONDS + 30
+"""After which a server that has not said anything is given up: its disk hangs, or the process that served us, while its
+system keeps the connection alive.  Whoever comes next connects anew, to whoever serves there by then."""
 _KEPT: Final = 100
 """How many statements a connection keeps prepared; of more, those that were executed longest ago go with the next
 transaction's beginning."""
@@ -100,7 +105,8 @@ class Traveller:
 
     def travel(self, asked: Sequence[Asked]) -> Told:
         """The same, and what failed is told. Raises Lost, or the driver's OperationalError, where the connection was
-        lost and nothing came back, DataError for a text that no column can hold.
+        lost and nothing came back, or the server said nothing for five minutes and a half; DataError for a text that no
+        column can hold.
 
         A connection that was lost, or whose thread was interrupted on the way, is closed.
         """
@@ -176,7 +182,7 @@ class Traveller:
             try:
                 unsent = self._listen(unsent)
             except psycopg.OperationalError:
-                if found:  # the server's last words say more
+                if found and self._wire.status != ConnStatus.OK:  # the server's last words say more
                     break
                 raise
             result = self._wire.get_result()
@@ -188,12 +194,13 @@ class Traveller:
         return found
 
     def _listen(self, unsent: int) -> int:
-        """Wait for an answer, and go on sending while not all is sent; gives whether something is left."""
+        """Wait for an answer, and go on sending while not all is sent; gives whether something is left. Raises Lost."""
         wire = self._wire
         while wire.is_busy():
             if unsent:
                 self._poll.modify(wire.socket, select.POLLIN | select.POLLOUT)
-            self._poll.poll()
+            if not self._poll.poll(_SILENT_SECONDS * 1000):
+                raise Lost(f"the server has said nothing for {_SILENT_SECONDS:g} s")
             wire.consume_input()
             if unsent and not (unsent := wire.flush()):
                 self._poll.modify(wire.socket, select.POLLIN)
