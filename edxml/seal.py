@@ -55,6 +55,7 @@ __all__ = [
 
 _ALGORITHM = SignatureAlgorithm.ECDSA_SHA256
 _VERSION = "1"
+_CALENDAR_END = datetime.max.replace(microsecond=0, tzinfo=UTC)
 LARGEST_SEAL = 1 << 20
 """Bytes of a seal; none larger is opened.  One of 2,000 recipients and 200 attachments stays far below."""
 
@@ -118,7 +119,7 @@ def generate_seal_key(common_name: str, *, days: int = 3650, begins: datetime | 
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(begins - timedelta(days=1))  # a neighbour's clock may run behind
-        .not_valid_after(begins + timedelta(days=days))
+        .not_valid_after(begins + min(timedelta(days=days), _CALENDAR_END - begins))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(identifier, critical=False)

@@ -53,7 +53,12 @@ class SystemWords(str):
 
 
 def system_words(error: BaseException) -> SystemWords:
-    """What the operating system said when it refused; of what is no refusal of its own, what it is."""
+    """What the operating system said when it refused; of what is no refusal of its own, what it is.
+
+    Of a file that is no text none of its bytes: it may be a password.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return SystemWords(f"not in {error.encoding}")
     said = getattr(error, "strerror", None)
     return SystemWords(said or str(error) or type(error).__name__)
 
@@ -63,8 +68,10 @@ _WITHOUT_NUMBER: Final = {
     "Name or service not known": "os_error.no_name",
     "No address associated with hostname": "os_error.no_name",
     "Temporary failure in name resolution": "os_error.no_name_server",
+    "not in utf-8": "os_error.no_utf8",
+    "not in ascii": "os_error.no_ascii",
 }
-"""What sockets and the C library's resolver say."""
+"""What sockets and the C library's resolver say, and who reads a file that is to be a text."""
 
 
 @cache

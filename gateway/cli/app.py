@@ -112,8 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         voice.fault(voice.say(code, what=what, why=voice.why(why)), code)
         return ExitCode.USAGE
     except Exception as why:  # noqa: BLE001 - the last line of defence: a person gets one sentence
-        voice.fault(voice.say("cli.defect", error=type(why).__name__, place=str(_keep(why))), "cli.defect")
-        return ExitCode.DEFECT
+        return _tell_unexpected(voice, why, rest)
 
 
 def _ended(voice: Voice, told: int | None) -> int:
@@ -127,6 +126,16 @@ def _has_empty(arguments: Sequence[str]) -> bool:
     """Whether an argument is empty, as an unset variable in quotes is; an option's value may be."""
     before = ("", *arguments)
     return any(not one and not last.startswith("-") for last, one in zip(before, arguments, strict=False))
+
+
+def _tell_unexpected(voice: Voice, why: Exception, arguments: Sequence[str]) -> int:
+    """A defect of ours; or an argument that is no text: a file may bear such a name, and be found, nothing else."""
+    for argument in arguments:
+        if argument.encode(errors="ignore").decode() != argument:
+            voice.fault(voice.say("cli.not_letters", argument=argument), "cli.not_letters")
+            return ExitCode.USAGE
+    voice.fault(voice.say("cli.defect", error=type(why).__name__, place=str(_keep(why))), "cli.defect")
+    return ExitCode.DEFECT
 
 
 def _leave_pipe() -> int:

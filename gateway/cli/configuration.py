@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,9 @@ import typer
 
 from gateway.cli.opening import ACTOR, open_local
 from gateway.cli.output import AsJson, voice_of
+from gateway.cli.packet_source import open_packet
 from gateway.configuration import apply as apply_configuration
+from gateway.configuration import decode
 from gateway.configuration import export as export_configuration
 from gateway.configuration import read as read_configuration
 
@@ -31,7 +32,8 @@ def apply(
 ) -> None:
     """Make the rows what a file says, or show what would change. A repeat changes nothing."""
     voice = voice_of(ctx)
-    configuration = read_configuration(sys.stdin.read() if str(file) == "-" else file.read_text("utf-8"))
+    with open_packet(file) as stream:
+        configuration = read_configuration(decode(stream.read()))
     with open_local() as local:
         changes = apply_configuration(local.store, configuration, dry_run=dry_run, actor=ACTOR)
     if as_json:

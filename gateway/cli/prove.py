@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from adapters.settings import without_passwords
 from edxml.messages import Language, text
-from gateway.cli.exits import ExitCode
+from gateway.cli.exits import ExitCode, RemoteUnreachable
 from gateway.cli.output import AsJson, Voice, voice_of
-from gateway.cli.remote import address_and_token
+from gateway.cli.remote import address_and_token, reaching
 from gateway.model.errors import BadRequest
 from gateway.model.instants import SECOND, as_local, wall_now
 from gateway.prove.check import Judgement, WrongKind
@@ -60,7 +63,7 @@ def run(
     if (folder / "proof.json").exists():
         raise BadRequest("prove.folder_used", folder=str(folder))
     now = wall_now()
-    with Ledger(folder) as ledger:
+    with _reaching(voice, installation), Ledger(folder) as ledger:
         proof = Proof(
             seed=seed or random.SystemRandom().randrange(1, 1 << 32),
             run=now // SECOND,
@@ -95,13 +98,25 @@ def check(
     voice = voice_of(ctx)
     installation = _installation(voice, url, patience)
     read_proof(folder)  # before a ledger is opened where there is none
-    with Ledger(folder) as ledger:
+    with _reaching(voice, installation), Ledger(folder) as ledger:
         _judge(voice, installation, ledger, folder, as_json)
 
 
 def _installation(voice: Voice, urls: list[str] | None, patience: float) -> Installation:
     found = [address_and_token(voice, url) for url in urls or [""]]
     return Installation(urls=tuple(address for address, _ in found), token=found[0][1], patience=patience)
+
+
+@contextmanager
+def _reaching(voice: Voice, installation: Installation) -> Iterator[None]:
+    """Raises as `reaching`, and RemoteUnreachable where the installation was away for longer than it may."""
+    urls = ", ".join(installation.urls)
+    try:
+        with reaching(urls):
+            yield
+    except TimeoutError as why:
+        said = voice.say("remote.silent", seconds=f"{installation.patience:g}")
+        raise RemoteUnreachable(url=without_passwords(urls), why=said) from why
 
 
 def _judge(voice: Voice, installation: Installation, ledger: Ledger, folder: Path, as_json: bool) -> None:

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from json import JSONDecodeError
 from typing import Any, BinaryIO, TypeVar
 
 import httpx2
 
 from adapters.settings import without_passwords
+from edxml.messages import SystemWords, Term, system_words
 from gateway.cli.exits import RemoteRefused, RemoteUnreachable
 from gateway.cli.moments import INSTANTS
 from gateway.cli.names import Names
@@ -21,7 +23,7 @@ from gateway.model.inspection import PdfSignature
 from gateway.model.instants import as_instant
 from gateway.store.views import DocumentView, PacketLine, RecipientLine, StatusLine, TimelineLine, VerdictLine
 
-__all__ = ["Remote", "address_and_token", "open_remote"]
+__all__ = ["Remote", "address_and_token", "open_remote", "reaching"]
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _PIECE = 1 << 18
@@ -33,27 +35,63 @@ _ANSWER_WAIT = 120.0
 def open_remote(voice: Voice, url: str = "") -> Iterator[Remote]:
     """The node at `url`, else TRUC_URL, else this machine's, with the token of TRUC_TOKEN.
 
-    Raises SettingsError without a token, RemoteUnreachable and RemoteRefused from within.
+    Raises as `address_and_token`, and as `reaching` from within.
     """
     base, token = address_and_token(voice, url)
     headers = {"authorization": f"Bearer {token}", "accept-language": str(voice.language)}
     timeout = httpx2.Timeout(_ANSWER_WAIT, connect=10.0)
-    with httpx2.Client(base_url=base, headers=headers, timeout=timeout, trust_env=False) as client:
-        try:
-            yield Remote(client)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as why:
-            raise _unreachable(base, str(why) or type(why).__name__) from why
+    with httpx2.Client(base_url=base, headers=headers, timeout=timeout, trust_env=False) as client, reaching(base):
+        yield Remote(client)
 
 
 def address_and_token(voice: Voice, url: str = "") -> tuple[str, str]:
     """The node at `url`, else TRUC_URL, else this machine's, and the token of TRUC_TOKEN.
 
-    Raises SettingsError without a token.
+    Raises SettingsError without a token or with one that no header can carry, RemoteUnreachable for an address that
+    leads to no machine.
     """
     token = os.environ.get("TRUC_TOKEN", "")
     if not token:
         raise SettingsError(where="TRUC_TOKEN", why=voice.say("remote.no_token"))
-    return (url or os.environ.get("TRUC_URL") or DEFAULT_URL).rstrip("/"), token
+    if not (token.isascii() and token.isprintable()):
+        raise SettingsError(where="TRUC_TOKEN", why=voice.say("remote.odd_token"))
+    base = (url or os.environ.get("TRUC_URL") or DEFAULT_URL).rstrip("/")
+    if not _is_address(base):
+        raise _unreachable(base, Term("remote.odd_url"))
+    return base, token
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = httpx2.URL(url)
+        return parts.scheme in ("http", "https") and bool(parts.host.encode("idna"))
+    except (httpx2.InvalidURL, UnicodeError):
+        return False
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """What keeps from asking the node at `url`, or answers there and is no node, as errors of ours.
+
+    Raises RemoteUnreachable, RemoteRefused where it said no.
+    """
+    try:
+        yield
+    except httpx2.HTTPStatusError as why:
+        _refuse(why.response)
+        raise _unreachable(url, f"HTTP {why.response.status_code}") from why
+    except (httpx2.HTTPError, httpx2.InvalidURL) as why:
+        raise _unreachable(url, _words(why)) from why
+    except JSONDecodeError as why:
+        raise _unreachable(url, Term("remote.not_a_node")) from why
+
+
+def _words(why: BaseException) -> str:
+    """What the system said below the library's error, where it did; else the library's own words."""
+    below: BaseException | None = why
+    while below is not None and not isinstance(below, OSError):
+        below = below.__cause__ or below.__context__
+    return str(why) or type(why).__name__ if below is None else system_words(below)
 
 
 class Remote:
@@ -139,7 +177,8 @@ class Remote:
 
 
 def _unreachable(url: str, why: str) -> RemoteUnreachable:
-    return RemoteUnreachable(url=without_passwords(url), why=without_passwords(why))
+    told = why if isinstance(why, (SystemWords, Term)) else without_passwords(why)
+    return RemoteUnreachable(url=without_passwords(url), why=told)
 
 
 def _refuse(response: httpx2.Response) -> None:

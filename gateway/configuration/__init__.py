@@ -8,10 +8,10 @@ from gateway.configuration.changes import Change, ChangeKind, Noun
 from gateway.configuration.entries import ChannelEntry, Configuration, SystemEntry
 from gateway.configuration.export import export
 from gateway.configuration.faults import ConfigurationInvalid
-from gateway.configuration.file import parse, read
+from gateway.configuration.file import decode, parse, read
 from gateway.configuration.make import PROFILES, apply, diff, init_rows
 
 __all__ = [
     "PROFILES", "Change", "ChangeKind", "ChannelEntry", "Configuration", "ConfigurationInvalid", "Noun", "SystemEntry",
-    "apply", "diff", "export", "init_rows", "parse", "read",
+    "apply", "decode", "diff", "export", "init_rows", "parse", "read",
 ]  # fmt: skip

@@ -20,9 +20,18 @@ from gateway.configuration.faults import ConfigurationInvalid, fault
 from gateway.model.windows import WindowMalformed, parse_window
 from routing.agency import Agency, AgencyKind, CodeScheme, DatedCode, DatedName, DatedParent, Share, Succession
 
-__all__ = ["parse", "read"]
+__all__ = ["decode", "parse", "read"]
 
 _MOST_AT_ONCE = 256
+
+
+def decode(written: bytes) -> str:
+    """The text of a file; a byte order mark is passed over. Raises ConfigurationInvalid where it is not in UTF-8."""
+    try:
+        return written.decode("utf-8-sig")
+    except UnicodeDecodeError as why:
+        line = written.count(b"\n", 0, why.start) + 1
+        raise ConfigurationInvalid([fault("not_utf8", f"TOML:{line}", line=line)]) from None
 
 
 def parse(text: str) -> Configuration:

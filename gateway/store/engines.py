@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
+from edxml.messages import system_words
 from gateway.model.errors import StoreBusy, StorePooled, StoreRefused, StoreUnsafe
 from gateway.store.faults import translating
 
@@ -145,6 +146,8 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
                 words["password"] = Path(password_file).read_text("utf-8").split("\n", 1)[0]
             except OSError as why:
                 raise StoreRefused(why=str(why)) from why
+            except UnicodeDecodeError as why:  # somebody else's file was put in its place
+                raise StoreRefused(why=system_words(why)) from None
 
     return engine
 

@@ -126,6 +126,14 @@ def test_a_wrong_password_is_said(truc: Terminal, told: Setting, broker: Broker,
     _says(truc, "broker.refused", USER)
 
 
+def test_a_password_that_is_no_text_is_said_without_its_bytes(truc: Terminal, told: Setting, tmp_path: Path) -> None:
+    wrong = tmp_path / "sai"
+    wrong.write_bytes(b"m\xe1t")
+    told("amqp://127.0.0.1:1/truc", password_file=str(wrong))
+    _says(truc, "broker.unreadable", str(wrong), "UTF-8")
+    assert "e1" not in truc.err.replace(str(tmp_path), "")
+
+
 def test_a_virtual_host_that_is_not_there_is_said(truc: Terminal, told: Setting, broker: Broker) -> None:
     told(broker.url("khong-co"), **broker.files)
     _says(truc, "broker.forbidden", "khong-co", "truc broker show --rights")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edxml.messages import Language, text
+from tests.support.nodes import House
 from tests.support.terminal import Terminal
 
 
@@ -41,3 +44,53 @@ def test_what_is_wrong_with_a_command_is_said_in_the_reader_s_language(
             assert f"[cli.usage_{code}]" in truc.err
         else:
             assert f": {text(f'cli.usage_{code}', language, params)} [cli.usage_{code}]\n" in truc.err
+
+
+def test_an_argument_that_is_no_text_is_said(truc: Terminal, house: House) -> None:
+    """A database or a node cannot be asked for it; a file may bear such a name."""
+    for language in Language:
+        for command in (["document", "show"], ["hold", "remove"], ["parked", "release"], ["system", "add"]):
+            truc("--lang", str(language), *command, "v\udce9n", code=2)
+            assert "[cli.not_letters]" in truc.err
+    truc("packet", "check", "v\udce9n", code=2)
+    assert "[cli.io]" in truc.err
+
+
+def test_a_configuration_that_is_no_text_or_that_nobody_gives_is_said(
+    truc: Terminal, house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.toml").write_bytes("# Sở".encode("utf-16"))
+    truc("apply", str(tmp_path / "c.toml"), code=4)
+    assert "[configuration.not_utf8]" in truc.err
+    (tmp_path / "c.toml").write_text("# Sở", "utf-8-sig")
+    truc("apply", str(tmp_path / "c.toml"))
+    monkeypatch.setattr("sys.stdin", None)
+    truc("apply", "-", code=2)
+    assert "[cli.io]" in truc.err
+
+
+@pytest.mark.parametrize(
+    "url", ["truc.tinh.example", "ftp://truc", "http://", "http://[::1", "http://truc:so", "http://..", "http://\udcff"]
+)
+def test_an_address_that_leads_to_no_machine_is_said(truc: Terminal, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("TRUC_TOKEN", "truc_x")
+    for language in Language:
+        truc("--lang", str(language), "inbox", "list", "--url", url, code=7)
+        assert text("remote.odd_url", language, {}) in truc.err
+        truc("--lang", str(language), "prove", "run", "--url", url, code=7)
+
+
+@pytest.mark.parametrize("token", ["mã truy cập", "truc_x\ny", "truc_\udcff"])
+def test_a_token_that_no_header_carries_is_said(truc: Terminal, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("TRUC_TOKEN", token)
+    for language in Language:
+        truc("--lang", str(language), "inbox", "list", code=4)
+        assert text("remote.odd_token", language, {}) in truc.err
+
+
+def test_what_keeps_from_reaching_a_node_is_said_in_the_reader_s_language(
+    truc: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUC_TOKEN", "truc_x")
+    truc("inbox", "list", "--url", "http://127.0.0.1:1", code=7)
+    assert text("os_error.econnrefused", Language.VI, {}) in truc.err

@@ -73,6 +73,23 @@ def test_a_password_file_that_is_gone_is_refused(tmp_path: Path) -> None:
     assert "khong-co" in str(why.params["why"])
 
 
+def test_a_password_file_that_is_no_text_is_refused_and_goes_on_once_it_is_one(tmp_path: Path) -> None:
+    """A process at work read it anew for its next connection, and counted a defect against whatever it worked on."""
+    url = cluster().url(str(make_url(cluster().create()).database), user="khoa")
+    secret = Path(with_password(tmp_path, PASSWORD))
+    store = open_store(tmp_path, node="thu", database=url, password_file=str(secret), reserve=1, wait_seconds=5.0)
+    secret.write_bytes(b"m\xe1t-kh\xfd\n")
+    assert type(told(tmp_path, url, str(secret))) is StoreRefused
+    store.engine.dispose()
+    with pytest.raises(StoreRefused) as why, store.read():
+        pass
+    assert "e1" not in str(why.value)
+    with_password(tmp_path, PASSWORD)
+    with store.read() as connection:
+        assert tell(connection, "SELECT 1").scalar_one() == 1
+    store.close()
+
+
 def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
     url = cluster().url("khong-co")
     assert type(told(tmp_path, url)) is StoreAbsent

@@ -149,3 +149,17 @@ def test_a_wrong_token_and_a_folder_without_a_proof(
     assert "identity.bad_token" in truc.err
     monkeypatch.delenv("TRUC_TOKEN")
     truc("prove", "run", "--into", str(tmp_path / "so"), "--url", proved.url, code=4)
+
+
+def test_what_keeps_a_check_from_asking_is_said(
+    truc: Terminal, proved: Proved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong token counted as a defect of ours, and a node that is away as a file that cannot be read."""
+    make_proof(truc, proved)
+    truc(
+        "prove", "check", "--into", str(proved.folder), "--url", "http://127.0.0.1:1", "--patience", "1", code=7
+    )  # fmt: skip
+    assert "[remote.unreachable]" in truc.err
+    monkeypatch.setenv("TRUC_TOKEN", "truc_sai")
+    run(truc, proved, "check", code=7)
+    assert "[identity.bad_token]" in truc.err

@@ -200,3 +200,9 @@ def test_every_reason_is_told_in_both_languages() -> None:
         open_seal(b"", trusted=[])
     assert "niêm phong" in why.value.text(Language.VI)
     assert "seal" in why.value.text(Language.EN)
+
+
+def test_a_certificate_ends_where_the_calendar_does() -> None:
+    begins = datetime(9999, 12, 1, tzinfo=UTC)
+    _, certificate = generate_seal_key("nut", begins=begins)
+    assert begins < x509.load_pem_x509_certificate(certificate).not_valid_after_utc <= datetime.max.replace(tzinfo=UTC)

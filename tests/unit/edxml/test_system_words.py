@@ -47,3 +47,14 @@ def test_other_words_stay_what_they_are() -> None:
     )
     assert system_words(ValueError()) == "ValueError"
     assert SystemWords("/srv/xa").said(VI) == "/srv/xa"
+
+
+@pytest.mark.parametrize(("encoding", "vi"), [("utf-8", "UTF-8"), ("ascii", "ASCII")])
+def test_nothing_of_a_file_that_is_no_text_is_told(encoding: str, vi: str) -> None:
+    """It may be the password."""
+    with pytest.raises(UnicodeDecodeError) as caught:
+        b"m\xe1t".decode(encoding)
+    words = system_words(caught.value)
+    assert "e1" not in words + words.said(VI) + words.said(EN)
+    assert vi in words.said(VI) != words
+    assert vi in words.said(EN) != words

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from edxml.messages import Language
-from gateway.configuration import ConfigurationInvalid, parse
+from gateway.configuration import ConfigurationInvalid, decode, parse
 from routing.agency import CodeScheme
 
 GOOD = """
@@ -121,3 +121,12 @@ whatever = 1
 )  # fmt: skip
 def test_single_faults(text: str, fault: tuple[str, str]) -> None:
     assert faults(text) == [fault]
+
+
+def test_a_file_in_another_encoding_is_told_its_line_and_a_byte_order_mark_is_passed_over() -> None:
+    assert decode("\ufeff# Sở".encode()) == "# Sở"
+    for written in ("# x\n# S\xe9".encode("latin-1"), "# x\n".encode("utf-16")):
+        with pytest.raises(ConfigurationInvalid) as why:
+            decode(written)
+        (found,) = why.value.findings
+        assert found.code == "configuration.not_utf8"
