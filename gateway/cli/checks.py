@@ -21,6 +21,7 @@ from gateway.model.instants import VIETNAM, as_datetime
 from gateway.node import Node
 from gateway.settings import Settings, read_settings
 from gateway.store import followers
+from gateway.store.agencies import load_agencies
 from gateway.store.jobs import list_jobs
 from gateway.store.upkeep import foreign_order
 from gateway.store.views import snapshot
@@ -110,6 +111,7 @@ def check_node(node: Node, settings: Settings) -> Iterator[Check]:
     yield _check("store", Level.OK, "store")  # opening it refuses weak settings and another schema
     yield from _keys(node)
     yield _trust(settings)
+    yield from _directory(node)
     yield from _processes(node, settings)
     yield from _broker(settings)
     yield from _wakes(node, settings)
@@ -151,6 +153,13 @@ def _trust(settings: Settings) -> Check:
     anchors = {anchor for policy in (policies.default, *policies.of_senders.values()) for anchor in policy.anchors}
     word = "trust" if anchors else "trust_nobody"
     return _check("trust", Level.OK, word, folder=str(folder), count=len(anchors))
+
+
+def _directory(node: Node) -> Iterator[Check]:
+    """Whether there are agencies at all: parts that were started before `truc init` make a node without any."""
+    with node.store.read() as connection:
+        if not load_agencies(connection):
+            yield _check("directory", Level.WARN, "no_agencies")
 
 
 def _processes(node: Node, settings: Settings) -> Iterator[Check]:

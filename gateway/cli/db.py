@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from gateway.cli.exits import ExitCode
-from gateway.cli.opening import has_node
+from gateway.cli.opening import check_not_lost, has_node
 from gateway.cli.output import AsJson, voice_of
 from gateway.model.errors import NotFound
 from gateway.settings import read_settings
@@ -28,6 +28,7 @@ def check(
     """Look, beside the running node; changes nothing and migrates nothing."""
     voice, settings = voice_of(ctx), read_settings()
     if not has_node(settings):
+        check_not_lost(settings)
         raise NotFound("cli.no_node", folder=str(settings.data.resolve()))
     report = look_at_database(
         settings.data, database=settings.database, password_file=settings.database_password_file,

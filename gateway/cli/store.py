@@ -58,7 +58,7 @@ def move(ctx: typer.Context, as_json: AsJson = False) -> None:
                 moving.close_source(source, left.id, filling.ended_at)
                 _tell_done(voice, settings, as_json=as_json)
                 return
-            moving.copy_rows(source, target, filling, tell)
+            moving.copy_rows(source, target, filling, tell, ahead=settings.months_ahead)
             before = moving.total_rows(source.engine, tell, "reads_old")
             after = moving.total_rows(target, tell, "reads_new")
             books = (_books(source), _books_there(settings))

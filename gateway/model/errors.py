@@ -18,6 +18,7 @@ GatewayError
 │   │   └── DataShared       two machines on one data folder
 │   ├── StoreOutdated        the schema is not this program's: migrate, or run the newer program
 │   ├── StoreUnmigrated      the schema could not be brought to this program's: nothing was changed
+│   ├── StoreLeft            the node went back from this database to its file (truc store back): drop it
 │   ├── StoreMoved           the rows were moved into another database: that one is the node's now
 │   ├── StoreProgram         a program of the database's makers is missing, or says no
 │   ├── StoreUnfinished      a move or a restore into this database did not end: run it again
@@ -89,6 +90,7 @@ __all__ = [
     "StoreDamaged",
     "StoreError",
     "StoreForeign",
+    "StoreLeft",
     "StoreMoved",
     "StoreOutdated",
     "StorePooled",
@@ -233,6 +235,12 @@ class StoreMoved(StoreError):
     """The rows of this database were moved into another one. Parameter `where`: that one, without its password."""
 
     code = "store.moved"
+
+
+class StoreLeft(StoreError):
+    """The node went back from this database to the file `other`, and nobody opens it again. Parameter `other`."""
+
+    code = "store.left"
 
 
 class StoreProgram(StoreError):

@@ -126,6 +126,17 @@ def test_the_doctor_changes_nothing_and_makes_no_keys(truc: Terminal, tmp_path: 
     assert list((tmp_path / "data" / "keys").iterdir()) == []
 
 
+def test_a_node_without_a_directory_is_told_to_fill_it(truc: Terminal, house: House) -> None:
+    """As parts make it that are started before `truc init`; every packet is refused by it."""
+    with house.node.store.write() as connection:
+        connection.exec_driver_sql("DELETE FROM channels WHERE kind = 'memory'")
+    assert "doctor.no_agencies" not in _levels(truc.json("doctor"))
+    with house.node.store.write() as connection:
+        for table in ("channel_agencies", "system_agencies", "agencies"):
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+    assert _levels(truc.json("doctor"))["doctor.no_agencies"] == "warn"
+
+
 def test_a_lost_database_is_to_be_restored_never_made_anew(truc: Terminal, tmp_path: Path) -> None:
     truc("init")
     for path in (tmp_path / "data").glob("truc.db*"):
@@ -139,7 +150,7 @@ def test_a_lost_database_is_to_be_restored_never_made_anew(truc: Terminal, tmp_p
     assert not (tmp_path / "data" / "truc.db").exists()
     truc.set(database=cluster().create())
     assert _levels(truc.json("doctor", code=1))["doctor.database_empty"] == "fail"
-    for refused in (("init",), ("account",)):
+    for refused in (("init",), ("account",), ("db", "check")):
         truc(*refused, code=6)
         assert "truc.db" not in truc.err, "nothing says that the file was ever the node's"
         assert "TRUC_DATABASE" in truc.err

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.account import Account, close_books
 from gateway.cli.lock import take_lock
-from gateway.model.errors import StoreError, StoreMoved, StoreUnfinished
+from gateway.model.errors import StoreError, StoreLeft, StoreMoved
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import as_instant, id_floor, wall_now
 from gateway.store import events, open_store
@@ -84,6 +84,7 @@ def test_the_account_is_the_same_to_the_figure_and_events_keep_their_order(
     assert same(before, after)
     assert after.packets == 4
     assert ask(address, "SELECT id, position FROM events ORDER BY position") == [tuple(row) for row in order]
+    truc("db", "check")
 
 
 def test_new_events_come_after_those_that_were_moved(
@@ -125,11 +126,11 @@ def test_both_are_never_open_at_once(house: House, truc: Terminal, address: str,
         open_store(tmp_path / "data", node="thu", reserve=1)
     assert truc.json("store", "move") == {"is_moved": True}, "again: nothing happens"
     assert truc.json("store", "back") == {"is_back": True, "is_recovering": False}
-    with pytest.raises(StoreUnfinished):
+    with pytest.raises(StoreLeft):
         open_store(tmp_path / "data", node="thu", database=address, reserve=1)
-    open_store(tmp_path / "data", node="thu", reserve=1).close()
     truc("store", "move", code=1)
-    assert "[move.taken]" in truc.err
+    assert "[move.went_back]" in truc.err
+    open_store(tmp_path / "data", node="thu", reserve=1).close()
 
 
 def test_a_command_on_the_old_file_says_where_the_rows_are(
@@ -163,7 +164,7 @@ def test_an_altered_row_is_found_and_the_node_does_not_go_over(
     target = open_postgres(address, node="thu")
     left = moving.leave_source(source, node="thu", target=target)
     filling = moving.claim_target(target, left, source="x")
-    moving.copy_rows(source, target, filling, silent)
+    moving.copy_rows(source, target, filling, silent, ahead=0)
     with psycopg.connect(address) as connection:
         connection.execute("UPDATE packets SET subject = subject || ' ' WHERE id = (SELECT min(id) FROM packets)")
     source.close()
@@ -191,7 +192,9 @@ def test_a_database_that_holds_anything_is_refused(
         monkeypatch.setenv("TRUC_DATABASE", address)
         truc("store", "move", code=code)
         assert f"[{word}]" in truc.err
-        truc("store", "back")
+        assert books_of(tmp_path / "data").closes, "what was refused has left the node where it was"
+        truc("store", "back", code=6)
+        assert "[move.not_moved]" in truc.err
     monkeypatch.setenv("TRUC_DATABASE", "")
     truc("store", "move", code=2)
     assert "[move.no_target]" in truc.err

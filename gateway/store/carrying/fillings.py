@@ -19,7 +19,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Connection, Engine, MetaData, Table, Text, delete, insert, inspect, select
 from sqlalchemy import update as update_rows
 
-from gateway.model.errors import Conflict, StoreMoved, StoreUnfinished
+from gateway.model.errors import Conflict, StoreLeft, StoreMoved, StoreUnfinished
 from gateway.store.dialect import AloneAt, lock_alone
 
 __all__ = ["TABLE", "Filling", "FillingKind", "begin", "check_unused", "check_usable", "end", "find", "forget", "keep"]
@@ -75,11 +75,15 @@ def find(connection: Connection) -> Filling | None:
 
 
 def check_usable(engine: Engine) -> None:
-    """Raises StoreMoved where a database's rows were moved away, StoreUnfinished where it is not yet whole."""
+    """Raises StoreMoved where a database's rows were moved away, StoreLeft where they were and the node went back from
+    it, StoreUnfinished where it is not yet whole.
+    """
     with engine.connect() as connection:
         found = find(connection)
     if found is not None and found.kind is FillingKind.MOVED_AWAY:
         raise StoreMoved(where=found.other)
+    if found is not None and found.progress.get("is_left"):
+        raise StoreLeft(other=found.other)
     if found is not None and found.ended_at is None:
         command = "truc restore" if found.kind is FillingKind.RESTORED else "truc store move"
         raise StoreUnfinished(other=found.other, command=command)

@@ -84,8 +84,13 @@ class TableTotal:
 def leave_source(source: Store, *, node: str, target: Engine) -> Filling:
     """Let the old database say that its rows go to `target`; what it says already, where it was begun before.
 
-    Raises Conflict `move.elsewhere` where they go, or went, to another database.  Crash points: move.source_left.
+    Raises Conflict `move.elsewhere` where they go, or went, to another database; what `claim_target` raises where the
+    new one takes nothing, and the old one is then as it was.  Crash points: move.source_left.
     """
+    with source.read() as connection:
+        found = fillings.find(connection)
+    if found is None or found.kind is not FillingKind.MOVED_AWAY:
+        _check_takes(target, node)
     with source.write() as connection:
         found = fillings.find(connection)
         if found is None or found.kind is not FillingKind.MOVED_AWAY:
@@ -114,7 +119,7 @@ def claim_target(target: Engine, left: Filling, *, source: str) -> Filling:
             lock_alone(connection, AloneAt.OPENING)
             found = fillings.find(connection)
             if found is None or found.id != left.id:
-                _check_empty(connection, found, left)
+                _check_empty(connection, found, node=left.node)
                 found = Filling(
                     id=left.id, kind=FillingKind.MOVED_HERE, node=left.node, other=source,
                     began_at=left.began_at, ended_at=None, progress={"schema": HEAD},
@@ -130,15 +135,24 @@ def claim_target(target: Engine, left: Filling, *, source: str) -> Filling:
     return found
 
 
-def _check_empty(connection: Connection, found: Filling | None, left: Filling) -> None:
+def _check_takes(target: Engine, node: str) -> None:
+    """Raises where a database would take no move of this node, before anything is written anywhere."""
+    with translating(), target.connect() as connection, connection.begin():
+        check_durability(connection)
+        _check_empty(connection, fillings.find(connection), node=node)
+
+
+def _check_empty(connection: Connection, found: Filling | None, *, node: str) -> None:
     """Raises where a database is not this move's to fill."""
+    if found is not None and found.progress.get("is_left"):
+        raise Conflict("move.went_back", where=name_of(connection.engine))
     if found is not None and found.ended_at is None:
         raise Conflict("move.taken", owner=found.node)
     there = inspect(connection).get_table_names()
     if metadata.tables["node"].name in there:
         owner = str(connection.execute(select(metadata.tables["node"].c.name)).scalar() or "")
-        if owner and owner != left.node:
-            raise StoreForeign(folder=name_of(connection.engine), owner=owner, node=left.node)
+        if owner and owner != node:
+            raise StoreForeign(folder=name_of(connection.engine), owner=owner, node=node)
     if there:
         raise Conflict("move.not_empty", where=name_of(connection.engine), name=sorted(there)[0])
 
@@ -146,15 +160,15 @@ def _check_empty(connection: Connection, found: Filling | None, left: Filling) -
 # --- the rows ----------------------------------------------------------------------------------------------------
 
 
-def copy_rows(source: Store, target: Engine, filling: Filling, tell: Tell) -> None:
-    """Copy every row that is not there yet, in the order in which rows came.
+def copy_rows(source: Store, target: Engine, filling: Filling, tell: Tell, *, ahead: int) -> None:
+    """Copy every row that is not there yet, in the order in which rows came; `ahead`: months of tables made besides.
 
     Killed at any moment it goes on where it was: a batch and the note of it are one transaction.  Raises Conflict
     `move.unfit` naming a table with a value that PostgreSQL does not take, StoreBusy where the server is away.
     Crash points: move.batch_copied, move.copied.
     """
     progress: dict[str, Any] = dict(filling.progress)
-    _make_months(source, target)
+    _make_months(source, target, ahead)
     with source.read() as connection:
         counts = {table.name: _count(connection, table) for table in _TABLES}
     done, total = sum(int(progress.get(f"{table.name}.rows", 0)) for table in _TABLES), sum(counts.values())
@@ -170,13 +184,15 @@ def copy_rows(source: Store, target: Engine, filling: Filling, tell: Tell) -> No
     crash_point("move.copied")
 
 
-def _make_months(source: Store, target: Engine) -> None:
-    """The months that the old database's rows belong to, so that none of them falls into the rest. Safe to repeat."""
+def _make_months(source: Store, target: Engine, ahead: int) -> None:
+    """The months that the old database's rows belong to, so that none of them falls into the rest, and those that a
+    new node has from its first day: the job that makes them is not due for an hour.  Safe to repeat.
+    """
     with source.read() as connection:
         firsts = [connection.execute(_first_id(table, column)).scalar() for table, column in PARTITIONED.items()]
     known = [made_at(first) for first in firsts if first]
-    month, now = month_of(min(known, default=wall_now())), month_of(wall_now())
-    while month <= now:
+    month, last = month_of(min(known, default=wall_now())), month_of(wall_now()).later(ahead)
+    while month <= last:
         with translating(), target.connect() as connection, connection.begin():
             if is_partitioned(connection):
                 for table in PARTITIONED:
