@@ -20,6 +20,7 @@ from edxml.errors import TrucError
 from gateway.cli.exits import ExitCode, RemoteRefused, exit_code_of
 from gateway.cli.language import choose_language, localize, take_language
 from gateway.cli.output import Voice, make_voice
+from gateway.cli.stopping import stoppable
 from gateway.cli.usage import explain_usage
 from gateway.model.errors import SettingsError
 from gateway.model.room import FULL
@@ -27,8 +28,9 @@ from monitoring import log
 
 __all__ = ["ROOMS", "command_tree", "main"]
 
+_PARTS = ("serve", "api", "relay", "deliver", "periodic", "intake", "inspect")
 ROOMS = {
-    "node": ("init", "serve", "api", "relay", "deliver", "periodic", "intake", "inspect", "version"),
+    "node": ("init", *_PARTS, "version"),
     "demo": ("demo",),
     "prove": ("prove",),
     "configuration": ("apply", "export"),
@@ -78,6 +80,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit code (`gateway.cli.exits`)."""
     chosen, rest = take_language(sys.argv[1:] if arguments is None else arguments)
     voice = make_voice(choose_language(chosen, os.environ))
+    with stoppable(by_sigterm=not {*rest[:1]} & {*_PARTS}) as stopping:
+        try:
+            code = _run(voice, chosen, rest)
+        except KeyboardInterrupt:
+            code = ExitCode.INTERRUPTED
+    if code != ExitCode.INTERRUPTED:
+        return code
+    voice.hint("cli.interrupted")
+    return stopping.code
+
+
+def _run(voice: Voice, chosen: str, rest: Sequence[str]) -> int:
+    """Of Ctrl+C the library may hear first: it says nothing, and gives its exit code."""
     log.configure(level="warning")  # lines of hops that commands call: never among the answers
     tree = command_tree(rest[0] if rest else "")
     localize(tree, voice.language)
@@ -88,15 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _has_empty(rest):
             voice.fault(voice.say("cli.empty_argument"), "cli.empty_argument")
             return ExitCode.USAGE
-        return _ended(voice, tree.main(args=rest, prog_name="truc", obj=voice, standalone_mode=False))
+        return int(tree.main(args=list(rest), prog_name="truc", obj=voice, standalone_mode=False) or ExitCode.OK)
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
     except TrucError as why:
         _tell_error(voice, why)
         return exit_code_of(why)
     except typer.TyperException as why:
         return _tell_usage(voice, why, tree, rest)
-    except (KeyboardInterrupt, typer.Abort):
-        voice.hint("cli.interrupted")
-        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return _leave_pipe()
     except SystemExit as why:
@@ -113,13 +127,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     except Exception as why:  # noqa: BLE001 - the last line of defence: a person gets one sentence
         return _tell_unexpected(voice, why, rest)
-
-
-def _ended(voice: Voice, told: int | None) -> int:
-    """The exit code of a command that has ended. Of Ctrl+C within it the library hears first, and says nothing."""
-    if told == ExitCode.INTERRUPTED:
-        voice.hint("cli.interrupted")
-    return int(told or ExitCode.OK)
 
 
 def _has_empty(arguments: Sequence[str]) -> bool:

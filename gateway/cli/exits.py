@@ -33,6 +33,7 @@ class ExitCode(IntEnum):
     UNFINISHED = 9  #: a process that was told to end did not get done within `TRUC_END_WITHIN`; the next one goes on
     DEFECT = 70  #: a defect of the program; its place was written down
     INTERRUPTED = 130  #: ended by Ctrl+C
+    TERMINATED = 143  #: ended by SIGTERM
 
 
 class RemoteError(TrucError):

@@ -22,7 +22,7 @@ from edxml.messages import system_words
 from gateway.model.errors import StoreBusy, StorePooled, StoreRefused, StoreUnsafe
 from gateway.store.faults import translating
 
-__all__ = ["name_of", "open_postgres", "open_sqlite", "translating"]
+__all__ = ["name_of", "open_postgres", "open_sqlite", "read_password", "translating"]
 
 _BUSY_SECONDS = 20
 
@@ -142,14 +142,19 @@ def open_postgres(address: str, *, node: str, password_file: str = "", wait_seco
 
         @event.listens_for(engine, "do_connect")
         def _say_password(_dialect: Any, _record: Any, _arguments: Any, words: dict[str, Any]) -> None:
-            try:
-                words["password"] = Path(password_file).read_text("utf-8").split("\n", 1)[0]
-            except OSError as why:
-                raise StoreRefused(why=str(why)) from why
-            except UnicodeDecodeError as why:  # somebody else's file was put in its place
-                raise StoreRefused(why=system_words(why)) from None
+            words["password"] = read_password(password_file)
 
     return engine
+
+
+def read_password(password_file: str) -> str:
+    """The first line of the file. Raises StoreRefused where it cannot be read, or is no text."""
+    try:
+        return Path(password_file).read_text("utf-8").split("\n", 1)[0]
+    except OSError as why:
+        raise StoreRefused(why=str(why)) from why
+    except UnicodeDecodeError as why:  # somebody else's file was put in its place
+        raise StoreRefused(why=system_words(why)) from None
 
 
 _SAFE = ("fsync", "full_page_writes")

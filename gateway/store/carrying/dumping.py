@@ -17,13 +17,13 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, select
 
-from gateway.model.errors import Conflict, NotFound, StoreBusy, StoreForeign, StoreProgram
+from gateway.model.errors import Conflict, NotFound, StoreForeign, StoreProgram
 from gateway.model.room import out_of_room
 from gateway.store import schema
 from gateway.store.carrying import fillings
 from gateway.store.carrying.fillings import Filling
 from gateway.store.dialect import AloneAt, check_durability, lock_alone
-from gateway.store.engines import name_of, open_postgres
+from gateway.store.engines import name_of, open_postgres, read_password
 
 __all__ = ["DatabaseAccess", "claim_database", "claim_rows", "dump_database", "load_database"]
 
@@ -94,10 +94,7 @@ def _run(command: Sequence[str], access: DatabaseAccess) -> None:
         raise StoreProgram(program=command[0], why="not found")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     if access.password_file:
-        try:
-            kept["PGPASSWORD"] = Path(access.password_file).read_text("utf-8").split("\n", 1)[0]
-        except OSError as why:
-            raise StoreBusy(why=str(why)) from why
+        kept["PGPASSWORD"] = read_password(access.password_file)
     done = subprocess.run(  # noqa: S603 - the two programs above, by our own words and the operator's address
         [program, *command[1:], f"--dbname={access.address}"],
         env=kept | {"LC_ALL": "C.UTF-8"}, stdin=subprocess.DEVNULL, capture_output=True, check=False,
