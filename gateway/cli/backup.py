@@ -35,7 +35,7 @@ from gateway.cli.release import release_name
 from gateway.cli.steps import show_steps
 from gateway.exchange.recover import Asked, end_recovery, recover_once
 from gateway.model.errors import BadRequest, Conflict
-from gateway.model.instants import local_iso
+from gateway.model.instants import Instant, local_iso, wall_now
 from gateway.settings import Settings, read_settings
 from gateway.store import recoveries
 from gateway.store.carrying.dumping import DatabaseAccess
@@ -265,7 +265,7 @@ def recover(
         return
     with open_node() as node:
         if begins:
-            begin_recovery(node.store, backup="", backup_at=parse_moment(begins), actor=ACTOR)
+            begin_recovery(node.store, backup="", backup_at=_past(begins), actor=ACTOR)
         asked = recover_once(node) if asks else None
         with node.store.read() as connection:
             last = recoveries.last(connection)
@@ -293,6 +293,15 @@ def recover(
         _show_recovery(voice, last, left, asked, is_recovering=is_recovering)
     if is_recovering:
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _past(text: str) -> Instant:
+    """The moment that a database was put back to. Raises BadRequest: of one that is still to come nothing would be in
+    doubt, and the node push again what had arrived."""
+    moment = parse_moment(text)
+    if moment > wall_now():
+        raise BadRequest("cli.future_moment", moment=text)
+    return moment
 
 
 def _tell_unknown(voice: Voice, found: tuple[UnknownPacket, ...], *, as_json: bool) -> None:

@@ -171,6 +171,9 @@ def test_of_many_packets_that_no_backup_has_ten_are_named_and_the_moment_where_n
     assert "phục hồi rồi, từ thời điểm 20" in truc.err
     truc("recover", "--done")
     assert "đã được đưa về thời điểm" in truc.out
+    truc("recover", "--begin", "2126-01-01 00:00", code=2)
+    assert "[cli.future_moment]" in truc.err, "a year that was mistyped: nothing would have been in doubt"
+    truc("recover")
     assert "–" not in truc.out
 
 
