@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
+from http.client import NOT_FOUND
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,7 @@ import msgspec
 from gateway.prove.actors import Asking, Recipient, Sender
 from gateway.prove.check import Account, Copy, Judgement, judge
 from gateway.prove.ledger import Ledger, Record, read_record
-from gateway.prove.marks import ECHO, NotAlone, ProofError, TestAgency, cast_of
+from gateway.prove.marks import ECHO, NotAlone, NotMarked, ProofError, TestAgency, cast_of
 from gateway.prove.plan import plan, run_of
 
 __all__ = [
@@ -80,15 +81,19 @@ def read_proof(folder: Path) -> Proof:
 
 
 def find_cast(installation: Installation, ledger: Ledger, also: Sequence[str] = ()) -> tuple[TestAgency, ...]:
-    """Who takes part, read from the installation. Raises NotMarked, TimeoutError, ProofFailed where it says no."""
+    """Who takes part, read from the installation.
+
+    Raises NotMarked, also where one of `also` is not there, TimeoutError, and HTTPStatusError where it says no.
+    """
     asking = installation.asking(ledger)
     try:
         answers = [asking.ask("GET", path) for path in ("/v1/me", *(f"/v1/agencies/{one}" for one in also))]
     finally:
         asking.close()
-    for answer in answers:
-        if answer.status_code != 200:
-            raise ProofFailed(why=str(answer.json().get("code", answer.status_code)))
+    for name, answer in zip(("", *also), answers, strict=True):
+        if name and answer.status_code == NOT_FOUND:
+            raise NotMarked(why=name)
+        answer.raise_for_status()
     return cast_of(answers[0].json(), [answer.json() for answer in answers[1:]])
 
 

@@ -110,6 +110,17 @@ def test_a_real_agencys_token_is_refused(
     assert not (tmp_path / "so" / "proof.json").exists()
 
 
+def test_where_nobody_made_the_test_agencies_it_says_how(truc: Terminal, tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    with NodeProcesses(home.data, FAST | {"today": ""}) as node:
+        node.start("serve")
+        with pytest.MonkeyPatch.context() as words:
+            words.setenv("TRUC_TOKEN", home.tokens["don"])
+            truc("prove", "run", "--into", str(tmp_path / "so"), "--url", node.url, code=1)
+    assert "truc prove agencies" in truc.err
+    assert "prove.not_marked" in truc.err
+
+
 def later_document(proved: Proved) -> bytes:
     """The first document of a proof that begins an hour from now, to one recipient."""
     sender = TestAgency(id="kiem-chung-gui-1", organ="H99.98.1", name="Cơ quan kiểm chứng: gửi 1")
@@ -145,7 +156,8 @@ def test_a_wrong_token_and_a_folder_without_a_proof(
 ) -> None:
     truc("prove", "check", "--into", str(tmp_path), "--url", proved.url, code=2)
     monkeypatch.setenv("TRUC_TOKEN", "truc_sai")
-    truc("prove", "run", "--into", str(tmp_path / "so"), "--url", proved.url, code=1)
+    truc("prove", "run", "--into", str(tmp_path / "so"), "--url", proved.url, code=7)
+    assert "Mã truy cập không đúng" in truc.err, "the node's own sentence: nothing was proved, nothing given up"
     assert "identity.bad_token" in truc.err
     monkeypatch.delenv("TRUC_TOKEN")
     truc("prove", "run", "--into", str(tmp_path / "so"), "--url", proved.url, code=4)
