@@ -12,7 +12,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -38,7 +38,7 @@ from gateway.workers.loop import Loop
 from gateway.workers.watching import FolderWatches
 from monitoring import log
 
-__all__ = ["intake_once", "show_ignored", "start_intake"]
+__all__ = ["Troubles", "intake_once", "show_ignored", "start_intake"]
 
 _log = log.get("intake")
 _PIECE = 1 << 20
@@ -47,6 +47,7 @@ _SMALL = 256 * 1024
 _BATCH = 64
 _MOST_FAULTS = 3
 _COUNT_AGAIN = 60.0  # seconds
+_TELL_AGAIN = 3600.0  # seconds
 
 
 @runtime_checkable
@@ -57,35 +58,59 @@ class _Settling(Protocol):
         """Seconds until something seen may be taken; infinite where nothing is awaited."""
 
 
-def intake_once(node: Node, owed: set[str] | None = None) -> int:
+@dataclass(slots=True)
+class Troubles:
+    """What each channel's look met last. A folder that is away is looked for every few seconds: that is logged when it
+    begins, when its reason changes, once an hour, and when it is over."""
+
+    _told: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def meets(self, channel_id: str, why: TrucError | OSError) -> None:
+        """Something keeps this look from the channel."""
+        reason, now = name_fault(why), time.monotonic()
+        before, at = self._told.get(channel_id, ("", 0.0))
+        if reason != before or now - at >= _TELL_AGAIN:
+            self._told[channel_id] = (reason, now)
+            _log.warning("intake.failed", channel=channel_id, reason=reason)
+
+    def ends(self, channel_id: str) -> None:
+        """A look went well."""
+        if self._told.pop(channel_id, None) is not None:
+            _log.info("intake.mended", channel=channel_id)
+
+
+def intake_once(node: Node, owed: set[str] | None = None, troubles: Troubles | None = None) -> int:
     """Look through every channel with a source; how many things were taken in or answered.
 
     `owed`: what this process still has to write down as ended, because the store went away before: it was nobody's
-    death (rule 8).  Kept between looks.  Raises StoreBusy where it still cannot.
+    death (rule 8).  `troubles`: what was said of channels.  Both kept between looks.  Raises StoreBusy where it still
+    cannot write down what it owes.
     """
-    owed, done = set() if owed is None else owed, 0
+    owed, troubles, done = set() if owed is None else owed, troubles or Troubles(), 0
     if owed:
         with node.store.write() as connection:
             noted.end(connection, owed)
         owed.clear()
-    for channel, source in _sources(node):
+    for channel, source in _sources(node, troubles):
         try:
             done += _take_from(node, channel, source, owed)
+            troubles.ends(channel.id)
         except (TrucError, OSError) as why:  # one channel's trouble is not the others'
-            _log.warning("intake.failed", channel=channel.id, reason=name_fault(why))
+            troubles.meets(channel.id, why)
         except Exception:  # noqa: BLE001 - nor is a defect that one of its things meets
             _log.exception("intake.failed", channel=channel.id)
     return done
 
 
-def _sources(node: Node) -> Iterator[tuple[ChannelRow, Source]]:
+def _sources(node: Node, troubles: Troubles | None = None) -> Iterator[tuple[ChannelRow, Source]]:
     for channel in node.channels.snapshot().by_id.values():
         if channel.is_paused or channel.is_polled:
             continue
         try:
             source = node.channels.source(channel.id)
         except TrucError as why:
-            _log.warning("intake.failed", channel=channel.id, reason=name_fault(why))
+            if troubles is not None:  # else the look says it
+                troubles.meets(channel.id, why)
             continue
         if source is not None:
             yield channel, source
@@ -311,11 +336,11 @@ def start_intake(node: Node, pause: float) -> tuple[Loop, FolderWatches]:
     `pause`: seconds from look to look where nothing wakes it and nothing seen is still settling.
     """
     watches = FolderWatches(node)
-    counted, owed = -math.inf, set[str]()
+    counted, owed, troubles = -math.inf, set[str](), Troubles()
 
     def once() -> float:
         nonlocal counted
-        done = intake_once(node, owed)
+        done = intake_once(node, owed, troubles)
         watches.renew()  # after the look, which makes the folders that are missing
         if time.monotonic() - counted >= _COUNT_AGAIN:
             counted = time.monotonic()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
 from adapters.contract import AdapterError
+from gateway.channels import name_fault
 from gateway.exchange.resting import Drains, finish_drains
 from gateway.exchange.sweep import sweep_once
 from gateway.model.errors import GatewayError
@@ -166,7 +167,7 @@ def _tidy_channels(node: Node) -> None:
             opened = node.channels.opened(channel_id)
             gone = opened.tidy() if isinstance(opened, Tidied) else 0
         except (AdapterError, OSError) as why:
-            _log.warning("channel.untidy", channel=channel_id, error=type(why).__name__)
+            _log.warning("channel.untidy", channel=channel_id, reason=name_fault(why))
             continue
         if gone:
             _log.info("channel.tidied", channel=channel_id, count=gone)

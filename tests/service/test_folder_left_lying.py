@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
 import time
@@ -14,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.folder import open_folder
 from adapters.folder_ignored import find_ignored
-from gateway.workers.intake import intake_once, show_ignored
+from gateway.workers.intake import Troubles, intake_once, show_ignored
+from monitoring import log
 from tests.support.folders import as_nobody, mounted
 from tests.support.nodes import House, build_house
 from tests.support.terminal import Terminal
@@ -33,6 +35,15 @@ def house(tmp_path: Path) -> Iterator[House]:
     made.node.channels.sink("folder").probe()
     yield made
     made.close()
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """The log of this process, from `info` on; what was set up before is set up again."""
+    monkeypatch.setattr(log, "_pipe", log._pipe)
+    lines = io.StringIO()
+    log.configure("human", "info", stream=lines)
+    return lines
 
 
 def lay(path: Path, *, age: float = OLD) -> Path:
@@ -169,3 +180,31 @@ def test_a_full_a_missing_and_a_foreign_folder_are_seen_without_trying(house: Ho
         with filler.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
             all(stream.write(b"x" * 4096) for _ in range(100))
         assert fresh.look().reason == "folder.full"
+
+
+def test_a_folder_that_is_away_is_logged_once_and_when_it_is_back(
+    house: House, tmp_path: Path, heard: io.StringIO
+) -> None:
+    """It is looked for every two seconds: with forty of them a log of a million lines a day would say nothing else."""
+    root = house.root
+    troubles = Troubles()
+
+    def said() -> list[str]:
+        intake_once(house.node, None, troubles)
+        lines = heard.getvalue().splitlines()
+        heard.seek(0)
+        heard.truncate()
+        return [line for line in lines if "intake." in line]
+
+    assert said() == []
+    root.rename(tmp_path / "away")
+    (line,) = said()
+    assert "intake.failed" in line
+    assert "folder.missing" in line
+    assert said() + said() == []
+    troubles.meets("folder", OSError(errno.EIO, "x"))
+    (tmp_path / "away").rename(root)
+    failed, mended = said()
+    assert "intake.failed" in failed, "another reason is said"
+    assert "intake.mended" in mended
+    assert said() == []
