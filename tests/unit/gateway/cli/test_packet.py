@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,14 @@ def test_the_guides_form_builds_a_packet_without_a_finding(truc: Terminal) -> No
         packet = read(stream, profile=STRICT).packet
     assert isinstance(packet, Packet)
     assert packet.document_id.text == "000.00.00.H99,2025/09/01,123/UBND-VX"
+
+
+def test_the_guides_certificate_for_a_try_signs_and_is_trusted(truc: Terminal) -> None:
+    (made,) = re.findall(r"^```bash\n(.*?)^```$", GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    subprocess.run(["bash", "-ec", made], cwd=truc.folder, capture_output=True, check=True, timeout=60)
+    name = truc.put("van-ban.edxml", build_packet())
+    truc("sign", name, "--p12", "co-quan.p12", "--password-file", "mat-khau.txt", "--out", "da-ky.edxml")
+    assert "[valid]" in truc("verify", "da-ky.edxml", "--trust", "goc.pem")
 
 
 @pytest.mark.parametrize(
