@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Row, select
 
-from gateway.model.errors import StorePutBack
+from edxml.messages import system_words
+from gateway.model.errors import StorePutBack, StoreUnwritable
 from gateway.model.instants import local_iso
 from gateway.store import recoveries
 from gateway.store.dialect import COMMIT_ORDER
@@ -30,8 +32,8 @@ _NEWEST: Final = (
 
 
 def remember(store: Store, data: Path) -> None:
-    """Let the folder remember the database's newest event. Safe to repeat; raises OSError, StoreBusy, and StorePutBack
-    as `check_remembered` does: what is remembered stays then.
+    """Let the folder remember the database's newest event. Safe to repeat; raises StoreUnwritable, StoreBusy, and
+    StorePutBack as `check_remembered` does: what is remembered stays then.
     """
     with store.read() as connection:
         newest = connection.execute(_NEWEST).one_or_none()
@@ -42,8 +44,13 @@ def remember(store: Store, data: Path) -> None:
     if newest is None or position == newest.position:
         return
     part = data / f"{_MARK}-{os.getpid()}"
-    part.write_text(json.dumps({"position": newest.position, "at": at}), "ascii")
-    part.replace(data / _MARK)
+    try:
+        part.write_text(json.dumps({"position": newest.position, "at": at}), "ascii")
+        part.replace(data / _MARK)
+    except OSError as why:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise StoreUnwritable(folder=str(data), why=system_words(why)) from why
 
 
 def check_remembered(store: Store, data: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from gateway.archive import verify
+from gateway.model.errors import StoreUnwritable
+from gateway.store.remembered import remember
 from tests.support.archives import archive, pass_month
 from tests.support.nodes import Database, House, build_house
 from tests.support.processes import SmallDisk
@@ -70,3 +73,19 @@ def test_an_archive_says_which_disk_is_full_and_leaves_the_one_that_is_there(hou
     assert told.value.errno == errno.ENOSPC
     assert files_in(disk) == ["day", "more", whole.name]
     verify(whole)
+
+
+def test_a_note_of_how_far_the_database_came_that_has_no_room_is_no_defect(house: House, disk: Path) -> None:
+    """What was remembered stays, and nothing half-written."""
+    house.send(["inbox-a"])
+    (disk / "newest").write_text('{"position": 1, "at": 1}', "ascii")
+    with (disk / "rest").open("wb") as rest, suppress(OSError):
+        while rest.write(bytes(4096)):
+            rest.flush()
+    with pytest.raises(StoreUnwritable) as why:
+        remember(house.node.store, disk)
+    assert os.strerror(errno.ENOSPC) in str(why.value.params["why"])
+    assert files_in(disk) == ["day", "newest", "rest"]
+    (disk / "rest").unlink()
+    remember(house.node.store, disk)
+    assert "position" in (disk / "newest").read_text()
