@@ -7,6 +7,7 @@ parts of a node end in their own way (`gateway.cli.process`).
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from types import FrameType
 from gateway.cli.exits import ExitCode
 
 __all__ = ["Stopping", "stoppable"]
+
+_AGAIN = 0.05
+"""Seconds after which a signal that was lost is said again."""
 
 
 class Stopping:
@@ -28,6 +32,16 @@ class Stopping:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.code = ExitCode.TERMINATED
         raise KeyboardInterrupt
+
+    def _on_unraisable(self, lost: sys.UnraisableHookArgs) -> None:
+        """Where the signal came while something was thrown away, nobody could be told: it is said again."""
+        if lost.exc_type is not KeyboardInterrupt:
+            sys.__unraisablehook__(lost)
+            return
+        number = signal.SIGTERM if self.code is ExitCode.TERMINATED else signal.SIGINT
+        again = threading.Timer(_AGAIN, signal.pthread_kill, (threading.main_thread().ident, number))
+        again.daemon = True
+        again.start()
 
 
 @contextmanager
@@ -43,8 +57,10 @@ def stoppable(*, by_sigterm: bool) -> Iterator[Stopping]:
     hears = by_sigterm and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if hears:
         signal.signal(signal.SIGTERM, stopping._on_signal)
+    before, sys.unraisablehook = sys.unraisablehook, stopping._on_unraisable
     try:
         yield stopping
     finally:
+        sys.unraisablehook = before
         if hears:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

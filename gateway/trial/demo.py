@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -69,29 +70,26 @@ def run_demo(language: Language, *, keep: bool = False, console: Console | None 
     """
     base = _read_settings()
     screen = Console(file=console.file if console else None, width=console.width if console else None, highlight=False)
-    folder = Path(tempfile.mkdtemp(prefix="truc-demo-"))
     started = time.monotonic()
-    stage = _set_up(folder, base)
-    try:
+    with ExitStack() as closing:
+        folder = Path(tempfile.mkdtemp(prefix="truc-demo-"))
+        if not keep:
+            closing.callback(shutil.rmtree, folder, ignore_errors=True)
+        stage = _set_up(folder, base, closing)
         if _is_ready(stage):
             _play(stage, screen, language)
         closes = show_verdict(
             screen, language, stage.store, stage.ledger, stage.fleet.kills, stage.failures, time.monotonic() - started
         )
         _say_where_next(screen, language, folder, keep)
-    finally:
-        stage.done.set()
-        stage.fleet.stop()
-        stage.store.close()
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
     return 0 if closes else 1
 
 
 # --- setting up --------------------------------------------------------------------------------------------------
 
 
-def _set_up(folder: Path, base: Settings) -> _Stage:
+def _set_up(folder: Path, base: Settings, closing: ExitStack) -> _Stage:
+    """What is begun here is ended by `closing`, however far it came."""
     port = _free_port()
     own = {"data": folder / "nut", "node": "nghe-an-demo", "port": port, "blobs": ""}
     settings = base.model_copy(update=own)
@@ -113,6 +111,7 @@ def _set_up(folder: Path, base: Settings) -> _Stage:
         "TRUC_FIRST_WAIT": "0.5",
     }
     fleet = Fleet(environment, folder / "nhat-ky")
+    closing.callback(fleet.stop)
     for role in _ROLES:
         fleet.start(role)
     store = open_store(
@@ -122,7 +121,10 @@ def _set_up(folder: Path, base: Settings) -> _Stage:
         password_file=settings.database_password_file,
         wait_seconds=settings.database_wait,
     )
-    return _Stage(folder=folder, url=f"http://127.0.0.1:{port}", province=province, store=store, fleet=fleet)
+    closing.callback(store.close)
+    stage = _Stage(folder=folder, url=f"http://127.0.0.1:{port}", province=province, store=store, fleet=fleet)
+    closing.callback(stage.done.set)
+    return stage
 
 
 def _read_settings() -> Settings:

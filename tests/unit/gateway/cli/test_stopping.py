@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,28 +11,40 @@ from pathlib import Path
 import pytest
 
 _RUN = """
-import os, sys
+import os, sys, weakref
 from gateway.__main__ import run
 
-module, number = sys.argv[1], int(sys.argv[2])
+module, number, is_thrown_away = sys.argv[1], int(sys.argv[2]), bool(sys.argv[3])
 
 class Stopper:
     def find_spec(self, name, path=None, target=None):
-        if name == module:
+        if name != module:
+            return
+        if not is_thrown_away:
             os.kill(os.getpid(), number)
+            return
+        thing = Stopper()
+        self.watched = weakref.ref(thing, lambda _: os.kill(os.getpid(), number))
 
 sys.meta_path.insert(0, Stopper())
-del sys.argv[1:3]
+del sys.argv[1:4]
 run()
 """
-"""`truc`, to which a signal comes while it loads a module."""
+"""`truc`, to which a signal comes while it loads a module, or while something is thrown away there."""
 
 
-def stopped(module: str, number: signal.Signals, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", _RUN, module, str(int(number)), *arguments],
-        cwd=Path(__file__).parents[4], capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+def stopped(
+    module: str, number: signal.Signals, *arguments: str, is_thrown_away: bool = False
+) -> subprocess.CompletedProcess[str]:
+    reading, writing = os.pipe()
+    try:
+        return subprocess.run(
+            [sys.executable, "-c", _RUN, module, str(int(number)), "1" if is_thrown_away else "", *arguments],
+            cwd=Path(__file__).parents[4], stdin=reading, capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def test_ctrl_c_while_the_program_is_loaded_leaves_no_trace_of_calls() -> None:
@@ -42,6 +55,13 @@ def test_ctrl_c_while_the_program_is_loaded_leaves_no_trace_of_calls() -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_command_that_is_told_to_stop_says_so(number: signal.Signals, code: int, tmp_path: Path) -> None:
     done = stopped("gateway.cli.packet", number, "packet", "check", str(tmp_path), "--lang", "en")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "Stopped as asked.\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_nobody_can_be_told_of_is_said_again(number: signal.Signals, code: int) -> None:
+    """It came within a callback of something that is thrown away: Python prints a trace, and goes on."""
+    done = stopped("gateway.cli.packet", number, "packet", "check", "-", "--lang", "en", is_thrown_away=True)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "Stopped as asked.\n")
 
 

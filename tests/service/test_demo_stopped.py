@@ -1,0 +1,46 @@
+"""A demo that is told to end takes its processes and its folder along, however far it had come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.patience import until
+
+
+def users_of(folder: Path) -> list[int]:
+    """Processes whose settings name something in the folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"TRUC_DATA={folder}".encode() in entry.read_bytes():
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue  # gone meanwhile
+    return found
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_demo_that_is_ended_while_it_begins_leaves_nothing(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TRUC_")}
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "demo", "--lang", "en"],
+        env=own | {"TMPDIR": str(tmp_path)}, cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        until(lambda: users_of(tmp_path) or demo.poll() is not None)
+        demo.send_signal(number)
+        _, err = demo.communicate(timeout=240)
+        left = users_of(tmp_path)
+    finally:
+        demo.kill()
+        for pid in users_of(tmp_path):
+            os.kill(pid, signal.SIGKILL)
+    assert (demo.returncode, left, list(tmp_path.iterdir())) == (code, [], [])
+    assert err.endswith("Stopped as asked.\n")
