@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import event
 
-from gateway.model.instants import HOUR, MINUTE, SECOND
+from gateway.model.instants import HOUR, MINUTE, SECOND, boot_now
 from gateway.model.states import DeliveryState
 from gateway.transport.contract import Ticket
 from tests.support.late import land_late
@@ -67,6 +68,18 @@ def test_rule_4_over_by_is_the_sending_limit_and_the_settle_time_after_the_store
     began = house.now()
     house.work()
     assert house.attempts(sent, "check")[0]["over_by"] == began + 30 * SECOND
+
+
+def test_rule_4_the_sending_limit_counts_from_before_the_attempt_is_committed(house: House) -> None:
+    """Else bytes would still go out when everybody else takes the attempt to be over."""
+    house.send(["check"])
+    recipient, commits, seen = house.recipient("check"), list[float](), list[float]()
+    event.listen(house.node.store.engine, "commit", lambda _connection: commits.append(boot_now() / SECOND))
+    recipient.during_stage = lambda _item: seen.append(boot_now() / SECOND)
+    recipient.during = lambda _item: seen.append(commits[-1])
+    house.work()
+    staged, committed = seen
+    assert staged <= recipient.until - recipient.sending_limit.total_seconds() <= committed
 
 
 @pytest.mark.parametrize(

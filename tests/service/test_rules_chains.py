@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.model.instants import DAY, HOUR, SECOND
 from tests.support.nodes import Does, House, document_id, organ
 
@@ -27,6 +29,16 @@ def test_rule_6_a_replacement_waits_for_what_it_replaces(house: House) -> None:
     assert house.recipient("check").kinds() == ["new", "replacement"]
 
 
+def test_rule_6_what_replaces_a_replacement_waits_for_all_before_it(house: House) -> None:
+    house.send(["check"])
+    house.replacement(["check"])
+    third = house.replacement(["check"], replaced="2", number="3")
+    assert house.state(third, "check") == "waiting"
+    house.run()
+    assert house.recipient("check").kinds() == ["new", "replacement", "replacement"]
+    assert house.recipient("check").arrivals[-1].packet_id == third.packet_id
+
+
 def test_rule_6_a_replacement_after_the_recall_of_what_it_replaces_goes_on(house: House) -> None:
     house.send(["check"])
     house.work()
@@ -35,6 +47,17 @@ def test_rule_6_a_replacement_after_the_recall_of_what_it_replaces_goes_on(house
     house.run()
     assert house.state(replacement, "check") == "delivered"
     assert house.recipient("check").kinds() == ["new", "recall", "replacement"]
+
+
+def test_rule_6_a_recalled_replacement_stays_recalled_whomever_an_update_adds_since(house: House) -> None:
+    house.send(["check", "idem"])
+    house.replacement(["check", "idem"])
+    house.run()
+    house.recall(["check", "idem"], "2")
+    house.update(["idem"], "2", adds=["idem"])
+    house.run()
+    with pytest.raises(AssertionError, match=r"document\.recalled"):
+        house.replacement(["check"], subject="Lần sau")
 
 
 def test_rule_6_an_update_that_removes_a_recipient_is_a_recall_for_that_recipient(house: House) -> None:

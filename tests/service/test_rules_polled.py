@@ -10,7 +10,8 @@ from gateway.exchange.collect import Served, Shown
 from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict, Gone, NotFound
 from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
-from tests.support.nodes import House, build_house
+from tests.support.nodes import Does, House, build_house
+from tests.support.stores import tell
 
 
 def one(house: House) -> tuple[Answer, str]:
@@ -57,6 +58,18 @@ def test_rule_10_a_poller_that_died_gives_its_item_back_after_an_hour(house: Hou
     assert house.shown("inbox-a") == [item]
 
 
+def test_rule_10_no_response_runs_for_longer_than_its_item_is_hidden(house: House) -> None:
+    """At 16 KiB a second a gigabyte would take eighteen hours: what is hidden for so long, a clock that was ahead hid."""
+    _, item = one(house)
+    with house.node.store.write() as connection:
+        tell(connection, "UPDATE packets SET size = ?", 1 << 30)
+    served = house.fetch("inbox-a", item)
+    assert isinstance(served, Served)
+    assert served.seconds == HOUR / SECOND
+    house.pass_time(HOUR - SECOND)
+    assert house.shown("inbox-a") == []
+
+
 def test_rule_10_done_before_any_fetch_is_refused(house: House) -> None:
     sent, item = one(house)
     outcome = house.confirm("inbox-a", item)
@@ -98,6 +111,7 @@ def test_rule_10_a_late_done_of_an_item_that_was_released_is_taken(house: House)
     house.release(sent, "inbox-a")
     assert house.state(sent, "inbox-a") == "available"
     assert house.confirm("inbox-a", item) == "delivered"
+    assert [one_["outcome"] for one_ in house.attempts(sent, "inbox-a")] == ["arrived"]  # of an earlier turn
     house.assert_books_close()
 
 
@@ -121,6 +135,20 @@ def test_rule_10_unknown_and_foreign_items_answer_alike(house: House) -> None:
     ]
     assert {type(outcome) for outcome in outcomes} == {NotFound}
     assert {reason(outcome) for outcome in outcomes} == {"inbox.unknown_item"}
+
+
+def test_rule_10_what_is_pushed_is_neither_fetched_nor_confirmed(house: House) -> None:
+    """Of what is pushed the hand-over tells what became of it, not whoever asks by its id."""
+    arrived = house.send(["idem"])
+    house.work()
+    house.recipient("blind").next(Does.LOSE)
+    doubtful = house.send(["blind"], "2")
+    house.work()
+    for sent, agency, state in ((arrived, "idem", "delivered"), (doubtful, "blind", "parked")):
+        delivery = house.delivery(sent, agency)
+        assert isinstance(house.fetch(agency, delivery), NotFound)
+        assert isinstance(house.confirm(agency, delivery), NotFound)
+        assert house.state(sent, agency) == state
 
 
 def test_rule_10_a_recall_waits_for_a_response_that_runs(tmp_path: Path) -> None:

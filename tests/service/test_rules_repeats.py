@@ -175,6 +175,14 @@ def test_rule_12_an_idempotency_key_answers_its_submission_and_refuses_another(h
     assert isinstance(other, Answer)  # keys are per system
 
 
+def test_rule_12_an_idempotency_key_is_one_of_bytes_and_of_recipients(house: House) -> None:
+    body = house.packet(["check", "idem"])
+    accepted(house.submit(body, only=(organ("check"),), idempotency_key="k-1"))
+    outcome = house.submit(body, only=(organ("idem"),), idempotency_key="k-1")
+    assert isinstance(outcome, Conflict)
+    assert outcome.reason == "submission.idempotency_conflict"
+
+
 def test_rule_12_a_refused_submission_keeps_no_key(house: House) -> None:
     house.send(["check"], "1")
     bad = house.packet(["check"], "1", subject="Khác")

@@ -108,6 +108,20 @@ def test_rule_8_a_store_that_goes_away_again_and_again_before_anything_is_sent_p
     house.assert_books_close()
 
 
+def test_rule_5_what_was_being_sent_as_the_store_went_away_is_in_doubt(house: House) -> None:
+    """Something of it may have gone out: it is neither written down as not arrived nor sent again unasked."""
+
+    def fail(_item: object) -> None:
+        raise StoreBusy(why="gone while the bytes were read")
+
+    sent = house.send(["check"])
+    house.recipient("check").during = fail
+    with pytest.raises(StoreBusy):
+        house.work()
+    assert house.state(sent, "check") == "claimed"
+    assert [one["outcome"] for one in house.attempts(sent, "check")] == [None]
+
+
 class _Counted(threading.Event):
     """Waits for nothing, and keeps for how long it was to."""
 

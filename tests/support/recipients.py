@@ -78,6 +78,7 @@ class MemoryRecipient:
     after_no: Callable[[], object] = _nothing  #: between a no of `find` and its asker's hearing it
     forgets: bool = False  #: `find` cannot tell: it raises
     sending_limit: timedelta = timedelta(seconds=20)
+    until: float = 0.0  #: by which the last hand-over had to end, on the boot-time clock
     _script: deque[Does] = field(default_factory=deque)
 
     def next(self, *steps: Does) -> None:
@@ -172,7 +173,7 @@ class _Staged:
     item: HandOver
 
     def hand_over(self, until: float) -> Outcome:
-        del until
+        self.recipient.until = until
         return self.recipient.take(self.item)
 
     def discard(self) -> None:
