@@ -1,4 +1,4 @@
-"""Somebody claims a transfer while another, who has its chain, waits for the transfer's row: both see what is so.
+"""Somebody claims a transfer, or renews that, while another, who has its chain, waits for the row: both see what is so.
 
 PostgreSQL gives who waited the row that was locked as it is then, and what is joined to it as it was before.
 """
@@ -14,6 +14,7 @@ import pytest
 from adapters.contract import Done
 from gateway.exchange.claims import claim_group
 from gateway.exchange.conclude import conclude_all
+from gateway.exchange.sweep import reclaim_once
 from gateway.exchange.work import Work
 from gateway.model.instants import MINUTE
 from gateway.model.states import DeliveryState
@@ -86,3 +87,17 @@ def test_a_late_receipt_is_written_down_while_another_worker_claims(house: House
         concluding.result(PATIENCE)
     assert house.state(sent, "check") == "delivered"
     house.assert_books_close()
+
+
+def test_a_claim_that_its_worker_is_renewing_is_not_taken_from_it(house: House, other: Store) -> None:
+    """The sweep has seen that its lease ran out, and waits for the row: the worker lives."""
+    sent = house.send(["check"])
+    [claimed] = claim_group(house.node, house.ready())
+    house.pass_time(2 * MINUTE)
+    with ThreadPoolExecutor(1) as pool:
+        with other.write() as connection:
+            claims.renew_leases(connection, [(claimed.transfer_id, claimed.turn)], house.now() + MINUTE)
+            sweeping = pool.submit(reclaim_once, house.node)
+            until(lambda: house.rows(_WAITERS))
+        assert sweeping.result(PATIENCE) == 0
+    assert (house.state(sent, "check"), house.row(sent, "check")["turn"]) == ("claimed", claimed.turn)

@@ -321,6 +321,16 @@ def test_rule_8_faults_of_the_channel_are_not_counted_and_open_the_breaker_once(
     assert len(house.rows("SELECT kind FROM events WHERE kind = 'channel.recovered'")) == 1
 
 
+def test_rule_8_three_hand_overs_without_an_answer_open_the_breaker(house: House) -> None:
+    sent = house.send(["idem"])
+    house.recipient("idem").next(Does.LOSE, Does.LOSE, Does.LOSE)
+    house.run()
+    assert [r["reason"] for r in house.rows("SELECT reason FROM events WHERE kind = 'channel.broken'")] == [
+        "channel.unanswered"
+    ]
+    assert house.state(sent, "idem") == "delivered"
+
+
 def test_rule_8_an_open_breaker_lets_nothing_through_then_one_then_two(house: House) -> None:
     for number in range(8):
         house.send(["check"], str(number + 1))

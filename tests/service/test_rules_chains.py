@@ -94,6 +94,9 @@ def test_rule_6_who_was_removed_may_be_added_again(house: House) -> None:
     again = house.update(["check", "idem"], adds=["check"])
     house.run()
     assert house.state(again, "check") == "delivered"
+    later = house.update(["check", "idem"], subject="Lần sau")  # what removed him is not the last thing any more
+    house.run()
+    assert house.state(later, "check") == "delivered"
 
 
 def test_rule_6_behind_a_parked_head_successors_wait(house: House) -> None:

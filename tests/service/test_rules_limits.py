@@ -202,6 +202,14 @@ def test_rule_9_a_shared_transfer_in_doubt_is_released_whole(house: House) -> No
     assert house.ticket(sent, "pair-a").transfer_id == house.ticket(sent, "pair-b").transfer_id == key
 
 
+def test_rule_9_who_shared_a_transfer_and_has_it_does_not_keep_the_other_one_back(house: House) -> None:
+    sent = house.send(["pair-a", "pair-b"])
+    in_doubt(house, "pair")
+    house.tell("pair-a", "01")
+    house.release(sent, "pair-b")
+    assert house.states(sent) == {"pair-a": "delivered", "pair-b": "ready"}
+
+
 # --- rule 9: vouch -------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from edxml import Dialect
+from gateway.exchange import sweep
 from gateway.exchange.accept import accept
 from gateway.exchange.claims import claim_group
 from gateway.exchange.examine import prepare
@@ -15,7 +16,8 @@ from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict
 from gateway.model.instants import MINUTE, SECOND
 from gateway.store.chains import load_chains
-from tests.support.nodes import Does, House, WorkerDied
+from tests.support.nodes import Does, House, WorkerDied, organ
+from tests.support.stores import tell
 
 
 def die(house: House) -> None:
@@ -90,6 +92,37 @@ def test_rule_6_with_a_recall_waiting_a_counting_no_of_find_withdraws(house: Hou
     house.run()
     assert (house.state(document, "check"), house.state(recall, "check")) == ("withdrawn", "withdrawn")
     assert house.recipient("check").arrivals == []
+
+
+def test_rule_6_who_shares_a_transfer_with_a_recalled_one_goes_on_alone(house: House) -> None:
+    """Whoever hands over names those that are left, and not whose document was taken back meanwhile."""
+    document = house.send(["pair-a", "pair-b"])
+    house.recipient("pair").next(Does.LOSE)
+    house.work()
+    house.recall(["pair-a"])
+    house.run()
+    assert house.states(document) == {"pair-a": "withdrawn", "pair-b": "delivered"}
+    assert [landed.recipients for landed in house.recipient("pair").arrivals] == [(organ("pair-b"),)]
+
+
+def test_rule_6_a_no_of_find_moves_nothing_that_was_taken_away_meanwhile(house: House) -> None:
+    """Its worker was slow to hear it: the claim went back, and whoever claims next asks again."""
+    document = house.send(["check"])
+    house.recipient("check").next(Does.LOSE)
+    house.work()
+    recall = house.recall(["check"])
+    house.pass_time(MINUTE)
+
+    def lose_it() -> None:
+        house.recipient("check").after_no = lambda: None
+        house.pass_time(2 * MINUTE)
+        house.sweep()
+
+    house.recipient("check").after_no = lose_it
+    house.work()
+    assert (house.state(document, "check"), house.state(recall, "check")) == ("ready", "waiting")
+    house.run()
+    assert (house.state(document, "check"), house.state(recall, "check")) == ("withdrawn", "withdrawn")
 
 
 def test_rule_6_a_document_parked_unsure_is_frozen_and_the_recall_goes_on_with_a_finding(house: House) -> None:
@@ -178,6 +211,23 @@ def test_rule_6_a_second_recall_does_not_end_the_first_orphan(house: House) -> N
     house.pass_time(16 * MINUTE)
     house.run()
     assert {house.state(first, "check"), house.state(second, "check")} == {"withdrawn", "delivered"}
+
+
+def test_rule_6_recalls_that_wait_hide_none_behind_them(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of the sweep may move nothing: what comes after it is looked at all the same."""
+    monkeypatch.setattr(sweep, "_BATCH", 2)
+    for number in ("1", "2"):
+        house.send(["check"], number)
+    tickets = house.due()
+    assert claim_group(house.node, tickets)
+    for number in ("1", "2"):
+        house.recall(["check"], number)  # wait for as long as the claims stand
+    orphan = house.recall(["idem"], "3")
+    with house.node.store.write() as connection:
+        tell(connection, "UPDATE transfers SET lease_until = lease_until + ?", 20 * MINUTE)
+    house.pass_time(16 * MINUTE)
+    assert house.sweep()
+    assert house.state(orphan, "idem") == "ready"
 
 
 # --- the row lock --------------------------------------------------------------------------------------------------

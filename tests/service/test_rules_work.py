@@ -9,9 +9,10 @@ from datetime import timedelta
 from sqlalchemy import Connection, event, insert
 
 from edxml.codes import Priority
+from gateway.exchange.claims import claim_group
 from gateway.exchange.deliver import deliver
 from gateway.model.instants import DAY, HOUR, MINUTE, SECOND, new_id
-from gateway.store import due, picking, schema
+from gateway.store import claims, due, picking, schema
 from gateway.transport.contract import Ticket
 from gateway.workers.relay import relay_once
 from tests.support.nodes import Does, House, WorkerDied
@@ -117,6 +118,27 @@ def test_rule_3_a_doubled_or_stale_ticket_is_forgotten(house: House) -> None:
     assert len(house.recipient("check").arrivals) == 1
 
 
+def test_rule_3_a_ticket_of_an_earlier_turn_shortens_no_wait(house: House) -> None:
+    sent = house.send(["check"])
+    stale = house.ticket(sent, "check")
+    house.recipient("check").next(Does.REFUSE)
+    house.work([stale])
+    house.work([stale])
+    assert (house.state(sent, "check"), len(house.attempts(sent, "check"))) == ("ready", 1)
+    assert house.recipient("check").arrivals == []
+
+
+def test_rule_3_too_little_time_is_left_nothing_is_sent(house: House) -> None:
+    """Who waited for its neighbours until the attempt is nearly over goes back, and that is nobody's fault."""
+    sent = house.send(["check"])
+    house.recipient("check").sending_limit = timedelta(0)
+    house.work()
+    row = house.row(sent, "check")
+    assert (row["state"], row["reason"], row["tries"]) == ("ready", "drained", 0)
+    assert house.recipient("check").arrivals == []
+    assert [one["outcome"] for one in house.attempts(sent, "check")] == ["surely_not"]
+
+
 def test_rule_3_two_workers_claim_one_transfer_once(house: House) -> None:
     sent = house.send(["check"])
     ticket = house.ticket(sent, "check")
@@ -219,6 +241,20 @@ def test_rule_3_a_claim_that_is_not_renewed_returns(house: House) -> None:
     assert house.sweep() == 1
     assert house.state(sent, "check") == "ready"
     house.assert_books_close()
+
+
+def test_rule_3_who_was_stolen_from_renews_nobodys_claim(house: House) -> None:
+    sent = house.send(["check"])
+    [lost] = claim_group(house.node, house.due())
+    house.pass_time(2 * MINUTE)
+    house.sweep()
+    [held] = claim_group(house.node, house.due())
+    assert held.turn > lost.turn
+    with house.node.store.write() as connection:
+        claims.renew_leases(connection, [(lost.transfer_id, lost.turn)], house.now() + HOUR)
+    house.pass_time(2 * MINUTE)
+    house.sweep()
+    assert house.state(sent, "check") == "ready"
 
 
 def test_rule_3_the_relay_keeps_each_channel_under_its_in_flight(house: House) -> None:

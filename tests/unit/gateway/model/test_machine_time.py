@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.model import machine
@@ -10,7 +12,7 @@ from gateway.model.instants import DAY, MINUTE, SECOND
 from gateway.model.moves import FIRST, HOLDERS, MOVES, check_move, is_allowed
 from gateway.model.states import DeliveryState
 from gateway.model.step import Pace, Step
-from tests.support.chains import NOW, chain, link
+from tests.support.chains import NOW, attempt, chain, link
 
 PACE = Pace()
 S = DeliveryState
@@ -51,6 +53,21 @@ def test_expiry_at_the_limit(state: DeliveryState) -> None:
     assert after(step) == ("expired time_limit" if expires else "")
     young = link(f"new:{state}:lost", head_since=NOW - 30 * DAY + 1)
     assert after(machine.expire(Chain("c", (young,)), young, NOW, PACE)) == ""
+
+
+def test_a_recall_waits_from_the_end_of_the_last_response() -> None:
+    """Two pollers fetched it: fifteen minutes count from the later one's end."""
+    first, last = (replace(attempt("lost", turn), ended_at=NOW - ago * MINUTE) for turn, ago in enumerate((30, 14)))
+    drawn = chain("new:fetched:lost recall:waiting", is_polled=True)
+    fetched = replace(drawn.links[0], attempts=(first, last))
+    drawn = drawn.with_link(fetched)
+    assert after(machine.expire(drawn, fetched, NOW, PACE)) == ""
+    assert after(machine.expire(drawn, fetched, NOW + MINUTE, PACE)) == "expired not_confirmed_in_time"
+
+
+def test_nothing_is_resent_while_an_earlier_one_of_its_chain_is_open() -> None:
+    drawn = chain("new:delivered:open update:expired")
+    assert after(machine.resend(drawn, drawn.links[1], NOW)) == "no: attempt_still_open"
 
 
 @pytest.mark.parametrize("what", ["open", "unknown", "lost+open"])
