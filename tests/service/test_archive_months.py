@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,13 @@ def test_what_is_open_or_parked_stays(house: House, tmp_path: Path) -> None:
     refuse(house, file, "archive.kept")
 
 
+@pytest.mark.parametrize("figure", ["open", "going_on", "owing", "faults", "unread", "earlier"])
+def test_each_thing_in_its_way_keeps_a_month(figure: str) -> None:
+    free = periods.Obstacles(open=0, parked=0, going_on=0, owing=0, faults=0, unread=0, earlier=0, holds=())
+    assert free.is_free
+    assert not replace(free, **{figure: 1}).is_free
+
+
 def test_what_is_held_stays_until_the_hold_is_ended(house: House, tmp_path: Path) -> None:
     send_and_deliver(house, 1)
     pass_month(house)
@@ -252,6 +261,38 @@ def test_only_the_archive_of_what_is_there_lets_a_month_go(house: House, tmp_pat
     assert file.read_bytes() != old
 
 
+def test_a_month_whose_packet_is_damaged_is_not_archived(house: House, tmp_path: Path) -> None:
+    """What was written is read again before it has its name: later it would be all that is left."""
+    send_and_deliver(house, 1)
+    pass_month(house)
+    [row] = house.rows("SELECT blob, size FROM packets WHERE book = 'documents'")
+    house.node.store.blobs.path(row["blob"]).write_bytes(b"?" * row["size"])
+    with pytest.raises(ArchiveDamaged, match=row["blob"]):
+        archive(house, tmp_path)
+    assert not list(tmp_path.glob("*.zip")) + list(tmp_path.glob("*.part"))
+    assert house.rows("SELECT month FROM periods") == []
+
+
+def test_an_archive_is_on_disk_before_the_store_says_that_it_is_there(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file with its bytes, then its name; a kill cannot show a lost fsync."""
+    send_and_deliver(house, 1)
+    pass_month(house)
+    synced: list[tuple[str, list[str]]] = []
+
+    def sync(descriptor: int) -> None:
+        name = Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
+        synced.append((name, [path.name for path in tmp_path.glob("*.zip")]))
+        really_sync(descriptor)
+
+    really_sync = os.fsync
+    monkeypatch.setattr(os, "fsync", sync)
+    file = archive(house, tmp_path)
+    monkeypatch.undo()
+    assert synced[:2] == [(file.with_suffix(".part").name, []), (tmp_path.name, [file.name])]
+
+
 def test_an_altered_archive_is_found_out_wherever_it_was_altered(tmp_path: Path) -> None:
     house = build_house(tmp_path)
     send_and_deliver(house, 1)
@@ -287,6 +328,13 @@ def test_an_altered_archive_is_found_out_wherever_it_was_altered(tmp_path: Path)
                 packed.writestr(each, bytes_)
         with pytest.raises(ArchiveDamaged, match=name.partition("/")[0] if name.startswith("blobs") else "events"):
             verify(forged)
+    manifest = json.loads(contents["manifest.json"])
+    manifest["rows"]["deliveries"] += 1  # one less is there than was written
+    with zipfile.ZipFile(tmp_path / "less.zip", "w") as packed:
+        for each, bytes_ in {**contents, "manifest.json": json.dumps(manifest).encode()}.items():
+            packed.writestr(each, bytes_)
+    with pytest.raises(ArchiveDamaged, match="deliveries"):
+        verify(tmp_path / "less.zip")
     (tmp_path / "short.zip").write_bytes(file.read_bytes()[:-40])
     with pytest.raises(ArchiveDamaged):
         verify(tmp_path / "short.zip")

@@ -157,6 +157,7 @@ def test_a_window_that_cannot_be_read_holds_its_channel_alone(house: House) -> N
         connection.exec_driver_sql("UPDATE node SET configuration_version = configuration_version + 1")
     assert [fault.name for fault in house.node.channels.refresh().faults] == ["idem"]
     sent = house.send(to=["idem", "check"])
+    assert house.due() == [house.ticket(sent, "check")], "nothing is announced for the other one"
     house.work()
     assert (house.state(sent, "idem"), house.state(sent, "check")) == ("ready", "delivered")
 

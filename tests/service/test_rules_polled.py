@@ -297,6 +297,14 @@ def test_rule_10_who_asks_for_more_hides_nothing_from_who_asks_for_less(house: H
     assert house.shown("inbox-a", 2)[0] == third
 
 
+def test_rule_10_a_response_that_ends_after_its_confirmation_takes_nothing_back(house: House) -> None:
+    sent, item = one(house)
+    house.fetch("inbox-a", item)
+    assert house.confirm("inbox-a", item) == "delivered"
+    house.end_response(item)
+    assert [one_["outcome"] for one_ in house.attempts(sent, "inbox-a")] == ["arrived"]
+
+
 def test_rule_10_a_walk_through_all_passes_nobody_over(house: House) -> None:
     """Who walks shows what the last full list showed; it is nobody's turn by that."""
     for number in range(3):

@@ -93,6 +93,16 @@ def test_status_without_any_attempt_is_recorded_but_no_receipt(house: House) -> 
     assert house.row(sent, "check")["status_code"] == "01"
 
 
+def test_status_that_was_a_receipt_outlives_what_the_worker_says_later(house: House) -> None:
+    """Its recipient has reported before the hand-over ended, whose answer is lost: a known end never changes."""
+    sent = house.send(["check"])
+    house.recipient("check").next(Does.TAKE_SILENTLY)
+    house.recipient("check").after = lambda _item: house.tell("check", "01")
+    house.work()
+    assert house.state(sent, "check") == "delivered"
+    assert [one["outcome"] for one in house.attempts(sent, "check")] == ["arrived"]
+
+
 def test_status_02_before_delivered_refuses_after_it_is_news_only(house: House) -> None:
     early, late = house.send(["check"], "1"), house.send(["idem"], "2")
     house.tell("check", "02", "1")

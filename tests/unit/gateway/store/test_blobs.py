@@ -158,3 +158,7 @@ def test_the_reserve_is_kept(tmp_path: Path) -> None:
     with pytest.raises(DiskReserve) as why:
         blobs.check_reserve()
     assert why.value.retryable
+    blobs = BlobFolder(tmp_path / "blobs", reserve=0)
+    blobs.check_reserve()
+    with pytest.raises(DiskReserve):
+        blobs.check_reserve(2 * blobs.free())  # what is about to come counts
