@@ -17,7 +17,7 @@ from gateway.archive.reading import ArchiveDamaged, digest_of, verify
 from gateway.model.errors import Conflict
 from gateway.model.events import Event, EventKind
 from gateway.store import Connection, Store, books, events
-from gateway.store.months import periods
+from gateway.store.months import holds, periods
 from gateway.store.months.partitions import PARTITIONED, Month, locked_all
 from gateway.store.months.periods import Period
 
@@ -94,6 +94,7 @@ def _drop_pages(store: Store, month: Month, known: Period) -> int:
             page = books.next_packets(connection, month.low, month.high)
             if not page:
                 return gone
+            holds.lock(connection)
             _check_may_go(connection, month, known)
             folded = Folded()
             fold_packets(page, folded)

@@ -322,6 +322,7 @@ class AloneAt(IntEnum):
 
     OPENING = 1
     MIGRATING = 2
+    HOLDING = 3
 
 
 _LOCKS = 0x54525543  # "TRUC"

@@ -8,6 +8,7 @@ import os
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,31 @@ def test_a_month_without_a_part_of_its_own_goes_row_by_row(tmp_path: Path) -> No
     after = account_of(house)
     assert after.closes, after.gaps
     assert after.books == before.books
+    house.close()
+
+
+@pytest.mark.long
+def test_what_goes_row_by_row_waits_for_a_hold_that_is_being_put_on(tmp_path: Path) -> None:
+    """Whoever was told that it is held finds it there: a hold that was not committed yet was not seen."""
+    house = build_house(tmp_path, database=Database.POSTGRESQL)
+    month = month_of(wall_now())
+    with house.node.store.write() as connection:
+        for table in PARTITIONED:
+            connection.exec_driver_sql(f"DROP TABLE {table}_{month.year:04}_{month.month:02}")
+    send_and_deliver(house)
+    pass_month(house)
+    file = archive(house, tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        with house.node.store.write() as connection:
+            holds.add(
+                connection, HoldKind.PERIOD, month_of_house(house).name, "vụ 15", actor="test", at=wall_now(),
+                now=house.now(),
+            )  # fmt: skip
+            going = pool.submit(let_go, house, file)
+            wait([going], timeout=1.0)
+        with pytest.raises(Conflict, match=r"archive\.(kept|changed)"):
+            going.result()
+    assert count(house, "packets") > 0
     house.close()
 
 

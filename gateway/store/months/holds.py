@@ -16,11 +16,12 @@ from gateway.model.events import Event, EventKind
 from gateway.model.instants import new_id
 from gateway.model.states import Book
 from gateway.store import events
+from gateway.store.dialect import AloneAt, lock_alone
 from gateway.store.months.partitions import Month
 from gateway.store.schema import deliveries, packets
 from gateway.store.schema_periods import holds
 
-__all__ = ["Hold", "HoldKind", "add", "end", "every", "holding", "root_of"]
+__all__ = ["Hold", "HoldKind", "add", "end", "every", "holding", "lock", "root_of"]
 
 
 class HoldKind(StrEnum):
@@ -45,8 +46,14 @@ class Hold:
     ended_by: str
 
 
+def lock(connection: Connection) -> None:
+    """Let nobody put a hold on until this transaction ends: what it looked at to let rows go is all that holds them."""
+    lock_alone(connection, AloneAt.HOLDING)
+
+
 def add(connection: Connection, kind: HoldKind, value: str, reason: str, *, actor: str, at: int, now: int) -> Hold:
-    """Put a hold on. The same twice makes two, and each must be ended."""
+    """Put a hold on. The same twice makes two, and each must be ended. What goes meanwhile goes before, or stays."""
+    lock(connection)
     row = {
         "id": new_id(), "kind": kind, "value": value, "reason": reason, "added_at": now, "added_by": actor,
         "ended_at": None, "ended_by": "",
