@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ from gateway.settings import Settings
 from gateway.store import events
 from gateway.store.blob_probe import check_semantics
 from gateway.store.remembered import check_remembered
+from gateway.transport.rendezvous import Rendezvous
 from gateway.workers import (
     check_blobs,
     give_back_jobs,
@@ -177,6 +179,7 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
         if settings.blobs:
             check_semantics(node.store.blobs)
         _clear_spool(node, lock)
+        closing.callback(_show_presence(settings.data, role))
         _note_start(node, role)
         lock.share()
         loops: list[_Closable] = []
@@ -211,6 +214,23 @@ def _end_in_time(told: threading.Event, seconds: float, role: Role) -> Callable[
 
     threading.Thread(target=watch, name="end-in-time", daemon=True).start()
     return has_ended.set
+
+
+def _show_presence(folder: Path, role: Role) -> Callable[[], None]:
+    """Show in the data folder that this process lives, for `truc doctor`, which asks its sockets: a part that hears no
+    wakes has no other.  Call what this gives at its end; a killed one's is cleared away by the next process.
+    """
+    rendezvous = Rendezvous(folder.absolute(), role)
+    try:
+        held, _ = rendezvous.bind("here", socket.SOCK_DGRAM)
+    except OSError:  # a file system that carries no sockets: the process works, and is not seen
+        return rendezvous.close
+
+    def leave() -> None:
+        held.close()
+        rendezvous.close()
+
+    return leave
 
 
 def _close_all(loops: Sequence[_Closable]) -> None:

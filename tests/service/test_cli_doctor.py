@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ from gateway.model.instants import wall_now
 from gateway.transport.rendezvous import Rendezvous
 from gateway.workers.leases import give_back_jobs
 from gateway.workers.periodic import ClockWatch, periodic_once
+from tests.support.clients import FAST, make_home
 from tests.support.nodes import House, build_house
 from tests.support.postgres import cluster
+from tests.support.processes import NodeProcesses
 from tests.support.stores import HandClock
 from tests.support.terminal import Terminal
 
@@ -69,6 +72,16 @@ def test_intake_is_missed_where_packets_come_by_a_channel_and_who_inspects_alway
     assert found["code"] == told
     assert ("intake" in found["vi"]) is folders
     assert ("inspect" in found["vi"]) is (told == "doctor.running" or not others)
+
+
+def test_each_part_that_runs_apart_is_seen(tmp_path: Path) -> None:
+    """Also one that hears no wakes: it binds no socket for them."""
+    parts = ("api", "relay", "deliver", "periodic", "intake", "inspect")
+    with NodeProcesses(make_home(tmp_path).data, FAST) as node:
+        for part in parts:
+            node.start(part)
+        [found] = [one for one in json.loads(node.run("doctor", "--json").stdout) if one["name"] == "processes"]
+        assert (found["code"], found["en"].count(", ")) == ("doctor.running", len(parts) - 1), found["en"]
 
 
 def test_processes_of_other_containers_are_seen(truc: Terminal, tmp_path: Path) -> None:

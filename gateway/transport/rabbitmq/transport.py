@@ -42,7 +42,7 @@ _log = log.get("gateway.transport")
 class RabbitTransport:
     """The transport of a node on several machines. Connects with the first use; a broker that is away keeps nobody.
 
-    Raises OSError where `folder` cannot hold the socket by which `truc doctor` sees that this process lives.
+    Raises OSError where `folder` cannot hold the sockets by which processes of one machine find each other.
     """
 
     def __init__(
@@ -51,7 +51,6 @@ class RabbitTransport:
         self._metrics = metrics
         self._token = secrets.token_hex(8)
         self._rendezvous = Rendezvous(folder.absolute(), process_name)
-        self._presence = self._show_presence()
         self._datagrams = Datagrams(self._rendezvous)
         self._ear = Ear(process_name)
         self._board = WakeBoard(process_name, self._carry, on_lost=lambda _count: None)
@@ -150,8 +149,6 @@ class RabbitTransport:
         self._listening.close()
         self._datagrams.close()
         self._ear.close()
-        if self._presence is not None:
-            self._presence.close()
         self._rendezvous.close()
 
     # --- what links and subscriptions tell -------------------------------------------------------------------------
@@ -197,12 +194,6 @@ class RabbitTransport:
     def _hear(self, message: bytes, sender: str) -> None:
         if sender != self._token:  # our own were called out when they were posted
             self._board.hear(message)
-
-    def _show_presence(self) -> socket.socket | None:
-        try:
-            return self._rendezvous.bind("here", socket.SOCK_DGRAM)[0]
-        except OSError:  # a file system that carries no sockets: the process works, `truc doctor` does not see it
-            return None
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
