@@ -230,3 +230,16 @@ def test_rule_8_a_defect_that_one_file_meets_stops_no_other(house: House) -> Non
         "van-ban-2.edxml", "van-ban-2.edxml.txt"
     ]  # fmt: skip
     assert house.rows("SELECT key FROM intake_faults") == []
+
+
+def test_what_the_disk_has_no_room_for_stays_where_it_is(house: House) -> None:
+    """Nobody has taken it in: told as refused it would never come again."""
+    blobs = house.node.store.blobs
+    full = replace(house.node, store=replace(house.node.store, blobs=replace(blobs, reserve=1 << 60)))
+    path = drop(house, 1)
+    assert intake_once(full) == 0
+    assert path.exists()
+    assert house.rows("SELECT key FROM intake_faults") == [], "that killed nobody"
+    assert intake_once(house.node) == 1
+    assert len(house.rows("SELECT id FROM packets")) == 1
+    assert not path.exists()

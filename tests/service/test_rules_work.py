@@ -6,13 +6,16 @@ import threading
 import time
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import Connection, event, insert
 
 from edxml.codes import Priority
 from gateway.exchange.claims import claim_group
 from gateway.exchange.deliver import deliver
+from gateway.model.chain import Move, Reason
 from gateway.model.instants import DAY, HOUR, MINUTE, SECOND, new_id
-from gateway.store import claims, due, picking, schema
+from gateway.model.states import DeliveryState
+from gateway.store import claims, deliveries, due, picking, schema
 from gateway.transport.contract import Ticket
 from gateway.workers.relay import relay_once
 from tests.support.nodes import Does, House, WorkerDied
@@ -96,6 +99,24 @@ def test_rule_1_one_member_refuses_while_the_other_is_under_way(house: House) ->
 
 
 # --- rule 2: states ------------------------------------------------------------------------------------------------
+
+
+def test_rule_2_no_state_changes_but_from_the_one_that_was_seen(house: House) -> None:
+    """Whoever decided by another one is told, and nothing of what he decided is kept."""
+    seen, moved = (house.delivery(house.send(["inbox-a"], number), "inbox-a") for number in ("1", "2"))
+    house.fetch("inbox-a", moved)
+    before = house.rows("SELECT id, state, since FROM deliveries ORDER BY id")
+    expired = [
+        Move(
+            delivery_id=one, transfer_id="", before=DeliveryState.AVAILABLE, after=DeliveryState.EXPIRED,
+            reason=Reason.TIME_LIMIT,
+        )
+        for one in (seen, moved)
+    ]  # fmt: skip
+    with pytest.raises(deliveries.StaleMove), house.node.store.write() as connection:
+        deliveries.apply(connection, expired, now=house.now(), at=house.now(), actor="test")
+    assert house.rows("SELECT id, state, since FROM deliveries ORDER BY id") == before
+    house.assert_books_close()
 
 
 def test_rule_2_roll_ups_change_with_the_states(house: House) -> None:
