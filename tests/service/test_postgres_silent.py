@@ -33,10 +33,13 @@ def store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     house.close()
 
 
+def _session_of(connection: Connection) -> Any:
+    return connection.connection.dbapi_connection
+
+
 def _server_of(connection: Connection) -> int:
     """The number of the server's process for this connection."""
-    session: Any = connection.connection.dbapi_connection
-    return int(session.info.backend_pid)
+    return int(_session_of(connection).info.backend_pid)
 
 
 @dataclass
@@ -46,8 +49,8 @@ class _Frozen:
     last: int = 0
     _closing: ExitStack = field(default_factory=ExitStack)
 
-    def freeze(self, connection: Connection) -> None:
-        self.last = _server_of(connection)
+    def freeze(self, server: int) -> None:
+        self.last = server
         os.kill(self.last, signal.SIGSTOP)
         self._closing.callback(os.kill, self.last, signal.SIGCONT)
 
@@ -77,7 +80,7 @@ def test_it_is_given_up_within_a_transaction_and_nothing_of_that_is_kept(store: 
     def work() -> None:
         with store.write() as connection:
             execute_one(connection, _INSERT, {"id": "in the middle"})
-            frozen.freeze(connection)
+            frozen.freeze(_server_of(connection))
             select_rows(connection, _ALL, {})
 
     with _Frozen() as frozen, pytest.raises(StoreUndone, match="said nothing"):
@@ -89,13 +92,26 @@ def test_of_a_commit_that_it_does_not_answer_nobody_knows_and_others_are_served(
     def work() -> None:
         with store.write() as connection:
             execute_one(connection, _INSERT, {"id": "at the end"})
-            frozen.freeze(connection)
+            frozen.freeze(_server_of(connection))
             with store.write() as other:
                 execute_one(other, _INSERT, {"id": "beside it"})
 
     with _Frozen() as frozen, pytest.raises(StoreUnsure, match="said nothing"):
         work()
     assert _there(store, without=frozen.last) == ["at the end", "beside it"], "it had been told to commit"
+
+
+def test_a_connection_that_rested_is_given_up_and_whoever_wanted_it_is_served(store: Store) -> None:
+    """It is asked whether it lives: the driver would wait for the answer without an end."""
+    with _Frozen() as frozen:
+        with store.write() as connection:
+            rested, server = _session_of(connection), _server_of(connection)
+        rested.used_at = float("-inf")
+        frozen.freeze(server)
+        with store.write() as connection:
+            execute_one(connection, _INSERT, {"id": "afterwards"})
+        assert rested.closed
+    assert _there(store, without=server) == ["afterwards"]
 
 
 def test_no_statement_that_the_server_allows_is_given_up_before_it_ends() -> None:
