@@ -11,11 +11,12 @@ import pytest
 
 from gateway.transport.broker import BrokerAccess
 from gateway.transport.contract import Ticket
-from gateway.transport.rabbitmq import RabbitTransport, look_at_broker
+from gateway.transport.rabbitmq import RabbitTransport, consuming, look_at_broker
 from gateway.transport.topology import LAYOUT
 from tests.service.test_transport_rabbitmq import ground
 from tests.service.transport_child import Child
 from tests.support.announcing import NORMAL, announce_all, stuck_at, tickets
+from tests.support.cables import Cable, CableFault
 from tests.support.patience import PATIENCE, until
 from tests.support.rabbitmq import Broker, free_ports
 
@@ -64,6 +65,39 @@ def test_closing_gives_back_what_waits(broker: Broker, tmp_path: Path) -> None:
     ending.join()
     one.close()
     other.close()
+
+
+def test_what_ends_after_its_connection_takes_nothing_off_the_next_one(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker numbers messages by channel: said on the next one, an acknowledgement is of another message, and when
+    that one's own comes the broker closes the channel, and gives again what was done by then."""
+    monkeypatch.setattr(consuming, "_CLAIM", PATIENCE)  # on however busy a machine the first one has not said it yet
+    vhost, started, gate, handled = broker.new_vhost(), threading.Event(), threading.Event(), list[str]()
+
+    def handle(group: tuple[Ticket, ...]) -> None:
+        handled.extend(ticket.transfer_id for ticket in group)
+        started.set()
+        gate.wait(PATIENCE)
+
+    other = RabbitTransport(broker.access(vhost), tmp_path, "other")
+    with Cable(("127.0.0.1", broker.ports["amqp"])) as cable:
+        access = BrokerAccess.parse(f"amqp://127.0.0.1:{cable.port}/{vhost}", **broker.files)
+        one = RabbitTransport(access, tmp_path, "one")
+        one.listen(NORMAL, 1, handle, group=1)
+        announce_all(other, tickets(5))
+        assert started.wait(PATIENCE)
+        cable.set(CableFault.CUT)
+        cable.set(CableFault.NONE)
+        until(lambda: one.depths()[NORMAL] == 5)  # all came again, or will
+        gate.set()
+        until(lambda: len(handled) >= 6)
+        one.close()
+    other.listen(NORMAL, 1, lambda group: handled.extend(ticket.transfer_id for ticket in group))
+    announce_all(other, tickets(1, prefix="last"))
+    until(lambda: "last0" in handled)
+    other.close()
+    assert sorted(handled) == ["last0", "t0", *(f"t{number}" for number in range(5))]
 
 
 def test_a_full_queue_refuses_and_a_queue_of_other_words_is_used_all_the_same(broker: Broker, tmp_path: Path) -> None:

@@ -22,10 +22,13 @@ from gateway.exchange.collect import Confirm, Known, confirm
 from gateway.exchange.conclude import conclude_all
 from gateway.exchange.examine import prepare
 from gateway.exchange.work import Work
+from gateway.model.errors import Conflict
+from gateway.model.instants import MINUTE
 from gateway.model.states import DeliveryState
 from gateway.node import Node
 from tests.support.nodes import Database, House
 from tests.support.patience import PATIENCE, until
+from tests.support.recipients import Does
 from tests.support.stores import tell
 
 _MOST_LOOKS = 3
@@ -101,6 +104,19 @@ def test_a_recall_that_is_being_accepted_is_seen_by_who_confirms_its_document(ho
     assert house.state(document, "inbox-a") == "delivered"
     [recall] = house.rows("SELECT state FROM deliveries WHERE kind = 'recall'")
     assert recall["state"] == "available"
+    house.assert_books_close()
+
+
+def test_a_recall_that_is_being_accepted_is_seen_by_who_releases_its_document(house: House) -> None:
+    """Else what may have arrived is sent again, though its sender has recalled it (rule 9)."""
+    document = house.send(["blind"])
+    house.recipient("blind").next(Does.LOSE)
+    house.work()
+    house.pass_time(MINUTE)  # what was sent is over; whether it arrived nobody knows
+    with pytest.raises(Conflict) as told:
+        _beside(house, house.recall_packet(["blind"]), lambda: house.release(document, "blind"))
+    assert told.value.reason == "release.behind_earlier"
+    assert house.state(document, "blind") == "parked"
     house.assert_books_close()
 
 

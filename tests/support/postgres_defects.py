@@ -45,6 +45,14 @@ POSTGRES_DEFECTS = (
         tests=(_CHAIN + "who_confirms_its_document[another-process]",),
     ),
     Defect(
+        name="a chain is loaded for a release while somebody adds a link to it",
+        row="§6 the row lock: what may have arrived is sent again though it was recalled",
+        file="gateway/exchange/release.py",
+        old="delivery_id, now, turn, lock=True)",
+        new="delivery_id, now, turn, lock=False)",
+        tests=(_CHAIN + "who_releases_its_document",),
+    ),
+    Defect(
         name="a commit goes along with a move that was not made",
         row="§6 a state changes only from the state that the decision saw",
         file="gateway/store/together.py",
