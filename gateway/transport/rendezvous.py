@@ -4,6 +4,7 @@ Every socket is a file in `<data folder>/run`, named `<what>~<process>~<pid>~<st
 
     deliver.urgent~serve~1234~5678901~a1b2c3~1      takes tickets of a queue
     wake~api~1235~5678950~d4e5f6~0                  takes wake-ups
+    here~inspect~1236~5679001~a7b8c9~1              takes nothing: it shows that its process lives
 
 `start` is the process's start time in clock ticks since boot, so that a pid that was given out again is not
 mistaken for its former owner.  A socket is bound under a hidden name and renamed once it listens: whoever
@@ -33,7 +34,7 @@ _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """A socket's name, taken apart. `what` is a queue, or "wake"."""
+    """A socket's name, taken apart. `what` is a queue, "wake", or "here"."""
 
     what: str
     process: str

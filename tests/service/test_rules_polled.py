@@ -20,6 +20,16 @@ def one(house: House) -> tuple[Answer, str]:
     return sent, house.delivery(sent, "inbox-a")
 
 
+def released(house: House) -> tuple[Answer, str]:
+    """The same, of one that was fetched, told as not arrived, and released by an operator."""
+    sent, item = one(house)
+    house.fetch("inbox-a", item)
+    house.end_response(item)
+    house.confirm("inbox-a", item, arrived=False)
+    house.release(sent, "inbox-a")
+    return sent, item
+
+
 def reason(outcome: object) -> str:
     return str(getattr(outcome, "reason", outcome))
 
@@ -107,11 +117,7 @@ def test_rule_10_transport_fail_parks_and_tells_the_sender(house: House) -> None
 
 def test_rule_10_a_failure_of_what_was_released_and_not_fetched_again_is_refused(house: House) -> None:
     """Told again by who waited for an answer too long, it would take back what the operator decided."""
-    sent, item = one(house)
-    house.fetch("inbox-a", item)
-    house.end_response(item)
-    house.confirm("inbox-a", item, arrived=False)
-    house.release(sent, "inbox-a")
+    sent, item = released(house)
     assert reason(house.confirm("inbox-a", item, arrived=False)) == "inbox.not_fetched"
     assert house.state(sent, "inbox-a") == "available"
 
@@ -125,11 +131,7 @@ def test_rule_10_two_confirmations_of_one_item_in_a_group_are_one(house: House) 
 
 
 def test_rule_10_a_late_done_of_an_item_that_was_released_is_taken(house: House) -> None:
-    sent, item = one(house)
-    house.fetch("inbox-a", item)
-    house.end_response(item)
-    house.confirm("inbox-a", item, arrived=False)
-    house.release(sent, "inbox-a")
+    sent, item = released(house)
     assert house.state(sent, "inbox-a") == "available"
     assert house.confirm("inbox-a", item) == "delivered"
     assert [one_["outcome"] for one_ in house.attempts(sent, "inbox-a")] == ["arrived"]  # of an earlier turn
