@@ -172,7 +172,7 @@ class Remote:
         _refuse(response)
         found = _object(response)
         if found is None:
-            raise _unreachable(str(response.url), f"HTTP {response.status_code}")
+            raise _unreachable(str(response.url), Term("remote.not_a_node"))
         return found
 
 

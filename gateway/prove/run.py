@@ -17,7 +17,9 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from http.client import NOT_FOUND
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import msgspec
 
 from gateway.prove.actors import Asking, Recipient, Sender
@@ -83,7 +85,8 @@ def read_proof(folder: Path) -> Proof:
 def find_cast(installation: Installation, ledger: Ledger, also: Sequence[str] = ()) -> tuple[TestAgency, ...]:
     """Who takes part, read from the installation.
 
-    Raises NotMarked, also where one of `also` is not there, TimeoutError, and HTTPStatusError where it says no.
+    Raises NotMarked, also where one of `also` is not there, TimeoutError, HTTPStatusError where it says no, and
+    JSONDecodeError where what answers is no node.
     """
     asking = installation.asking(ledger)
     try:
@@ -94,7 +97,17 @@ def find_cast(installation: Installation, ledger: Ledger, also: Sequence[str] = 
         if name and answer.status_code == NOT_FOUND:
             raise NotMarked(why=name)
         answer.raise_for_status()
-    return cast_of(answers[0].json(), [answer.json() for answer in answers[1:]])
+    me, *others = answers
+    return cast_of(_told(me, "is_operator"), [_told(other, "agency_id") for other in others])
+
+
+def _told(answer: httpx2.Response, field: str) -> dict[str, Any]:
+    """What a node says there, that field among it. Raises JSONDecodeError where it is something else that answers."""
+    said = answer.content.decode("utf-8", "replace")
+    found = json.loads(said)
+    if not isinstance(found, dict) or field not in found:
+        raise json.JSONDecodeError(f"no {field}", said, 0)
+    return found
 
 
 @contextmanager

@@ -80,6 +80,14 @@ for try in 1 2 3 4 5 6 7 8 9; do find "$2" -depth -type d -exec rmdir {} + && br
 """
 
 
+def _name_of(pid: int) -> str:
+    """What a process runs; nothing of one that ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 @dataclass(slots=True)
 class Machine:
     """A machine that has booted; `pid`: of its systemd, as this machine counts."""
@@ -118,7 +126,7 @@ class Machine:
     def _is_up(self) -> bool:
         """Whether systemd is there and has reached its target."""
         for pid in family(self.process.pid):
-            if Path(f"/proc/{pid}/comm").read_text("utf-8").strip() == "systemd":
+            if _name_of(pid) == "systemd":
                 self.pid = pid
                 return self.run("systemctl is-system-running", code=None).stdout.strip() in ("running", "degraded")
         return False
