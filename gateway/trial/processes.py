@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 __all__ = ["Fleet"]
@@ -21,11 +23,19 @@ class Fleet:
         self._logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
+        self._starting = ThreadPoolExecutor(1, "starting")
+        self._has_ended = False
         self.kills: dict[str, int] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, role: str, *options: str) -> None:
-        """Start a role's process; its log goes to a file of its own."""
+        """Start a role's process; its log goes to a file of its own.
+
+        A thread does it that no signal interrupts: a process that was just made would be nobody's.
+        """
+        self._starting.submit(self._start, role, options).result()
+
+    def _start(self, role: str, options: Sequence[str]) -> None:
         with (self._logs / f"{role}.log").open("ab") as log:
             self._running[role] = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", "gateway", role, *options],
@@ -36,8 +46,10 @@ class Fleet:
             )
 
     def kill(self, role: str, *options: str, pause: float = 0.3) -> None:
-        """kill -9, wait until it is gone, start it again."""
+        """kill -9, wait until it is gone, start it again; nothing once all are told to stop."""
         with self._lock:
+            if self._has_ended:
+                return
             process = self._running[role]
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -55,7 +67,10 @@ class Fleet:
         return f"{role}: {lines[-1] if lines else '–'}"
 
     def stop(self, timeout: float = 15.0) -> None:
-        """SIGTERM to all, then wait; SIGKILL for what does not end in time."""
+        """SIGTERM to all, then wait; SIGKILL for what does not end in time. None is started afterwards."""
+        with self._lock:
+            self._has_ended = True
+        self._starting.shutdown()
         for process in self._running.values():
             if process.poll() is None:
                 process.terminate()

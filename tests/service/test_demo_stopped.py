@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.trial.processes import Fleet
 from tests.support.patience import until
 
 
@@ -44,3 +46,26 @@ def test_a_demo_that_is_ended_while_it_begins_leaves_nothing(number: signal.Sign
             os.kill(pid, signal.SIGKILL)
     assert (demo.returncode, left, list(tmp_path.iterdir())) == (code, [], [])
     assert err.endswith("Stopped as asked.\n")
+
+
+def test_a_process_that_was_just_made_as_the_signal_came_is_ended_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def make(*given: Any, **named: Any) -> subprocess.Popen[bytes]:
+        made.append(popen(*given, **named))
+        os.kill(os.getpid(), signal.SIGINT)
+        return made[0]
+
+    fleet = Fleet({"TRUC_DATA": str(tmp_path / "nut")}, tmp_path / "logs")
+    with monkeypatch.context() as patched:
+        patched.setattr("subprocess.Popen", make)
+        with pytest.raises(KeyboardInterrupt):
+            fleet.start("relay")
+    fleet.stop()
+    is_left = made[0].poll() is None
+    made[0].kill()
+    made[0].wait()
+    assert not is_left
