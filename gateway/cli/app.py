@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit code (`gateway.cli.exits`)."""
     chosen, rest = take_language(sys.argv[1:] if arguments is None else arguments)
     voice = make_voice(choose_language(chosen, os.environ))
-    with stoppable(by_sigterm=not {*rest[:1]} & {*_PARTS}) as stopping:
+    with stoppable(by_sigterm=not rest or rest[0] not in _PARTS) as stopping:
         try:
             code = _run(voice, chosen, rest)
         except KeyboardInterrupt:
