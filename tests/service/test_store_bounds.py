@@ -22,7 +22,7 @@ from gateway.model.states import DeliveryState
 from gateway.store import Store, deliveries
 from gateway.store.months import listed
 from gateway.store.months.bounds import low_of
-from gateway.store.months.partitions import PARTITIONED, locked_all, make_month, month_of
+from gateway.store.months.partitions import PARTITIONED, Month, locked_all, make_month, month_of
 from gateway.store.schema import metadata
 from tests.support.nodes import Database, House
 from tests.support.patience import PATIENCE
@@ -36,12 +36,12 @@ def database() -> Database:
     return Database.POSTGRESQL
 
 
-def make_months(house: House, *backs: int) -> None:
-    """Months of the past, as on a node that has run so long."""
+def make_months(house: House, *backs: int, since: Month | None = None) -> None:
+    """Months of the past, as on a node that has run so long: before today's, or before `since`."""
     for table in PARTITIONED:
         for back in backs:
             with house.node.store.write() as rows, locked_all(rows, f"{table}_rest"):
-                make_month(rows, table, month_of(wall_now()).later(-back))
+                make_month(rows, table, (since or month_of(wall_now())).later(-back))
 
 
 OLD = id_floor(month_of(wall_now()).later(-BACK).start + 5 * DAY)
@@ -137,8 +137,9 @@ def live_through(house: House) -> None:
 
 def test_no_statement_of_a_document_looks_into_months_long_past(house: House) -> None:
     """Months make no document dearer: of those older than what may be asked for, no plan says a word."""
-    long_past = month_of(wall_now()).later(-4)  # before anything is asked: a month may end meanwhile
-    make_months(house, *range(1, 9))
+    this_month = month_of(house.now())  # the node's clock, which stands still, and not today's
+    long_past = this_month.later(-4)
+    make_months(house, *range(1, 9), since=this_month)
     find_anew(house)
     with heard(house.node.store) as said:
         live_through(house)
