@@ -100,6 +100,9 @@ _OF_BLIND = "outcome_unknown"
 """Only where nobody can be asked, and a repeat would be a second copy, may a doubt come to a person by itself. Whether
 such a copy came is open; that it came twice is not (`twice`)."""
 
+_SUPERSEDED = "superseded"
+"""Withdrawn since an update or a replacement of it arrived, or may have."""
+
 Account = Mapping[str, Mapping[str, Copy]]
 """Packet id → agency → what the installation says. A packet that it does not know is not in it; what is in it and no
 sender was told of is a status."""
@@ -134,6 +137,18 @@ def judge(
     )
 
 
+def _families(meant: Mapping[str, Meant]) -> list[list[Meant]]:
+    """What was sent, in its order, by documents that are tied by replacement, directly or through others."""
+    tied = {one.document: frozenset({one.document}) for one in meant.values()}
+    for one in meant.values():
+        united = tied[one.document].union(*(tied[meant[name].document] for name in one.replaces))
+        tied |= dict.fromkeys(united, united)
+    found: dict[frozenset[str], list[Meant]] = defaultdict(list)
+    for one in meant.values():
+        found[tied[one.document]].append(one)
+    return list(found.values())
+
+
 class _Case:
     """The ledgers, indexed once."""
 
@@ -163,9 +178,10 @@ class _Case:
             for place, seen in enumerate(all_seen):
                 if seen.is_copy:
                     self.places[agency, seen.digest].append(place)
-        self.families: dict[str, list[Meant]] = defaultdict(list)
+        self.documents: dict[str, list[Meant]] = defaultdict(list)
         for meant in self.meant.values():
-            self.families[meant.document].append(meant)
+            self.documents[meant.document].append(meant)
+        self.families = _families(self.meant)
         self.refused = {(seen.agency, seen.digest) for seen in record.seen if seen.refused}
         self.recalled = {meant.document for meant in self.meant.values() if meant.act is Act.RECALL}
 
@@ -249,17 +265,25 @@ class _Case:
                 return WrongKind.OVERTAKEN, "withdrawn, and seen"
             if is_recall and self._saw_document(meant.document, agency):
                 return WrongKind.LOST, "a recall withdrawn as if its document had not been seen"
-            return None if recalled else (WrongKind.UNEXPLAINED, "withdrawn by nobody")
+            if recalled or (copy.reason == _SUPERSEDED and self._has_later(meant, agency)):
+                return None
+            return WrongKind.UNEXPLAINED, "withdrawn by nobody"
         if arrived and not copy.may_have_arrived:
             return WrongKind.LOST, "expired as surely not arrived, and seen"
         if is_recall or not recalled:
             return WrongKind.UNEXPLAINED, f"expired: {copy.reason}"
         return None
 
+    def _has_later(self, meant: Meant, agency: str) -> bool:
+        """Whether something was accepted for this recipient that may have come in its place."""
+        family = next(family for family in self.families if meant in family)
+        later = family[family.index(meant) + 1 :]
+        return any(agency in one.to and one.act is not Act.RECALL and one.name in self.packets for one in later)
+
     def _saw_document(self, document: str, agency: str) -> bool:
         return any(
             bool(self.places.get((agency, meant.digest)))
-            for meant in self.families[document]
+            for meant in self.documents[document]
             if meant.act is not Act.RECALL and not meant.conflicts
         )
 
@@ -288,11 +312,15 @@ class _Case:
                 yield Wrong(kind=WrongKind.TWICE, name=packet_id, agency=agency, found=f"{count} copies of a status")
 
     def order(self) -> Iterator[Wrong]:
-        """The packets of a document come in the order in which they were accepted, and none without its document."""
-        for all_meant in self.families.values():
-            family = [meant for meant in all_meant if meant.name in self.packets and not meant.conflicts]
-            for agency in sorted({agency for meant in family for agency in meant.to}):
-                yield from self._order_at(agency, [meant for meant in family if agency in meant.to])
+        """The packets of a document come in the order in which they were accepted, and none without its document.
+
+        So do documents that are tied by replacement, and their updates.
+        """
+        tied = ([meant for meant in family if meant.act is not Act.RECALL] for family in self.families)
+        for all_meant in (*self.documents.values(), *tied):
+            good = [meant for meant in all_meant if meant.name in self.packets and not meant.conflicts]
+            for agency in sorted({agency for meant in good for agency in meant.to}):
+                yield from self._order_at(agency, [meant for meant in good if agency in meant.to])
 
     def _order_at(self, agency: str, family: list[Meant]) -> Iterator[Wrong]:
         latest, last = -1, ""

@@ -38,6 +38,7 @@ class Act(StrEnum):
     NEW = "new"  #: a document
     UPDATE = "update"  #: an update of an earlier document (cập nhật)
     RECALL = "recall"  #: the recall of an earlier document (thu hồi)
+    REPLACEMENT = "replacement"  #: a document that replaces one or two earlier ones (thay thế)
     STATUS = "status"  #: a recipient's refusal, told to the sender as a status packet by the node
 
 
@@ -46,7 +47,8 @@ class Meant:
     """A packet that a sender is about to send. The same name is the same bytes, however often it is sent.
 
     `about`: the name of the packet that it refers to, "" for none.  `conflicts`: the name of the packet that it
-    contradicts on purpose (same document or same key, other content), which must be refused.
+    contradicts on purpose (same document or same key, other content), which must be refused.  `replaces`: names of the
+    documents that it replaces.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Meant:
     about: str = ""
     conflicts: str = ""
     key: str = ""
+    replaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

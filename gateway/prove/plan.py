@@ -1,9 +1,10 @@
 """The seeded generator: who sends what to whom, and in which order. Pure: the same seed and run give the same bytes.
 
 Every road that senders take: documents with one and several recipients, small and large, urgent and not; the same again
-with and without a key; an update, a recall, an update and then a recall; on purpose wrong: another packet under a key
-that was used, and another content under a document's id.  What a packet refers to is sent some documents earlier, so
-that both may be under way at once.
+with and without a key; an update, a recall, an update and then a recall; a replacement of one or two documents, which
+may be recalled themselves before or after it; on purpose wrong: another packet under a key that was used, and another
+content under a document's id, to the same recipients or to others.  What a packet refers to is sent some documents
+earlier, so that both may be under way at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from datetime import date
 from edxml.codes import Priority
 from gateway.prove.ledger import Act, Meant, digest
 from gateway.prove.marks import TestAgency
-from gateway.trial.letters import Letter, compose_letter, recall_of, update_of
+from gateway.trial.letters import Letter, compose_letter, recall_of, replacement_of, update_of
 
 __all__ = ["Sending", "plan", "refuses", "run_of"]
 
@@ -66,6 +67,7 @@ class _Plan:
     recipients: tuple[TestAgency, ...]
     day: date
     number: int = 0
+    recent: list[tuple[Sending, tuple[TestAgency, ...]]] = field(default_factory=list)  #: what may yet be replaced
     due: list[tuple[int, Sending]] = field(default_factory=list)  #: at which document what follows is sent
 
     def steps(self, follows: bool) -> Iterator[Sending]:
@@ -77,6 +79,7 @@ class _Plan:
             yield from self._contradictions(first, to)
             if follows:
                 self._follow(first, to)
+                yield from self._replacement(first, to)
             ready = [entry for entry in self.due if entry[0] <= self.number]
             self.due = [entry for entry in self.due if entry[0] > self.number]
             yield from (sending for _, sending in ready)
@@ -103,23 +106,47 @@ class _Plan:
 
     def _sending(
         self, act: Act, letter: Letter, to: Sequence[TestAgency], *, key: str = "", about: str = "",
-        conflicts: str = "", times: int = 1,
+        conflicts: str = "", replaces: tuple[str, ...] = (), times: int = 1,
     ) -> Sending:  # fmt: skip
         words = "conflict" if conflicts else str(act)
         meant = Meant(
             name=f"{self.sender.id}/{self._number()}/{words}", act=act, sender=self.sender.id,
             digest=digest(letter.body), document=letter.document_id, to=tuple(one.id for one in to), about=about,
-            conflicts=conflicts, key=key,
+            conflicts=conflicts, key=key, replaces=replaces,
         )  # fmt: skip
         return Sending(meant=meant, body=letter.body, times=times)
 
     def _contradictions(self, first: Sending, to: Sequence[TestAgency]) -> Iterator[Sending]:
-        """Other content under the document's id. Not where somebody refuses it: who refused gets the new revision."""
+        """Other content under the document's id, to those who have the first or to others: refused either way.
+
+        Not where somebody refuses it: where all did, a new revision is taken.
+        """
         if self.dice.random() >= 0.12 or any(refuses(one.id, first.meant.digest) for one in to):
             return
-        other = self._letter(to, seed=self._number() + 1)
+        others = [one for one in self.recipients if one not in to]
+        whom = (self.dice.choice(others),) if others and self.dice.random() < 0.5 else to
+        other = self._letter(whom, seed=self._number() + 1)
         key = first.meant.key if self.dice.random() < 0.5 else ""
-        yield self._sending(Act.NEW, other, to, key=key, conflicts=first.meant.name)
+        yield self._sending(Act.NEW, other, whom, key=key, conflicts=first.meant.name)
+
+    def _replacement(self, first: Sending, to: tuple[TestAgency, ...]) -> Iterator[Sending]:
+        """Now and then a document that replaces one or two of the last ones, to all who got any of these."""
+        self.recent.append((first, to))
+        if self.dice.random() >= 0.12:
+            return
+        replaced = self.recent[-self.dice.choice((1, 2)) :]
+        self.recent.clear()
+        whom = tuple(one for one in self.recipients if any(one in to for _, to in replaced))
+        self.number += 1
+        letter = replacement_of(
+            tuple(old.meant.document for old, _ in replaced),
+            sender=self.sender.id, sender_organ=self.sender.organ, sender_name=self.sender.name,
+            recipients=_written(whom), number=self._number(), day=self.day,
+        )  # fmt: skip
+        names = tuple(old.meant.name for old, _ in replaced)
+        made = self._sending(Act.REPLACEMENT, letter, whom, replaces=names, times=self.dice.choice((1, 2)))
+        yield made
+        self._follow(made, whom)
 
     def _follow(self, first: Sending, to: Sequence[TestAgency]) -> None:
         what = self.dice.choices(("", "update", "recall", "both"), (60, 14, 16, 10))[0]

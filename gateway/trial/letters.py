@@ -12,11 +12,11 @@ from datetime import date, datetime
 
 from edxml.codes import BusinessKind, Priority
 from edxml.ids import DocumentId, OrganId
-from edxml.packet import Organization, Packet, Reference, StaffInfo, TraceHeader
+from edxml.packet import Organization, Packet, Reference, Replacement, StaffInfo, TraceHeader
 from edxml.write import plan_attachment, write
 from gateway.model.instants import VIETNAM
 
-__all__ = ["Letter", "compose_letter", "damaged_letters", "recall_of", "update_of"]
+__all__ = ["Letter", "compose_letter", "damaged_letters", "recall_of", "replacement_of", "update_of"]
 
 _SUBJECTS = (
     "V/v triển khai nhiệm vụ trọng tâm quý IV",
@@ -143,6 +143,37 @@ def _about(name: str, sender: str, packet: Packet, kind: BusinessKind, reason: s
         body=_bytes(acting, b""),
         sender=sender,
         recipients=tuple(one.raw_organ_id for one in packet.recipients),
+        document_id=packet.document_id.text,
+    )
+
+
+def replacement_of(
+    replaced: tuple[str, ...],
+    *,
+    sender: str,
+    sender_organ: str,
+    sender_name: str,
+    recipients: tuple[tuple[str, str], ...],
+    number: int,
+    day: date,
+    attachment_bytes: int = 12_000,
+) -> Letter:
+    """A document of its own number that replaces (thay thế) those with the ids `replaced`, one or several."""
+    packet, file = _packet(
+        sender_organ, sender_name, recipients, number, day, Priority.NORMAL, attachment_bytes, number
+    )
+    organs = tuple(OrganId.parse(organ) for organ, _ in recipients)
+    replacing = replace(
+        packet,
+        business_kind=BusinessKind.REPLACEMENT,
+        business_reason="Thay thế do sai nội dung",
+        replacements=tuple(Replacement(DocumentId(text), organs) for text in replaced),
+    )
+    return Letter(
+        name="replacement",
+        body=_bytes(replacing, file),
+        sender=sender,
+        recipients=tuple(organ for organ, _ in recipients),
         document_id=packet.document_id.text,
     )
 

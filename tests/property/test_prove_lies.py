@@ -154,6 +154,30 @@ def what_refers_came_first(world: World, place: int) -> WrongKind:
     return WrongKind.OVERTAKEN
 
 
+def what_was_replaced_came_after_its_replacement(world: World, place: int) -> WrongKind:
+    meant = {one.digest: one for one in world.meant}
+    where = {(seen.agency, meant[seen.digest].name): at for at, seen in enumerate(world.seen)}
+    pairs = [
+        (where[seen.agency, name], at)
+        for at, seen in enumerate(world.seen)
+        for name in meant[seen.digest].replaces
+        if (seen.agency, name) in where
+    ]
+    first, second = pairs[place % len(pairs)]
+    world.seen.insert(second, world.seen.pop(first))
+    return WrongKind.OVERTAKEN
+
+
+def a_copy_was_superseded_by_nothing(world: World, place: int) -> WrongKind:
+    meant = {one.digest: one for one in world.meant}
+    tied = {name for one in world.meant for name in (*one.replaces, one.name if one.replaces else "", one.about)}
+    alone = [seen for seen in world.seen if meant[seen.digest].act is Act.NEW and meant[seen.digest].name not in tied]
+    seen = alone[place % len(alone)]
+    _forget(world, seen.digest, seen.agency)
+    world.account[packet_of(world, seen)][seen.agency] = Copy(state="withdrawn", reason="superseded")
+    return WrongKind.UNEXPLAINED
+
+
 def what_refers_came_alone(world: World, place: int) -> WrongKind:
     pairs = _families(world)
     first, _ = pairs[place % len(pairs)]
@@ -242,6 +266,7 @@ LIES = (
     a_repeat_got_another_answer, a_repeat_was_taken_for_new, a_good_packet_was_refused,
     a_contradiction_was_accepted, a_copy_expired_without_a_recall, a_copy_is_parked_for_a_fault_of_the_node,
     a_withdrawn_copy_was_seen, what_refers_came_first, what_refers_came_alone,
+    what_was_replaced_came_after_its_replacement, a_copy_was_superseded_by_nothing,
     a_recall_was_withdrawn_though_its_document_was_seen, a_recall_expired, a_refusal_was_taken_for_a_receipt,
     a_doubt_was_left_to_a_person_where_the_recipient_can_be_asked, a_reported_status_was_never_seen,
     a_status_that_the_node_speaks_of_was_never_seen, a_reported_status_is_not_known, a_reported_status_goes_to_nobody,

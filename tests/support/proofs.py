@@ -79,7 +79,7 @@ def honest(seed: int, count: int = 40) -> World:
     arrivals: list[tuple[float, int, Seen]] = []
     for family in families.values():
         for agency in family[0].to:
-            late = dice.uniform(0, 9)
+            late = random.Random(f"{seed}:{_tied(world, family[0])}:{agency}").uniform(0, 9)
             for place, (meant, copy, seen) in enumerate(_way(dice, agency, family)):
                 world.account[packets[meant.name]][agency] = copy
                 if seen is not None and agency != ECHO:
@@ -90,6 +90,18 @@ def honest(seed: int, count: int = 40) -> World:
         if seen.refused:
             _report(world, seen.agency, by_digest[seen.digest], packets[by_digest[seen.digest].name])
     return world
+
+
+def _tied(world: World, meant: Meant) -> str:
+    """One name for all documents that are tied by replacement to this one: they come in their order."""
+    names = {one.name: one.document for one in world.meant}
+    tied, last = {meant.document}, 0
+    while len(tied) > last:
+        last = len(tied)
+        for one in world.meant:
+            both = {one.document, *(names[name] for name in one.replaces)}
+            tied |= both if both & tied else set()
+    return min(tied)
 
 
 def _report(world: World, agency: str, meant: Meant, packet_id: str) -> None:

@@ -28,7 +28,12 @@ def test_a_seed_gives_the_same_bytes_again_and_another_run_other_documents() -> 
 
 def test_every_road_is_taken() -> None:
     made = sendings(5, 300)
-    assert {one.meant.act for one in made} == {Act.NEW, Act.UPDATE, Act.RECALL}
+    assert {one.meant.act for one in made} == {Act.NEW, Act.UPDATE, Act.RECALL, Act.REPLACEMENT}
+    assert {len(one.meant.replaces) for one in made} == {0, 1, 2}
+    by_name = {one.meant.name: one.meant for one in made}
+    told = [set(one.meant.to) & set(by_name[one.meant.conflicts].to) for one in made if one.meant.conflicts]
+    assert any(told), "contradictions go to those who have the first"
+    assert not all(told), "contradictions go to others too"
     assert {len(one.meant.to) for one in made} == {1, 2, 3, 4}
     assert {one.times for one in made} == {1, 2, 3}
     assert any(one.meant.key for one in made)
@@ -45,6 +50,7 @@ def test_every_packet_is_right_and_says_what_the_ledger_says() -> None:
         priorities.add(packet.is_urgent)
         assert packet.target_document_id.text == one.meant.document
         assert str(packet.business_kind) == str(one.meant.act)
+        assert len(packet.replacements) == len(one.meant.replaces)
         assert digest(one.body) == one.meant.digest
         organs = {agency.id: agency.organ for agency in CAST}
         assert [to.raw_organ_id for to in packet.recipients] == [organs[agency] for agency in one.meant.to]
@@ -54,7 +60,7 @@ def test_every_packet_is_right_and_says_what_the_ledger_says() -> None:
 def test_what_refers_comes_after_what_it_refers_to() -> None:
     names: list[str] = []
     for one in sendings(7, 300):
-        for earlier in filter(None, (one.meant.about, one.meant.conflicts)):
+        for earlier in filter(None, (one.meant.about, one.meant.conflicts, *one.meant.replaces)):
             assert earlier in names
         names.append(one.meant.name)
     assert len(set(names)) == len(names)
