@@ -65,4 +65,4 @@ format: $(STAMP) ## Let ruff lay out the code, and write the reference pages ane
 	.venv/bin/ruff check --fix --exit-zero . && .venv/bin/ruff format .
 	$(PY) scripts/make_reference
 
-.PHONY: help setup demo serve compiled test check bench bench-province soak kills broker fuzz lock format
+.PHONY: help setup demo serve compiled test check bench bench-province soak kills broker drills image fuzz lock format

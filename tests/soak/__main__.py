@@ -47,8 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed, rate = int(str(facts["seed"])), float(str(facts["rate"]))
     else:
         faults, rate = _draw(told, seed), told.rate
-    keep = Path(told.keep or tempfile.mkdtemp(prefix="truc-soak-"))
-    keep.mkdir(exist_ok=True)
+    keep = make_folder(told.keep)
     program = Path(told.program) if told.program else copy_program(keep / "program")
     if told.plant:
         plant_into(program, told.plant)
@@ -70,6 +69,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{len(least)} of {len(faults)} faults are enough: {path}\n" + "\n".join(map(str, least)))
     print(f"everything is in {keep}")
     return 1
+
+
+def make_folder(wished: str) -> Path:
+    """The folder of a run. Databases lie in it, and their server runs as another user than root: it must get in."""
+    if wished:
+        keep = Path(wished)
+        keep.mkdir(exist_ok=True)
+    else:
+        keep = Path(tempfile.mkdtemp(prefix="truc-soak-"))
+        keep.chmod(0o755)
+    return keep
 
 
 def _draw(told: argparse.Namespace, seed: int) -> tuple[Fault, ...]:

@@ -45,6 +45,12 @@ def test_every_make_command_in_the_papers_is_a_target() -> None:
     assert {pair for pair in said if pair[1] not in make_targets()} == set()
 
 
+def test_every_target_of_the_makefile_is_phony() -> None:
+    """A folder named like a target (`image/`) would else make `make` say that there is nothing to do."""
+    declared = re.findall(r"^\.PHONY: (.+)$", (HOUSE / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert set(" ".join(declared).split()) == make_targets()
+
+
 @pytest.mark.parametrize("name", ["README.md", "README.vi.md"])
 def test_the_first_screen_of_the_readme_holds_the_two_commands(name: str) -> None:
     first_screen = "\n".join((HOUSE / name).read_text("utf-8").splitlines()[:30])
