@@ -1,4 +1,4 @@
-"""The account (cân sổ): closes the books of any period from the events, by a path of its own.
+"""The account (đối soát): closes the books of any period from the events, by a path of its own.
 
     values   Account, BookLine, Gap: what is told
     fold     events in, fates and gaps out: pure

@@ -11,7 +11,7 @@ __all__ = ["close_books"]
 
 
 def close_books(store: Store, start: int, end: int) -> Account:
-    """Close the books (cân sổ) of everything accepted in [start, end), instants of the store's clock.
+    """Close the books (đối soát) of everything accepted in [start, end), instants of the store's clock.
 
     Reads one consistent view and changes nothing; may run beside the working node and any number of times.  What
     happened after `end` to what was accepted before it is included: a late receipt still finds its line.  Of months

@@ -1,4 +1,4 @@
-"""The account (cân sổ): what became of everything that was accepted, and what does not add up."""
+"""The account (đối soát): what became of everything that was accepted, and what does not add up."""
 
 from __future__ import annotations
 

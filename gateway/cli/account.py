@@ -1,4 +1,4 @@
-"""`truc account`: closes the books (cân sổ) of a period, and names everything that does not add up."""
+"""`truc account`: closes the books (đối soát) of a period, and names everything that does not add up."""
 
 from __future__ import annotations
 

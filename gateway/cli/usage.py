@@ -36,8 +36,9 @@ def explain_usage(why: Any, tree: Any, arguments: Sequence[str]) -> tuple[str, M
         return code, {**told, **more, "name": name}
     if kind == "UsageError" and (commands := getattr(command, "commands", None)):
         word = next(iter(arguments[len(words) :]), "")
-        like = ", ".join(get_close_matches(word, commands) or commands)
-        return "cli.usage_no_command", {**told, "name": word, "like": like}
+        close = get_close_matches(word, commands)
+        code = "cli.usage_misspelt" if close else "cli.usage_no_command"
+        return code, {**told, "name": word, "like": ", ".join(close or commands)}
     if kind == "UsageError" and (extra := why.format_message().partition("argument(s) (")[2].removesuffix(")")):
         return "cli.usage_extra", {**told, "extra": extra}
     return "cli.usage", {**told, "why": why.format_message()}

@@ -19,11 +19,6 @@ from gateway.trial.ledger import Ledger
 __all__ = ["show_verdict"]
 
 _COLUMNS = ("accepted", "delivered", "refused", "withdrawn", "undeliverable", "expired", "parked", "open")
-_VI = {
-    "accepted": "đã tiếp nhận", "delivered": "đã giao", "refused": "bị từ chối", "withdrawn": "đã thu hồi",
-    "undeliverable": "không giao được", "expired": "quá hạn", "parked": "chờ xử lý tay", "open": "còn mở",
-    "documents": "văn bản", "statuses": "trạng thái",
-}  # fmt: skip
 
 
 def show_verdict(
@@ -38,7 +33,7 @@ def show_verdict(
     """Print what happened; whether the account closes and the ledgers agree with the books."""
     vi = language is Language.VI
     account = close_books(store, wall_now() - DAY, wall_now() + DAY)
-    _show_books(screen, account, vi)
+    _show_books(screen, account, language)
     with store.read() as connection:
         undelivered = frozenset(views.undelivered(connection, wall_now() - DAY))
     lost = ledger.missing(undelivered)
@@ -53,17 +48,18 @@ def show_verdict(
     return account.closes and not (lost or twice or altered or failures)
 
 
-def _show_books(screen: Console, account: Account, vi: bool) -> None:
-    table = Table(title="Cân sổ" if vi else "The account", title_justify="left")
+def _show_books(screen: Console, account: Account, language: Language) -> None:
+    vi = language is Language.VI
+    table = Table(title="Đối soát" if vi else "The account", title_justify="left")
     table.add_column("")
     for name in _COLUMNS:
-        table.add_column(_VI[name] if vi else name, justify="right")
+        table.add_column(text(f"column.{name}", language, {}), justify="right")
     for book in Book:
         total = account.total(book)
         cells = [
             f"{getattr(total, name):,}".replace(",", ".") if vi else f"{getattr(total, name):,}" for name in _COLUMNS
         ]
-        table.add_row(_VI[book] if vi else str(book), *cells)
+        table.add_row(text(f"book.{book}", language, {}), *cells)
     screen.print(table)
 
 
@@ -79,10 +75,10 @@ def _show_ledgers(
     killed = ", ".join(f"{role} {n}" for role, n in sorted(kills.items()))
     refusals = ", ".join(f"{code} {n}" for code, n in sorted(ledger.refused.items()))
     if vi:
-        screen.print(f"Đã giết bằng kill -9: {killed}; phía gửi hỏi lại {ledger.retries} lần; {seconds:.0f} giây")
-        screen.print(f"Gửi lặp nhận lại trả lời đầu: {ledger.repeats}; trạng thái trả về: {ledger.statuses}")
+        screen.print(f"Số lần dừng đột ngột: {killed}; bên gửi phải gửi lại {ledger.retries} lần; {seconds:.0f} giây")
+        screen.print(f"Gửi lặp, nhận lại câu trả lời đầu: {ledger.repeats}; trạng thái báo về: {ledger.statuses}")
         screen.print(f"Gói tin bị từ chối: {refusals}")
-        screen.print(f"[bold]mất {lost}, thấy hai lần {twice}, sai khác {altered}, chỗ lệch sổ {gaps}[/bold]")
+        screen.print(f"[bold]mất {lost}, nhận hai lần {twice}, sai nội dung {altered}, sai lệch đối soát {gaps}[/bold]")
     else:
         screen.print(f"Killed with -9: {killed}; senders asked again {ledger.retries} times; {seconds:.0f} s")
         screen.print(f"Repeats that got the first answer: {ledger.repeats}; statuses back: {ledger.statuses}")
@@ -118,8 +114,8 @@ def _show_timeline(screen: Console, language: Language, store: Store, ledger: Le
         return
     first = view.recipients[0]
     vi = language is Language.VI
-    heading = f"Dòng thời gian: {view.packet.document_id} → {first.organ}"
-    screen.print(f"[bold]{heading if vi else heading.replace('Dòng thời gian', 'Timeline')}[/bold] (mã giả định)")
+    heading = f"Diễn biến: {view.packet.document_id} → {first.organ}"
+    screen.print(f"[bold]{heading if vi else heading.replace('Diễn biến', 'Timeline')}[/bold] (mã giả định)")
     for line in view.timeline:
         if line.delivery_id in ("", first.delivery_id):
             at = as_datetime(line.at).astimezone(ZONE)

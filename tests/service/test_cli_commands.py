@@ -116,7 +116,7 @@ def test_a_document_s_whole_way_in_vietnamese(truc: Terminal, house: House) -> N
         times += [line["at"] for line in view["timeline"]]
         assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+07:00", time) for time in times), times
     shown = truc("document", "show", sent.packet_id)
-    for said in ("Diễn biến", "Trục đã tiếp nhận", "Đã lập lượt chuyển", "Đã giao", "đã đến", "Cơ quan check"):
+    for said in ("Diễn biến", "Trục đã tiếp nhận", "Đã lập lượt chuyển", "Đã giao", "đã giao", "Cơ quan check"):
         assert said in shown, said
     english = truc("document", "show", sent.packet_id, "--lang", "en")
     assert "Timeline" in english
@@ -140,7 +140,7 @@ def test_the_account_closes_or_names_what_breaks_it(truc: Terminal, house: House
     broken = truc.json("account", code=1)
     assert {gap["packet_id"] for gap in broken["gaps"] if gap["packet_id"]} == {sent.packet_id}
     said = truc("account", code=1)
-    assert "SỔ KHÔNG KHỚP" in said
+    assert "ĐỐI SOÁT KHÔNG KHỚP" in said
     assert sent.packet_id in said
 
 

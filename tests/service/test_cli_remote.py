@@ -80,7 +80,7 @@ def test_a_packet_goes_out_and_comes_in_by_two_terminals(clerks: Clerks) -> None
     assert not list((clerks.folder / "den").glob(".*")), "no half-written file is left"
     shown = clerks.truc("sender", "document", "show", sent["document_id"], "--url", clerks._node.url).stdout
     assert "Cơ quan inbox-a" in shown
-    assert "đã đến" in shown
+    assert "đã giao" in shown
     assert "Diễn biến" in shown
 
 
