@@ -24,11 +24,11 @@ def test_what_is_said_of_a_broken_channel_that_was_paused(truc: Terminal, house:
         now = house.node.store.now(connection)
         note_hand_overs(connection, [down] * 10, now=now)
         assert list_health(connection)["check"].breaker.is_broken
-    assert "đang ngắt, thử lại sau" in truc("channel", "show", "check")
+    assert "đang tạm ngắt, thử lại sau" in truc("channel", "show", "check")
     truc("channel", "pause", "check")
     for told in (truc("channel", "show", "check"), truc("channel", "list")):
         assert "tạm dừng nên không thử lại; trước đó kênh bị ngắt" in " ".join(told.split())
-        assert "đang ngắt" not in told
+        assert "đang tạm ngắt" not in told
 
 
 def test_a_channel_that_is_not_empty_in_time_is_said(truc: Terminal, house: House) -> None:

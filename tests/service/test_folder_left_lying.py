@@ -102,7 +102,7 @@ def test_a_name_that_no_screen_can_show_is_named_harmlessly(house: House) -> Non
 
 def test_show_and_doctor_and_the_metric_name_it(truc: Terminal, house: House) -> None:
     assert truc.json("channel", "show", "folder")["ignored"] == {"count": 0, "first": []}
-    assert "không có gì bị bỏ lại" in truc("channel", "show", "folder")
+    assert "không có tệp nào bị bỏ qua" in truc("channel", "show", "folder")
     wanted = lay_everything(house.root)
     shown = truc.json("channel", "show", "folder")
     assert shown["ignored"]["count"] == len(wanted)
