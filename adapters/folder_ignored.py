@@ -11,9 +11,9 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
+from adapters.folder_ground import Ground, open_ground
 from adapters.folder_layout import FolderLayout
 from adapters.folder_names import finished_name, is_packet_name, refusal_key
 
@@ -57,22 +57,20 @@ def find_ignored(layout: FolderLayout, most: int, *, older_than: float = _OLD) -
     Names at most `most`.  Changes nothing.  Raises FolderFault where a folder cannot be read.
     """
     found: list[IgnoredFile] = []
-    with layout.faults():
+    with layout.faults(), open_ground(layout.root) as ground:
         for place in _OURS:
-            found += _in(layout.root, place, time.time() - older_than, _MOST - len(found))
+            found += _in(ground, place, time.time() - older_than, _MOST - len(found))
     found.sort(key=lambda one: (one.place, one.name))
     return Ignored(count=len(found), first=tuple(found[:most]))
 
 
-def _in(root: Path, place: str, written_before: float, most: int) -> Iterator[IgnoredFile]:
+def _in(ground: Ground, place: str, written_before: float, most: int) -> Iterator[IgnoredFile]:
     left = most
     try:
-        entries = os.scandir(root / place)
+        found = ground.place(place)
     except FileNotFoundError:
-        if not place:
-            raise
         return
-    with entries:
+    with found.entries() as entries:
         for entry in entries:
             if not left:
                 return

@@ -21,20 +21,40 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from adapters.contract import AdapterError
+from adapters.folder_ground import Ground, OddThing, Place, folder_mode, open_ground
 from edxml.messages import system_words
 
-__all__ = ["SCHEMA", "FolderFault", "FolderLayout", "is_there", "name_fault", "set_mode", "sync_directory"]
+__all__ = [
+    "ARRIVED", "MARKER", "OUTGOING", "PLACES", "RETURNED", "SCHEMA", "STAGING", "FolderFault", "FolderLayout", "aside",
+    "locked", "name_fault", "read_marker", "temporary",
+]  # fmt: skip
 
 SCHEMA: Final = "truc.folder/1"
 """Version of the small JSON files that this channel writes."""
+
+ARRIVED: Final = "den"
+RETURNED: Final = "den/tra-lai"
+OUTGOING: Final = "di"
+STAGING: Final = ".truc"
+MARKER: Final = "kenh.json"
+PLACES: Final = (
+    ARRIVED, RETURNED, "den/tra-lai/da-nhan", "den/tra-lai/khong-nhan", OUTGOING, "di/da-gui", "di/khong-gui",
+)  # fmt: skip
+"""The folders that the agency's software works in; `.truc` is ours."""
+
+_MARKER_BYTES: Final = 65_536
+_SHOWN: Final = 80
+_LOCK_WAIT: Final = 10.0
+_LOCK_AGAIN: Final = 0.005
 
 _REASONS: Final[Mapping[int, str]] = {
     errno.ENOSPC: "folder.full",
@@ -46,6 +66,7 @@ _REASONS: Final[Mapping[int, str]] = {
     errno.EPERM: "folder.denied",
     errno.EFBIG: "folder.too_large",
     errno.ENAMETOOLONG: "folder.bad_key",
+    errno.EAGAIN: "folder.locked",
 }
 
 
@@ -65,28 +86,9 @@ class FolderFault(AdapterError):
 
 def name_fault(error: OSError) -> str:
     """The closed reason of what the operating system refused; whatever has no name of its own is `folder.io`."""
+    if isinstance(error, OddThing):
+        return "folder.odd_thing"
     return _REASONS.get(error.errno or 0, "folder.io")
-
-
-def is_there(path: Path) -> bool:
-    """Whether `path` exists. Only "no such file" is a no: any other fault is raised, never read as absence."""
-    try:
-        os.lstat(path)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in `path` durable. File systems that cannot sync a directory (SMB) are taken as they are."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-            raise
-    finally:
-        os.close(handle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,53 +100,27 @@ class FolderLayout:
     file_mode: int = 0o660  #: of every file written for the agency's software
 
     @property
-    def arrived(self) -> Path:
-        """`den`: what the agency receives."""
-        return self.root / "den"
+    def place_mode(self) -> int:
+        """The mode of every folder that the agency's software works in."""
+        return folder_mode(self.file_mode)
 
-    @property
-    def returned(self) -> Path:
-        """`den/tra-lai`: what the agency refuses."""
-        return self.root / "den" / "tra-lai"
-
-    @property
-    def outgoing(self) -> Path:
-        """`di`: what the agency sends."""
-        return self.root / "di"
-
-    @property
-    def staging(self) -> Path:
-        """`.truc`: ours."""
-        return self.root / ".truc"
-
-    @property
-    def marker(self) -> Path:
-        """`.truc/kenh.json`: whose folder this is."""
-        return self.staging / "kenh.json"
-
-    def aside(self, *, refusal: bool, accepted: bool) -> Path:
-        """Where a thing goes once the node has said what became of it."""
-        if refusal:
-            return self.returned / ("da-nhan" if accepted else "khong-nhan")
-        return self.outgoing / ("da-gui" if accepted else "khong-gui")
-
-    def prepare(self) -> None:
-        """Make the folders where they are missing, and look at the marker. Cheap when all is there; repeatable.
+    @contextmanager
+    def prepared(self) -> Iterator[Ground]:
+        """The folder's ground, with what is missing of it made and the marker looked at. Cheap when all is there.
 
         The root itself is never made: a share that is not mounted must look missing, not empty.
-        Raises FolderFault: `folder.missing`, `folder.denied`, …, or `folder.foreign` when another channel owns it.
+        Raises FolderFault: `folder.missing`, `folder.denied`, `folder.odd_thing`, …, or `folder.foreign` when another
+        channel owns it; within the block too, of what the operating system refuses there.
         """
-        with self.faults():
-            marker = self.read_marker()
+        with self.faults(), open_ground(self.root) as ground:
+            marker = read_marker(ground)
             if marker is None:
-                self._set_up()
-                marker = self.read_marker() or {}
-            for kept in (self.returned, self.outgoing):
-                if not kept.is_dir():
-                    kept.mkdir(parents=True, exist_ok=True)
-        owner = marker.get("channel")
-        if owner != self.channel_id:
-            raise FolderFault(root=self.root, reason="folder.foreign", why=f"{self.marker}: {owner!r}")
+                self._set_up(ground)
+                marker = read_marker(ground) or {}
+            self._check_owner(marker)
+            for where in PLACES:
+                ground.place(where, make=self.place_mode)
+            yield ground
 
     def look(self) -> FolderFault | None:
         """What stands against using the folder, found by looking alone: nothing is made, written or removed.
@@ -152,58 +128,49 @@ class FolderLayout:
         None where nothing was found; only a write can show the rest (a quota, a file system that lies).
         """
         try:
-            with self.faults():
-                marker = self.read_marker()
-                if not self.root.is_dir():
-                    raise NotADirectoryError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.root))
-                folders = (self.staging, self.arrived, self.returned, self.outgoing)
-                for folder in (self.root, *(each for each in folders if is_there(each))):
-                    _check_access(folder)
-                found = os.statvfs(self.root)
+            with self.faults(), open_ground(self.root) as ground:
+                marker = read_marker(ground)
+                ground.root.check_access()
+                for where in (STAGING, *PLACES):
+                    with suppress(FileNotFoundError):  # it is made when it is needed
+                        ground.place(where).check_access()
+                found = os.statvfs(ground.root.handle)
                 if not found.f_bavail or (found.f_files and not found.f_favail):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.root))
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if marker is not None:
+                    self._check_owner(marker)
         except FolderFault as fault:
             return fault
-        owner = None if marker is None else marker.get("channel")
-        if marker is not None and owner != self.channel_id:
-            return FolderFault(root=self.root, reason="folder.foreign", why=f"{self.marker}: {owner!r}")
         return None
 
-    def _set_up(self) -> None:
-        if not self.root.is_dir():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.root))
-        renewed = is_there(self.arrived)  # den without the marker: this folder has been in use, .truc was cleaned
-        self.staging.mkdir(exist_ok=True)
+    def _check_owner(self, marker: Mapping[str, Any]) -> None:
+        owner = marker.get("channel")
+        if owner != self.channel_id:
+            said = repr(owner)[:_SHOWN]
+            raise FolderFault(root=self.root, reason="folder.foreign", why=f"{self.root / STAGING / MARKER}: {said}")
+
+    def _set_up(self, ground: Ground) -> None:
+        renewed = ground.root.has(ARRIVED)  # den without the marker: this folder has been in use, .truc was cleaned
+        staging = ground.place(STAGING, make=0o700)
         content = {
             "schema": SCHEMA,
             "channel": self.channel_id,
             "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "renewed": renewed,
         }
-        fresh = self.temporary("kenh")
-        self._write(fresh, _as_json(content), 0o600)
+        fresh = temporary("kenh")
+        staging.write(fresh, _as_json(content), 0o600)
         try:
-            os.link(fresh, self.marker)  # never replaces: of two processes the first one's marker stays
+            staging.link(fresh, MARKER)  # never replaces: of two processes the first one's marker stays
         except FileExistsError:
             pass
         except OSError:  # a file system without hard links
-            os.rename(fresh, self.marker)
-        fresh.unlink(missing_ok=True)
-        for refusal in (True, False):
-            for accepted in (True, False):
-                self.aside(refusal=refusal, accepted=accepted).mkdir(parents=True, exist_ok=True)
-        for made in (self.staging, self.root):
-            sync_directory(made)
-
-    def read_marker(self) -> Mapping[str, Any] | None:
-        """What the marker says; None where there is none. One that cannot be understood names no channel."""
-        try:
-            found = json.loads(self.marker.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+            staging.move(fresh, staging, MARKER)
+        staging.remove(fresh)
+        for where in PLACES:
+            ground.place(where, make=self.place_mode)
+        for made in (staging, ground.root):
+            made.sync()
 
     @contextmanager
     def faults(self) -> Iterator[None]:
@@ -213,69 +180,80 @@ class FolderLayout:
         except OSError as error:
             raise FolderFault(root=self.root, reason=name_fault(error), why=system_words(error)) from error
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for a few renames, against other threads and processes; a killed holder lets go.
+    def write_json(self, ground: Ground, place: Place, name: str, content: Mapping[str, Any]) -> None:
+        """Write a small JSON file atomically and durably; its folder is synced by whoever needs it so."""
+        self.write_text(ground, place, name, _as_json(content).decode("utf-8", "surrogateescape"))
 
-        A file system that knows no locks is used without: the turn of the transfer still fences (protocol §4).
-        """
-        try:
-            handle = os.open(self.marker, os.O_RDWR | os.O_CLOEXEC)  # network file systems lock only what is writable
-        except OSError as error:
-            if error.errno not in (errno.EROFS, errno.EACCES):
-                raise
-            handle = os.open(self.marker, os.O_RDONLY | os.O_CLOEXEC)  # enough for `find`
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF):
-                    raise
-            yield
-        finally:
-            os.close(handle)
-
-    def temporary(self, stem: str) -> Path:
-        """A name in `.truc` that nobody else uses."""
-        return self.staging / f"{stem}.{os.getpid()}-{secrets.token_hex(6)}.tmp"
-
-    def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
-        """Write a small JSON file atomically and durably; its directory is synced by whoever needs it so."""
-        self.write_text(path, _as_json(content).decode())
-
-    def write_text(self, path: Path, content: str) -> None:
+    def write_text(self, ground: Ground, place: Place, name: str, content: str) -> None:
         """Write a small UTF-8 file atomically and durably, replacing what is there."""
-        fresh = self.temporary("ghi")
+        staging, fresh = ground.place(STAGING), temporary("ghi")
         try:
-            self._write(fresh, content.encode("utf-8", "surrogateescape"), self.file_mode)
-            os.rename(fresh, path)
+            staging.write(fresh, content.encode("utf-8", "surrogateescape"), self.file_mode)
+            staging.move(fresh, place, name)
         except OSError:
-            fresh.unlink(missing_ok=True)
+            staging.remove(fresh)
             raise
 
-    def _write(self, path: Path, content: bytes, mode: int) -> None:
-        with path.open("xb") as stream:
-            set_mode(stream.fileno(), mode)
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
 
-
-def _check_access(folder: Path) -> None:
-    """Raises OSError where this process may not read, write and enter a folder, or its file system is read-only."""
-    if os.statvfs(folder).f_flag & os.ST_RDONLY:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(folder))
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-
-
-def set_mode(handle: int, mode: int) -> None:
-    """Set a file's mode where the file system has modes."""
+def read_marker(ground: Ground) -> Mapping[str, Any] | None:
+    """What the marker says; None where there is none. One that cannot be understood names no channel."""
     try:
-        os.fchmod(handle, mode)
+        found = json.loads(ground.place(STAGING).read(MARKER, _MARKER_BYTES))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def locked(ground: Ground) -> Iterator[None]:
+    """Hold the folder for a few renames, against other threads and processes; a killed holder lets go.
+
+    Whoever may open the marker may lock it for ever: after ten seconds this raises OSError EAGAIN (`folder.locked`).
+    A file system that knows no locks is used without: the turn of the transfer still fences (protocol §4).
+    """
+    staging = ground.place(STAGING)
+    try:
+        handle = staging.open(MARKER, os.O_RDWR)  # network file systems lock only what is writable
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+        if error.errno not in (errno.EROFS, errno.EACCES):
             raise
+        handle = staging.open(MARKER)  # enough for `find`
+    try:
+        _lock(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    until = time.monotonic() + _LOCK_WAIT
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_LOCK_AGAIN)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF):
+                raise
+            return
+        else:
+            return
+
+
+def temporary(stem: str) -> str:
+    """A name in `.truc` that nobody else uses."""
+    return f"{stem}.{os.getpid()}-{secrets.token_hex(6)}.tmp"
+
+
+def aside(*, refusal: bool, accepted: bool) -> str:
+    """Where a thing goes once the node has said what became of it."""
+    if refusal:
+        return f"{RETURNED}/{'da-nhan' if accepted else 'khong-nhan'}"
+    return f"{OUTGOING}/{'da-gui' if accepted else 'khong-gui'}"
 
 
 def _as_json(content: Mapping[str, Any]) -> bytes:

@@ -26,22 +26,25 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from adapters.blobs import BlobUnread, read_checked
 from adapters.contract import Done, HandOver, Outcome, Park, Probe, Retry, Scope, SinkKind, Unknown
+from adapters.folder_ground import Ground, Place, open_ground
 from adapters.folder_layout import (
+    ARRIVED,
+    MARKER,
     SCHEMA,
+    STAGING,
     FolderFault,
     FolderLayout,
-    is_there,
+    locked,
     name_fault,
-    set_mode,
-    sync_directory,
+    read_marker,
+    temporary,
 )
 from adapters.folder_names import is_key
-from adapters.folder_unpack import drop_folder, publish_unpacked, unpack
+from adapters.folder_unpack import publish_unpacked, unpack
 from edxml.crashpoints import crash_point, declare
 
 __all__ = ["FolderSink"]
@@ -86,13 +89,12 @@ class FolderSink:
         """
         if not is_key(item.key):
             return Park(reason="folder.bad_key")
-        files = _Files(layout=self.layout, key=item.key)
         try:
-            self.layout.prepare()
-            if files.is_published():
-                return StagedFile(files=files, inode=0)
-            with self.layout.faults():
-                _check_room(self.layout, item.size)
+            with self.layout.prepared() as ground:
+                files = _Files(ground=ground, key=item.key)
+                if files.is_published():
+                    return StagedFile(layout=self.layout, key=item.key, inode=0)
+                _check_room(files.staging, item.size)
                 return self._stage(item, files)
         except _TooLittleRoom:
             return Retry(reason="folder.too_little_room", scope=Scope.DOCUMENT)
@@ -102,30 +104,31 @@ class FolderSink:
             return _surely_not(fault.reason)
 
     def _stage(self, item: HandOver, files: _Files) -> StagedFile:
-        fresh, folder = self.layout.temporary(item.key), self.layout.temporary(f"{item.key}.d")
+        staging, mode = files.staging, self.layout.file_mode
+        fresh, folder = temporary(item.key), temporary(f"{item.key}.d")
         companion = _describe(item)
         try:
-            inode = _copy(item, fresh, self.layout.file_mode)
+            inode = _copy(item, staging, fresh, mode)
             if self.unpacks:
-                companion["files"] = unpack(fresh, folder, self.layout)
+                companion["files"] = unpack(staging, fresh, folder, mode)
             crash_point("folder.bytes_written")
-            with self.layout.locked():
+            with locked(files.ground):
                 if files.is_published():
-                    return StagedFile(files=files, inode=0)
+                    return StagedFile(layout=self.layout, key=item.key, inode=0)
                 if self.unpacks:
-                    drop_folder(files.unpacked)
-                    os.rename(folder, files.unpacked)
-                os.rename(fresh, files.part)
+                    staging.drop_place(files.unpacked)
+                    staging.move(folder, staging, files.unpacked)
+                staging.move(fresh, staging, files.part)
                 crash_point("folder.part_renamed")
                 # After `.part`, never before: a record without `.part` means published.
-                files.record.touch()
-            self.layout.write_json(files.companion_part, companion)
-            sync_directory(self.layout.staging)
+                staging.touch(files.record)
+            self.layout.write_json(files.ground, staging, files.companion_part, companion)
+            staging.sync()
         finally:
-            fresh.unlink(missing_ok=True)
-            drop_folder(folder)
+            staging.remove(fresh)
+            staging.drop_place(folder)
         crash_point("folder.staged")
-        return StagedFile(files=files, inode=inode)
+        return StagedFile(layout=self.layout, key=item.key, inode=inode)
 
     def find(self, key: str) -> Done | None:
         """The receipt when `key` was published here, also when the agency already took it away; else None.
@@ -133,26 +136,24 @@ class FolderSink:
         Raises FolderFault when it cannot tell: the folder is not reachable, or `.truc` was cleaned and the key
         is not known any more.  What it calls done it makes durable first.
         """
-        files = _Files(layout=self.layout, key=key)
-        self.layout.prepare()
-        with self.layout.faults(), self.layout.locked():
-            if is_there(files.part):
+        with self.layout.prepared() as ground, locked(ground):
+            files = _Files(ground=ground, key=key)
+            if files.staging.has(files.part):
                 return None
             if files.is_published():
                 files.settle()
-                return Done(evidence=f"den/{files.packet.name}")
-            if (self.layout.read_marker() or {}).get("renewed", True):
+                return Done(evidence=f"{ARRIVED}/{files.packet}")
+            if (read_marker(ground) or {}).get("renewed", True):
                 raise FolderFault(root=self.layout.root, reason="folder.staging_lost", why=key)
         return None
 
     def probe(self) -> Probe:
         """Look whether a packet could be staged now: writes and removes a tiny file in `.truc`."""
         try:
-            self.layout.prepare()
-            with self.layout.faults():
-                trial = self.layout.staging / "thu.tmp"
-                self.layout.write_text(trial, "Trục\n")
-                trial.unlink(missing_ok=True)
+            with self.layout.prepared() as ground:
+                staging = ground.place(STAGING)
+                self.layout.write_text(ground, staging, "thu.tmp", "Trục\n")
+                staging.remove("thu.tmp")
         except FolderFault as fault:
             return Probe(usable=False, reason=fault.reason, detail=fault.params["why"])
         return Probe(usable=True, detail=str(self.layout.root))
@@ -164,26 +165,20 @@ class FolderSink:
         longest time limit of a delivery. Safe to repeat and to kill: the record goes before its `.part`.
         A folder that was never used has nothing to forget.
         """
-        if self.layout.root.is_dir() and not is_there(self.layout.staging):
-            return 0
         limit = time.time() - older_than.total_seconds()
         dropped = 0
-        with self.layout.faults(), os.scandir(self.layout.staging) as entries:
-            for entry in entries:
-                path = Path(entry.path)
-                try:
-                    is_young = entry.stat(follow_symlinks=False).st_mtime >= limit
-                except FileNotFoundError:  # renamed since, or the record of a `.part` that was just dropped
-                    continue
-                if is_young or path == self.layout.marker:
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    drop_folder(path)
-                else:
-                    if path.suffix == ".part":
-                        path.with_suffix(".staged").unlink(missing_ok=True)
-                    path.unlink(missing_ok=True)
-                dropped += 1
+        with self.layout.faults(), open_ground(self.layout.root) as ground:
+            if not ground.root.has(STAGING):
+                return 0
+            staging = ground.place(STAGING)
+            with staging.entries() as entries:
+                for entry in entries:
+                    try:
+                        if entry.name != MARKER and entry.stat(follow_symlinks=False).st_mtime < limit:
+                            _forget(staging, entry)
+                            dropped += 1
+                    except FileNotFoundError:  # renamed since, or the record of a `.part` that was just dropped
+                        continue
         return dropped
 
 
@@ -191,7 +186,8 @@ class FolderSink:
 class StagedFile:
     """A packet in `.truc`, one rename from being visible."""
 
-    files: _Files
+    layout: FolderLayout
+    key: str
     inode: int  #: of the `.part` that we put there; 0 where the packet was published before
 
     def hand_over(self, until: float) -> Outcome:
@@ -200,99 +196,91 @@ class StagedFile:
         Crash points: `folder.companion_shown`, `folder.published`, `folder.dir_synced`.
         """
         try:
-            refused = self._publish(until)
-            if refused is not None:
-                return refused
-            crash_point("folder.published")
-            self.files.settle()
+            with open_ground(self.layout.root) as ground:
+                files = _Files(ground=ground, key=self.key)
+                refused = _publish(files, until)
+                if refused is not None:
+                    return refused
+                crash_point("folder.published")
+                files.settle()
         except OSError as error:
             return self._judge(name_fault(error))
         crash_point("folder.dir_synced")
-        return Done(evidence=f"den/{self.files.packet.name}")
-
-    def _publish(self, until: float) -> Outcome | None:
-        """None when the packet is visible now; else why not."""
-        files = self.files
-        with files.layout.locked():
-            if not is_there(files.part):
-                return None if files.is_published() else Unknown(reason="folder.staging_lost")
-            if time.clock_gettime(time.CLOCK_BOOTTIME) >= until:
-                return Retry(reason="folder.out_of_time")
-            if is_there(files.packet):
-                return self._meet_namesake()
-            if is_there(files.companion_part):
-                os.rename(files.companion_part, files.companion)
-            crash_point("folder.companion_shown")
-            os.rename(files.part, files.packet)
-        return None
-
-    def _meet_namesake(self) -> Outcome | None:
-        """`den/<key>.edxml` is there although `.part` is: not our doing, unless somebody put records back."""
-        if _digest(self.files.packet) != _digest(self.files.part):
-            return Park(reason="folder.name_taken")
-        self.files.part.unlink()
-        return None
+        return Done(evidence=f"{ARRIVED}/{files.packet}")
 
     def _judge(self, reason: str) -> Outcome:
         """What is true after the system refused something: while `.part` is there, nothing arrived."""
         try:
-            if is_there(self.files.part):
-                return _surely_not(reason)
+            with open_ground(self.layout.root) as ground:
+                files = _Files(ground=ground, key=self.key)
+                if files.staging.has(files.part):
+                    return _surely_not(reason)
         except OSError:
             pass
         return Unknown(reason=reason)
 
     def discard(self) -> None:
         """Throw away what this call staged and nothing that another staged since. Safe to repeat."""
-        files = self.files
+        if self.inode == 0:
+            return
         try:
-            with files.layout.locked():
-                if self.inode == 0 or files.part.stat().st_ino != self.inode:
+            with open_ground(self.layout.root) as ground, locked(ground):
+                files = _Files(ground=ground, key=self.key)
+                status = files.staging.status(files.part)
+                if status is None or status.st_ino != self.inode:
                     return
-                files.record.unlink(missing_ok=True)  # before `.part`: alone it would mean published
-                files.part.unlink()
-                files.companion_part.unlink(missing_ok=True)
-                drop_folder(files.unpacked)
+                files.staging.remove(files.record)  # before `.part`: alone it would mean published
+                files.staging.remove(files.part)
+                files.staging.remove(files.companion_part)
+                files.staging.drop_place(files.unpacked)
         except FileNotFoundError:
             return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Files:
-    """The names of one key."""
+    """The names of one key, and the places where they lie."""
 
-    layout: FolderLayout
+    ground: Ground
     key: str
 
     @property
-    def part(self) -> Path:
-        return self.layout.staging / f"{self.key}.part"
+    def staging(self) -> Place:
+        return self.ground.place(STAGING)
 
     @property
-    def record(self) -> Path:
-        return self.layout.staging / f"{self.key}.staged"
+    def arrived(self) -> Place:
+        return self.ground.place(ARRIVED)
 
     @property
-    def companion_part(self) -> Path:
-        return self.layout.staging / f"{self.key}.companion"
+    def part(self) -> str:
+        return f"{self.key}.part"
 
     @property
-    def unpacked(self) -> Path:
-        return self.layout.staging / f"{self.key}.d"
+    def record(self) -> str:
+        return f"{self.key}.staged"
 
     @property
-    def packet(self) -> Path:
-        return self.layout.arrived / f"{self.key}.edxml"
+    def companion_part(self) -> str:
+        return f"{self.key}.companion"
 
     @property
-    def companion(self) -> Path:
-        return self.layout.arrived / f"{self.key}.json"
+    def unpacked(self) -> str:
+        return f"{self.key}.d"
+
+    @property
+    def packet(self) -> str:
+        return f"{self.key}.edxml"
+
+    @property
+    def companion(self) -> str:
+        return f"{self.key}.json"
 
     def is_published(self) -> bool:
         """Whether the packet became visible: seen in `den`, or its record stands alone."""
         # The record first: once it stands, `.part` goes away by publication only.
-        recorded = is_there(self.record)
-        return not is_there(self.part) and (recorded or is_there(self.packet))
+        recorded = self.staging.has(self.record)
+        return not self.staging.has(self.part) and (recorded or self.arrived.has(self.packet))
 
     def settle(self) -> None:
         """Finish what a publication began: show the attachments, sync the new name, then the old one's absence.
@@ -301,35 +289,74 @@ class _Files:
         that refuses them holds up no receipt.
         """
         try:
-            publish_unpacked(self.unpacked, self.layout.arrived / self.key)
+            publish_unpacked(self.staging, self.unpacked, self.arrived, self.key)
         except OSError:
             pass
-        sync_directory(self.layout.arrived)
-        sync_directory(self.layout.staging)
+        self.arrived.sync()
+        self.staging.sync()
+
+
+def _publish(files: _Files, until: float) -> Outcome | None:
+    """None when the packet is visible now; else why not."""
+    staging, arrived = files.staging, files.arrived
+    with locked(files.ground):
+        if not staging.has(files.part):
+            return None if files.is_published() else Unknown(reason="folder.staging_lost")
+        if time.clock_gettime(time.CLOCK_BOOTTIME) >= until:
+            return Retry(reason="folder.out_of_time")
+        if arrived.has(files.packet):
+            return _meet_namesake(files)
+        if arrived.has(files.companion) and not arrived.is_file(files.companion):
+            return Park(reason="folder.name_taken")
+        if staging.has(files.companion_part):
+            staging.move(files.companion_part, arrived, files.companion)
+        crash_point("folder.companion_shown")
+        staging.move(files.part, arrived, files.packet)
+    return None
+
+
+def _meet_namesake(files: _Files) -> Outcome | None:
+    """`den/<key>.edxml` is there although `.part` is: not our doing, unless somebody put records back."""
+    theirs, ours = files.arrived.status(files.packet), files.staging.status(files.part)
+    if theirs is None or ours is None or theirs.st_size != ours.st_size or not files.arrived.is_file(files.packet):
+        return Park(reason="folder.name_taken")
+    if _digest(files.arrived, files.packet) != _digest(files.staging, files.part):
+        return Park(reason="folder.name_taken")
+    files.staging.remove(files.part)
+    return None
+
+
+def _forget(staging: Place, entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        staging.drop_place(entry.name)
+        return
+    key, dot, ending = entry.name.rpartition(".")
+    if ending == "part":
+        staging.remove(f"{key}{dot}staged")
+    staging.remove(entry.name)
 
 
 def _surely_not(reason: str) -> Retry | Park:
     return Park(reason=reason) if reason in _PARK else Retry(reason=reason, scope=Scope.CHANNEL)
 
 
-def _check_room(layout: FolderLayout, size: int) -> None:
+def _check_room(staging: Place, size: int) -> None:
     """Fill no disk for nothing. Raises _TooLittleRoom, or OSError ENOSPC where not even ordinary packets fit."""
-    disk = os.statvfs(layout.staging)
+    disk = os.statvfs(staging.handle)
     free = disk.f_bavail * disk.f_frsize
     if disk.f_blocks == 0 or size <= free:  # some network file systems do not tell: writing will
         return
     if free >= _ORDINARY:
         raise _TooLittleRoom
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(layout.staging))
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _copy(item: HandOver, target: Path, mode: int) -> int:
-    """Write the packet's bytes to `target` and sync them; gives the inode.
+def _copy(item: HandOver, staging: Place, name: str, mode: int) -> int:
+    """Write the packet's bytes to `name` and sync them; gives the inode.
 
     Raises BlobUnread, OSError, and _TooLittleRoom where room or quota ended after what an ordinary packet needs.
     """
-    with target.open("xb", buffering=0) as stream:
-        set_mode(stream.fileno(), mode)
+    with open(staging.create(name, mode), "wb", buffering=0) as stream:
         for chunk in read_checked(item):
             try:
                 _write_all(stream.fileno(), chunk)
@@ -347,8 +374,8 @@ def _write_all(handle: int, chunk: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
+def _digest(place: Place, name: str) -> str:
+    with open(place.open(name), "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -17,14 +17,13 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, unquote
 
 from adapters.contract import Incoming, IncomingKind, Verdict
-from adapters.folder_layout import SCHEMA, FolderLayout, is_there, sync_directory
+from adapters.folder_ground import Ground, OddThing, Place, open_ground
+from adapters.folder_layout import ARRIVED, OUTGOING, RETURNED, SCHEMA, FolderLayout, aside
 from adapters.folder_names import (
     PACKET_SUFFIX,
     finished_name,
@@ -43,6 +42,9 @@ declare("folder.set_aside", "the file is moved, the directories are not synced: 
 
 _REASON_BYTES = 8192
 _HELD_BACK = 600.0  # seconds that an unfinished name beside a file keeps the file back; older ones are leftovers
+_LINK_WAIT = 5.0  # seconds in which a file's second name may go: some software shows a finished file by a link
+_MOST = 100_000  # files of one folder that one look keeps in mind
+_REPORT_BYTES = 1 << 20
 _EMPTY_FACTOR = 30  # an empty file is mostly one that is about to be written: it settles this much later
 
 
@@ -55,6 +57,7 @@ class _Seen:
     size: int
     mtime_ns: int
     mode: int
+    links: int  #: names that the file has: with a second one it may be somebody else's
 
     @property
     def token(self) -> str:
@@ -63,7 +66,7 @@ class _Seen:
         return f"{self.size}-{self.mtime_ns}:{self.place}/{name}"
 
     def is_still(self, status: os.stat_result) -> bool:
-        return (self.size, self.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        return (self.size, self.mtime_ns) == (status.st_size, status.st_mtime_ns) and status.st_nlink < 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,52 +86,27 @@ class FolderSource:
 
         One pass over each folder's names, without sorting more than `limit` of them.  Raises FolderFault.
         """
-        self.layout.prepare()
         now = self.clock()
-        with self.layout.faults():
-            refusals = list(self._refusals())
-            packets = list(self._list("di", is_packet_name))
+        with self.layout.prepared() as ground:
+            refusals = list(_refusals(ground))
+            packets = list(_list(ground, OUTGOING, is_packet_name))
             present = {f"{seen.place}/{seen.name}" for seen in (*refusals, *packets)}
             for gone in self._unsettled.keys() - present:
                 del self._unsettled[gone]
-            found = list(self._group_refusals(refusals, now, limit))
+            found = list(self._group_refusals(ground, refusals, now, limit))
             ready = (seen for seen in packets if self._is_settled(seen, now))
             oldest = heapq.nsmallest(max(0, limit - len(found)), ready, key=lambda seen: (seen.mtime_ns, seen.name))
-            found.extend(self._offer(seen) for seen in oldest)
+            found.extend(self._offer(ground, seen) for seen in oldest)
         yield from found
 
-    def _list(self, place: str, wanted: Callable[[str], bool]) -> Iterator[_Seen]:
-        """Files of one folder whose names are wanted, without those that something beside them holds back."""
-        held: set[str] = set()
-        listed: list[_Seen] = []
-        with os.scandir(self.layout.root / place) as entries:
-            for entry in entries:
-                future = finished_name(entry.name)
-                if not future and not wanted(entry.name):
-                    continue
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:  # renamed while we looked
-                    continue
-                if future:
-                    if time.time() - status.st_mtime < _HELD_BACK:
-                        held.add(future)
-                    continue
-                listed.append(
-                    _Seen(
-                        place=place, name=entry.name, size=status.st_size,
-                        mtime_ns=status.st_mtime_ns, mode=status.st_mode,
-                    )
-                )  # fmt: skip
-        return (seen for seen in listed if seen.name not in held)
-
     def _is_settled(self, seen: _Seen, now: float) -> bool:
-        if self.settle <= 0:
+        if self.settle <= 0 and seen.links < 2:
             return True
         place = f"{seen.place}/{seen.name}"
         token, settled = self._unsettled.get(place, ("", now))
         if token != seen.token:
-            self._unsettled[place] = (seen.token, now + self.settle * (1 if seen.size else _EMPTY_FACTOR))
+            wait = self.settle * (1 if seen.size else _EMPTY_FACTOR)
+            self._unsettled[place] = (seen.token, now + max(wait, _LINK_WAIT if seen.links > 1 else 0))
             return False
         return now >= settled
 
@@ -137,23 +115,17 @@ class FolderSource:
         now = self.clock()
         return min((settled - now for _, settled in self._unsettled.values() if settled > now), default=math.inf)
 
-    def _offer(self, seen: _Seen) -> Incoming:
-        path = self.layout.root / seen.place / seen.name
-        fault = _unreadable(path, seen)
+    def _offer(self, ground: Ground, seen: _Seen) -> Incoming:
+        fault = _unreadable(ground, seen)
         if fault:
             return Incoming(kind=IncomingKind.DAMAGED, token=seen.token, size=seen.size, reason=fault)
-        return Incoming(
-            kind=IncomingKind.PACKET, token=seen.token, size=seen.size, open=lambda: _open_steady(path, seen)
-        )
+        return Incoming(kind=IncomingKind.PACKET, token=seen.token, size=seen.size, open=lambda: self._open(seen))
 
-    def _refusals(self) -> Iterator[_Seen]:
-        def is_reason(name: str) -> bool:
-            return refusal_key(name) is not None and not name.casefold().endswith(PACKET_SUFFIX)
+    def _open(self, seen: _Seen) -> BinaryIO:
+        with open_ground(self.layout.root) as ground:
+            return _open_steady(ground, seen)
 
-        yield from self._list("den/tra-lai", lambda name: refusal_key(name) is not None)
-        yield from self._list("den", is_reason)
-
-    def _group_refusals(self, refusals: Iterable[_Seen], now: float, limit: int) -> Iterator[Incoming]:
+    def _group_refusals(self, ground: Ground, refusals: Iterable[_Seen], now: float, limit: int) -> Iterator[Incoming]:
         """One thing per refused key, once all that belongs to it is settled."""
         by_key: dict[str, list[_Seen]] = {}
         unsettled: set[str] = set()
@@ -165,23 +137,7 @@ class FolderSource:
         ready = [(key, files) for key, files in by_key.items() if key not in unsettled]
         oldest = heapq.nsmallest(limit, ready, key=lambda each: min(seen.mtime_ns for seen in each[1]))
         for key, files in oldest:
-            yield self._offer_refusal(key, sorted(files, key=_text_first))
-
-    def _offer_refusal(self, key: str, files: list[_Seen]) -> Incoming:
-        token = "|".join(seen.token for seen in files)
-        if not is_key(key):
-            return Incoming(kind=IncomingKind.DAMAGED, token=token, reason="folder.unknown_refusal")
-        reasons = [self._read_reason(seen) for seen in files if not _is_packet(seen)]
-        return Incoming(
-            kind=IncomingKind.REFUSAL, token=token, key=key, reason=" ".join(filter(None, reasons)),
-        )  # fmt: skip
-
-    def _read_reason(self, seen: _Seen) -> str:
-        path = self.layout.root / seen.place / seen.name
-        if _unreadable(path, seen):
-            return ""
-        with _open_steady(path, seen) as stream:
-            return read_reason(stream.read(_REASON_BYTES))
+            yield _offer_refusal(ground, key, sorted(files, key=_text_first))
 
     def acknowledge(self, item: Incoming, verdict: Verdict) -> None:
         """Move the thing aside beside its reference `.json` (accepted) or its report `.txt` (not).
@@ -192,38 +148,92 @@ class FolderSource:
 
         Crash points: `folder.report_written`, `folder.set_aside`.
         """
-        refusal = not item.token.split("|")[0].partition(":")[2].startswith("di/")
-        aside = self.layout.aside(refusal=refusal, accepted=verdict.accepted)
-        with self.layout.faults():
-            aside.mkdir(parents=True, exist_ok=True)
+        refusal = not item.token.split("|")[0].partition(":")[2].startswith(f"{OUTGOING}/")
+        where = aside(refusal=refusal, accepted=verdict.accepted)
+        with self.layout.faults(), open_ground(self.layout.root) as ground:
             for token in item.token.split("|"):
-                self._set_aside(token, aside, item, verdict)
+                self._set_aside(ground, token, ground.place(where, make=self.layout.place_mode), item, verdict)
 
-    def _set_aside(self, token: str, aside: Path, item: Incoming, verdict: Verdict) -> None:
+    def _set_aside(self, ground: Ground, token: str, target: Place, item: Incoming, verdict: Verdict) -> None:
         state, _, path = token.partition(":")
-        place, _, quoted = path.rpartition("/")
+        where, _, quoted = path.rpartition("/")
         name = os.fsdecode(_unquote(quoted))
-        source = self.layout.root / place / name
-        if not _is_same(source, state):
+        source = ground.place(where)
+        if not _is_same(source, name, state):
             return
         suffix = ".json" if verdict.accepted else ".txt"
-        target = _reserve(aside, name, suffix, token)
-        report = target.with_name(target.name + suffix)
+        new_name = _reserve(target, name, suffix, token)
+        report = new_name + suffix
         if verdict.accepted:
-            self.layout.write_json(report, _refer(item, token, verdict))
+            self.layout.write_json(ground, target, report, _refer(item, token, verdict))
         else:
-            self.layout.write_text(report, f"{verdict.report.rstrip()}\n\n[{token}]\n")
+            self.layout.write_text(ground, target, report, f"{verdict.report.rstrip()}\n\n[{token}]\n")
         crash_point("folder.report_written")
         try:
-            os.rename(source, target)
+            source.move(name, target, new_name)
         except FileNotFoundError:  # somebody took it away: it is no longer ours to move
-            report.unlink(missing_ok=True)
+            target.remove(report)
             return
-        if not _is_same(target, state):
-            _put_back(target, source)
+        except OSError:
+            target.remove(report)
+            raise
+        if not _is_same(target, new_name, state) and not source.has(name):
+            target.move(new_name, source, name)  # it was overwritten between our look and our move: it is a new one
         crash_point("folder.set_aside")
-        sync_directory(aside)
-        sync_directory(source.parent)
+        target.sync()
+        source.sync()
+
+
+def _list(ground: Ground, where: str, wanted: Callable[[str], bool]) -> Iterator[_Seen]:
+    """Files of one folder whose names are wanted, without those that something beside them holds back."""
+    held: set[str] = set()
+    listed: list[_Seen] = []
+    with ground.place(where).entries() as entries:
+        for entry in entries:
+            future = finished_name(entry.name)
+            if not future and not (wanted(entry.name) and len(listed) < _MOST):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # renamed while we looked
+                continue
+            if future:
+                if time.time() - status.st_mtime < _HELD_BACK:
+                    held.add(future)
+                continue
+            listed.append(
+                _Seen(
+                    place=where, name=entry.name, size=status.st_size,
+                    mtime_ns=status.st_mtime_ns, mode=status.st_mode,
+                    links=status.st_nlink if stat.S_ISREG(status.st_mode) else 1,
+                )
+            )  # fmt: skip
+    return (seen for seen in listed if seen.name not in held)
+
+
+def _refusals(ground: Ground) -> Iterator[_Seen]:
+    def is_reason(name: str) -> bool:
+        return refusal_key(name) is not None and not name.casefold().endswith(PACKET_SUFFIX)
+
+    yield from _list(ground, RETURNED, lambda name: refusal_key(name) is not None)
+    yield from _list(ground, ARRIVED, is_reason)
+
+
+def _offer_refusal(ground: Ground, key: str, files: list[_Seen]) -> Incoming:
+    token = "|".join(seen.token for seen in files)
+    faults = filter(None, (_unreadable(ground, seen) for seen in files))
+    fault = next(faults, "") if is_key(key) else "folder.unknown_refusal"
+    if fault:
+        return Incoming(kind=IncomingKind.DAMAGED, token=token, reason=fault)
+    reasons = [_read_reason(ground, seen) for seen in files if not _is_packet(seen)]
+    return Incoming(
+        kind=IncomingKind.REFUSAL, token=token, key=key, reason=" ".join(filter(None, reasons)),
+    )  # fmt: skip
+
+
+def _read_reason(ground: Ground, seen: _Seen) -> str:
+    with _open_steady(ground, seen) as stream:
+        return read_reason(stream.read(_REASON_BYTES))
 
 
 def _is_packet(seen: _Seen) -> bool:
@@ -235,23 +245,26 @@ def _text_first(seen: _Seen) -> tuple[bool, str, str]:
     return _is_packet(seen), seen.place, seen.name
 
 
-def _unreadable(path: Path, seen: _Seen) -> str:
+def _unreadable(ground: Ground, seen: _Seen) -> str:
     """Why a file can never be read, as a message code; empty where it can."""
     if not stat.S_ISREG(seen.mode):
         return "folder.not_a_file"
+    if seen.links > 1:
+        return "folder.linked"
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+        os.close(ground.place(seen.place).open(seen.name))
     except PermissionError:
         return "folder.unreadable"
+    except OddThing:
+        return "folder.not_a_file"
     except FileNotFoundError:  # gone since: whoever opens it learns so
         return ""
     return ""
 
 
-def _open_steady(path: Path, seen: _Seen) -> BinaryIO:
+def _open_steady(ground: Ground, seen: _Seen) -> BinaryIO:
     """The file's bytes; OSError (ESTALE) when it is no longer what the look saw, at the start or at the end."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    stream = _SteadyFile(handle, seen)
+    stream = _SteadyFile(ground.place(seen.place).open(seen.name), seen)
     try:
         stream.check()
     except OSError:
@@ -287,33 +300,23 @@ def _unquote(quoted: str) -> bytes:
     return unquote(quoted, encoding="latin-1").encode("latin-1")
 
 
-def _is_same(path: Path, state: str) -> bool:
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return False
-    return f"{status.st_size}-{status.st_mtime_ns}" == state
+def _is_same(place: Place, name: str, state: str) -> bool:
+    status = place.status(name)
+    return status is not None and f"{status.st_size}-{status.st_mtime_ns}" == state
 
 
-def _reserve(aside: Path, name: str, suffix: str, token: str) -> Path:
-    """The first name in `aside` that is free, or was begun for this very token by a call that was killed."""
+def _reserve(target: Place, name: str, suffix: str, token: str) -> str:
+    """The first name that is free, or was begun for this very token by a call that was killed."""
     for candidate in number_names(name):
-        target = aside / candidate
-        if not is_there(target) and _is_ours(target.with_name(candidate + suffix), token):
-            return target
-    raise AssertionError("number_names never ends")
+        if not target.has(candidate) and _is_ours(target, candidate + suffix, token):
+            return candidate
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
-def _is_ours(report: Path, token: str) -> bool:
-    with suppress(FileNotFoundError):
-        return token.encode() in report.read_bytes()
-    return True
-
-
-def _put_back(target: Path, source: Path) -> None:
-    """The file was overwritten between our look and our rename: it is a new one, and goes back unless replaced."""
-    if not is_there(source):
-        os.rename(target, source)
+def _is_ours(target: Place, report: str, token: str) -> bool:
+    if not target.has(report):
+        return True
+    return target.is_file(report) and token.encode() in target.read(report, _REPORT_BYTES)
 
 
 def _as_object(reference: str) -> object:

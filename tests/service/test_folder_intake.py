@@ -118,6 +118,7 @@ def test_a_watch_of_a_folder_that_is_another_now_is_begun_anew(house: House) -> 
     assert watching() == [first], "a watch that tells of changes was ended"
     shutil.move(house.root / "di", house.root / "di-cu")
     (house.root / "di").mkdir()
+    assert wait_until(lambda: not first.is_alive(), PATIENCE), "a watch of what nobody means goes on"
     watches.renew()
     [second] = watching()
     assert second is not first
