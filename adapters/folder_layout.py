@@ -32,6 +32,7 @@ from typing import Any, ClassVar, Final
 from adapters.contract import AdapterError
 from adapters.folder_ground import Ground, OddThing, Place, folder_mode, open_ground
 from edxml.messages import system_words
+from edxml.zone import iso_in_vietnam
 
 __all__ = [
     "ARRIVED", "MARKER", "OUTGOING", "PLACES", "RETURNED", "SCHEMA", "STAGING", "FolderFault", "FolderLayout", "aside",
@@ -155,7 +156,7 @@ class FolderLayout:
         content = {
             "schema": SCHEMA,
             "channel": self.channel_id,
-            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "made_at": iso_in_vietnam(datetime.now(UTC)),
             "renewed": renewed,
         }
         fresh = temporary("kenh")

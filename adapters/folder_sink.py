@@ -46,6 +46,7 @@ from adapters.folder_layout import (
 from adapters.folder_names import is_key
 from adapters.folder_unpack import publish_unpacked, unpack
 from edxml.crashpoints import crash_point, declare
+from edxml.zone import iso_in_vietnam
 
 __all__ = ["FolderSink"]
 
@@ -391,8 +392,8 @@ def _describe(item: HandOver) -> dict[str, Any]:
         "urgent": item.urgent,
         "size": item.size,
         "sha256": item.digest,
-        "accepted_at": item.accepted_at.astimezone(UTC).isoformat(timespec="milliseconds"),
-        "staged_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "accepted_at": iso_in_vietnam(item.accepted_at, "milliseconds"),
+        "staged_at": iso_in_vietnam(datetime.now(UTC), "milliseconds"),
         "note": dict(item.note),
         "seal": item.seal.decode("utf-8", "replace"),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 
 from edxml._notes import NAMESPACE
 from edxml.characters import is_xml_text
@@ -21,10 +21,10 @@ from edxml.packet import (
     StaffInfo,
     StatusPacket,
 )
+from edxml.zone import VIETNAM
 
 __all__ = ["Sheet", "lay_out_envelope", "lay_out_status"]
 
-_VIETNAM = timezone(timedelta(hours=7))
 _SPECIAL = re.compile(r"[&<>\r]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 _XLINK = ' xmlns:xlink="http://www.w3.org/1999/xlink" xlink:href="cid:{id}" xlink:role="XLinkRole" xlink:type="simple"'
@@ -299,7 +299,7 @@ def _day(day: date | None) -> str:
 def _moment(moment: datetime | None) -> str:
     if moment is None:
         return ""
-    local = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(_VIETNAM)
+    local = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(VIETNAM)
     return f"{_day(local)} {local.hour:02}:{local.minute:02}:{local.second:02}"
 
 

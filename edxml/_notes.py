@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from edxml._xml import Element
 from edxml.findings import Finding, Place, Repair, Severity
 from edxml.ids import OrganId, OrganIdMalformed
 from edxml.limits import Limits
+from edxml.zone import VIETNAM
 
 __all__ = ["HOLDERS", "NAMESPACE", "Notes", "fields_of", "local_name", "parse_day"]
 
@@ -20,7 +21,6 @@ NAMESPACE = "http://www.mic.gov.vn/TBT/QCVN_102_2016"
 """The one namespace of dialects A, B and F; the prefix `edXML` is bound to it too."""
 
 _IN_NAMESPACE = "{" + NAMESPACE + "}"
-_VIETNAM = timezone(timedelta(hours=7))  # no summer time, one zone since 1975
 _DATE = re.compile(r"(\d{4})/(\d\d)/(\d\d)\Z")
 _DATE_OTHER = re.compile(
     r"(?:(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})|(?P<d2>\d{1,2})[-/.](?P<m2>\d{1,2})[-/.](?P<y2>\d{4}))"
@@ -223,7 +223,7 @@ class Notes:
             return None
         hour, minute, second = (int(part or 0) for part in found.groups()[1:]) if found else (0, 0, 0)
         try:
-            moment = datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=_VIETNAM)
+            moment = datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=VIETNAM)
         except ValueError:
             self.repaired("date_impossible", element)
             return None

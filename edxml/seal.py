@@ -32,6 +32,7 @@ from edxml._seal_text import (
     statement_leaf,
 )
 from edxml.errors import SealInvalid
+from edxml.messages import Evidence
 from edxml.sign.algorithms import SignatureAlgorithm, is_right_signature
 from edxml.sign.certificates import check_use, der_of, find_path, load_certificates
 from edxml.sign.names import name_text
@@ -248,7 +249,7 @@ def _trusted(
         return find_path(certificate, (), trusted, at)
     except CheckRefusal as refusal:
         if refusal.verdict in (Verdict.CERTIFICATE_EXPIRED, Verdict.CERTIFICATE_NOT_YET_VALID):
-            raise SealInvalid("not_valid_then", at=f"{at:%Y-%m-%d}", detail=refusal.detail) from None
+            raise SealInvalid("not_valid_then", at=at, detail=Evidence(refusal.detail)) from None
         name = name_text(certificate.subject)
         raise SealInvalid("untrusted", name=name, detail=str(refusal.verdict)) from None
 

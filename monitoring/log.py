@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from itertools import groupby
@@ -26,6 +26,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
+from edxml.zone import VIETNAM
 from monitoring.log_guard import guard_line
 from monitoring.registry import Hop, HopOutcome
 
@@ -157,7 +158,7 @@ class Logger:
         if level < pipe.level:
             return
         seconds, rest = divmod(time.time_ns(), 1_000_000_000)
-        keys["timestamp"] = f"{_second(seconds)}.{rest // 1000:06d}Z"
+        keys["timestamp"] = f"{_second(seconds)}.{rest // 1000:06d}+07:00"
         keys["level"], keys["event"], keys["module"] = _LEVELS.get(level, "error"), event, self.name
         _name_exception(keys)
         said = guard_line(keys)
@@ -192,7 +193,7 @@ _ONE: Final[Sequence[Mapping[str, Any]]] = ({},)
 @lru_cache(maxsize=4)
 def _second(seconds: int) -> str:
     """A second since 1970 as it is written: a calendar costs ten times what the rest of a moment does."""
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
+    return datetime.fromtimestamp(seconds, VIETNAM).replace(tzinfo=None).isoformat()
 
 
 _LEVELS = {getattr(logging, name.upper()): name for name in ("debug", "info", "warning", "error", "critical")}

@@ -88,7 +88,7 @@ class Covered:
     position: int
     organ_id: str
     readdressed_from: str | None = None
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,12 +247,12 @@ def _serve(
     if written is None:
         return _problem(ProblemCode.UNKNOWN_RECIPIENT, address)
     if written.valid_from is not None and on < written.valid_from:
-        return _problem(ProblemCode.NOT_YET_IN_FORCE, address, written, on, day=_spoken(written.valid_from))
+        return _problem(ProblemCode.NOT_YET_IN_FORCE, address, written, on, day=written.valid_from)
     heirs = (written,) if written.in_force_on(on) else directory.successors_on(written, on)
     if len(heirs) != 1:
         code = ProblemCode.SEVERAL_SUCCESSORS if heirs else ProblemCode.NO_SUCCESSOR
         candidates = tuple(_candidate(heir, on) for heir in heirs)
-        return _problem(code, address, written, on, candidates, day=_spoken(_day_after_end(written)))
+        return _problem(code, address, written, on, candidates, day=_day_after_end(written))
     (agency,) = heirs
     if agency.id == sender_agency_id:
         return _problem(ProblemCode.TO_ONESELF, address, agency, on)
@@ -283,7 +283,7 @@ def _covered(item: _Served, on: date) -> Covered:
             "position": str(address.position),
             "organ_id": address.organ_id.strip()[:80],
             "name": item.written.name_on(on),
-            "day": _spoken(_day_after_end(item.written)),
+            "day": _day_after_end(item.written),
             "new": heir.name,
             "new_organ_id": heir.organ_id,
         },
@@ -296,9 +296,9 @@ def _problem(
     agency: Agency | None = None,
     on: date | None = None,
     candidates: tuple[Candidate, ...] = (),
-    **params: str,
+    **words: Any,
 ) -> RouteProblem:
-    params = {"organ_id": address.organ_id.strip()[:80], "position": str(address.position), **params}
+    params = {"organ_id": address.organ_id.strip()[:80], "position": str(address.position), **words}
     if agency is not None and on is not None:
         params["name"] = agency.name_on(on)
     if candidates:
@@ -326,12 +326,6 @@ def _candidate(agency: Agency, on: date) -> Candidate:
 def _day_after_end(agency: Agency) -> date:
     assert agency.valid_to is not None  # an agency that is neither in force nor still to come has ended
     return agency.valid_to + timedelta(days=1)
-
-
-def _spoken(day: date) -> str:
-    """A day as it is written in administrative documents: 01/7/2025 (NĐ 30/2020, Phụ lục I)."""
-    month = f"{day.month:02}" if day.month < 3 else str(day.month)
-    return f"{day.day:02}/{month}/{day.year}"
 
 
 def _finding(code: str, severity: Severity, position: int, params: Mapping[str, Any]) -> Finding:

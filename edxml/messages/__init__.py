@@ -11,16 +11,22 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tomllib
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from functools import cache
 from importlib import util
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["PACKAGES", "Language", "SystemWords", "Term", "catalogue", "say_day", "system_words", "text"]
+from edxml.zone import in_vietnam
+
+__all__ = [
+    "PACKAGES", "Evidence", "Language", "SystemWords", "Term", "catalogue", "say_day", "say_moment", "system_words",
+    "text",
+]  # fmt: skip
 
 PACKAGES = ("edxml", "routing", "adapters", "monitoring", "gateway")
 """Packages that may carry a message file, in order of search."""
@@ -37,6 +43,17 @@ class Term(str):
     """A parameter that is itself a code: whoever reads the sentence gets its text in the same language."""
 
     __slots__ = ()
+
+
+class Evidence(str):
+    """A parameter that is stored the same for every language ("CN=…: 2026-12-31"): whoever reads the sentence gets its
+    days as the language writes them."""
+
+    __slots__ = ()
+
+    def said(self, language: Language) -> str:
+        """Its words with the days of `language`."""
+        return re.sub(r"\b(\d{4})-(\d\d)-(\d\d)\b", r"\3/\2/\1", self) if language is Language.VI else str(self)
 
 
 class SystemWords(str):
@@ -124,9 +141,11 @@ def text(code: str, language: Language, params: Mapping[str, Any]) -> str:
 def _said(value: Any, language: Language) -> Any:
     if isinstance(value, Term):
         return text(value, language, {})
-    if isinstance(value, SystemWords):
+    if isinstance(value, (SystemWords, Evidence)):
         return value.said(language)
-    if type(value) is date:
+    if isinstance(value, datetime):
+        return say_moment(value, language)
+    if isinstance(value, date):
         return say_day(value, language)
     return _Count(value) if type(value) is int else value
 
@@ -134,6 +153,12 @@ def _said(value: Any, language: Language) -> Any:
 def say_day(day: date, language: Language) -> str:
     """A calendar day as `language` writes it: 31/12/2026, or 2026-12-31."""
     return f"{day:%d/%m/%Y}" if language is Language.VI else day.isoformat()
+
+
+def say_moment(moment: datetime, language: Language) -> str:
+    """A moment of Việt Nam's clocks as `language` writes it: 31/12/2026 08:15:00, or 2026-12-31 08:15:00 +07:00."""
+    local = in_vietnam(moment)
+    return f"{local:%d/%m/%Y %H:%M:%S}" if language is Language.VI else local.isoformat(sep=" ", timespec="seconds")
 
 
 class _Count(int):

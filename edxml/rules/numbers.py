@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 from edxml.findings import Severity
@@ -13,10 +13,10 @@ from edxml.rules import kinds
 from edxml.rules.examples import GOOD_DOCUMENT, document, status
 from edxml.rules.places import HEADER, TRACE
 from edxml.rules.rule import FINE, UNCHECKED, Breach, at, document_rule
+from edxml.zone import VIETNAM
 
-__all__ = ["RULES", "VIETNAM"]
+__all__ = ["RULES"]
 
-VIETNAM = timezone(timedelta(hours=7))
 _QCVN = "QCVN 102:2016/BTTTT"
 _FORM = "NĐ 30/2020/NĐ-CP phụ lục I, phần I, mục II khoản 3"
 _LAW_OF_ACTS = "Luật ban hành văn bản QPPL 80/2015/QH13 điều 10 khoản 3 điểm c"
@@ -125,7 +125,7 @@ def notation_year_differs(packet: Packet, today: date) -> tuple[Breach, ...]:
     year = _year_of(packet)
     if not year or packet.promulgation_date is None or packet.promulgation_date.year == int(year):
         return FINE
-    return (at(_NOTATION, year=year, date=packet.promulgation_date.isoformat()),)
+    return (at(_NOTATION, year=year, date=packet.promulgation_date),)
 
 
 _NOTICE = {"type_detail": "7", "type_name": "Thông báo"}
@@ -161,7 +161,7 @@ def promulgation_date_future(packet: Packet, today: date) -> tuple[Breach, ...]:
     """Ngày ban hành is not after today."""
     if packet.promulgation_date is None or packet.promulgation_date <= today:
         return FINE
-    return (at(_PROMULGATED, date=packet.promulgation_date.isoformat()),)
+    return (at(_PROMULGATED, date=packet.promulgation_date),)
 
 
 @document_rule(
@@ -172,7 +172,7 @@ def due_before_promulgation(packet: Packet, today: date) -> tuple[Breach, ...]:
     due, issued = packet.due_date, packet.promulgation_date
     if due is None or issued is None or due >= issued:
         return FINE
-    return (at(f"{HEADER}/DueDate", due=due.isoformat(), date=issued.isoformat()),)
+    return (at(f"{HEADER}/DueDate", due=due, date=issued),)
 
 
 _ANSWERED = status().response_for
@@ -188,7 +188,7 @@ def answered_later(packet: Packet, today: date) -> tuple[Breach, ...]:
     if not packet.response_for or packet.promulgation_date is None:
         return FINE
     return tuple(
-        at(f"{HEADER}/ResponseFor[{position}]/PromulgationDate", date=answered.promulgation_date.isoformat())
+        at(f"{HEADER}/ResponseFor[{position}]/PromulgationDate", date=answered.promulgation_date)
         for position, answered in enumerate(packet.response_for, 1)
         if answered.promulgation_date is not None and answered.promulgation_date > packet.promulgation_date
     )
@@ -222,7 +222,7 @@ def trace_time_future(packet: Packet, today: date) -> tuple[Breach, ...]:
     tomorrow = _tomorrow(today)
     return tuple(
         [
-            at(f"{TRACE}/TraceHeader[{position}]/Timestamp", date=hop.timestamp.astimezone(VIETNAM).date().isoformat())
+            at(f"{TRACE}/TraceHeader[{position}]/Timestamp", date=hop.timestamp.astimezone(VIETNAM).date())
             for position, hop in enumerate(packet.trace, 1)
             if hop.timestamp is not None and hop.timestamp >= tomorrow
         ]

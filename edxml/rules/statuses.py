@@ -11,9 +11,9 @@ from edxml.ids import OrganId, fold_code
 from edxml.packet import StaffInfo, StatusPacket
 from edxml.rules.agencies import organ_breach
 from edxml.rules.examples import organization, status
-from edxml.rules.numbers import VIETNAM
 from edxml.rules.places import HEADER
 from edxml.rules.rule import FINE, Breach, at, status_rule
+from edxml.zone import VIETNAM
 
 __all__ = ["RULES"]
 
@@ -72,7 +72,7 @@ def timestamp_future(packet: StatusPacket, today: date) -> tuple[Breach, ...]:
     """No status is of a day after today."""
     if packet.timestamp is None or (day := packet.timestamp.astimezone(VIETNAM).date()) <= today:
         return FINE
-    return (at(f"{HEADER}/Timestamp", date=day.isoformat()),)
+    return (at(f"{HEADER}/Timestamp", date=day),)
 
 
 @status_rule(Severity.WARNING, "QCVN 102:2016/BTTTT 1.1", bad=status(sender=replace(status().sender, name="")))

@@ -15,8 +15,9 @@ from typing import Any
 from cryptography import x509
 
 from edxml.findings import Finding
-from edxml.messages import Language, text
+from edxml.messages import Evidence, Language, text
 from edxml.sign.names import name_text
+from edxml.zone import iso_in_vietnam
 
 __all__ = [
     "OPEN",
@@ -186,12 +187,12 @@ class Verification:
         """What the verdict means and what to do, in `language`."""
         code = text_code(self.verdict, covers_whole=self.covers_whole)
         detail = self.detail if self.finding is None else self.finding.text(language).rstrip(".")
-        return text(code, language, {"detail": detail, "signer": self.signer})
+        return text(code, language, {"detail": Evidence(detail), "signer": self.signer})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         moments = {
-            name: moment.isoformat() if (moment := getattr(self, name)) else None
+            name: iso_in_vietnam(moment) if (moment := getattr(self, name)) else None
             for name in ("signing_time", "stamped_at", "judged_at")
         }
         return {
@@ -212,7 +213,11 @@ class Verification:
             "files": [{"digest": file.digest, "length": file.length} for file in self.files],
             **moments,
             "revocations": [
-                {"standing": str(one.standing), "since": one.since and one.since.isoformat(), "evidence": one.evidence}
+                {
+                    "standing": str(one.standing),
+                    "since": one.since and iso_in_vietnam(one.since),
+                    "evidence": one.evidence,
+                }
                 for one in self.revocations
             ],
             "wire_digest": self.wire_digest,

@@ -9,7 +9,7 @@ from typing import Final
 from adapters.contract import AdapterError
 from gateway.channels import KINDS, Channels, Kind
 from gateway.model.errors import Conflict, NotFound
-from gateway.model.instants import MINUTE, local_iso, micros, new_id
+from gateway.model.instants import MINUTE, as_datetime, micros, new_id
 from gateway.store import Store, recoveries
 
 __all__ = ["Begun", "begin_recovery"]
@@ -45,7 +45,7 @@ def begin_recovery(
         now = store.now(connection)
         found = recoveries.running(connection)
         if found is not None and not may_repeat:
-            raise Conflict("restore.recovering", at=local_iso(found.backup_at))
+            raise Conflict("restore.recovering", at=as_datetime(found.backup_at))
         recovery = recoveries.Recovery(id=new_id(), backup=backup, backup_at=backup_at, restored_at=now)
         doubted = recoveries.begin(
             connection, recovery, landing=lambda channel: landing.get(channel, _LONGEST_LANDING), actor=actor

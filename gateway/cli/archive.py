@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -176,5 +177,6 @@ def _tell(voice: Voice, file: Path, manifest: Manifest, *, as_json: bool) -> Non
             }
         )  # fmt: skip
         return
-    voice.tell("archive_told.of", month=manifest.month, node=manifest.node, at=manifest.written_at, blobs=len(blobs))
+    at = datetime.fromisoformat(manifest.written_at)
+    voice.tell("archive_told.of", month=manifest.month, node=manifest.node, at=at, blobs=len(blobs))
     voice.table(("table", "#rows"), list(manifest.rows.items()))

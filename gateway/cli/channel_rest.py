@@ -13,7 +13,7 @@ from gateway.cli.opening import ACTOR, open_node
 from gateway.cli.output import AsJson, voice_of
 from gateway.exchange.resting import Drains, begin_drain, check_move, finish_drains, move_backlog
 from gateway.model.errors import BadRequest, NotFound
-from gateway.model.instants import local_iso
+from gateway.model.instants import as_datetime
 from gateway.model.windows import WindowMalformed, held_until, parse_windows
 from gateway.node import Node
 from gateway.store import backlog
@@ -92,7 +92,7 @@ def window(
     for one in wanted:
         voice.write(one)
     if until is not None:
-        voice.tell("channel_told.resting", channel=channel_id, until=local_iso(until))
+        voice.tell("channel_told.resting", channel=channel_id, until=as_datetime(until))
 
 
 def move(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from edxml.messages import Evidence
 from gateway.cli.names import Names
 from gateway.cli.opening import open_local
 from gateway.cli.output import AsJson, Voice, voice_of
@@ -137,7 +138,7 @@ def _show_verdicts(voice: Voice, view: DocumentView) -> None:
         title=voice.say("document_told.verdicts"),
     )  # fmt: skip
     for line in own:
-        voice.write("  " + voice.say(line.code, detail=line.detail, signer=line.signer))
+        voice.write("  " + voice.say(line.code, detail=Evidence(line.detail).said(voice.language), signer=line.signer))
         if line.evidence is not None:
             voice.write("    " + _seen(voice, line.evidence))
 

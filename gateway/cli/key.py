@@ -10,6 +10,7 @@ import typer
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edxml.sign.names import name_text
+from edxml.zone import iso_in_vietnam
 from gateway.cli.exits import ExitCode
 from gateway.cli.moments import parse_moment
 from gateway.cli.opening import open_local
@@ -117,9 +118,9 @@ def _as_dict(ring: SealRing, pair: SealPair, now: datetime) -> dict[str, str]:
     return {
         "name": pair.name,
         "state": str(ring.state(pair, now)),
-        "begins": pair.begins.isoformat(),
-        "valid_from": pair.certificate.not_valid_before_utc.isoformat(),
-        "valid_until": pair.certificate.not_valid_after_utc.isoformat(),
+        "begins": iso_in_vietnam(pair.begins),
+        "valid_from": iso_in_vietnam(pair.certificate.not_valid_before_utc),
+        "valid_until": iso_in_vietnam(pair.certificate.not_valid_after_utc),
         "subject": name_text(pair.certificate.subject),
         "fingerprint": pair.fingerprint,
         "key": _place(pair),

@@ -34,7 +34,7 @@ def timestamp(
     voice = voice_of(ctx)
     with open_packet(file) as stream, write_new(out) as stamped:
         moment = add_time_stamp(stream, stamped, http_authority(authority))
-    voice.tell("packet_told.stamped", file=str(file), out=str(out), moment=moment.isoformat())
+    voice.tell("packet_told.stamped", file=str(file), out=str(out), moment=moment)
 
 
 def http_authority(url: str) -> TimeStamper:

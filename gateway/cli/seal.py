@@ -13,6 +13,7 @@ from edxml.errors import SealInvalid
 from edxml.seal import LARGEST_SEAL, OpenedSeal, open_seal
 from edxml.sealed import SealDifference, find_differences
 from edxml.sign.names import name_text
+from edxml.zone import iso_in_vietnam
 from gateway.cli.certificates import read_certificates
 from gateway.cli.exits import ExitCode
 from gateway.cli.output import AsJson, Voice, on_one_line, voice_of
@@ -93,7 +94,7 @@ def _as_dict(opened: OpenedSeal, differences: tuple[SealDifference, ...]) -> dic
         "node": sealed.node,
         "sender": sealed.sender,
         "recipients": list(sealed.recipients),
-        "accepted_at": sealed.accepted_at.isoformat(),
+        "accepted_at": iso_in_vietnam(sealed.accepted_at, "milliseconds"),
         "packet_digest": sealed.packet_digest,
         "size": sealed.size,
         "attachments": [{"digest": digest, "length": length} for digest, length in sealed.attachments],
@@ -101,8 +102,8 @@ def _as_dict(opened: OpenedSeal, differences: tuple[SealDifference, ...]) -> dic
         "certificate": {
             "subject": name_text(certificate.subject),
             "fingerprint": certificate.fingerprint(hashes.SHA256()).hex(),
-            "valid_from": certificate.not_valid_before_utc.isoformat(),
-            "valid_until": certificate.not_valid_after_utc.isoformat(),
+            "valid_from": iso_in_vietnam(certificate.not_valid_before_utc),
+            "valid_until": iso_in_vietnam(certificate.not_valid_after_utc),
             "trusted_by": name_text(opened.chain[-1].subject),
         },
     }

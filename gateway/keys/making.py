@@ -96,7 +96,7 @@ def _check_fit(key_text: bytes, certificate_pem: bytes, *, begins: datetime) -> 
         raise SigningKeyInvalid("certificate_unreadable") from None
     since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not since <= begins < until:
-        raise KeysUnfit(begins=f"{begins:%Y-%m-%d}", valid_from=f"{since:%Y-%m-%d}", valid_until=f"{until:%Y-%m-%d}")
+        raise KeysUnfit(begins=begins, valid_from=since, valid_until=until)
     if key_text.startswith(b"pkcs11:"):
         signer: Signer = open_token_signer(TokenKey.parse(key_text.decode()), certificates=certificate_pem)
     else:

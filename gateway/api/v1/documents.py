@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from edxml.messages import Language, text
+from edxml.messages import Evidence, Language, text
 from gateway.api.edge import Edge
 from gateway.api.free_text import FreeText
 from gateway.api.v1.doors import After, Calling, Limit, PacketId, TheEdge
@@ -189,7 +189,7 @@ def _status(line: views.StatusLine) -> dict[str, Any]:
 
 
 def _verdict(line: views.VerdictLine) -> dict[str, Any]:
-    params = {"detail": line.detail, "signer": line.signer}
+    params = {"detail": Evidence(line.detail), "signer": line.signer}
     return words_of(line) | {
         "vi": text(line.code, Language.VI, params),
         "en": text(line.code, Language.EN, params),

@@ -55,6 +55,7 @@ def test_rule_is_told_by_its_own_example_alone_and_vanishes_with_it(rule: Rule[A
     for language in Language:
         assert rule.text(language) != rule.code
         assert "{" not in findings[0].text(language)
+    assert not re.search(r"\d{4}-\d\d-\d\d", findings[0].text(Language.VI)), "a Vietnamese sentence says 28/09/2018"
 
 
 def test_each_rule_names_the_law_the_standard_or_says_that_it_is_practice() -> None:

@@ -78,7 +78,7 @@ def test_one_successor_is_readdressed_and_told_so() -> None:
     (finding,) = found.findings()
     assert finding.severity is Severity.WARNING
     assert finding.text(Language.VI) == (
-        "Nơi nhận thứ 1: UBND phường Nghi Phú (000.25.51.H99) đã ngừng hoạt động từ ngày 01/7/2025; văn bản được "
+        "Nơi nhận thứ 1: UBND phường Nghi Phú (000.25.51.H99) đã ngừng hoạt động từ ngày 01/07/2025; văn bản được "
         "chuyển tới đơn vị kế thừa là UBND phường Vinh Phú (H99.203). Cập nhật danh bạ nơi nhận."
     )
 

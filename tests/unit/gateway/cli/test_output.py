@@ -89,7 +89,7 @@ def test_letters_of_a_name_are_never_taken_for_a_style() -> None:
 def test_an_empty_table_is_one_sentence() -> None:
     voice, out = make_voice()
     voice.table(("name",), [])
-    assert out.getvalue() == "Không có gì.\n"
+    assert out.getvalue() == "Không có dữ liệu.\n"
 
 
 def test_moments_are_vietnam_s_and_a_last_day_is_meant_whole() -> None:
