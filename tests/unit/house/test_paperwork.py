@@ -97,6 +97,19 @@ def test_every_test_that_the_papers_name_exists() -> None:
     assert gone == []
 
 
+def test_a_proof_that_the_guarantees_name_is_run_by_make_test_or_names_what_runs_it() -> None:
+    """`make test` leaves out what is marked long."""
+    long = re.compile(r"@pytest\.mark\.long\n(?:@.+\n)*def (\w+)")
+    silent = []
+    for paragraph in re.split(r"\n(?:- |\n)", (HOUSE / "docs/guarantees.md").read_text("utf-8")):
+        for name, test in re.findall(r"`(tests/[\w/.\-]+\.py)(?:::(\w+))?`", paragraph):
+            source = (HOUSE / name).read_text("utf-8")
+            whole = re.search(r"^pytestmark = .*mark\.long", source, re.MULTILINE)
+            if (whole or test in long.findall(source)) and not re.search("`make (?!test)", paragraph):
+                silent.append((name, test))
+    assert silent == []
+
+
 def test_every_function_that_the_papers_name_exists() -> None:
     """`gateway.model.machine.conclude` and the like: the module exists and defines the name."""
     dotted = re.compile(
