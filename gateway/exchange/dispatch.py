@@ -219,7 +219,7 @@ def _plan_links(
     shared: dict[tuple[str, str, str], list[tuple[Leg, Chain, Link, Move]]] = {}
     for leg in legs:
         chain = chains[order.document.root, leg.agency_id]
-        link = _link(order.prepared, leg, chain.id, facts[leg.channel_id], now)
+        link = _link(order.prepared, order.document.key, leg, chain.id, facts[leg.channel_id], now)
         chain = chain.longer(link)
         own, *others = admit(chain, link, now, pace)
         rows.moves += [altered(move, actor=order.prepared.submission.caller.name) for move in others]
@@ -252,7 +252,7 @@ def _plan_links(
     return rows
 
 
-def _link(prepared: Prepared, leg: Leg, chain_id: str, channel: ChannelFacts, now: int) -> Link:
+def _link(prepared: Prepared, document: str, leg: Leg, chain_id: str, channel: ChannelFacts, now: int) -> Link:
     kind = LinkKind.RECALL if leg.agency_id in prepared.removed else prepared.kind
     return Link(
         delivery_id=new_id_after(prepared.packet_id, chain_id),  # where rows lie is told by it
@@ -264,6 +264,9 @@ def _link(prepared: Prepared, leg: Leg, chain_id: str, channel: ChannelFacts, no
         is_polled=channel.is_polled,
         sink=channel.sink,
         adds_recipient=leg.agency_id in prepared.added,
+        document=document,
+        copy=leg.readdressed_from or leg.agency_id,
+        replaces=prepared.replaces,
     )
 
 
@@ -290,6 +293,7 @@ def _undeliverable(order: Dispatch, problems: Sequence[RouteProblem]) -> list[Ne
         link = Link(
             delivery_id=delivery_id, transfer_id="", packet_id=order.prepared.packet_id, kind=order.prepared.kind,
             state=DeliveryState.UNDELIVERABLE, accepted_at=order.prepared.submission.received_at,
+            document=order.document.key, copy=problem.agency_id or "", replaces=order.prepared.replaces,
         )  # fmt: skip
         made.append(
             NewDelivery(

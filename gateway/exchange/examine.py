@@ -187,6 +187,7 @@ class Keys:
     notation: str
     removed: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
+    replaces: tuple[str, ...] = ()
 
 
 @hasten
@@ -240,6 +241,7 @@ def _prepared(submission: Submission, examined: Examined, draft: _Draft, seal: b
         notation=keys.notation,
         removed=keys.removed,
         added=keys.added,
+        replaces=keys.replaces,
         seal=seal,
         repairs=statement.repairs,
     )
@@ -252,14 +254,16 @@ def _keys(node: Node, packet: Packet | StatusPacket, sender_id: str) -> Keys:
     kind = LinkKind(packet.business_kind)
     brings = kind in (LinkKind.NEW, LinkKind.REPLACEMENT)
     key = document_key(sender_id, packet.document_id if brings else packet.target_document_id)
-    replaced = [document_key(sender_id, r.document_id) for r in packet.replacements]
+    named = [document_key(sender_id, r.document_id) for r in packet.replacements]
+    replaced = tuple(dict.fromkeys(k for k in named if k != key)) if kind is LinkKind.REPLACEMENT else ()
     return Keys(
         kind=kind,
         document_key=key,
-        root=replaced[0] if kind is LinkKind.REPLACEMENT and replaced else key,
+        root=replaced[0] if replaced else key,
         notation=notation_key(sender_id, packet.promulgation_date, f"{packet.code_number}/{packet.code_notation}"),
         removed=_agencies(node, [c.organ_id for c in packet.receiver_changes if not c.added]),
         added=_agencies(node, [c.organ_id for c in packet.receiver_changes if c.added]),
+        replaces=replaced,
     )
 
 

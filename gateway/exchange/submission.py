@@ -100,6 +100,7 @@ class Prepared:
     notation: str
     removed: frozenset[str] = frozenset()  #: agency ids that an update removes: a recall for them
     added: frozenset[str] = frozenset()  #: agency ids that an update adds
+    replaces: tuple[str, ...] = ()  #: keys of the documents that it replaces
     seal: bytes = b""
     repairs: tuple[str, ...] = ()
 

@@ -131,6 +131,9 @@ class Link:
     unreported: int = 0
     permits: int = 0
     position: int = 0  #: its place in the chain, which grows also where earlier ones were archived and are gone
+    document: str = ""  #: key of the document that it acts on: its own, or for a recall or an update the target's
+    copy: str = ""  #: the agency that it was addressed to, which may be an abolished one
+    replaces: tuple[str, ...] = ()  #: keys of the documents that this packet's document replaces
 
     def has_open_attempt(self, now: int, *, ago: int = 0) -> bool:
         """A hand-over may be going on, or may have been so many microseconds `ago`."""

@@ -34,6 +34,7 @@ LINKED = select(
     deliveries.c.chain_id, deliveries.c.id, deliveries.c.transfer_id, deliveries.c.packet_id, deliveries.c.kind,
     deliveries.c.state, deliveries.c.accepted_at, deliveries.c.head_since, deliveries.c.adds_recipient,
     deliveries.c.position, deliveries.c.agency_id, deliveries.c.book,
+    deliveries.c.document, deliveries.c.copy.label("copy_of"), deliveries.c.replaces,
     transfers.c.turn, transfers.c.tries, transfers.c.unreported, transfers.c.permits, transfers.c.members,
     transfers.c.state.label("carried"), channels.c.is_polled, channels.c.sink, channels.c.speaks_for_agency,
 ).select_from(
@@ -267,6 +268,9 @@ def link_of(row: Any, made: Mapping[str, Sequence[Attempt]]) -> Link:
         unreported=row.unreported,
         permits=row.permits,
         position=row.position,
+        document=row.document,
+        copy=row.copy_of,
+        replaces=tuple(row.replaces.split("\n")) if row.replaces else (),
     )
 
 

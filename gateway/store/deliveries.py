@@ -108,6 +108,9 @@ def _new_row(delivery: NewDelivery, now: int) -> dict[str, Any]:
         "adds_recipient": link.adds_recipient,
         "leg": delivery.leg,
         "readdressed_from": delivery.readdressed_from,
+        "document": link.document,
+        "copy": link.copy,
+        "replaces": "\n".join(link.replaces),
         "is_urgent": delivery.is_urgent,
     }
 

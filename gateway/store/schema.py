@@ -213,6 +213,9 @@ deliveries = Table(
     Column("adds_recipient", Boolean, nullable=False, default=False),
     Column("leg", Text, nullable=False),  # why this road: the route's reason
     Column("readdressed_from", Text, nullable=False, default=""),
+    Column("document", Text, nullable=False, server_default=""),  # key of the document that it acts on
+    Column("copy", Text, nullable=False, server_default=""),  # the agency that it was addressed to
+    Column("replaces", Text, nullable=False, server_default=""),  # keys of the documents that it replaces, by lines
     Column("status_code", Text, nullable=False, default=""),  # the furthest business status that came back
     Column("is_urgent", Boolean, nullable=False),
     Column("polled_at", BigInteger, nullable=False, default=0),  # rotates what nobody fetches (protocol §10)

@@ -40,8 +40,12 @@ def test_a_released_database_is_migrated_and_its_books_close(dump: Path, tmp_pat
             first = rows.exec_driver_sql("SELECT id FROM packets ORDER BY id LIMIT 1").scalar()
             seen = views.document(rows, str(first), seen_by=None)
             at = int(rows.exec_driver_sql("SELECT max(recorded_at) FROM events").scalar() or 0)
+            unnamed = rows.exec_driver_sql(
+                "SELECT count(*) FROM deliveries WHERE document = '' OR copy = '' AND state <> 'undeliverable'"
+            ).scalar()
         assert {"delivered", "available", "undeliverable", "parked", "withdrawn", "fetched"} <= states
         assert parked
+        assert unnamed == 0, "each delivery says on which document it acts, and whose copy it is"
         assert seen is not None
         assert seen.timeline
         account = close_books(store, 0, at + DAY)

@@ -20,7 +20,7 @@ _MOVE = Move(
 _LINK = Link(
     delivery_id="d", transfer_id="t", packet_id="p", kind=LinkKind.RECALL, state=DeliveryState.FETCHED, accepted_at=7,
     head_since=8, attempts=(_ATTEMPT,), turn=2, is_polled=True, sink=SinkSureness.BLIND, adds_recipient=True, tries=4,
-    unreported=5, permits=6, position=9,
+    unreported=5, permits=6, position=9, document="k", copy="a", replaces=("j",),
 )  # fmt: skip
 _STEP = Step(move=_MOVE, end=AttemptEnd.ARRIVED, end_turn=1, end_key="k", is_report=False, tries=2, permits=3)
 
