@@ -130,12 +130,12 @@ def _record(connection: Connection, node: Node, matched: _Matched, now: int) -> 
     if status.status_code is StatusCode.TAKE_BACK:
         return _record_take_back(connection, node, matched, now), Effects()
     chain = _chain(connection, document.root, prepared.sender_id)
-    plans = _acts(chain, status, node, now)
+    about = _subject_of(chain, document.key)
+    plans = _acts(chain, about, status, node, now)
     effects = advance(
         connection, {chain.id: chain}, plans, pace=node.pace, now=now,
         at=prepared.submission.received_at, actor=prepared.submission.caller.name,
     )  # fmt: skip
-    about = _subject_of(chain)
     root = f"status|{document.root}|{prepared.sender_id}"
     order = _order(replace(prepared, root=root), document, root)
     done = dispatch(connection, [order], node.pace, now=now)
@@ -168,9 +168,11 @@ def _chain(connection: Connection, root: str, agency_id: str) -> Chain:
     return load_chains(connection, [found])[found]
 
 
-def _subject_of(chain: Chain) -> Link | None:
-    """The link a status speaks about: the newest document that may have arrived, else the newest that still may."""
-    live = [k for k in chain if k.kind is not LinkKind.RECALL and k.state is not DeliveryState.WITHDRAWN]
+def _subject_of(chain: Chain, document: str) -> Link | None:
+    """The link that a status speaks about: of this document the newest that may have arrived, else the newest that
+    still may."""
+    about = [k for k in chain if k.document == document and k.kind is not LinkKind.RECALL]
+    live = [k for k in about if k.state is not DeliveryState.WITHDRAWN]
     known = [k for k in live if k.may_have_arrived()]
     found = known or live
     return found[-1] if found else None
@@ -179,12 +181,12 @@ def _subject_of(chain: Chain) -> Link | None:
 def _has_earlier_arrived(chain: Chain, link: Link) -> bool:
     """A status names the document, not the packet: once one arrived, it is no receipt for an update in doubt."""
     arrived = (DeliveryState.DELIVERED, DeliveryState.REFUSED)
-    return any(old.kind is not LinkKind.RECALL and old.state in arrived for old in chain.before(link))
+    before = [old for old in chain.before(link) if old.document == link.document]
+    return any(old.kind is not LinkKind.RECALL and old.state in arrived for old in before)
 
 
-def _acts(chain: Chain, status: StatusPacket, node: Node, now: int) -> list[Planned]:
+def _acts(chain: Chain, link: Link | None, status: StatusPacket, node: Node, now: int) -> list[Planned]:
     """What a status does to the delivery: 02 before delivered refuses; any other of the recipient's is a receipt."""
-    link = _subject_of(chain)
     if link is None:
         return []
     step = Step(move=None)

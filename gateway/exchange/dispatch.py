@@ -77,7 +77,8 @@ def dispatch(
     """Write packets, deliveries, transfers and events of orders that touch different documents.
 
     A recipient that has the same packet already gets nothing new; where that is all of them, the first answer goes
-    back.  A revision is refused (`document.conflict`) unless every recipient refused or could not be reached.
+    back.  A revision is refused (`document.conflict`), whoever it is addressed to, as long as anybody has, or may get,
+    what the document said before.
     `is_careful`: chains of a new document may be there already; without it they are taken to be new, and a conflict
     of constraints says that they were not.  `channels`: of the legs, where they were asked for in this transaction.
     """
@@ -167,7 +168,7 @@ def _dispatch_one(
     ):
         done.refused[prepared.packet_id] = Conflict("submission.archived", document=document)
         return
-    if order.is_revision and not same and not all(_may_get_revision(of_leg[leg.agency_id]) for leg in legs):
+    if order.is_revision and not same and packets.is_held(connection, order.document.key):
         done.refused[prepared.packet_id] = Conflict("document.conflict", document=document)
         return
     if not order.keeps_document and not (order.is_revision and same):
@@ -190,20 +191,12 @@ def _held(chain: Chain, packet_ids: frozenset[str]) -> list[str]:
 def _is_recalled(chain: Chain, order: Dispatch, agency_id: str) -> bool:
     """A document after its recall, for this recipient (rule 6): it would arrive where it was taken back.
 
-    An update may put back whom another one removed; a replacement is a document of its own.
+    An update may put back whom another one removed.
     """
     prepared = order.prepared
     if prepared.kind in (LinkKind.RECALL, LinkKind.STATUS) or agency_id in prepared.removed | prepared.added:
         return False
-    if prepared.kind is LinkKind.REPLACEMENT and not order.document.is_recalled:
-        return False
-    return chain.is_recalled()
-
-
-def _may_get_revision(chain: Chain) -> bool:
-    """A recipient who refused, or could not be reached, gets the new revision; one who never had it gets it too."""
-    unreached = (DeliveryState.REFUSED, DeliveryState.UNDELIVERABLE, DeliveryState.EXPIRED)
-    return all(link.state in unreached for link in chain)
+    return chain.is_recalled(order.document.key)
 
 
 def _plan_links(

@@ -156,6 +156,12 @@ class Link:
         held = self.state in (DeliveryState.CLAIMED, DeliveryState.FETCHED, DeliveryState.HANDED_OVER)
         return not self.state.is_final and not held and not self.is_in_doubt()
 
+    def waits_for(self, earlier: Link) -> bool:
+        """New packets and updates of documents tied by replacement keep one order; a recall is about one document."""
+        if LinkKind.RECALL in (self.kind, earlier.kind):
+            return self.document == earlier.document
+        return True
+
     def moved(self, to: DeliveryState) -> Link:
         """The same link in another state."""
         return altered(self, state=to)
@@ -164,7 +170,7 @@ class Link:
 @hasten
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """All links of one (document, recipient), oldest first.
+    """All links of one family of documents, tied by replacement, at one recipient, oldest first.
 
     `is_archived`: earlier ones were archived and are gone. All of them were at their end; what that was is in the
     archive, so any of them may have arrived.
@@ -175,14 +181,12 @@ class Chain:
     is_archived: bool = False
     ended_recalled: bool = False  #: of what is gone the last one was a recall; told only where nothing is left
 
-    def came(self) -> bool:
-        """Whether a document, not only recalls, ever joined it."""
-        return self.is_archived or any(link.kind is not LinkKind.RECALL for link in self.links)
-
-    def is_recalled(self) -> bool:
-        """Whether a recall is the last thing that joined it after a document."""
-        last = self.links[-1].kind is LinkKind.RECALL if self.links else self.ended_recalled
-        return last and self.came()
+    def is_recalled(self, document: str) -> bool:
+        """Whether a recall is the last thing about this document that joined it after the document."""
+        about = [link for link in self.links if link.document == document]
+        came = self.is_archived or any(link.kind is not LinkKind.RECALL for link in about)
+        last = about[-1].kind is LinkKind.RECALL if about else self.ended_recalled and not self.links
+        return last and came
 
     def longer(self, link: Link) -> Chain:
         """The same chain with one link more."""
@@ -192,8 +196,12 @@ class Chain:
         return iter(self.links)
 
     def before(self, link: Link) -> tuple[Link, ...]:
-        """The links that stand before `link`."""
-        return self.links[: self.links.index(link)]
+        """The earlier links that `link` stands behind."""
+        return tuple(earlier for earlier in self.links[: self.links.index(link)] if link.waits_for(earlier))
+
+    def after(self, link: Link) -> tuple[Link, ...]:
+        """The later links that stand behind `link`."""
+        return tuple(later for later in self.links[self.links.index(link) + 1 :] if later.waits_for(link))
 
     def find(self, delivery_id: str) -> Link:
         """The link of a delivery. Raises LookupError where it is not in this chain."""
@@ -211,8 +219,8 @@ class Chain:
 
     def has_recall_waiting(self, behind: Link) -> bool:
         """A recall that came after `behind` is waiting for it."""
-        later = self.links[self.links.index(behind) + 1 :]
-        return any(link.kind is LinkKind.RECALL and link.state is DeliveryState.WAITING for link in later)
+        recalls = (link for link in self.after(behind) if link.kind is LinkKind.RECALL)
+        return any(recall.state is DeliveryState.WAITING for recall in recalls)
 
 
 @hasten

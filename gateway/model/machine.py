@@ -19,6 +19,7 @@ for the rule.  All of them run inside a transaction that holds the chain's row l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -48,20 +49,27 @@ def admit(chain: Chain, link: Link, now: int, pace: Pace) -> tuple[Move, ...]:
     """
     earlier = chain.before(link)
     documents = [old for old in earlier if old.kind is not LinkKind.RECALL]
-    if link.kind is not LinkKind.RECALL and earlier and not documents and not chain.is_archived:
-        recalls = [old for old in earlier if old.is_untouched()]
+    own = [old for old in earlier if old.document == link.document]
+    if link.kind is not LinkKind.RECALL and _are_recalls(own) and not chain.is_archived:
+        recalls = [old for old in own if old.is_untouched()]
         return (
             move_of(link, S.WITHDRAWN, Reason.RECALLED_BEFORE),
             *(move_of(old, S.WITHDRAWN, Reason.NOTHING_TO_RECALL) for old in recalls),
         )
+    if link.kind is LinkKind.UPDATE:
+        documents = [old for old in own if old.kind is not LinkKind.RECALL]
     came = documents or chain.is_archived or link.adds_recipient
     if link.kind in (LinkKind.UPDATE, LinkKind.REPLACEMENT) and not came:
         return (move_of(link, S.PARKED, Reason.DOCUMENT_NEVER_CAME),)
     moves = settle(chain, now, pace)
-    own = [move for move in moves if move.delivery_id == link.delivery_id]
+    first = [move for move in moves if move.delivery_id == link.delivery_id]
     others = [move for move in moves if move.delivery_id != link.delivery_id]
     waits = Reason.BEHIND_EARLIER if earlier else Reason.RECALL_ORPHAN_WAITS
-    return (*(own or [move_of(link, S.WAITING, waits)]), *others)
+    return (*(first or [move_of(link, S.WAITING, waits)]), *others)
+
+
+def _are_recalls(links: Sequence[Link]) -> bool:
+    return bool(links) and all(link.kind is LinkKind.RECALL for link in links)
 
 
 # --- what follows from any change (rule 6) ---------------------------------------------------------------------
@@ -95,7 +103,7 @@ def _may_follow(earlier: tuple[Link, ...]) -> bool:
 
 
 def _settle_recall(chain: Chain, recall: Link, now: int, pace: Pace) -> list[Move]:
-    """Withdraw *every* earlier packet that is untouched, wait for the others, then go on or end (rule 6).
+    """Withdraw *every* earlier untouched packet of its document, wait for the others, then go on or end (rule 6).
 
     What was archived is waited for no more and may have arrived: the recall goes on, with a finding.  One that was
     accepted in the future, by a clock that was ahead, has waited long enough for its document (rule 13).
@@ -235,7 +243,7 @@ def release(chain: Chain, link: Link, now: int) -> Step | Reason:
         return Reason.RELEASED
     if link.has_open_attempt(now):
         return Reason.ATTEMPT_STILL_OPEN
-    later = chain.links[chain.links.index(link) + 1 :]
+    later = chain.after(link)
     if any(other.state is not S.WAITING for other in later):
         return Reason.BEHIND_EARLIER
     if link.is_in_doubt() and any(other.kind is LinkKind.RECALL for other in later):
@@ -252,7 +260,7 @@ def resend(chain: Chain, link: Link, now: int, *, channel_id: str = "") -> Step 
         return Reason.RESENT
     if any(other.has_open_attempt(now) for other in chain):
         return Reason.ATTEMPT_STILL_OPEN
-    if chain.links[-1].delivery_id != link.delivery_id:
+    if chain.after(link):
         return Reason.BEHIND_EARLIER
     again = replace(move_of(link, first_state(link), Reason.RESENT, due_at=now), channel_id=channel_id)
     return Step(move=again, tries=0, permits=_permit(link))

@@ -8,7 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, bindparam, delete, exists, insert, literal_column, select, update
 
+from edxml.codes import StatusCode
 from edxml.values import hasten
+from gateway.model.states import Book, DeliveryState, LinkKind
 from gateway.store.dialect import among, insert_missing, inserting_missing
 from gateway.store.months.bounds import among_ids, low_of, since
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
@@ -17,10 +19,30 @@ from gateway.store.together import Together
 from gateway.store.transfers import ChannelFacts, channel_facts_asked, channel_facts_found
 
 __all__ = [
-    "BlobUse", "DocumentRow", "Entered", "PacketRow", "RecipientRow", "blobs_after", "by_ids", "claim_idempotency",
-    "claim_submissions", "documents_by_key", "documents_by_notation", "drop_claims", "hand_claims", "has_any",
-    "has_blob", "has_root", "ids_of_blob", "insert_new", "packets_asked", "packets_found", "packets_like",
-    "recipients_of", "save_documents",
+    "BlobUse",
+    "DocumentRow",
+    "Entered",
+    "PacketRow",
+    "RecipientRow",
+    "blobs_after",
+    "by_ids",
+    "claim_idempotency",
+    "claim_submissions",
+    "documents_by_key",
+    "documents_by_notation",
+    "drop_claims",
+    "hand_claims",
+    "has_any",
+    "has_blob",
+    "has_root",
+    "ids_of_blob",
+    "insert_new",
+    "is_held",
+    "packets_asked",
+    "packets_found",
+    "packets_like",
+    "recipients_of",
+    "save_documents",
 ]  # fmt: skip
 
 
@@ -245,6 +267,24 @@ _LIKE = select(packets.c.id).where(packets.c.root == bindparam("root"), packets.
 def packets_like(connection: Connection, root: str, fingerprint: str) -> frozenset[str]:
     """Ids of packets of one document family that say the same."""
     return frozenset(row.id for row in select_rows(connection, _LIKE, {"root": root, "print": fingerprint}))
+
+
+_GONE = (DeliveryState.REFUSED, DeliveryState.UNDELIVERABLE, DeliveryState.EXPIRED, DeliveryState.WITHDRAWN)
+_HELD = select(
+    exists()
+    .where(packets.c.document_key == bindparam("key"), packets.c.book == Book.DOCUMENTS)
+    .where(
+        deliveries.c.packet_id == packets.c.id,
+        deliveries.c.kind != LinkKind.RECALL,
+        deliveries.c.state.not_in(_GONE),
+        deliveries.c.status_code != StatusCode.REFUSED,
+    )
+)
+
+
+def is_held(connection: Connection, document_key: str) -> bool:
+    """Whether anybody has, or may yet get, what a document says or an update of it; who refused it gave it back."""
+    return bool(select_one(connection, _HELD, {"key": document_key}))
 
 
 _HAS_ROOT = select(exists().where(packets.c.root == bindparam("root")))

@@ -14,6 +14,7 @@ import pytest
 from tests.support.clock_defects import CLOCK_DEFECTS
 from tests.support.defects import DEFECTS as PROTOCOL_DEFECTS
 from tests.support.defects import Defect
+from tests.support.family_defects import FAMILY_DEFECTS
 from tests.support.leaving import folder_of_this_process
 from tests.support.postgres_defects import POSTGRES_DEFECTS
 from tests.support.warm_runs import WarmRuns
@@ -25,7 +26,7 @@ _PASSED, _FAILED = 0, 1
 ALL_OF_THEM = 3000.0
 """Seconds that all the tests named with defects may take, one after another, on a machine however busy."""
 
-DEFECTS = PROTOCOL_DEFECTS + CLOCK_DEFECTS + POSTGRES_DEFECTS
+DEFECTS = PROTOCOL_DEFECTS + CLOCK_DEFECTS + FAMILY_DEFECTS + POSTGRES_DEFECTS
 
 
 def copy_program(folder: Path) -> Path:

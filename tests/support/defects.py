@@ -149,7 +149,7 @@ _TRACES = (
         name="nobody looks whether the recall came first",
         row="§6 orphans look again",
         file="gateway/model/machine.py",
-        old="if link.kind is not LinkKind.RECALL and earlier and not documents and not chain.is_archived:",
+        old="if link.kind is not LinkKind.RECALL and _are_recalls(own) and not chain.is_archived:",
         new="if link.kind is LinkKind.RECALL and earlier and not documents:",
         tests=(_ORDER + "6_a_document_in_minute_sixteen_after_its_recall_never_arrives",),
     ),
@@ -181,8 +181,8 @@ _TRACES = (
         name="the original is resent after its update",
         row="§9 resend only the newest",
         file="gateway/model/machine.py",
-        old="if chain.links[-1].delivery_id != link.delivery_id:",
-        new="if now < 0:",
+        old="    if chain.after(link):\n",
+        new="    if now < 0:\n",
         tests=(_LIMITS + "9_resend_only_of_the_newest",),
     ),
     Defect(
@@ -318,9 +318,9 @@ _OTHERS = (
     Defect(
         name="a conflict is accepted",
         row="§12 document.conflict",
-        file="gateway/exchange/dispatch.py",
-        old="    return all(link.state in unreached for link in chain)\n",
-        new="    return bool(unreached)\n",
+        file="gateway/store/packets.py",
+        old="        deliveries.c.state.not_in(_GONE),\n",
+        new="        deliveries.c.state.in_(_GONE),\n",
         tests=(_REPEATS + "12_same_document_other_content_is_a_conflict",),
     ),
     Defect(

@@ -1,0 +1,78 @@
+"""Rule 6a of the protocol: documents tied by replacement and by updates. Each test is named for the rule."""
+
+from __future__ import annotations
+
+from gateway.exchange.submission import Answer
+from gateway.model.errors import Conflict
+from gateway.model.instants import DAY
+from tests.support.nodes import House
+
+
+def test_rule_6a_recalling_the_first_leaves_what_replaced_it(house: House) -> None:
+    """Trace §14: document 2 replaces document 1; a recall of 1 withdraws the untouched 2."""
+    first = house.send(["inbox-a"])
+    second = house.replacement(["inbox-a"], "1", "2")
+    assert house.state(second, "inbox-a") == "waiting"
+    recall = house.recall(["inbox-a"], "1")
+    assert [house.state(one, "inbox-a") for one in (first, second, recall)] == ["withdrawn", "available", "withdrawn"]
+    house.assert_books_close()
+
+
+def test_rule_6a_a_recall_of_the_later_one_takes_back_that_one_alone(house: House) -> None:
+    first = house.send(["inbox-a"])
+    second = house.replacement(["inbox-a"], "1", "2")
+    recall = house.recall(["inbox-a"], "2")
+    assert [house.state(one, "inbox-a") for one in (first, second, recall)] == ["available", "withdrawn", "withdrawn"]
+    assert house.collect("inbox-a", house.delivery(first, "inbox-a")) == "delivered"
+
+
+def test_rule_6a_a_refusal_of_the_first_leaves_what_replaced_it(house: House) -> None:
+    """Trace §14: document 2 replaces document 1; a refusal of 1 marks 2 `refused`."""
+    first = house.send(["inbox-a"])
+    house.collect("inbox-a", house.delivery(first, "inbox-a"))
+    second = house.replacement(["inbox-a"], "1", "2")
+    house.fetch("inbox-a", house.delivery(second, "inbox-a"))
+    house.tell("inbox-a", "02", "1")
+    assert (house.state(first, "inbox-a"), house.state(second, "inbox-a")) == ("delivered", "fetched")
+
+
+def test_rule_6a_a_recalled_document_may_be_replaced(house: House) -> None:
+    house.send(["inbox-a"])
+    house.recall(["inbox-a"])
+    second = house.replacement(["inbox-a"], "1", "2")
+    assert house.state(second, "inbox-a") == "available"
+
+
+# --- conflicts (rule 12) -----------------------------------------------------------------------------------------
+
+
+def _other(house: House, to: str) -> object:
+    return house.submit(house.packet([to], subject="Nội dung khác"))
+
+
+def test_rule_12_other_content_is_a_conflict_whoever_it_is_addressed_to(house: House) -> None:
+    """Trace §14: other content under the same id to a second recipient, then to the first: both contents are out."""
+    house.send(["inbox-a"])
+    for to in ("inbox-a", "inbox-b", "inbox-a"):
+        refused = _other(house, to)
+        assert isinstance(refused, Conflict)
+        assert refused.reason == "document.conflict"
+    assert house.rows("SELECT count(*) AS n FROM packets") == [{"n": 1}]
+
+
+def test_rule_12_an_open_update_keeps_other_content_out(house: House) -> None:
+    """Trace §14: N expired at A, its update is open; other content under the id is accepted."""
+    first = house.send(["inbox-a"])
+    house.pass_time(31 * DAY)
+    house.sweep()
+    assert house.state(first, "inbox-a") == "expired"
+    house.update(["inbox-a"])
+    assert isinstance(_other(house, "inbox-b"), Conflict)
+
+
+def test_rule_12_who_refused_after_delivery_gave_it_back(house: House) -> None:
+    first = house.send(["inbox-a"])
+    house.collect("inbox-a", house.delivery(first, "inbox-a"))
+    assert isinstance(_other(house, "inbox-a"), Conflict)
+    house.tell("inbox-a", "02", "1", description="Sai thể thức")
+    assert isinstance(_other(house, "inbox-a"), Answer)

@@ -1,0 +1,28 @@
+"""Defects of what belongs to one document and what to its family (rule 6a), planted as `tests.support.defects`."""
+
+from __future__ import annotations
+
+from tests.support.defects import Defect
+
+__all__ = ["FAMILY_DEFECTS"]
+
+_FAMILIES = "tests/service/test_rules_families.py::test_rule_6a_"
+
+FAMILY_DEFECTS = (
+    Defect(
+        name="a recall takes back the whole family",
+        row="§6a one document's fate",
+        file="gateway/model/chain.py",
+        old="            return self.document == earlier.document\n",
+        new="            return True\n",
+        tests=(_FAMILIES + "recalling_the_first_leaves_what_replaced_it[sqlite]",),
+    ),
+    Defect(
+        name="a refusal concerns the newest document of the family",
+        row="§6a one document's fate",
+        file="gateway/exchange/acknowledge.py",
+        old="k.document == document and k.kind is not LinkKind.RECALL",
+        new="k.kind is not LinkKind.RECALL",
+        tests=(_FAMILIES + "a_refusal_of_the_first_leaves_what_replaced_it[sqlite]",),
+    ),
+)
