@@ -174,6 +174,7 @@ def _dispatch_one(
     if not order.keeps_document and not (order.is_revision and same):
         rows.documents[0 if order.document_is_new else 1].append(order.document)
     rows.events.append(_accepted_event(prepared))
+    order = altered(order, is_revision=order.is_revision and not same)
     added = _plan_links(order, legs, facts, chains, pace, now)
     written = added.deliveries + _undeliverable(order, prepared.plan.problems)
     rows.packets.append(packet_row(prepared, order.document.root, [delivery.organ for delivery in written], now))
@@ -212,7 +213,7 @@ def _plan_links(
     shared: dict[tuple[str, str, str], list[tuple[Leg, Chain, Link, Move]]] = {}
     for leg in legs:
         chain = chains[order.document.root, leg.agency_id]
-        link = _link(order.prepared, order.document.key, leg, chain.id, facts[leg.channel_id], now)
+        link = _link(order, leg, chain, facts[leg.channel_id], now)
         chain = chain.longer(link)
         own, *others = admit(chain, link, now, pace)
         rows.moves += [altered(move, actor=order.prepared.submission.caller.name) for move in others]
@@ -245,10 +246,13 @@ def _plan_links(
     return rows
 
 
-def _link(prepared: Prepared, document: str, leg: Leg, chain_id: str, channel: ChannelFacts, now: int) -> Link:
+def _link(order: Dispatch, leg: Leg, chain: Chain, channel: ChannelFacts, now: int) -> Link:
+    prepared, document = order.prepared, order.document.key
     kind = LinkKind.RECALL if leg.agency_id in prepared.removed else prepared.kind
+    if order.is_revision and any(old.document == document and old.kind is not LinkKind.RECALL for old in chain):
+        kind = LinkKind.UPDATE  # what it says comes after all that this recipient had (rule 6)
     return Link(
-        delivery_id=new_id_after(prepared.packet_id, chain_id),  # where rows lie is told by it
+        delivery_id=new_id_after(prepared.packet_id, chain.id),  # where rows lie is told by it
         transfer_id="",
         packet_id=prepared.packet_id,
         kind=kind,

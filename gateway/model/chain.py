@@ -46,6 +46,7 @@ class Reason(StrEnum):
     RECALL_ARCHIVED = "recall_archived"
     RECALLED = "recalled"
     RECALLED_BEFORE = "recalled_before"
+    SUPERSEDED = "superseded"
     NOTHING_TO_RECALL = "nothing_to_recall"
     DOCUMENT_NEVER_CAME = "document_never_came"
     FETCHED = "fetched"
@@ -202,6 +203,25 @@ class Chain:
     def after(self, link: Link) -> tuple[Link, ...]:
         """The later links that stand behind `link`."""
         return tuple(later for later in self.links[self.links.index(link) + 1 :] if later.waits_for(link))
+
+    def newer(self, link: Link) -> tuple[Link, ...]:
+        """What nobody may get `link` after: updates of a document that it brings, and all of what replaced that."""
+        replacing: set[str] = set()
+        found = {link.document}
+        while found:
+            replacing |= found
+            found = {other.document for other in self.links if replacing & set(other.replaces)} - replacing
+        replacing.discard(link.document)
+        brings = link.kind in (LinkKind.NEW, LinkKind.REPLACEMENT)
+        return tuple(
+            other
+            for other in self.links
+            if other.kind is not LinkKind.RECALL
+            and (
+                other.document in replacing
+                or (brings and other.kind is LinkKind.UPDATE and other.document == link.document)
+            )
+        )
 
     def find(self, delivery_id: str) -> Link:
         """The link of a delivery. Raises LookupError where it is not in this chain."""

@@ -90,11 +90,18 @@ def settle(chain: Chain, now: int, pace: Pace) -> tuple[Move, ...]:
                 chain = chain.with_link(chain.find(move.delivery_id).moved(move.after))
     for link in chain.links:
         if link.kind is not LinkKind.RECALL and link.state is S.WAITING and _may_follow(chain.before(link)):
-            move = move_of(link, first_state(link), Reason.PROMOTED if chain.before(link) else Reason.PLANNED)
+            move = _at_its_turn(chain, link)
             moves[link.delivery_id] = move
             if link is not chain.links[-1]:  # somebody comes after it
                 chain = chain.with_link(link.moved(move.after))
     return tuple(moves.values())
+
+
+def _at_its_turn(chain: Chain, link: Link) -> Move:
+    """It goes, unless what is newer arrived or may have: nothing old follows the new (rule 6a)."""
+    if any(_arrived_or_may_have(newer) for newer in chain.newer(link)):
+        return move_of(link, S.WITHDRAWN, Reason.SUPERSEDED)
+    return move_of(link, first_state(link), Reason.PROMOTED if chain.before(link) else Reason.PLANNED)
 
 
 def _may_follow(earlier: tuple[Link, ...]) -> bool:

@@ -43,6 +43,37 @@ def test_rule_6a_a_recalled_document_may_be_replaced(house: House) -> None:
     assert house.state(second, "inbox-a") == "available"
 
 
+def test_rule_6a_a_document_never_follows_its_update(house: House) -> None:
+    """Trace §14: N to A; an update adds B; B fetches it; a late N to B follows it."""
+    house.send(["inbox-a"])
+    update = house.update(["inbox-b"], adds=["inbox-b"])
+    assert house.collect("inbox-b", house.delivery(update, "inbox-b")) == "delivered"
+    late = house.send(["inbox-b"])
+    assert (house.state(late, "inbox-b"), house.reason(late, "inbox-b")) == ("withdrawn", "superseded")
+    assert house.shown("inbox-b") == []
+    house.assert_books_close()
+
+
+def test_rule_6a_a_document_never_follows_its_released_orphan_update(house: House) -> None:
+    update = house.update(["inbox-a"])
+    document = house.send(["inbox-a"])
+    house.release(update, "inbox-a")
+    house.collect("inbox-a", house.delivery(update, "inbox-a"))
+    assert (house.state(document, "inbox-a"), house.reason(document, "inbox-a")) == ("withdrawn", "superseded")
+
+
+def test_rule_6a_a_revision_after_a_refused_update_goes(house: House) -> None:
+    first = house.send(["inbox-a"])
+    house.collect("inbox-a", house.delivery(first, "inbox-a"))
+    update = house.update(["inbox-a"])
+    house.tell("inbox-a", "02", "1", description="Sai thể thức")
+    house.collect("inbox-a", house.delivery(update, "inbox-a"))
+    house.tell("inbox-a", "02", "1", description="Vẫn sai thể thức")
+    again = _other(house, "inbox-a")
+    assert isinstance(again, Answer)
+    assert house.state(again, "inbox-a") == "available"
+
+
 # --- conflicts (rule 12) -----------------------------------------------------------------------------------------
 
 
