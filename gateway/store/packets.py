@@ -270,6 +270,14 @@ def packets_like(connection: Connection, root: str, fingerprint: str) -> frozens
 
 
 _GONE = (DeliveryState.REFUSED, DeliveryState.UNDELIVERABLE, DeliveryState.EXPIRED, DeliveryState.WITHDRAWN)
+_later = deliveries.alias("later")
+_GIVEN_BACK = exists().where(
+    _later.c.chain_id == deliveries.c.chain_id,
+    _later.c.document == deliveries.c.document,
+    _later.c.position >= deliveries.c.position,
+    _later.c.status_code == StatusCode.REFUSED,
+)
+"""A status 02 is about the document: whoever has it and an update of it gives back both."""
 _HELD = select(
     exists()
     .where(packets.c.document_key == bindparam("key"), packets.c.book == Book.DOCUMENTS)
@@ -277,7 +285,7 @@ _HELD = select(
         deliveries.c.packet_id == packets.c.id,
         deliveries.c.kind != LinkKind.RECALL,
         deliveries.c.state.not_in(_GONE),
-        deliveries.c.status_code != StatusCode.REFUSED,
+        ~_GIVEN_BACK,
     )
 )
 

@@ -107,3 +107,13 @@ def test_rule_12_who_refused_after_delivery_gave_it_back(house: House) -> None:
     assert isinstance(_other(house, "inbox-a"), Conflict)
     house.tell("inbox-a", "02", "1", description="Sai thể thức")
     assert isinstance(_other(house, "inbox-a"), Answer)
+
+
+def test_rule_12_a_refusal_gives_back_the_document_with_its_update(house: House) -> None:
+    for sent in (house.send(["inbox-a"]), house.update(["inbox-a"])):
+        house.collect("inbox-a", house.delivery(sent, "inbox-a"))
+    house.tell("inbox-a", "02", "1", description="Sai thể thức")
+    again = _other(house, "inbox-a")
+    assert isinstance(again, Answer)
+    house.collect("inbox-a", house.delivery(again, "inbox-a"))
+    assert isinstance(house.submit(house.packet(["inbox-b"], subject="Lại khác")), Conflict)
