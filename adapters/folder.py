@@ -19,6 +19,7 @@ from adapters.contract import Probe
 from adapters.folder_ignored import Ignored, find_ignored
 from adapters.folder_layout import FolderFault, FolderLayout
 from adapters.folder_sink import FolderSink
+from adapters.folder_slot import Slot
 from adapters.folder_source import FolderSource
 from adapters.folder_watch import FolderWatch, watch
 from adapters.settings import SettingsReader
@@ -37,6 +38,7 @@ SETTINGS: Mapping[str, object] = {
 """Every setting of the channel with its default. Times in seconds; `root` has none and must be given."""
 
 _LEAST_REMEMBERED = 31
+_PATIENCE = 10.0  # seconds for a look; a folder that needs longer to be tidied is tidied all the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class FolderChannel:
     sink: FolderSink
     source: FolderSource
     remember: timedelta
+    upkeep: Slot  #: for what is not a hand-over, and must not keep one from going on
 
     def watch(self, on_change: Callable[[], None]) -> FolderWatch:
         """Call `on_change` soon after something new may be in `di` or `den/tra-lai`: a hint beside the scan."""
@@ -53,18 +56,21 @@ class FolderChannel:
 
     def look(self) -> Probe:
         """Whether a packet could be handed over now, as far as that shows without writing anything; see `probe`."""
-        fault = self.sink.layout.look()
+        try:
+            fault = self.upkeep.run(self.sink.layout.look, _PATIENCE)
+        except FolderFault as hangs:
+            fault = hangs
         if fault is not None:
             return Probe(usable=False, reason=fault.reason, detail=str(fault.params["why"]))
         return Probe(usable=True, detail=str(self.sink.layout.root))
 
     def ignored(self, most: int) -> Ignored:
         """What lies in the folder and is never taken, at most `most` by name. Raises FolderFault."""
-        return find_ignored(self.sink.layout, most)
+        return self.upkeep.run(lambda: find_ignored(self.sink.layout, most), _PATIENCE)
 
     def tidy(self) -> int:
         """Drop what `.truc` need not remember any more; for the periodic job. Gives the number of files."""
-        return self.sink.forget(self.remember)
+        return self.upkeep.run(lambda: self.sink.forget(self.remember), _PATIENCE)
 
 
 def open_folder(settings: Mapping[str, object], channel_id: str) -> FolderChannel:
@@ -78,12 +84,14 @@ def open_folder(settings: Mapping[str, object], channel_id: str) -> FolderChanne
     channel = FolderChannel(
         sink=FolderSink(
             layout=layout,
+            slot=Slot(layout.root),
             sending_limit=timedelta(seconds=reader.number("sending_limit", least=1, most=3600)),
             settle_time=timedelta(seconds=reader.number("settle_time", least=0, most=3600)),
             unpacks=reader.flag("unpack"),
         ),
         source=FolderSource(layout=layout, settle=reader.number("settle", least=0, most=3600)),
         remember=remember,
+        upkeep=Slot(layout.root),
     )
     reader.check()
     return channel

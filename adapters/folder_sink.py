@@ -21,7 +21,6 @@ Where this sink would be *blind*, and says so instead of guessing:
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import time
 from dataclasses import dataclass
@@ -29,8 +28,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from adapters.blobs import BlobUnread, read_checked
-from adapters.contract import Done, HandOver, Outcome, Park, Probe, Retry, Scope, SinkKind, Unknown
-from adapters.folder_ground import Ground, Place, open_ground
+from adapters.contract import Done, HandOver, Park, Probe, Retry, Scope, SinkKind
+from adapters.folder_ground import Place, open_ground
 from adapters.folder_layout import (
     ARRIVED,
     MARKER,
@@ -39,12 +38,13 @@ from adapters.folder_layout import (
     FolderFault,
     FolderLayout,
     locked,
-    name_fault,
     read_marker,
     temporary,
 )
 from adapters.folder_names import is_key
-from adapters.folder_unpack import publish_unpacked, unpack
+from adapters.folder_slot import Slot
+from adapters.folder_staged import Files, StagedFile, surely_not
+from adapters.folder_unpack import unpack
 from edxml.crashpoints import crash_point, declare
 from edxml.zone import iso_in_vietnam
 
@@ -53,11 +53,10 @@ __all__ = ["FolderSink"]
 declare("folder.bytes_written", "staged bytes are synced under a temporary name: nothing is staged")
 declare("folder.part_renamed", "`.part` is in place, its record is not: surely not arrived")
 declare("folder.staged", "`.part`, record and companion are durable, no attempt is committed: surely not arrived")
-declare("folder.companion_shown", "the companion is visible, the packet is not: surely not arrived")
-declare("folder.published", "the packet is visible, the directories are not synced: arrived")
-declare("folder.dir_synced", "the packet is visible for good, nobody was told: arrived")
 
-_PARK = frozenset({"folder.too_large", "folder.bad_key"})  # faults of this packet, whatever the folder does
+_PATIENCE: Final = 15.0
+"""Seconds that a disk may take before it counts as hanging, and the bytes that it writes in each second more."""
+_LEAST_RATE: Final = 1 << 20
 _ORDINARY: Final = 1 << 20
 """Bytes of room with which a folder still takes ordinary packets: what is too big then is that packet's own trouble,
 and with less the whole folder is full."""
@@ -72,6 +71,7 @@ class FolderSink:
     """Packets appear as `den/<key>.edxml`. Needs no memory of its own; any number of processes may use one folder."""
 
     layout: FolderLayout
+    slot: Slot
     sending_limit: timedelta = timedelta(seconds=60)
     settle_time: timedelta = timedelta(seconds=5)
     unpacks: bool = False
@@ -91,20 +91,26 @@ class FolderSink:
         if not is_key(item.key):
             return Park(reason="folder.bad_key")
         try:
-            with self.layout.prepared() as ground:
-                files = _Files(ground=ground, key=item.key)
-                if files.is_published():
-                    return StagedFile(layout=self.layout, key=item.key, inode=0)
-                _check_room(files.staging, item.size)
-                return self._stage(item, files)
+            return self.slot.run(lambda: self._prepare(item), _PATIENCE + item.size / _LEAST_RATE)
         except _TooLittleRoom:
             return Retry(reason="folder.too_little_room", scope=Scope.DOCUMENT)
         except BlobUnread as unread:
             return Park(reason=unread.reason)
         except FolderFault as fault:
-            return _surely_not(fault.reason)
+            return surely_not(fault.reason)
 
-    def _stage(self, item: HandOver, files: _Files) -> StagedFile:
+    def _prepare(self, item: HandOver) -> StagedFile:
+        with self.layout.prepared() as ground:
+            files = Files(ground=ground, key=item.key)
+            if files.is_published():
+                return self._staged(item, 0)
+            _check_room(files.staging, item.size)
+            return self._stage(item, files)
+
+    def _staged(self, item: HandOver, inode: int) -> StagedFile:
+        return StagedFile(layout=self.layout, slot=self.slot, key=item.key, inode=inode)
+
+    def _stage(self, item: HandOver, files: Files) -> StagedFile:
         staging, mode = files.staging, self.layout.file_mode
         fresh, folder = temporary(item.key), temporary(f"{item.key}.d")
         companion = _describe(item)
@@ -115,7 +121,7 @@ class FolderSink:
             crash_point("folder.bytes_written")
             with locked(files.ground):
                 if files.is_published():
-                    return StagedFile(layout=self.layout, key=item.key, inode=0)
+                    return self._staged(item, 0)
                 if self.unpacks:
                     staging.drop_place(files.unpacked)
                     staging.move(folder, staging, files.unpacked)
@@ -129,7 +135,7 @@ class FolderSink:
             staging.remove(fresh)
             staging.drop_place(folder)
         crash_point("folder.staged")
-        return StagedFile(layout=self.layout, key=item.key, inode=inode)
+        return self._staged(item, inode)
 
     def find(self, key: str) -> Done | None:
         """The receipt when `key` was published here, also when the agency already took it away; else None.
@@ -137,8 +143,11 @@ class FolderSink:
         Raises FolderFault when it cannot tell: the folder is not reachable, or `.truc` was cleaned and the key
         is not known any more.  What it calls done it makes durable first.
         """
+        return self.slot.run(lambda: self._find(key), _PATIENCE)
+
+    def _find(self, key: str) -> Done | None:
         with self.layout.prepared() as ground, locked(ground):
-            files = _Files(ground=ground, key=key)
+            files = Files(ground=ground, key=key)
             if files.staging.has(files.part):
                 return None
             if files.is_published():
@@ -151,13 +160,16 @@ class FolderSink:
     def probe(self) -> Probe:
         """Look whether a packet could be staged now: writes and removes a tiny file in `.truc`."""
         try:
-            with self.layout.prepared() as ground:
-                staging = ground.place(STAGING)
-                self.layout.write_text(ground, staging, "thu.tmp", "Trục\n")
-                staging.remove("thu.tmp")
+            self.slot.run(self._try, _PATIENCE)
         except FolderFault as fault:
             return Probe(usable=False, reason=fault.reason, detail=fault.params["why"])
         return Probe(usable=True, detail=str(self.layout.root))
+
+    def _try(self) -> None:
+        with self.layout.prepared() as ground:
+            staging = ground.place(STAGING)
+            self.layout.write_text(ground, staging, "thu.tmp", "Trục\n")
+            staging.remove("thu.tmp")
 
     def forget(self, older_than: timedelta) -> int:
         """Drop records, staged leftovers and temporary files older than `older_than`; gives their number.
@@ -183,150 +195,6 @@ class FolderSink:
         return dropped
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StagedFile:
-    """A packet in `.truc`, one rename from being visible."""
-
-    layout: FolderLayout
-    key: str
-    inode: int  #: of the `.part` that we put there; 0 where the packet was published before
-
-    def hand_over(self, until: float) -> Outcome:
-        """Rename companion, packet, attachments into `den`, and make that durable. Repeatable: says `Done` again.
-
-        Crash points: `folder.companion_shown`, `folder.published`, `folder.dir_synced`.
-        """
-        try:
-            with open_ground(self.layout.root) as ground:
-                files = _Files(ground=ground, key=self.key)
-                refused = _publish(files, until)
-                if refused is not None:
-                    return refused
-                crash_point("folder.published")
-                files.settle()
-        except OSError as error:
-            return self._judge(name_fault(error))
-        crash_point("folder.dir_synced")
-        return Done(evidence=f"{ARRIVED}/{files.packet}")
-
-    def _judge(self, reason: str) -> Outcome:
-        """What is true after the system refused something: while `.part` is there, nothing arrived."""
-        try:
-            with open_ground(self.layout.root) as ground:
-                files = _Files(ground=ground, key=self.key)
-                if files.staging.has(files.part):
-                    return _surely_not(reason)
-        except OSError:
-            pass
-        return Unknown(reason=reason)
-
-    def discard(self) -> None:
-        """Throw away what this call staged and nothing that another staged since. Safe to repeat."""
-        if self.inode == 0:
-            return
-        try:
-            with open_ground(self.layout.root) as ground, locked(ground):
-                files = _Files(ground=ground, key=self.key)
-                status = files.staging.status(files.part)
-                if status is None or status.st_ino != self.inode:
-                    return
-                files.staging.remove(files.record)  # before `.part`: alone it would mean published
-                files.staging.remove(files.part)
-                files.staging.remove(files.companion_part)
-                files.staging.drop_place(files.unpacked)
-        except FileNotFoundError:
-            return
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Files:
-    """The names of one key, and the places where they lie."""
-
-    ground: Ground
-    key: str
-
-    @property
-    def staging(self) -> Place:
-        return self.ground.place(STAGING)
-
-    @property
-    def arrived(self) -> Place:
-        return self.ground.place(ARRIVED)
-
-    @property
-    def part(self) -> str:
-        return f"{self.key}.part"
-
-    @property
-    def record(self) -> str:
-        return f"{self.key}.staged"
-
-    @property
-    def companion_part(self) -> str:
-        return f"{self.key}.companion"
-
-    @property
-    def unpacked(self) -> str:
-        return f"{self.key}.d"
-
-    @property
-    def packet(self) -> str:
-        return f"{self.key}.edxml"
-
-    @property
-    def companion(self) -> str:
-        return f"{self.key}.json"
-
-    def is_published(self) -> bool:
-        """Whether the packet became visible: seen in `den`, or its record stands alone."""
-        # The record first: once it stands, `.part` goes away by publication only.
-        recorded = self.staging.has(self.record)
-        return not self.staging.has(self.part) and (recorded or self.arrived.has(self.packet))
-
-    def settle(self) -> None:
-        """Finish what a publication began: show the attachments, sync the new name, then the old one's absence.
-
-        The attachments come after the packet, so that no part of a document is seen that is then withdrawn; a disk
-        that refuses them holds up no receipt.
-        """
-        try:
-            publish_unpacked(self.staging, self.unpacked, self.arrived, self.key)
-        except OSError:
-            pass
-        self.arrived.sync()
-        self.staging.sync()
-
-
-def _publish(files: _Files, until: float) -> Outcome | None:
-    """None when the packet is visible now; else why not."""
-    staging, arrived = files.staging, files.arrived
-    with locked(files.ground):
-        if not staging.has(files.part):
-            return None if files.is_published() else Unknown(reason="folder.staging_lost")
-        if time.clock_gettime(time.CLOCK_BOOTTIME) >= until:
-            return Retry(reason="folder.out_of_time")
-        if arrived.has(files.packet):
-            return _meet_namesake(files)
-        if arrived.has(files.companion) and not arrived.is_file(files.companion):
-            return Park(reason="folder.name_taken")
-        if staging.has(files.companion_part):
-            staging.move(files.companion_part, arrived, files.companion)
-        crash_point("folder.companion_shown")
-        staging.move(files.part, arrived, files.packet)
-    return None
-
-
-def _meet_namesake(files: _Files) -> Outcome | None:
-    """`den/<key>.edxml` is there although `.part` is: not our doing, unless somebody put records back."""
-    theirs, ours = files.arrived.status(files.packet), files.staging.status(files.part)
-    if theirs is None or ours is None or theirs.st_size != ours.st_size or not files.arrived.is_file(files.packet):
-        return Park(reason="folder.name_taken")
-    if _digest(files.arrived, files.packet) != _digest(files.staging, files.part):
-        return Park(reason="folder.name_taken")
-    files.staging.remove(files.part)
-    return None
-
-
 def _forget(staging: Place, entry: os.DirEntry[str]) -> None:
     if entry.is_dir(follow_symlinks=False):
         staging.drop_place(entry.name)
@@ -335,10 +203,6 @@ def _forget(staging: Place, entry: os.DirEntry[str]) -> None:
     if ending == "part":
         staging.remove(f"{key}{dot}staged")
     staging.remove(entry.name)
-
-
-def _surely_not(reason: str) -> Retry | Park:
-    return Park(reason=reason) if reason in _PARK else Retry(reason=reason, scope=Scope.CHANNEL)
 
 
 def _check_room(staging: Place, size: int) -> None:
@@ -373,11 +237,6 @@ def _write_all(handle: int, chunk: bytes) -> None:
     view = memoryview(chunk)
     while view:
         view = view[os.write(handle, view) :]
-
-
-def _digest(place: Place, name: str) -> str:
-    with open(place.open(name), "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _describe(item: HandOver) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from gateway.workers.delivery import start_delivery
 from gateway.workers.examiner import run_examiner
 from gateway.workers.figures import figures_once, start_figures
 from gateway.workers.inspect import start_inspection
-from gateway.workers.intake import start_intake
+from gateway.workers.intake_round import start_intake
 from gateway.workers.leases import give_back_jobs
 from gateway.workers.loop import Loop
 from gateway.workers.periodic import start_periodic

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from adapters.contract import Incoming, IncomingKind, Source
 from edxml.errors import TrucError
 from edxml.messages import Language, text
 from gateway.channels import name_fault
-from gateway.channels.kinds import Strewn
 from gateway.exchange.accept import accept
 from gateway.exchange.examine import prepare_group
 from gateway.exchange.report import refuse_for
@@ -34,11 +31,9 @@ from gateway.store import begun as noted
 from gateway.store import reports
 from gateway.store.channels import ChannelRow
 from gateway.workers.intake_words import verdict_of
-from gateway.workers.loop import Loop
-from gateway.workers.watching import FolderWatches
 from monitoring import log
 
-__all__ = ["Troubles", "intake_once", "show_ignored", "start_intake"]
+__all__ = ["Kept", "take_from"]
 
 _log = log.get("intake")
 _PIECE = 1 << 20
@@ -46,74 +41,30 @@ _SMALL = 256 * 1024
 """Bytes up to which a body stays in memory until its group is written: at most 16 MiB for a whole look."""
 _BATCH = 64
 _MOST_FAULTS = 3
-_COUNT_AGAIN = 60.0  # seconds
-_TELL_AGAIN = 3600.0  # seconds
-
-
-@runtime_checkable
-class _Settling(Protocol):
-    """A source that takes a thing only when it has seen it unchanged for a while."""
-
-    def settles_in(self) -> float:
-        """Seconds until something seen may be taken; infinite where nothing is awaited."""
+_LEFT_FOR = 30.0
+"""Seconds in which a thing that could not be taken, or set aside, is passed over: so that it keeps no other waiting."""
+_MOST_LEFT = 1_000
 
 
 @dataclass(slots=True)
-class Troubles:
-    """What each channel's look met last. A folder that is away is looked for every few seconds: that is logged when it
-    begins, when its reason changes, once an hour, and when it is over."""
+class Kept:
+    """What the looks through one channel keep in mind, in this process."""
 
-    _told: dict[str, tuple[str, float]] = field(default_factory=dict)
+    owed: set[str] = field(default_factory=set)
+    """What is still to be written down as ended, because the store went away before: it was nobody's death (rule 8)."""
+    left: dict[str, float] = field(default_factory=dict)
+    """Tokens of things that stay where they are for now, and when they may be tried again, on the monotonic clock."""
 
-    def meets(self, channel_id: str, why: TrucError | OSError) -> None:
-        """Something keeps this look from the channel."""
-        reason, now = name_fault(why), time.monotonic()
-        before, at = self._told.get(channel_id, ("", 0.0))
-        if reason != before or now - at >= _TELL_AGAIN:
-            self._told[channel_id] = (reason, now)
-            _log.warning("intake.failed", channel=channel_id, reason=reason)
+    def leave(self, token: str) -> None:
+        """Pass this thing over for a while."""
+        if len(self.left) < _MOST_LEFT:
+            self.left[token] = time.monotonic() + _LEFT_FOR
 
-    def ends(self, channel_id: str) -> None:
-        """A look went well."""
-        if self._told.pop(channel_id, None) is not None:
-            _log.info("intake.mended", channel=channel_id)
-
-
-def intake_once(node: Node, owed: set[str] | None = None, troubles: Troubles | None = None) -> int:
-    """Look through every channel with a source; how many things were taken in or answered.
-
-    `owed`: what this process still has to write down as ended, because the store went away before: it was nobody's
-    death (rule 8).  `troubles`: what was said of channels.  Both kept between looks.  Raises StoreBusy where it still
-    cannot write down what it owes.
-    """
-    owed, troubles, done = set() if owed is None else owed, troubles or Troubles(), 0
-    if owed:
-        with node.store.write() as connection:
-            noted.end(connection, owed)
-        owed.clear()
-    for channel, source in _sources(node, troubles):
-        try:
-            done += _take_from(node, channel, source, owed)
-            troubles.ends(channel.id)
-        except (TrucError, OSError) as why:  # one channel's trouble is not the others'
-            troubles.meets(channel.id, why)
-        except Exception:  # noqa: BLE001 - nor is a defect that one of its things meets
-            _log.exception("intake.failed", channel=channel.id)
-    return done
-
-
-def _sources(node: Node, troubles: Troubles | None = None) -> Iterator[tuple[ChannelRow, Source]]:
-    for channel in node.channels.snapshot().by_id.values():
-        if channel.is_paused or channel.is_polled:
-            continue
-        try:
-            source = node.channels.source(channel.id)
-        except TrucError as why:
-            if troubles is not None:  # else the look says it
-                troubles.meets(channel.id, why)
-            continue
-        if source is not None:
-            yield channel, source
+    def untried(self, found: Sequence[Incoming]) -> Iterator[Incoming]:
+        """What may be tried now; of what is gone nothing is kept."""
+        now, tokens = time.monotonic(), {item.token for item in found}
+        self.left = {token: until for token, until in self.left.items() if token in tokens and now < until}
+        return (item for item in found if item.token not in self.left)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,19 +76,34 @@ class _Found:
     begun: int
 
 
-def _take_from(node: Node, channel: ChannelRow, source: Source, owed: set[str]) -> int:
+def take_from(node: Node, channel: ChannelRow, source: Source, kept: Kept) -> int:
+    """One look through a channel: how many things were taken in or answered, and set aside.
+
+    One that cannot be taken or set aside now keeps no other waiting.  Raises what the source and the store raise, and
+    where nothing could be set aside why not.
+    """
+    if kept.owed:
+        with node.store.write() as connection:
+            noted.end(connection, kept.owed)
+        kept.owed.clear()
     caller = Caller(
         system_id=channel.system_id or f"channel:{channel.id}", name=f"channel:{channel.id}",
         agency_ids=channel.agency_ids, is_operator=False,
     )  # fmt: skip
-    items = list(source.look(_BATCH))
+    items = list(islice(kept.untried(list(source.look(_BATCH + len(kept.left)))), _BATCH))
     if not items:
         return 0
     keys = [f"{channel.id}|{hashlib.sha256(item.token.encode()).hexdigest()}" for item in items]
     with node.store.read() as connection:
         begun = noted.begun(connection, keys)
     found = [_Found(item=item, key=key, begun=begun.get(key, 0)) for item, key in zip(items, keys, strict=True)]
-    return sum(_take_run(node, caller, source, run, owed) for run in _runs(found))
+    done, refused = 0, None
+    for run in _runs(found):
+        told, why = _take_run(node, caller, source, run, kept)
+        done, refused = done + told, refused or why
+    if refused is not None and not done:
+        raise refused
+    return done
 
 
 def _runs(found: Sequence[_Found]) -> Iterator[Sequence[_Found]]:
@@ -147,8 +113,10 @@ def _runs(found: Sequence[_Found]) -> Iterator[Sequence[_Found]]:
         yield from [run] if is_plain else [[one] for one in run]
 
 
-def _take_run(node: Node, caller: Caller, source: Source, run: Sequence[_Found], owed: set[str]) -> int:
-    """Take in some things as one group, tell the source of each in turn; how many were told.
+def _take_run(
+    node: Node, caller: Caller, source: Source, run: Sequence[_Found], kept: Kept
+) -> tuple[int, TrucError | OSError | None]:
+    """Take in some things as one group, tell the source of each in turn; how many were told, and why one was not.
 
     They reported, whatever they said: only a dead worker leaves its counts, or a defect, which is raised.  Where the
     store is away that is owed.
@@ -158,17 +126,23 @@ def _take_run(node: Node, caller: Caller, source: Source, run: Sequence[_Found],
         with node.store.write() as connection:
             noted.begin(connection, keys)
     except StoreUnsure:
-        owed.update(keys)
+        kept.owed.update(keys)
         raise
-    owed.update(keys)
-    done = 0
+    kept.owed.update(keys)
+    done, refused = 0, None
     try:
         for one, outcome in zip(run, _outcomes(node, caller, run), strict=True):
             if isinstance(outcome, _Left):
+                kept.leave(one.item.token)
                 _log.warning("intake.left", channel=caller.name, reason=name_fault(outcome.why))
                 continue
-            source.acknowledge(one.item, verdict_of(outcome))
-            done += 1
+            try:
+                source.acknowledge(one.item, verdict_of(outcome))
+                done += 1
+            except (TrucError, OSError) as why:  # it is found again, and gets the same answer
+                kept.leave(one.item.token)
+                _log.warning("intake.not_set_aside", channel=caller.name, reason=name_fault(why))
+                refused = refused or why
     except Exception as why:
         is_defect = not isinstance(why, (TrucError, OSError))
         raise
@@ -176,8 +150,8 @@ def _take_run(node: Node, caller: Caller, source: Source, run: Sequence[_Found],
         if not is_defect:
             with node.store.write() as connection:
                 noted.end(connection, keys)
-        owed.difference_update(keys)
-    return done
+        kept.owed.difference_update(keys)
+    return done, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +248,8 @@ def _spooled(node: Node, caller: Caller, item: Incoming) -> Submission | TrucErr
     """One body taken in, or why not; nothing is left on disk then. A small one stays in memory."""
     path = node.store.blobs.spool()
     try:
+        if item.size > node.limits.packet:
+            raise TooLarge("submission.too_large", limit=node.limits.packet)
         node.store.blobs.check_reserve(item.size)
         assert item.open is not None, "a packet can be opened"
         with item.open() as body:
@@ -316,41 +292,3 @@ def _copy(read: Callable[[int], bytes], path: Path, limit: int) -> _Taken:
             hasher.update(piece)
             spool.write(piece)
     return _Taken(digest=hasher.hexdigest(), size=size, body=None)
-
-
-def show_ignored(node: Node) -> None:
-    """Show in this process's metrics what lies in each channel's folder and is never taken. Never raises for one."""
-    node.metrics.know_channels(node.channels.snapshot().by_id)
-    for channel, _ in _sources(node):
-        try:
-            opened = node.channels.opened(channel.id)
-            if opened is not None and isinstance(opened, Strewn):
-                node.metrics.show_ignored(channel.id, opened.ignored(0).count)
-        except (TrucError, OSError) as why:  # the look says the same of it
-            _log.debug("intake.uncounted", channel=channel.id, reason=name_fault(why))
-
-
-def start_intake(node: Node, pause: float) -> tuple[Loop, FolderWatches]:
-    """The intake loop, woken by the topic `intake` (a folder changed) and by time; and the watches that wake it.
-
-    `pause`: seconds from look to look where nothing wakes it and nothing seen is still settling.
-    """
-    watches = FolderWatches(node)
-    counted, owed, troubles = -math.inf, set[str](), Troubles()
-
-    def once() -> float:
-        nonlocal counted
-        done = intake_once(node, owed, troubles)
-        watches.renew()  # after the look, which makes the folders that are missing
-        if time.monotonic() - counted >= _COUNT_AGAIN:
-            counted = time.monotonic()
-            show_ignored(node)
-        return 0.0 if done else min(pause, _soonest(node))
-
-    return Loop("intake", once, node.transport, ["intake"], beat=pause), watches
-
-
-def _soonest(node: Node) -> float:
-    """Seconds until something that was seen may be taken."""
-    settling = (source for _, source in _sources(node) if isinstance(source, _Settling))
-    return min((source.settles_in() for source in settling), default=math.inf)

@@ -27,7 +27,7 @@ from gateway.node import Node
 from gateway.settings import read_settings
 from gateway.store import picking
 from gateway.transport.contract import Ticket
-from gateway.workers.intake import intake_once
+from gateway.workers.intake_round import intake_once
 from tests.support.sinks import open_stand_in
 
 QUIET = 40.0

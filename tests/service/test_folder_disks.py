@@ -13,7 +13,7 @@ import pytest
 
 from adapters.contract import Done, Outcome, Park, Retry, Scope, Verdict
 from adapters.folder import FolderChannel, FolderFault, open_folder
-from adapters.folder_sink import StagedFile
+from adapters.folder_staged import StagedFile
 from tests.service.test_folder_channel import step
 from tests.support.folder_steps import CHANNEL
 from tests.support.folders import as_nobody, build_item, deliver, far, mounted

@@ -20,7 +20,7 @@ from adapters.folder import open_folder
 from gateway.channels import Channels
 from gateway.channels.kinds import KINDS, Kind, Opened
 from gateway.store.versions import raise_configuration
-from gateway.workers.intake import intake_once, start_intake
+from gateway.workers.intake_round import intake_once, start_intake
 from gateway.workers.watching import FolderWatches
 from tests.support.nodes import House, build_house, document_id, organ
 from tests.support.packets import build_status

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.folder import open_folder
 from adapters.folder_ignored import find_ignored
-from gateway.workers.intake import Troubles, intake_once, show_ignored
+from gateway.workers.intake_round import Rounds, intake_once, show_ignored
 from monitoring import log
 from tests.support.folders import as_nobody, mounted
 from tests.support.nodes import House, build_house
@@ -187,10 +187,10 @@ def test_a_folder_that_is_away_is_logged_once_and_when_it_is_back(
 ) -> None:
     """It is looked for every two seconds: with forty of them a log of a million lines a day would say nothing else."""
     root = house.root
-    troubles = Troubles()
+    rounds = Rounds()
 
     def said() -> list[str]:
-        intake_once(house.node, None, troubles)
+        intake_once(house.node, rounds)
         lines = heard.getvalue().splitlines()
         heard.seek(0)
         heard.truncate()
@@ -202,9 +202,11 @@ def test_a_folder_that_is_away_is_logged_once_and_when_it_is_back(
     assert "intake.failed" in line
     assert "folder.missing" in line
     assert said() + said() == []
-    troubles.meets("folder", OSError(errno.EIO, "x"))
-    (tmp_path / "away").rename(root)
-    failed, mended = said()
+    root.write_text("a file in its place")
+    (failed,) = said()
     assert "intake.failed" in failed, "another reason is said"
+    root.unlink()
+    (tmp_path / "away").rename(root)
+    (mended,) = said()
     assert "intake.mended" in mended
     assert said() == []

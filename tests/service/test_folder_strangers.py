@@ -21,7 +21,7 @@ import pytest
 
 from adapters.contract import Done, Incoming, IncomingKind, Park, Retry, Unknown, Verdict
 from adapters.folder import FolderChannel, FolderFault, open_folder
-from adapters.folder_sink import StagedFile
+from adapters.folder_staged import StagedFile
 from edxml.messages import Language, text
 from tests.support.folders import build_item, deliver, far, files_under
 

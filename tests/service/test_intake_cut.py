@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.store import open_store
-from gateway.workers.intake import intake_once
+from gateway.workers.intake_round import Rounds, intake_once
 from tests.support.cut_commits import Cut, CutCommits
 from tests.support.nodes import Database, build_house
 
@@ -21,12 +21,12 @@ def test_rule_8_a_beginning_of_which_nobody_was_told_counts_as_nobodys_death(tmp
         (house.root / "di" / "van-ban.edxml").write_bytes(house.packet(["check"], sender="folder-a"))
         with CutCommits(house.database) as cable:
             store = open_store(tmp_path / "data", node="thu", database=cable.url, clock=house.clock, reserve=1)
-            far, owed = replace(house.node, store=store), set[str]()
+            far, rounds = replace(house.node, store=store), Rounds()
             for look in range(4):
-                cable.cut(cut, 2 if owed else 1)  # what is owed is written down first
-                assert intake_once(far, owed) == 0
+                cable.cut(cut, 2 if look else 1)  # what is owed is written down first
+                assert intake_once(far, rounds) == 0
                 assert cable.cuts == look + 1
-            assert intake_once(far, owed) == 1
+            assert intake_once(far, rounds) == 1
             store.close()
         assert [row["state"] for row in house.rows("SELECT state FROM deliveries")] == ["ready"]
         assert house.rows("SELECT * FROM intake_faults") == []

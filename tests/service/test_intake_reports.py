@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.workers.intake import intake_once
+from gateway.workers.intake_round import intake_once
 from tests.support.nodes import House, build_house
 
 UNKNOWN = "Tên tệp trả lại không phải là tên của gói tin đã giao"

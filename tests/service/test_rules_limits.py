@@ -11,7 +11,7 @@ from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict
 from gateway.model.instants import DAY, HOUR, MINUTE, SECOND
 from gateway.store import begun
-from gateway.workers.intake import intake_once
+from gateway.workers.intake_round import intake_once
 from gateway.workers.periodic import ClockWatch, periodic_once
 from tests.support.nodes import Does, House, WorkerDied, build_house
 from tests.support.stores import HandClock, tell

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edxml import Packet, read
-from gateway.workers.intake import intake_once
+from gateway.workers.intake_round import intake_once
 from tests.support.edge import RECIPIENT, SENDER, RunningApi
 from tests.support.folders import files_under
 from tests.support.nodes import build_house, organ

@@ -17,7 +17,7 @@ from gateway.exchange.deliver import deliver
 from gateway.model.errors import StoreBusy
 from gateway.model.instants import MINUTE, Instant
 from gateway.workers.delivery import Delivery
-from gateway.workers.intake import intake_once
+from gateway.workers.intake_round import Rounds, intake_once
 from gateway.workers.relay import Relay, relay_once
 from tests.support.held import hold
 from tests.support.nodes import House, build_house
@@ -167,7 +167,7 @@ def test_rule_8_a_file_that_was_being_taken_in_as_the_store_went_away_is_not_set
         house.node.channels.sink("folder").probe()
         file, goes = house.root / "di" / "van-ban.edxml", threading.Event()
         file.write_bytes(house.packet(["check"], sender="folder-a"))
-        other = sqlite3.connect(tmp_path / "data" / "truc.db", isolation_level=None)
+        other = sqlite3.connect(tmp_path / "data" / "truc.db", isolation_level=None, check_same_thread=False)
 
         def now() -> Instant:
             """Asked for between the beginning and what comes of it."""
@@ -175,13 +175,13 @@ def test_rule_8_a_file_that_was_being_taken_in_as_the_store_went_away_is_not_set
                 other.execute("BEGIN IMMEDIATE")
             return house.node.now()
 
-        node, owed = replace(house.node, now=now), set[str]()
+        node, rounds = replace(house.node, now=now), Rounds()
         goes.set()
         for _ in range(4):
-            assert intake_once(node, owed) == 0
+            assert intake_once(node, rounds) == 0
             other.execute("ROLLBACK")
         goes.clear()
-        assert intake_once(node, owed) == 1
+        assert intake_once(node, rounds) == 1
         assert [row["state"] for row in house.rows("SELECT state FROM deliveries")] == ["ready"]
         assert house.rows("SELECT * FROM intake_faults") == []
         other.close()

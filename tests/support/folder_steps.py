@@ -17,7 +17,7 @@ from pathlib import Path
 
 from adapters.contract import IncomingKind, Verdict
 from adapters.folder import FolderChannel, open_folder
-from adapters.folder_sink import StagedFile
+from adapters.folder_staged import StagedFile
 from tests.support.folders import build_item, far
 
 __all__ = ["CHANNEL"]

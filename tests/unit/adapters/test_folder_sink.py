@@ -15,7 +15,8 @@ import pytest
 
 from adapters.contract import Done, Park, Retry, Scope, SinkKind, Unknown
 from adapters.folder import FolderChannel, FolderFault, open_folder
-from adapters.folder_sink import FolderSink, StagedFile
+from adapters.folder_sink import FolderSink
+from adapters.folder_staged import StagedFile
 from tests.support.folders import build_item, deliver, far, files_under
 
 KEY = "0198f2c0-key"

@@ -10,7 +10,8 @@ import pytest
 
 from adapters.contract import Done
 from adapters.folder import open_folder
-from adapters.folder_sink import FolderSink, StagedFile
+from adapters.folder_sink import FolderSink
+from adapters.folder_staged import StagedFile
 from tests.support.folders import build_item, deliver, far, files_under
 from tests.support.packets import build_packet, build_status
 from tests.support.soap import build_soap
