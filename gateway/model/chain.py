@@ -198,11 +198,15 @@ class Chain:
 
     def before(self, link: Link) -> tuple[Link, ...]:
         """The earlier links that `link` stands behind."""
-        return tuple(earlier for earlier in self.links[: self.links.index(link)] if link.waits_for(earlier))
+        return tuple(earlier for earlier in self.links[: self._place(link)] if link.waits_for(earlier))
 
     def after(self, link: Link) -> tuple[Link, ...]:
         """The later links that stand behind `link`."""
-        return tuple(later for later in self.links[self.links.index(link) + 1 :] if later.waits_for(link))
+        return tuple(later for later in self.links[self._place(link) + 1 :] if later.waits_for(link))
+
+    def _place(self, link: Link) -> int:
+        """Where the delivery stands that `link` tells of, whatever it says of its channel."""
+        return [other.delivery_id for other in self.links].index(link.delivery_id)
 
     def newer(self, link: Link) -> tuple[Link, ...]:
         """What nobody may get `link` after: updates of a document that it brings, and all of what replaced that."""

@@ -265,7 +265,7 @@ class _Case:
                 return WrongKind.OVERTAKEN, "withdrawn, and seen"
             if is_recall and self._saw_document(meant.document, agency):
                 return WrongKind.LOST, "a recall withdrawn as if its document had not been seen"
-            if recalled or (copy.reason == _SUPERSEDED and self._has_later(meant, agency)):
+            if recalled or (copy.reason == _SUPERSEDED and self._has_newer(meant, agency)):
                 return None
             return WrongKind.UNEXPLAINED, "withdrawn by nobody"
         if arrived and not copy.may_have_arrived:
@@ -274,11 +274,11 @@ class _Case:
             return WrongKind.UNEXPLAINED, f"expired: {copy.reason}"
         return None
 
-    def _has_later(self, meant: Meant, agency: str) -> bool:
-        """Whether something was accepted for this recipient that may have come in its place."""
+    def _has_newer(self, meant: Meant, agency: str) -> bool:
+        """Whether an update or a replacement was accepted for this recipient that may have come in its place."""
         family = next(family for family in self.families if meant in family)
-        later = family[family.index(meant) + 1 :]
-        return any(agency in one.to and one.act is not Act.RECALL and one.name in self.packets for one in later)
+        newer = [one for one in family if one.act in (Act.UPDATE, Act.REPLACEMENT) and one is not meant]
+        return any(agency in one.to and one.name in self.packets for one in newer)
 
     def _saw_document(self, document: str, agency: str) -> bool:
         return any(

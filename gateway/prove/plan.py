@@ -1,10 +1,10 @@
 """The seeded generator: who sends what to whom, and in which order. Pure: the same seed and run give the same bytes.
 
 Every road that senders take: documents with one and several recipients, small and large, urgent and not; the same again
-with and without a key; an update, a recall, an update and then a recall; a replacement of one or two documents, which
-may be recalled themselves before or after it; on purpose wrong: another packet under a key that was used, and another
-content under a document's id, to the same recipients or to others.  What a packet refers to is sent some documents
-earlier, so that both may be under way at once.
+with and without a key; an update, a recall, an update and then a recall; a replacement of a document, which may be
+recalled itself before or after it; on purpose wrong: another packet under a key that was used, and another content
+under a document's id, to the same recipients or to others.  What a packet refers to is sent some documents earlier, so
+that both may be under way at once.
 """
 
 from __future__ import annotations
@@ -130,11 +130,11 @@ class _Plan:
         yield self._sending(Act.NEW, other, whom, key=key, conflicts=first.meant.name)
 
     def _replacement(self, first: Sending, to: tuple[TestAgency, ...]) -> Iterator[Sending]:
-        """Now and then a document that replaces one or two of the last ones, to all who got any of these."""
+        """Now and then a document that replaces the last one, to all who got that."""
         self.recent.append((first, to))
         if self.dice.random() >= 0.12:
             return
-        replaced = self.recent[-self.dice.choice((1, 2)) :]
+        replaced = self.recent[-1:]
         self.recent.clear()
         whom = tuple(one for one in self.recipients if any(one in to for _, to in replaced))
         self.number += 1

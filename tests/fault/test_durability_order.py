@@ -26,7 +26,8 @@ from tests.support.processes import NodeProcesses
 _CALL = re.compile(r"^(?:\d+ +)?(\w+)\((.*)\) += (\d+)")
 _CALLS = "openat,write,pwrite64,pwritev,fsync,fdatasync,rename,renameat,renameat2,linkat"
 _FD = re.compile(r"^\d+<([^>]*)>")
-_QUOTED = re.compile(r'"([^"]*)"')
+_NAMED = re.compile(r'(?:(?:\d+|AT_FDCWD)<([^>]*)>, )?"([^"]*)"')
+"""A name, and the folder that it is beneath where the call says one."""
 SYNCS = ("fsync", "fdatasync")
 WRITES = ("write", "pwrite64", "pwritev")
 
@@ -94,7 +95,7 @@ def parse(text: str) -> Trace:
 
 def _call(name: str, arguments: str) -> list[Call]:
     if name.startswith("rename"):
-        old, new = _QUOTED.findall(arguments)[:2]
+        old, new = (os.path.join(folder, name) for folder, name in _NAMED.findall(arguments)[:2])
         return [Call("rename", old, new)]
     if name == "openat":
         return []

@@ -168,7 +168,7 @@ def test_of_many_packets_that_no_backup_has_ten_are_named_and_the_moment_where_n
     truc("doctor", code=1)
     assert "được đưa về thời điểm 20" in truc.out
     truc("recover", "--begin", "2026-01-01 00:00", code=1)
-    assert "phục hồi rồi, từ thời điểm 20" in truc.err
+    assert "đang phục hồi từ thời điểm" in truc.err
     truc("recover", "--done")
     assert "đã được đưa về thời điểm" in truc.out
     truc("recover", "--begin", "2126-01-01 00:00", code=2)

@@ -15,7 +15,7 @@ from tests.support.terminal import Terminal
     ("written", "code", "params"),
     [
         ("kenh", "no_command", {"name": "kenh", "command": "truc"}),
-        ("document shwo", "no_command", {"name": "shwo", "like": "show", "command": "truc document"}),
+        ("document shwo", "misspelt", {"name": "shwo", "like": "show", "command": "truc document"}),
         ("document show a b c", "extra", {"extra": "b c", "command": "truc document show"}),
         ("account --from", "without_value", {"name": "--from", "command": "truc account"}),
         ("account --json=1", "flag", {"name": "--json", "command": "truc account"}),

@@ -61,7 +61,7 @@ def make_proof(truc: Terminal, proved: Proved) -> None:
     if not proved.folder.exists():
         run(truc, proved, "run", "--minutes", "0.05", "--rate", "20", "--seed", "3")
         *_, vi, en = truc.out.splitlines()
-        assert "mất 0, thấy hai lần 0, không giải thích được 0" in vi
+        assert "mất 0, nhận hai lần 0, không giải thích được 0" in vi
         assert "lost 0, seen twice 0, unexplained 0" in en
         assert en.endswith("seed 3")
 
@@ -98,7 +98,7 @@ def test_what_a_recipient_saw_twice_is_named(truc: Terminal, proved: Proved, tmp
     with Ledger(tmp_path) as ledger:
         ledger.write(Seen(agency=first.agency, key="again", digest=first.digest, is_copy=True))
     truc("prove", "check", "--into", str(tmp_path), "--url", proved.url, code=1)
-    assert f"thấy hai lần: {next(m.name for m in read_record(tmp_path).meant if m.digest == first.digest)}" in truc.out
+    assert f"nhận hai lần: {next(m.name for m in read_record(tmp_path).meant if m.digest == first.digest)}" in truc.out
 
 
 def test_a_real_agencys_token_is_refused(
