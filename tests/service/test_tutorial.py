@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).resolve().parents[2]
-TUTORIAL = HOUSE / "docs/tutorial.md"
+TUTORIALS = ("docs/tutorial.md", "docs/tutorial.vi.md")
 _BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _MARK = "=== block "
 
@@ -80,12 +80,9 @@ def run_in_one_shell(steps: list[Step], folder: Path) -> tuple[list[str], str]:
     return printed, f"exit code {ran.returncode}\n{told}"
 
 
-@pytest.fixture(scope="module")
-def steps() -> list[Step]:
-    return read_steps(TUTORIAL.read_text("utf-8"))
-
-
-def test_the_tutorial_runs_as_it_is_written(steps: list[Step], tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", TUTORIALS)
+def test_the_tutorial_runs_as_it_is_written(page: str, tmp_path: Path) -> None:
+    steps = read_steps((HOUSE / page).read_text("utf-8"))
     assert len(steps) >= 15
     printed, told = run_in_one_shell(steps, tmp_path)
     for i, step in enumerate(steps):
