@@ -130,8 +130,10 @@ def _record(connection: Connection, node: Node, matched: _Matched, now: int) -> 
     if status.status_code is StatusCode.TAKE_BACK:
         return _record_take_back(connection, node, matched, now), Effects()
     chain = _chain(connection, document.root, prepared.sender_id)
-    about = _subject_of(chain, document.key)
-    plans = _acts(chain, about, status, node, now)
+    item = prepared.submission.item
+    about = _subject_of(chain, document.key, item)
+    is_meant = about is not None and (about.delivery_id == item or _is_the_one(chain, about))
+    plans = _acts(chain, about, status, node, now) if about is not None and is_meant else []
     effects = advance(
         connection, {chain.id: chain}, plans, pace=node.pace, now=now,
         at=prepared.submission.received_at, actor=prepared.submission.caller.name,
@@ -168,9 +170,12 @@ def _chain(connection: Connection, root: str, agency_id: str) -> Chain:
     return load_chains(connection, [found])[found]
 
 
-def _subject_of(chain: Chain, document: str) -> Link | None:
-    """The link that a status speaks about: of this document the newest that may have arrived, else the newest that
-    still may."""
+def _subject_of(chain: Chain, document: str, item: str) -> Link | None:
+    """The link that a status speaks about: its `item`; else of this document the newest that may have arrived, else the
+    newest that still may."""
+    named = next((k for k in chain if k.delivery_id == item), None)
+    if named is not None:
+        return named
     about = [k for k in chain if k.document == document and k.kind is not LinkKind.RECALL]
     live = [k for k in about if k.state is not DeliveryState.WITHDRAWN]
     known = [k for k in live if k.may_have_arrived()]
@@ -178,21 +183,21 @@ def _subject_of(chain: Chain, document: str) -> Link | None:
     return found[-1] if found else None
 
 
-def _has_earlier_arrived(chain: Chain, link: Link) -> bool:
-    """A status names the document, not the packet: once one arrived, it is no receipt for an update in doubt."""
+def _is_the_one(chain: Chain, link: Link) -> bool:
+    """Whether a status that names the document alone can mean but this packet: nothing of the document arrived, and
+    nothing else of it may have (rule 6a). Otherwise nobody knows which one is meant, and it is only recorded."""
     arrived = (DeliveryState.DELIVERED, DeliveryState.REFUSED)
-    before = [old for old in chain.before(link) if old.document == link.document]
-    return any(old.kind is not LinkKind.RECALL and old.state in arrived for old in before)
+    same = [k for k in chain if k.document == link.document and k.kind is not LinkKind.RECALL]
+    others = [k for k in same if k.delivery_id != link.delivery_id and k.state is not DeliveryState.WITHDRAWN]
+    return not any(k.state in arrived for k in same) and not any(k.may_have_arrived() for k in others)
 
 
-def _acts(chain: Chain, link: Link | None, status: StatusPacket, node: Node, now: int) -> list[Planned]:
+def _acts(chain: Chain, link: Link, status: StatusPacket, node: Node, now: int) -> list[Planned]:
     """What a status does to the delivery: 02 before delivered refuses; any other of the recipient's is a receipt."""
-    if link is None:
-        return []
     step = Step(move=None)
     if status.status_code is StatusCode.REFUSED:
         step = refuse(link, "")
-    elif status.status_code in _RECEIPTS and link.may_have_arrived() and not _has_earlier_arrived(chain, link):
+    elif status.status_code in _RECEIPTS and link.may_have_arrived():
         report = Report(arrived=True, turn=link.turn, reason=Reason.REPORTED_BY_STATUS)
         step = replace(conclude(link, report, now, node.pace), end_turn=None)
     if step.move is None:

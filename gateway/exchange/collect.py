@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from edxml.crashpoints import crash_point, declare
@@ -328,13 +328,14 @@ def _decide_all(
     outcomes: list[DeliveryState | Refusal] = []
     planned: list[Planned] = []
     seen: set[str] = set()
+    arrived = _said_to_have_arrived(group, named, chains)
     for said in group:
         one = named.get(said.delivery_id)
         link = None if one is None else chains[one.chain_id].find(said.delivery_id)
         if one is None or link is None or not _may_confirm(said.caller, one, link):
             outcomes.append(unknown_item(connection, said.delivery_id))
             continue
-        decided = _decide(node, said, link, now)
+        decided = _decide(node, replace(said, arrived=said.delivery_id in arrived), link, now)
         if isinstance(decided, Refusal):
             outcomes.append(decided)
             continue
@@ -351,6 +352,18 @@ def _decide_all(
                 )
             )
     return outcomes, planned
+
+
+def _said_to_have_arrived(
+    group: Sequence[Confirm], named: Mapping[str, Named], chains: Mapping[str, Chain]
+) -> set[str]:
+    """The items of which somebody who may says that they arrived: that wins over a failure in one group (§6a)."""
+    named_so = ((said, one) for said in group if said.arrived and (one := named.get(said.delivery_id)) is not None)
+    return {
+        said.delivery_id
+        for said, one in named_so
+        if _may_confirm(said.caller, one, chains[one.chain_id].find(said.delivery_id))
+    }
 
 
 def _may_confirm(caller: Caller, one: Named, link: Link) -> bool:

@@ -107,6 +107,7 @@ def report_status(
         received_at=node.now(),
         key=f"node-status|{owed.delivery_id}|{code}|{hashlib.sha256(description.encode()).hexdigest()}",
         by_node=by_node,
+        item=owed.delivery_id,
     )
     try:
         return acknowledge(node, prepare(node, submission))

@@ -42,6 +42,7 @@ class Submission:
     idempotency_key: str = ""
     key: str = ""  #: what a repeat is known by, where the bytes may differ (statuses that this node builds)
     by_node: bool = False  #: made by this node for an agency whose software cannot speak statuses
+    item: str = ""  #: the delivery that a status is about, where its reporter named it
 
 
 @hasten

@@ -11,7 +11,8 @@ FIRST: frozenset[S] = frozenset({S.WAITING, S.READY, S.AVAILABLE, S.WITHDRAWN, S
 """States in which a delivery may begin."""
 
 MOVES: dict[S, frozenset[S]] = {
-    S.WAITING: frozenset({S.READY, S.AVAILABLE, S.WITHDRAWN, S.PARKED}),
+    # What was fetched in the time that a restore lost waits again in the old rows: a receipt of it is a fact (rule 13).
+    S.WAITING: frozenset({S.READY, S.AVAILABLE, S.WITHDRAWN, S.PARKED, S.DELIVERED}),
     S.READY: frozenset({S.CLAIMED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.DELIVERED, S.REFUSED}),
     S.CLAIMED: frozenset({S.READY, S.HANDED_OVER, S.DELIVERED, S.REFUSED, S.PARKED}),
     S.HANDED_OVER: frozenset({S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED, S.PARKED}),

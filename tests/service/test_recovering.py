@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.backup import begin_recovery, find_unknown
+from gateway.exchange import collect
 from gateway.exchange.recover import end_recovery, recover_once
 from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict, StorePutBack
@@ -120,6 +121,22 @@ def test_what_nobody_can_tell_waits_for_a_person(house: House, tmp_path: Path) -
     again.release(sent, "blind")
     again.run()
     assert seen(again, "blind", sent) == 2, "a person said so"
+
+
+def test_rule_13_what_waits_again_and_is_confirmed_was_received(house: House, tmp_path: Path) -> None:
+    """The update was fetched in the time that is lost: its confirmation is a fact, and fails nobody else's."""
+    first = house.send(["inbox-a"])
+    update, other = house.update(["inbox-a"]), house.send(["inbox-a"], "2")
+    items = {sent.packet_id: house.delivery(sent, "inbox-a") for sent in (first, update, other)}
+    back_up(house, tmp_path / "backup")
+    house.collect("inbox-a", items[first.packet_id])
+    assert isinstance(house.fetch("inbox-a", items[update.packet_id]), collect.Served)
+    again = lose(house, tmp_path)
+    assert again.state(update, "inbox-a") == "waiting"
+    caller, wanted = again.caller("inbox-a"), [items[sent.packet_id] for sent in (update, other)]
+    said = [collect.Confirm(caller=caller, delivery_id=item) for item in wanted]
+    assert collect.confirm(again.node, said) == ("delivered", "delivered")
+    again.assert_books_close()
 
 
 def test_an_idempotent_recipient_drops_the_repeat_itself(house: House, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from edxml.codes import Priority
 from gateway.exchange.collect import Confirm, Listing, Served, Shown, confirm, list_items
 from gateway.exchange.submission import Answer
@@ -128,6 +130,28 @@ def test_rule_10_two_confirmations_of_one_item_in_a_group_are_one(house: House) 
     said = Confirm(caller=house.caller("inbox-a"), delivery_id=item)
     assert confirm(house.node, [said, said]) == ("delivered", "delivered")
     assert [kind for kind, _ in house.events(sent, "inbox-a")].count("delivery.delivered") == 1
+
+
+@pytest.mark.parametrize("done_first", [True, False])
+def test_rule_6a_of_a_failure_and_a_receipt_in_one_group_the_receipt_wins(house: House, done_first: bool) -> None:
+    """Both are told what is written down."""
+    sent, item = one(house)
+    house.fetch("inbox-a", item)
+    caller = house.caller("inbox-a")
+    done, fail = (Confirm(caller=caller, delivery_id=item, arrived=arrived) for arrived in (True, False))
+    assert confirm(house.node, [done, fail] if done_first else [fail, done]) == ("delivered", "delivered")
+    assert house.state(sent, "inbox-a") == "delivered"
+    house.assert_books_close()
+
+
+def test_rule_6a_a_strangers_receipt_does_not_win_over_the_recipients_failure(house: House) -> None:
+    sent, item = one(house)
+    house.fetch("inbox-a", item)
+    strange = Confirm(caller=house.caller("inbox-b"), delivery_id=item)
+    fail = Confirm(caller=house.caller("inbox-a"), delivery_id=item, arrived=False)
+    refused, told = confirm(house.node, [strange, fail])
+    assert reason(refused) == "inbox.unknown_item"
+    assert told == house.state(sent, "inbox-a") == "parked"
 
 
 def test_rule_10_a_late_done_of_an_item_that_was_released_is_taken(house: House) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.exchange.report import refuse_for
 from gateway.exchange.submission import Answer
 from gateway.model.errors import BadRequest
-from gateway.model.instants import MINUTE
+from gateway.model.instants import DAY, MINUTE
 from tests.support.nodes import Does, House, accepted, document_id, organ
 from tests.support.packets import build_status
 
@@ -186,3 +187,30 @@ def test_status_while_the_recipient_is_unreachable_does_not_hold_up_anything(hou
     house.pass_time(10 * MINUTE)
     assert house.due() == []
     assert house.state(sent, "check") == "refused"
+
+
+def two_in_doubt(house: House) -> tuple[Answer, Answer]:
+    """A document and its update, of which nobody knows which arrived: both were fetched, and neither confirmed."""
+    first = house.send(["inbox-a"])
+    house.fetch("inbox-a", house.delivery(first, "inbox-a"))
+    house.end_response(house.delivery(first, "inbox-a"))
+    update = house.update(["inbox-a"])
+    house.pass_time(31 * DAY)
+    house.sweep()
+    house.fetch("inbox-a", house.delivery(update, "inbox-a"))
+    house.end_response(house.delivery(update, "inbox-a"))
+    assert (house.state(first, "inbox-a"), house.state(update, "inbox-a")) == ("expired", "fetched")
+    return first, update
+
+
+def test_rule_6a_a_status_of_which_nobody_knows_which_packet_it_means_is_only_recorded(house: House) -> None:
+    first, update = two_in_doubt(house)
+    assert isinstance(house.tell("inbox-a", "03"), Answer)
+    assert (house.state(first, "inbox-a"), house.state(update, "inbox-a")) == ("expired", "fetched")
+
+
+def test_rule_6a_a_refusal_of_an_item_is_of_that_item(house: House) -> None:
+    first, update = two_in_doubt(house)
+    refused = refuse_for(house.node, house.delivery(first, "inbox-a"), frozenset({"inbox-a"}), "trùng văn bản")
+    assert isinstance(refused, Answer)
+    assert (house.state(first, "inbox-a"), house.state(update, "inbox-a")) == ("refused", "fetched")
