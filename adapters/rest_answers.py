@@ -7,7 +7,8 @@ the header `Truc-Key` or, in a JSON body, as `key`.
 | --- | --- |
 | 2xx or 409, repeating the key | arrived |
 | 2xx or 409 otherwise | may have arrived: `find` is asked |
-| 408, 425, 429, 503 | surely not arrived: again later, after `Retry-After` |
+| 408, 425, 429, 503, repeating the key | surely not arrived: again later, after `Retry-After` |
+| 408, 425, 429, 503 otherwise | may have arrived: a proxy says so too, after it has passed the packet on |
 | 401, 403, 404, 405, 407, 421, 426 without the key; 307, 308 | surely not arrived: the channel is set up wrongly |
 | any other 4xx | surely not arrived: the recipient does not take this packet; a person looks |
 | anything else | may have arrived |
@@ -46,7 +47,9 @@ def outcome_of(answer: Answer, key: str) -> Outcome:
             return Done(evidence=f"{status} {_evidence(answer)}".strip())
         return Unknown(reason="rest.answer_without_key" if answer.took_all else "rest.unanswered")
     if status in _LATER:
-        return Retry(reason="rest.later", after=_retry_after(answer))
+        if speaks_of_it:
+            return Retry(reason="rest.later", after=_retry_after(answer))
+        return Unknown(reason="rest.answer_without_key")
     if status in _OF_THE_CHANNEL and (status < 400 or not speaks_of_it):
         return Retry(reason=_OF_THE_CHANNEL[status])
     if 400 <= status < 500:

@@ -108,8 +108,13 @@ def test_a_refusal_bears_the_recipients_words() -> None:
 
 
 def test_a_busy_recipient_says_when() -> None:
-    with RestServer(lambda _: answer(503, Retry_After="17")) as server:
+    with RestServer(lambda _: answer(503, Retry_After="17", Truc_Key=ITEM.key)) as server:
         assert deliver(server.sink(), ITEM) == Retry(reason="rest.later", after=timedelta(seconds=17))
+
+
+def test_rule_5_a_proxy_that_says_busy_after_it_passed_the_packet_on_does_not_say_that_it_did_not_arrive() -> None:
+    with RestServer(lambda _: answer(503, Retry_After="17")) as server:
+        assert deliver(server.sink(), ITEM) == Unknown(reason="rest.answer_without_key")
 
 
 def test_an_answer_before_the_end_of_the_packet_is_heard() -> None:

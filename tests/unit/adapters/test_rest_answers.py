@@ -41,13 +41,13 @@ def build(
         (403, Park(reason="rest.refused", said="403: Phrase"), Retry(reason="rest.not_admitted")),
         (404, Park(reason="rest.refused", said="404: Phrase"), Retry(reason="rest.no_such_address")),
         (405, Park(reason="rest.refused", said="405: Phrase"), Retry(reason="rest.no_such_address")),
-        (408, Retry(reason="rest.later"), Retry(reason="rest.later")),
+        (408, Retry(reason="rest.later"), Unknown(reason="rest.answer_without_key")),
         (413, Park(reason="rest.refused", said="413: Phrase"), Park(reason="rest.refused", said="413: Phrase")),
-        (425, Retry(reason="rest.later"), Retry(reason="rest.later")),
-        (429, Retry(reason="rest.later"), Retry(reason="rest.later")),
+        (425, Retry(reason="rest.later"), Unknown(reason="rest.answer_without_key")),
+        (429, Retry(reason="rest.later"), Unknown(reason="rest.answer_without_key")),
         (500, Unknown(reason="rest.server_error", scope=Scope.DOCUMENT), Unknown(reason="rest.server_error")),
         (502, Unknown(reason="rest.server_error", scope=Scope.DOCUMENT), Unknown(reason="rest.server_error")),
-        (503, Retry(reason="rest.later"), Retry(reason="rest.later")),
+        (503, Retry(reason="rest.later"), Unknown(reason="rest.answer_without_key")),
         (504, Unknown(reason="rest.server_error", scope=Scope.DOCUMENT), Unknown(reason="rest.server_error")),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_yes_to_half_a_packet_is_none() -> None:
     ],
 )
 def test_retry_after(after: str, wait: timedelta | None) -> None:
-    assert outcome_of(build(503, after=after), KEY) == Retry(reason="rest.later", after=wait)
+    assert outcome_of(build(503, key=KEY, after=after), KEY) == Retry(reason="rest.later", after=wait)
 
 
 @pytest.mark.parametrize(
