@@ -27,6 +27,8 @@ from gateway.node import Node
 from gateway.settings import Settings
 from gateway.store import Clock, Store, homes, open_store, packets
 from gateway.store.followers import Follower
+from gateway.store.poll_line import PollLine
+from gateway.transport.board import WakeLine
 from gateway.transport.broker import BrokerAccess
 from gateway.transport.contract import Transport
 from gateway.transport.local import LocalTransport
@@ -100,17 +102,22 @@ def build_node(
 
 
 def _open_transport(settings: Settings, role: str, metrics: Metrics, store: Store) -> Transport:
-    """By the broker where one is named, else among the processes of this machine; PostgreSQL wakes those of others."""
+    """Tickets by the broker where one is named, else within this process; the database wakes the node's others."""
     access = broker_access(settings)
-    if access is None and settings.database:
-        from gateway.store.wake_line import WakeLine  # its driver is loaded where there is a server
-
-        return LocalTransport(settings.data, role, line=WakeLine(store.engine, metrics=metrics))
+    line = _open_line(settings, metrics, store)
     if access is None:
-        return LocalTransport(settings.data, role)
+        return LocalTransport(role, line=line)
     from gateway.transport.rabbitmq import RabbitTransport  # loaded where there is a broker: memory of a small node
 
-    return RabbitTransport(access, settings.data, role, metrics=metrics)
+    return RabbitTransport(access, role, line=line, metrics=metrics)
+
+
+def _open_line(settings: Settings, metrics: Metrics, store: Store) -> WakeLine:
+    if settings.database:
+        from gateway.store.notify_line import NotifyLine  # its driver is loaded where there is a server
+
+        return NotifyLine(store.engine, metrics=metrics)
+    return PollLine(store.engine)
 
 
 def broker_access(settings: Settings) -> BrokerAccess | None:

@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRUC_", frozen=True, extra="forbid")
 
     node: str = Field("nut-lien-thong", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Name of this node")
-    data: Path = Field(Path("var"), description="Folder of the database, the blobs, the keys and the run-time sockets")
+    data: Path = Field(Path("var"), description="Folder of the database, the blobs, the keys and the run-time locks")
     blobs: str = Field(
         "", description="Folder of the packets' bytes, which a node's machines share; empty: blobs/ in the data folder"
     )

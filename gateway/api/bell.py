@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gateway.transport.board import EVERY_TOPIC
 from gateway.transport.contract import Subscription, Transport
 
 __all__ = ["Bell"]
@@ -29,7 +30,7 @@ class Bell:
         """An event that is set when the topic is called. Look at the store after this began: nothing is missed."""
         if self._subscription is None:
             self._loop = asyncio.get_running_loop()
-            self._subscription = self._transport.on_wake(["*"], self._hear)
+            self._subscription = self._transport.on_wake([EVERY_TOPIC], self._hear)
         event = asyncio.Event()
         if self._is_closed:
             event.set()
@@ -49,18 +50,19 @@ class Bell:
 
     def _hear(self, topic: str) -> None:
         """In the transport's thread: most topics have no waiter, and then the loop is left asleep."""
-        if topic in self._waiting and self._loop is not None:
+        if (topic in self._waiting or topic == EVERY_TOPIC) and self._loop is not None:
             self._loop.call_soon_threadsafe(self._ring, topic)
 
     def _ring(self, topic: str) -> None:
-        for event in self._waiting.get(topic, ()):
-            event.set()
+        """`topic` "*": anything may have changed, everybody looks."""
+        for one in tuple(self._waiting) if topic == EVERY_TOPIC else (topic,):
+            for event in self._waiting.get(one, ()):
+                event.set()
 
     def send_everybody_home(self) -> None:
         """The process ends: all who wait are answered now with what there is. On the loop."""
         self._is_closed = True
-        for topic in tuple(self._waiting):
-            self._ring(topic)
+        self._ring(EVERY_TOPIC)
 
     def close(self) -> None:
         """Hear no more. Safe to repeat."""

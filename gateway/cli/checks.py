@@ -14,6 +14,7 @@ from edxml.sign.policies import read_policies
 from gateway.cli.broker import worries_of, worst_of
 from gateway.cli.channel import ignored_in, probe_channel
 from gateway.cli.opening import has_node, left_behind, lost_word, try_folder
+from gateway.cli.presence import is_stopped, present
 from gateway.compose import broker_access, trust_folder
 from gateway.keys import open_pair
 from gateway.model.errors import StoreUnwritable
@@ -27,7 +28,6 @@ from gateway.store.upkeep import foreign_order
 from gateway.store.views import snapshot
 from gateway.transport.broker import BrokerError
 from gateway.transport.rabbitmq import look_at_broker
-from gateway.transport.rendezvous import held_sockets, is_alive, is_stopped
 from gateway.workers.figures import alerts_of
 from gateway.workers.periodic import SWEEP
 from monitoring.alerts import CERTIFICATE_DAYS, AlertCode, AlertSeverity
@@ -163,20 +163,22 @@ def _directory(node: Node) -> Iterator[Check]:
 
 
 def _processes(node: Node, settings: Settings) -> Iterator[Check]:
-    """Which parts are alive, as their sockets tell; intake is missed where packets come by a channel."""
-    needed = [role for role in _NEEDED if role != "intake" or _has_source(node)]
-    held = held_sockets(settings.data)
-    alive = {address.process for address in held}
+    """Which parts are alive, as they show it; intake is missed where packets come by a channel, the relay
+    where tickets go by a broker."""
+    spared = {"intake": not _has_source(node), "relay": not settings.broker}
+    needed = [role for role in _NEEDED if not spared.get(role)]
+    held = present(settings.data)
+    alive = {process.part for process in held}
     missing = [] if "serve" in alive else [role for role in needed if role not in alive]
     if len(missing) == len(needed):
         yield _check("processes", Level.WARN, "not_running")
     elif missing:
         yield _check("processes", Level.WARN, "parts_missing", parts=", ".join(missing))
     else:
-        yield _check("processes", Level.OK, "running", parts=", ".join(sorted(alive - {"cli"})))
-    ours = {(address.process, address.pid) for address in held if is_alive(address.pid, address.started)}
-    for part, pid in sorted(one for one in ours if is_stopped(one[1])):
-        yield _check("stopped", Level.WARN, "process_stopped", part=part, pid=pid)
+        yield _check("processes", Level.OK, "running", parts=", ".join(sorted(alive)))
+    for one in held:
+        if is_stopped(one):
+            yield _check("stopped", Level.WARN, "process_stopped", part=one.part, pid=one.pid)
 
 
 def _has_source(node: Node) -> bool:
@@ -208,9 +210,9 @@ def _broker(settings: Settings) -> Iterator[Check]:
 
 
 def _wakes(node: Node, settings: Settings) -> Iterator[Check]:
-    """Where the database carries wake-ups between machines: whether it does, or something between us keeps them."""
-    if settings.database and not settings.broker:
-        from gateway.store.wake_line import is_carrying  # its driver is loaded where there is a server
+    """Where the database carries wake-ups between processes: whether it does, or something between us keeps them."""
+    if settings.database:
+        from gateway.store.notify_line import is_carrying  # its driver is loaded where there is a server
 
         if is_carrying(node.store):
             yield _check("wakes", Level.OK, "wakes")

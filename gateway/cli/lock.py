@@ -4,7 +4,7 @@
 first holds it alone for a moment, for what must be done while nobody else works here (migrating, clearing the spool).
 The lock goes with its process, however that dies; the file stays and means nothing by itself.
 
-The folder is one machine's: its sockets reach no further, and an SQLite database in WAL mode must not be used from two
+The folder is one machine's: an SQLite database in WAL mode must not be used from two
 machines (their shared memory is not the same).  So a folder on a network file system is refused while processes of
 another machine hold it; machines of one node share the database and the folder of packets, and nothing else.
 """

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from gateway.cli.lock import NodeLock, take_lock
 from gateway.cli.memory import settle_memory
 from gateway.cli.opening import check_not_lost, has_node, try_folder
 from gateway.cli.output import Voice
+from gateway.cli.presence import show_presence
 from gateway.compose import build_node, inspection_limits, trust_folder
 from gateway.configuration import init_rows
 from gateway.model.events import Event, EventKind
@@ -38,7 +38,6 @@ from gateway.settings import Settings
 from gateway.store import events
 from gateway.store.blob_probe import check_semantics
 from gateway.store.remembered import check_remembered
-from gateway.transport.rendezvous import Rendezvous
 from gateway.workers import (
     check_blobs,
     give_back_jobs,
@@ -116,6 +115,15 @@ _LOOPS: dict[Role, _Starter] = {
 """What starts per role, in the order in which a whole node starts: whoever takes work before whoever gives it."""
 
 
+def _parts_of(role: Role, settings: Settings) -> frozenset[Role]:
+    """What a process of this role does. Without a broker no ticket leaves a process: who delivers announces too."""
+    if role is Role.SERVE:
+        return frozenset(_LOOPS)
+    if role is Role.DELIVER and not settings.broker:
+        return frozenset({Role.DELIVER, Role.RELAY})
+    return frozenset({role})
+
+
 @dataclass(slots=True)
 class _Stop:
     """The wish to end, as signals tell it. A second signal ends at once, as the system does it.
@@ -179,14 +187,17 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
         if settings.blobs:
             check_semantics(node.store.blobs)
         _clear_spool(node, lock)
-        closing.callback(_show_presence(settings.data, role))
+        closing.callback(show_presence(settings.data, role))
         _note_start(node, role)
         lock.share()
         loops: list[_Closable] = []
         closing.callback(_close_all, loops)
+        parts = _parts_of(role, settings)
         for part, start in _LOOPS.items():
-            if role in (part, Role.SERVE):
+            if part in parts:
                 loops.extend(start(node, settings))
+        if role is Role.RELAY and not settings.broker:
+            voice.hint("process.relay_idle")
         settle_memory()
         _share_interpreter(role)
         _serve_until(stop, node, settings, role, _Ready(voice=voice, role=role, descriptor=ready_fd))
@@ -214,23 +225,6 @@ def _end_in_time(told: threading.Event, seconds: float, role: Role) -> Callable[
 
     threading.Thread(target=watch, name="end-in-time", daemon=True).start()
     return has_ended.set
-
-
-def _show_presence(folder: Path, role: Role) -> Callable[[], None]:
-    """Show in the data folder that this process lives, for `truc doctor`, which asks its sockets: a part that hears no
-    wakes has no other.  Call what this gives at its end; a killed one's is cleared away by the next process.
-    """
-    rendezvous = Rendezvous(folder.absolute(), role)
-    try:
-        held, _ = rendezvous.bind("here", socket.SOCK_DGRAM)
-    except OSError:  # a file system that carries no sockets: the process works, and is not seen
-        return rendezvous.close
-
-    def leave() -> None:
-        held.close()
-        rendezvous.close()
-
-    return leave
 
 
 def _close_all(loops: Sequence[_Closable]) -> None:
@@ -280,7 +274,6 @@ def _serve_api(stop: _Stop, node: Node, settings: Settings, ready: _Ready) -> No
         else:
             ready.tell(host, port)
 
-    node.transport.on_wake(["health"], lambda _topic: None).close()  # others see this process before anybody waits here
     run_api(node, settings, on_listening=on_listening, on_told=stop.event.set)
 
 

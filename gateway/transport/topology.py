@@ -5,7 +5,6 @@
                                     ├─ truc-deliver.slow    │
                                     └─ truc-deliver.large  ─┘
                                           └── given up on ── truc-dead (fanout) ── truc-dead
-    anyone ── truc-wakes (fanout, transient) ── a queue per process, which ends with its connection
     anyone ── truc-events (topic) ── queues of agencies' own software
 
 One virtual host belongs to one node.  `docs/reference/queues.md` is written from here, `truc broker check` holds a
@@ -29,8 +28,6 @@ __all__ = [
     "OLDEST_BROKER",
     "SUBSCRIBER_RIGHTS",
     "TICKETS",
-    "WAKES",
-    "WAKE_ARGUMENTS",
     "Exchange",
     "Queue",
     "queue_name",
@@ -41,21 +38,12 @@ OLDEST_BROKER: Final = (4, 0)
 
 TICKETS: Final = "truc-tickets"
 DEAD: Final = "truc-dead"
-WAKES: Final = "truc-wakes"
 EVENTS: Final = "truc-events"
 
 _MOST_TICKETS: Final = 100_000  # per queue; more are not confirmed, and announced again when there is room
 _MOST_DEAD: Final = 10_000
 _DELIVERY_LIMIT: Final = 20
 _DEAD_KEPT: Final = 7 * 24 * 3600 * 1000  # milliseconds
-
-WAKE_ARGUMENTS: Final[Mapping[str, object]] = {
-    "x-queue-type": "classic",
-    "x-max-length": 10_000,
-    "x-overflow": "drop-head",
-    "x-message-ttl": 60_000,
-}
-"""Of the queue that each process has for wake-ups; it is exclusive, and gone with its connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +83,6 @@ _WHAT: Final = {
 EXCHANGES: Final[tuple[Exchange, ...]] = (
     Exchange(name=TICKETS, kind="direct", is_durable=True, what="tickets, by the name of their queue"),
     Exchange(name=DEAD, kind="fanout", is_durable=True, what="tickets that the broker gave up on"),
-    Exchange(name=WAKES, kind="fanout", is_durable=False, what="wake-ups; lost with the broker, and missed by nobody"),
     Exchange(name=EVENTS, kind="topic", is_durable=True, what="changes of state, for software of agencies"),
 )
 

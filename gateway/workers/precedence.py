@@ -45,9 +45,11 @@ class Precedence:
         self._expected_until = self._since = self._lately_until = float("-inf")
         self._left, self._left_at = _MOST, now()
         self._is_closed = False
-        self._hearing: Subscription = transport.on_wake([URGENT_COMES], lambda _topic: self._expect())
+        self._hearing: Subscription = transport.on_wake([URGENT_COMES], self._hear)
 
-    def _expect(self) -> None:
+    def _hear(self, topic: str) -> None:
+        if topic != URGENT_COMES:  # something else may have changed
+            return
         with self._changed:
             self._expected_until = self._now() + _EXPECTED
             self._lately_until = self._now() + _LATELY

@@ -75,7 +75,7 @@ def test_of_events_told_by_several_threads_at_once_none_stays_behind(
     channel = connection.channel()
     channel.queue_declare(QUEUE, durable=True)
     channel.queue_bind(QUEUE, EVENTS, f"agency.{AGENCY}.#")
-    transport = RabbitTransport(broker.access(vhost), tmp_path, "api")
+    transport = RabbitTransport(broker.access(vhost), "api")
     heard: set[bytes] = set()
 
     def tell(thread: int) -> None:

@@ -18,7 +18,7 @@ from tests.service.transport_child import Child
 from tests.support.announcing import NORMAL, announce_all, stuck_at, tickets
 from tests.support.cables import Cable, CableFault
 from tests.support.patience import PATIENCE, until
-from tests.support.rabbitmq import Broker, free_ports
+from tests.support.rabbitmq import Broker
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.xdist_group("rabbitmq")
 def test_a_worker_killed_before_its_claim_gives_its_tickets_back_at_once(broker: Broker, tmp_path: Path) -> None:
     """And one killed later, in the middle of a hand-over, does not: the claim stands, its lease decides."""
     vhost, handled = broker.new_vhost(), set[str]()
-    where = ground(broker, tmp_path, vhost)
-    transport = RabbitTransport(broker.access(vhost), tmp_path, "relay")
+    where = ground(broker, vhost)
+    transport = RabbitTransport(broker.access(vhost), "relay")
     with Child("rabbitmq", where, "first") as early, Child("rabbitmq", where, "second") as late:
         early.tell("listen", queue=NORMAL, slots=1, group=8, seconds=60)
         announce_all(transport, tickets(1, prefix="early"))
@@ -52,7 +52,7 @@ def test_closing_gives_back_what_waits(broker: Broker, tmp_path: Path) -> None:
         started.set()
         gate.wait(PATIENCE)
 
-    one, other = (RabbitTransport(broker.access(vhost), tmp_path, name) for name in ("one", "other"))
+    one, other = (RabbitTransport(broker.access(vhost), name) for name in ("one", "other"))
     closing = one.listen(NORMAL, 1, handle, group=1)
     announce_all(other, tickets(10))
     assert started.wait(PATIENCE)
@@ -80,10 +80,10 @@ def test_what_ends_after_its_connection_takes_nothing_off_the_next_one(
         started.set()
         gate.wait(PATIENCE)
 
-    other = RabbitTransport(broker.access(vhost), tmp_path, "other")
+    other = RabbitTransport(broker.access(vhost), "other")
     with Cable(("127.0.0.1", broker.ports["amqp"])) as cable:
         access = BrokerAccess.parse(f"amqp://127.0.0.1:{cable.port}/{vhost}", **broker.files)
-        one = RabbitTransport(access, tmp_path, "one")
+        one = RabbitTransport(access, "one")
         one.listen(NORMAL, 1, handle, group=1)
         announce_all(other, tickets(5))
         assert started.wait(PATIENCE)
@@ -105,7 +105,7 @@ def test_a_full_queue_refuses_and_a_queue_of_other_words_is_used_all_the_same(br
     name = next(queue.name for queue in LAYOUT if queue.carries == NORMAL)
     small = {"x-queue-type": "quorum", "x-max-length": 10, "x-overflow": "reject-publish"}
     broker.ask("PUT", f"queues/{vhost}/{name}", {"durable": True, "arguments": small})
-    transport = RabbitTransport(broker.access(vhost), tmp_path, "relay")
+    transport = RabbitTransport(broker.access(vhost), "relay")
     confirmed = sum(len(transport.announce(tickets(50, prefix=f"{number}-"))) for number in range(4))
     assert 10 <= confirmed < 100
     assert transport.depths()[NORMAL] >= 10
@@ -116,7 +116,7 @@ def test_a_full_queue_refuses_and_a_queue_of_other_words_is_used_all_the_same(br
 def test_closing_leaves_no_thread_and_no_descriptor(broker: Broker, tmp_path: Path) -> None:
     access = broker.access(broker.new_vhost())
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
-    transport, gate = RabbitTransport(access, tmp_path, "one"), threading.Event()
+    transport, gate = RabbitTransport(access, "one"), threading.Event()
     gate.set()
     transport.listen(NORMAL, 4, stuck_at(gate))
     transport.on_wake(["*"], lambda _topic: None)
@@ -126,39 +126,10 @@ def test_closing_leaves_no_thread_and_no_descriptor(broker: Broker, tmp_path: Pa
     transport.close()
     assert threading.active_count() <= threads
     assert len(os.listdir("/proc/self/fd")) <= descriptors
-    assert not list((tmp_path / "run").iterdir())
 
 
 def test_a_transport_that_is_not_used_connects_to_nobody(tmp_path: Path, broker: Broker) -> None:
     threads = threading.active_count()
-    transport = RabbitTransport(broker.access("khong-co"), tmp_path, "cli")
+    transport = RabbitTransport(broker.access("khong-co"), "cli")
     assert threading.active_count() <= threads
     transport.close()
-
-
-def test_processes_of_one_machine_wake_each_other_without_the_broker(tmp_path: Path) -> None:
-    """A long poll at one API hears of what another one accepted."""
-    access = BrokerAccess.parse(f"amqp://127.0.0.1:{free_ports(1)[0]}/truc")
-    one, other = (RabbitTransport(access, tmp_path, name) for name in ("one", "other"))
-    woken = set[str]()
-    one.on_wake(["*"], woken.add)
-    other.wake("inbox:1")
-    until(lambda: woken == {"inbox:1"})
-    one.close()
-    other.close()
-    assert not list((tmp_path / "run").iterdir())
-
-
-def test_a_wake_crosses_to_another_machine_by_the_broker(broker: Broker, tmp_path: Path) -> None:
-    """No folder in common: nothing else can carry it. Each topic once, and not back to where it came from."""
-    access = broker.access(broker.new_vhost())
-    here, there = (RabbitTransport(access, tmp_path / name, "api") for name in ("here", "there"))
-    heard: dict[str, list[str]] = {"here": [], "there": []}
-    here.on_wake(["*"], heard["here"].append)
-    there.on_wake(["*"], heard["there"].append)
-    here.wake("inbox:1")
-    until(lambda: "inbox:1" in heard["there"])
-    there.wake("inbox:2")
-    until(lambda: heard == {"here": ["inbox:1", "inbox:2"], "there": ["inbox:1", "inbox:2"]})
-    here.close()
-    there.close()

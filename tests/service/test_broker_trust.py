@@ -119,7 +119,7 @@ def test_a_running_node_says_the_same_and_goes_on_trying(tmp_path: Path, caplog:
     vouched = Vouched.make(tmp_path / "that", host="mq9.tinh.vn")
     with TlsListener(vouched) as listener:
         access = BrokerAccess.parse(f"amqps://localhost:{listener.port}/truc", ca_file=vouched.ca_file)
-        transport = RabbitTransport(access, tmp_path / "data", "relay")
+        transport = RabbitTransport(access, "relay")
         assert not transport.takes_tickets
         assert transport.announce(tickets(3)) == ()
         transport.close()

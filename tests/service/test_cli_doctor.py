@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
-from socket import SOCK_DGRAM
 from typing import Any
 
 import pytest
 
+from gateway.cli.presence import show_presence
 from gateway.model.instants import wall_now
-from gateway.transport.rendezvous import Rendezvous
 from gateway.workers.leases import give_back_jobs
 from gateway.workers.periodic import ClockWatch, periodic_once
 from tests.support.clients import FAST, make_home
@@ -65,8 +63,7 @@ def test_intake_is_missed_where_packets_come_by_a_channel_and_who_inspects_alway
     with ExitStack() as stack:
         stack.enter_context(closing(build_house(tmp_path, folders=folders)))
         for part in ("relay", "deliver", "periodic", "api", *others):
-            running = stack.enter_context(closing(Rendezvous(tmp_path / "data", part)))
-            stack.enter_context(running.bind("wake", SOCK_DGRAM)[0])
+            stack.callback(show_presence(tmp_path / "data", part))
         checks = truc.json("doctor", code=1)  # the terminal knows no kind of its other channels
     [found] = [check for check in checks if check["name"] == "processes"]
     assert found["code"] == told
@@ -75,7 +72,6 @@ def test_intake_is_missed_where_packets_come_by_a_channel_and_who_inspects_alway
 
 
 def test_each_part_that_runs_apart_is_seen(tmp_path: Path) -> None:
-    """Also one that hears no wakes: it binds no socket for them."""
     parts = ("api", "relay", "deliver", "periodic", "intake", "inspect")
     with NodeProcesses(make_home(tmp_path).data, FAST) as node:
         for part in parts:
@@ -89,12 +85,10 @@ def test_processes_of_other_containers_are_seen(truc: Terminal, tmp_path: Path) 
     with ExitStack() as stack:
         stack.enter_context(closing(build_house(tmp_path)))
         for part in ("relay", "deliver", "periodic", "inspect", "api"):
-            running = stack.enter_context(closing(Rendezvous(tmp_path / "data", part)))
-            held, address = running.bind("wake", SOCK_DGRAM)
-            stack.enter_context(held)
-            elsewhere = replace(address, pid=1, started=address.started + 1)
-            (tmp_path / "data" / "run" / address.name).rename(tmp_path / "data" / "run" / elsewhere.name)
-        (tmp_path / "data" / "run" / replace(elsewhere, process="intake", token="gone").name).touch()
+            stack.callback(show_presence(tmp_path / "data", part))
+            (shown,) = (tmp_path / "data" / "run").glob(f"{part}~*")
+            stack.callback(shown.rename(shown.with_name(f"{part}~1~1")).unlink)
+        (tmp_path / "data" / "run" / "intake~1~1").touch()
         told = _levels(truc.json("doctor", code=1))
     assert told["doctor.running"] == "ok"
     assert "doctor.process_stopped" not in told

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from gateway.transport.broker import BrokerAccess, BrokerError
 from gateway.transport.rabbitmq import look_at_broker
 from gateway.transport.topology import LAYOUT
-from tests.service.transport_suite import OpenTransport, TransportSuite
+from tests.service.transport_suite import BetweenProcesses, OpenTransport
 from tests.support.announcing import NORMAL, announce_all, tickets
 from tests.support.patience import until
 from tests.support.rabbitmq import Broker, cluster
@@ -19,18 +18,18 @@ from tests.support.rabbitmq import Broker, cluster
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 
-def ground(broker: Broker, folder: Path, vhost: str = "") -> str:
+def ground(broker: Broker, vhost: str = "") -> str:
     """What a process of tests.service.transport_child needs to know."""
     url = broker.url(vhost or broker.new_vhost())
-    return json.dumps({"url": url, "files": broker.files, "folder": str(folder)})
+    return json.dumps({"url": url, "files": broker.files})
 
 
-class TestRabbitTransport(TransportSuite):
+class TestRabbitTransport(BetweenProcesses):
     kind = "rabbitmq"
 
     @pytest.fixture
-    def where(self, broker: Broker, tmp_path: Path) -> str:
-        return ground(broker, tmp_path)
+    def where(self, broker: Broker) -> str:
+        return ground(broker)
 
     def most_confirmed(self, slots: int, group: int) -> int:
         (normal,) = (queue for queue in LAYOUT if queue.carries == NORMAL)
@@ -48,16 +47,16 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Broker]]:
 
 @pytest.mark.long
 @pytest.mark.fault
-class TestRabbitCluster(TransportSuite):
+class TestRabbitCluster(BetweenProcesses):
     """The same on three nodes; each test's processes are told of all three."""
 
     kind = "rabbitmq"
 
     @pytest.fixture
-    def where(self, nodes: list[Broker], tmp_path: Path) -> str:
+    def where(self, nodes: list[Broker]) -> str:
         vhost = nodes[0].new_vhost()
         urls = ",".join(node.url(vhost) for node in nodes)
-        return json.dumps({"url": urls, "files": nodes[0].files, "folder": str(tmp_path)})
+        return json.dumps({"url": urls, "files": nodes[0].files})
 
     most_confirmed = TestRabbitTransport.most_confirmed
 
@@ -111,14 +110,14 @@ def khepri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.mark.long
-class TestRabbitOnKhepri(TransportSuite):
+class TestRabbitOnKhepri(BetweenProcesses):
     """The same where RabbitMQ's own metadata lies as it does by default from 4.2 on."""
 
     kind = "rabbitmq"
 
     @pytest.fixture
-    def where(self, khepri: Broker, tmp_path: Path) -> str:
-        return ground(khepri, tmp_path)
+    def where(self, khepri: Broker) -> str:
+        return ground(khepri)
 
     most_confirmed = TestRabbitTransport.most_confirmed
 

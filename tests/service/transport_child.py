@@ -33,10 +33,10 @@ ROOT = Path(__file__).parents[2]
 def open_transport(kind: str, where: str, name: str) -> Transport:
     """The transport of `kind` at `where` (a data folder, a broker's address) for a process called `name`."""
     if kind == "local":
-        return LocalTransport(Path(where), name)
+        return LocalTransport(name)
     if kind == "rabbitmq":
         ground = json.loads(where)
-        return RabbitTransport(BrokerAccess.parse(ground["url"], **ground["files"]), Path(ground["folder"]), name)
+        return RabbitTransport(BrokerAccess.parse(ground["url"], **ground["files"]), name)
     raise ValueError(f"no transport of kind {kind}")
 
 
@@ -146,13 +146,9 @@ def _obey(transport: Transport, command: dict[str, Any]) -> None:
                 time.sleep(seconds)
 
             transport.listen(queue, slots, handle, group=group)
-        case {"do": "on_wake", "topics": topics}:
-            transport.on_wake(topics, lambda topic: _say("woken", topic=topic))
         case {"do": "announce", "queue": queue, "ids": ids}:
             confirmed = transport.announce([Ticket(ticket_id, 1, queue) for ticket_id in ids])
             _say("confirmed", ids=[ticket.transfer_id for ticket in confirmed])
-        case {"do": "wake", "topic": topic}:
-            transport.wake(topic)
         case {"do": "cpu"}:
             _say("cpu", seconds=time.process_time())
         case {"do": "close"}:

@@ -19,7 +19,7 @@ from tests.service.transport_child import Child, Heard, open_transport
 from tests.support.announcing import NORMAL, URGENT, announce_all, announce_until, stuck_at, tickets
 from tests.support.patience import PATIENCE, until
 
-__all__ = ["OpenTransport", "StartChild", "TransportSuite"]
+__all__ = ["BetweenProcesses", "OpenTransport", "StartChild", "TransportSuite"]
 
 OpenTransport = Callable[[str], Transport]
 StartChild = Callable[[str], Child]
@@ -53,11 +53,6 @@ class TransportSuite:
 
             yield open_named
 
-    @pytest.fixture
-    def start_child(self, where: str) -> Iterator[StartChild]:
-        with ExitStack() as stack:
-            yield lambda name: stack.enter_context(Child(self.kind, where, name))
-
     # Tickets
 
     def test_what_is_confirmed_is_handled(self, open_one: OpenTransport) -> None:
@@ -76,6 +71,7 @@ class TransportSuite:
 
     def test_it_takes_tickets_until_it_is_closed(self, open_one: OpenTransport) -> None:
         transport = open_one("one")
+        transport.listen(NORMAL, 1, lambda _: None)
         until(lambda: transport.takes_tickets)
         transport.close()
         assert not transport.takes_tickets
@@ -309,7 +305,14 @@ class TransportSuite:
         assert time.monotonic() - before < 20.0, "it waits for no handler"
         gate.set()
 
-    # Several processes
+
+class BetweenProcesses(TransportSuite):
+    """Where tickets go to other processes too."""
+
+    @pytest.fixture
+    def start_child(self, where: str) -> Iterator[StartChild]:
+        with ExitStack() as stack:
+            yield lambda name: stack.enter_context(Child(self.kind, where, name))
 
     def test_another_process_gets_tickets(self, open_one: OpenTransport, start_child: StartChild) -> None:
         child = start_child("worker")
@@ -360,41 +363,6 @@ class TransportSuite:
                 before = time.monotonic()
                 transport.announce(tickets(4, prefix=f"{number}-"))
                 assert time.monotonic() - before < 20.0, "it waits for no handler"
-                transport.wake("relay")
             until(lambda: len(set(living.handled)) >= 4)
         finally:
             frozen.thaw()
-
-    def test_a_wake_reaches_another_process(self, open_one: OpenTransport, start_child: StartChild) -> None:
-        transport, child = open_one("api"), start_child("relay")
-        child.tell("on_wake", topics=["relay"])
-        transport.wake("other")
-        transport.wake("relay")
-        child.wait_for("woken")
-        assert {item["topic"] for item in child.heard_of("woken")} == {"relay"}
-
-    def test_a_wake_comes_from_another_process(self, open_one: OpenTransport, start_child: StartChild) -> None:
-        transport, heard = open_one("api"), Heard()
-        transport.on_wake(["*"], heard.add)
-        start_child("relay").tell("wake", topic="inbox.H99.1 Nghệ An")
-        heard.wait_for(lambda topics: "inbox.H99.1 Nghệ An" in topics)
-
-    def test_a_burst_of_topics_reaches_another_process(self, open_one: OpenTransport, start_child: StartChild) -> None:
-        """A notice to all communes wakes all their inboxes at once."""
-        transport, child = open_one("api"), start_child("relay")
-        child.tell("on_wake", topics=["*"])
-        wanted = {f"inbox.{index}" for index in range(1000)}
-        before = time.monotonic()
-        for topic in wanted:
-            transport.wake(topic)
-        assert time.monotonic() - before < 20.0, "it waits for no handler"
-        child.heard.wait_for(lambda _: {item["topic"] for item in child.heard_of("woken")} >= wanted)
-
-    def test_waking_a_killed_process_does_nothing(self, open_one: OpenTransport, start_child: StartChild) -> None:
-        transport, heard, child = open_one("api"), Heard(), start_child("relay")
-        child.tell("on_wake", topics=["*"])
-        transport.on_wake(["*"], heard.add)
-        child.kill()
-        for index in range(100):
-            transport.wake(f"t{index}")
-        heard.wait_for(lambda topics: len(topics) == 100)

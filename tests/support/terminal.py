@@ -26,7 +26,7 @@ class Terminal:
         found = main([*arguments])
         self.out, self.err = self._capture.readouterr()
         assert found == code, f"{arguments} ended with {found}:\n{self.out}\n{self.err}"
-        assert "Traceback" not in self.out + self.err
+        assert "Traceback" not in self.out + self.err, self.err
         return self.out
 
     def set(self, **settings: str) -> None:

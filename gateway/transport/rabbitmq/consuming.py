@@ -1,4 +1,4 @@
-"""Consuming: tickets into slots, with acknowledgements from the slots' threads; wake-ups into the board.
+"""Consuming: tickets into slots, with acknowledgements from the slots' threads.
 
 A ticket is acknowledged when its handler ended, or a second after it began, whichever comes first: a worker that is
 killed before its claim was committed gives the ticket back at once, and a hand-over of an hour holds none.
@@ -6,7 +6,6 @@ killed before its claim was committed gives the ticket back at once, and a hand-
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from gateway.transport.contract import QUEUES, Handler, Ticket
 from gateway.transport.rabbitmq.link import Connection, Link
 from gateway.transport.rabbitmq.publishing import read_ticket
 from gateway.transport.slots import Slots
-from gateway.transport.topology import WAKE_ARGUMENTS, WAKES, queue_name
+from gateway.transport.topology import queue_name
 from monitoring import log
 
 __all__ = ["Consumer", "Listener"]
@@ -193,17 +192,13 @@ class _Wish:
 
 
 class Listener:
-    """The tenant of the link that listens: consumers of tickets, and one queue of this process for wake-ups."""
+    """The tenant of the link that listens: consumers of tickets."""
 
     link: Link
 
-    def __init__(self, *, hear: Callable[[bytes, str], None], on_back: Callable[[], None]) -> None:
-        self._hear = hear
-        self._on_back = on_back
-        self._has_been = False  # connected before
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._consumers: dict[Consumer, _Wish] = {}
-        self._wakes: _Wish | None = None
         self._connection: Connection | None = None
 
     # --- in the link's thread ----------------------------------------------------------------------------------
@@ -213,19 +208,13 @@ class Listener:
         self._connection = connection
         left = {id(wish) for wish in self._wishes()}
 
-        def finish() -> None:
-            done()
-            if self._has_been:
-                self._on_back()
-            self._has_been = True
-
         def one_done(wish: _Wish) -> None:
             left.discard(id(wish))
             if not left:
-                finish()
+                done()
 
         if not left:
-            finish()
+            done()
         self._open_missing(one_done)
 
     def lost(self) -> None:
@@ -241,7 +230,7 @@ class Listener:
 
     def _wishes(self) -> list[_Wish]:
         with self._lock:
-            return [*self._consumers.values(), *([self._wakes] if self._wakes else [])]
+            return list(self._consumers.values())
 
     def _open_missing(self, done: Callable[[_Wish], None]) -> None:
         """Open what was asked for and is not open on the present connection."""
@@ -253,29 +242,6 @@ class Listener:
                 wish.on = connection
                 wish.open(connection, partial(_opened, wish, done))
 
-    def _open_wakes(self, connection: Connection, done: Callable[[], None]) -> None:
-        def on_open(channel: Channel) -> None:
-            channel.add_on_close_callback(self.link.channel_closed)
-            channel.add_on_cancel_callback(
-                lambda _frame: self.link.fail(QueueGone(address=str(self.link.address), name=WAKES))
-            )
-            name = f"{WAKES}.{secrets.token_hex(8)}"  # the last connection's may not be gone yet
-            channel.queue_declare(
-                name, exclusive=True, auto_delete=True, arguments=dict(WAKE_ARGUMENTS),
-                callback=lambda _frame: on_queue(channel, name),
-            )  # fmt: skip
-
-        def on_queue(channel: Channel, name: str) -> None:
-            channel.queue_bind(name, WAKES, callback=lambda _frame: on_bound(channel, name))
-
-        def on_bound(channel: Channel, name: str) -> None:
-            channel.basic_consume(name, self._woken, auto_ack=True, callback=lambda _frame: done())
-
-        connection.channel(on_open_callback=on_open)
-
-    def _woken(self, _channel: Channel, _method: object, properties: Any, body: bytes) -> None:
-        self._hear(body, properties.app_id or "")
-
     # --- from any thread ---------------------------------------------------------------------------------------
 
     def listen(self, consumer: Consumer) -> None:
@@ -283,14 +249,6 @@ class Listener:
         wish = _Wish(consumer.open)
         with self._lock:
             self._consumers[consumer] = wish
-        self._begin_one(wish)
-
-    def hear_wakes(self) -> None:
-        """Have a queue for wake-ups. Safe to repeat."""
-        with self._lock:
-            if self._wakes is not None:
-                return
-            wish = self._wakes = _Wish(self._open_wakes)
         self._begin_one(wish)
 
     def forget(self, consumer: Consumer) -> None:

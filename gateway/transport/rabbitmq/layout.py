@@ -9,20 +9,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pika
 from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+from pika.adapters.select_connection import IOLoop
 
 from gateway.transport.broker import Address, BrokerAccess, BrokerAway, BrokerError, BrokerFrozen, QueueGone
 from gateway.transport.rabbitmq.faults import PIKA_ERRORS, classify, parameters_of, refuse_old
-from gateway.transport.topology import EXCHANGES, LAYOUT, WAKES, Exchange, Queue
+from gateway.transport.topology import EVENTS, EXCHANGES, LAYOUT, Exchange, Queue
 
 __all__ = ["BrokerReport", "QueueReport", "look_at_broker", "make_layout"]
 
-_FAREWELL: Final = 1.0  # seconds
-_ANSWER: Final = 10.0  # seconds
+_BLOCKED: Final = 1.0
+"""Seconds in which a broker with an alarm says so to whoever publishes, and for a farewell, which it then reads not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def look_at_broker(access: BrokerAccess) -> BrokerReport:
         for exchange in EXCHANGES:
             looks.at_exchange(exchange)
         with _told(access, address):
-            blocked = "" if WAKES in looks.missing else _why_blocked(connection, address)
+            blocked = "" if EVENTS in looks.missing else _why_blocked(connection)
         return BrokerReport(
             address=address,
             version=version,
@@ -101,34 +102,53 @@ def make_layout(access: BrokerAccess, *, replace: bool = False) -> tuple[str, ..
 
 @contextmanager
 def _connected(access: BrokerAccess) -> Iterator[tuple[BlockingConnection, Address, str]]:
-    """A connection to the first address that takes us. Raises BrokerError."""
+    """A connection to the first address that takes us, and the broker's version. Raises BrokerError."""
     error: BrokerError | None = None
     for address in access.addresses:
         try:
             with _told(access, address):
-                connection = BlockingConnection(parameters_of(access, address, name="truc broker"))
+                parameters = parameters_of(access, address, name="truc broker")
+                parameters.blocked_connection_timeout = _BLOCKED
+                properties = _introduce(parameters)
+                if (old := refuse_old(properties, address)) is not None:
+                    raise old
+                connection = BlockingConnection(parameters)
         except BrokerError as why:
             error = why
             continue
         try:
-            properties = connection._impl.server_properties
-            old = refuse_old(properties, address)
-            if old is not None:
-                raise old
-            yield connection, address, str((properties or {}).get("version", ""))
+            yield connection, address, str(properties.get("version", ""))
         finally:
-            _let_go(connection)
+            with suppress(exceptions.AMQPError):
+                connection.close()
         return
     raise error or BrokerAway(address="", why="")
 
 
-def _let_go(connection: BlockingConnection) -> None:
-    """Say farewell, for a moment: a broker with an alarm reads nothing of who has published, for hours if need be."""
-    if connection.is_open:
-        inner, lost = connection._impl, exceptions.StreamLostError("no answer to a farewell")
-        inner._adapter_call_later(_FAREWELL, lambda: inner._terminate_stream(lost))
-        with suppress(exceptions.AMQPError):
-            connection.close()
+def _introduce(parameters: pika.ConnectionParameters) -> dict[str, Any]:
+    """What the broker says of itself, by a connection of its own. Raises what pika raises."""
+    told: dict[str, Any] = {}
+    wrong: list[Exception] = []
+
+    def opened(connection: pika.SelectConnection) -> None:
+        told.update(connection.server_properties or {})
+        connection.close()
+
+    def refused(_connection: pika.SelectConnection, why: Exception) -> None:
+        wrong.append(why)
+        loop.stop()
+
+    loop = IOLoop()
+    try:
+        pika.SelectConnection(parameters, opened, refused, lambda _connection, _why: loop.stop(), custom_ioloop=loop)
+        loop.start()
+    finally:
+        loop.close()
+    if wrong and isinstance(wrong[0], exceptions.ConnectionOpenAborted):  # connected, and nothing was said
+        raise BrokerFrozen(address=f"{parameters.host}:{parameters.port}") from wrong[0]
+    if wrong:
+        raise wrong[0]
+    return told
 
 
 @contextmanager
@@ -187,20 +207,12 @@ def _declare_queue(channel: BlockingChannel, queue: Queue) -> object:
     return channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
 
 
-def _why_blocked(connection: BlockingConnection, address: Address) -> str:
-    """A broker with an alarm says so to whoever publishes, and then reads no question of his any more.
-
-    The message tried is an empty wake-up: nobody minds it. Raises BrokerFrozen where neither comes.
-    """
+def _why_blocked(connection: BlockingConnection) -> str:
+    """Why the broker takes nothing; "" where it does. The message that is tried is an event which nobody may hear."""
     reasons: list[str] = []
-    answers: list[object] = []
     connection.add_on_connection_blocked_callback(lambda _connection, frame: reasons.append(frame.method.reason or "?"))
-    channel = connection.channel()
-    channel.basic_publish(WAKES, "", b"", pika.BasicProperties())
-    channel._impl.exchange_declare(WAKES, passive=True, callback=answers.append)
-    until = time.monotonic() + _ANSWER
-    while not reasons and not answers:
-        if time.monotonic() > until:
-            raise BrokerFrozen(address=str(address))
+    connection.channel().basic_publish(EVENTS, "", b"")
+    until = time.monotonic() + _BLOCKED
+    while not reasons and time.monotonic() < until:
         connection.process_data_events(time_limit=0.1)
     return reasons[0] if reasons else ""

@@ -22,7 +22,6 @@ from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_
 
 from gateway.transport.broker import Address, BrokerAccess, BrokerAway, BrokerError, BrokerFrozen, Cause
 from gateway.transport.rabbitmq.faults import classify, parameters_of, refuse_old
-from gateway.transport.rabbitmq.sockets import Sockets
 from gateway.transport.topology import EXCHANGES, LAYOUT
 from monitoring import log
 
@@ -32,8 +31,6 @@ Connection: TypeAlias = SelectConnection
 
 _LONGEST_WAIT: Final = 3.0  # seconds between two tries
 _STEADY: Final = 5.0  # seconds after which a connection counts as one that worked
-_CLOSING: Final = 1.0  # seconds for the broker to answer a farewell
-_LAST: Final = 0.2  # seconds for the socket to be closed
 _TICK: Final = 0.5  # seconds
 
 _log = log.get("gateway.transport")
@@ -114,12 +111,8 @@ class Link:
     def fail(self, error: BrokerError) -> None:
         """In the link's thread: this connection is no good; make a new one."""
         self._error = self._error or error
-        connection, loop = self._connection, self._loop
-        if connection is None or loop is None or connection.is_closed:
-            return
-        if not connection.is_closing:
-            connection.close(320, "fault")
-        loop.call_later(_CLOSING, self._cut)
+        if self._connection is not None and self._connection.is_open:
+            self._connection.close(320, "fault")  # a broker that answers nothing is given up by its heartbeats
 
     def explain(self, reason: BaseException) -> BrokerError:
         """Our error for pika's, at the address that is connected."""
@@ -191,7 +184,6 @@ class Link:
     def _connect_and_serve(self) -> None:
         parameters = parameters_of(self._access, self.address, name=f"truc {self._process} {self._name}")
         loop = IOLoop()
-        sockets = Sockets(loop)
         with self._lock:
             self._loop = loop
         try:
@@ -200,16 +192,13 @@ class Link:
                 on_open_callback=self._opened,
                 on_open_error_callback=self._ended,
                 on_close_callback=self._ended,
-                custom_ioloop=sockets,
+                custom_ioloop=loop,
             )
-            if self._stopping.is_set():
-                return
             loop.start()
         finally:
             with self._lock:
                 self._loop = None
             self._connection = None
-            sockets.close()
             loop.close()
 
     def _opened(self, connection: Connection) -> None:
@@ -242,21 +231,9 @@ class Link:
             self._loop.stop()
 
     def _farewell(self) -> None:
-        connection, loop = self._connection, self._loop
-        if loop is None:
-            return
-        if connection is not None and connection.is_open:
-            connection.close()
-            loop.call_later(_CLOSING, self._cut)
-        else:
-            loop.stop()
-
-    def _cut(self) -> None:
-        """The broker does not answer a farewell: let go of the socket all the same."""
-        if self._connection is not None and not self._connection.is_closed:
-            self._connection._terminate_stream(pika.exceptions.StreamLostError("no answer to a farewell"))
-        if self._loop is not None:
-            self._loop.call_later(_LAST, self._loop.stop)
+        """In the link's thread: say goodbye; one that is being made ends as soon as it is open."""
+        if self._connection is not None and self._connection.is_open:
+            self._connection.close()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Whatever work raises on a connection that just broke, or by our own defect: a new connection mends it."""

@@ -1,4 +1,4 @@
-"""Publishing: tickets with confirms in windows; wake-ups and events without.
+"""Publishing: tickets with confirms in windows; events without.
 
 A ticket counts as confirmed when the broker said so for it: a quorum of its nodes has it on disk.  What came back
 (`mandatory`), was refused (a full queue), or was not answered in time, is not confirmed and announced again by the
@@ -20,9 +20,8 @@ from pika.channel import Channel
 
 from gateway.transport.broker import BrokerBlocked, QueueGone
 from gateway.transport.contract import Ticket
-from gateway.transport.rabbitmq.frames import message_of
 from gateway.transport.rabbitmq.link import Connection, Link
-from gateway.transport.topology import EVENTS, TICKETS, WAKES, queue_name
+from gateway.transport.topology import EVENTS, TICKETS, queue_name
 from monitoring import log
 
 __all__ = ["Batch", "Publisher", "read_ticket", "write_ticket"]
@@ -87,7 +86,7 @@ class Publisher:
         self._has_been = False  # connected before
         self._on_blocked = on_blocked
         self._tickets: Channel | None = None
-        self._hints: Channel | None = None
+        self._outsiders: Channel | None = None
         self._sent: dict[int, _Sent] = {}
         self._events: deque[tuple[str, bytes]] = deque(maxlen=_MOST_EVENTS)
         self._adding = threading.Lock()
@@ -98,13 +97,13 @@ class Publisher:
     # --- in the link's thread ----------------------------------------------------------------------------------
 
     def begin(self, connection: Connection, done: Callable[[], None]) -> None:
-        """A channel for tickets, one for hints."""
+        """A channel for tickets, one for events."""
         connection.add_on_connection_blocked_callback(self._blocked)
         connection.add_on_connection_unblocked_callback(self._unblocked)
 
-        def on_hints(channel: Channel) -> None:
+        def on_outsiders(channel: Channel) -> None:
             channel.add_on_close_callback(self.link.channel_closed)
-            self._hints = channel
+            self._outsiders = channel
             connection.channel(on_open_callback=on_tickets)
 
         def on_tickets(channel: Channel) -> None:
@@ -120,11 +119,11 @@ class Publisher:
                 self._on_back()
             self._has_been = True
 
-        connection.channel(on_open_callback=on_hints)
+        connection.channel(on_open_callback=on_outsiders)
 
     def lost(self) -> None:
         """Nobody will answer any more for what is open."""
-        self._tickets = self._hints = None
+        self._tickets = self._outsiders = None
         sent, self._sent = self._sent, {}
         for each in sent.values():
             each.batch.answer(each.index, is_confirmed=False)
@@ -153,22 +152,12 @@ class Publisher:
             properties = pika.BasicProperties(message_id=str(self._number), delivery_mode=2)
             channel.basic_publish(TICKETS, ticket.queue, write_ticket(ticket), properties, mandatory=True)
 
-    def hint(self, exchange: str, key: str, bodies: Sequence[bytes], sender: str = "") -> None:
-        """Publish what may be lost: wake-ups and events."""
-        channel = self._hints
-        if channel is None or self.is_blocked:
-            return
-        for body in bodies:
-            message = message_of(channel.channel_number, exchange, key, sender, body) if channel.is_open else None
-            if message is None:
-                channel.basic_publish(exchange, key, body, pika.BasicProperties(app_id=sender))
-            else:
-                channel.connection._output_marshaled_frames((message,))
-
     def _flush(self) -> None:
-        while self._events and self._hints is not None and not self.is_blocked:
+        """Publish the events that wait; they may be lost."""
+        channel = self._outsiders
+        while self._events and channel is not None and not self.is_blocked:
             topic, body = self._events.popleft()
-            self.hint(EVENTS, topic, (body,))
+            channel.basic_publish(EVENTS, topic, body)
 
     def _answered(self, frame: Any) -> None:
         method = frame.method
@@ -217,12 +206,6 @@ class Publisher:
             return ()
         batch.is_done.wait(max(0.0, until - time.monotonic()))
         return batch.result()
-
-    def carry(self, messages: tuple[bytes, ...], count: int, sender: str) -> int:
-        """Take wake-ups to the other processes; how many topics are lost for certain."""
-        if not self.is_taking(1.0):
-            return count
-        return 0 if self.link.post(lambda: self.hint(WAKES, "", messages, sender)) else count
 
     def publish_event(self, topic: str, body: bytes) -> None:
         """Tell outsiders, now or when the broker takes messages again; of very many the oldest are forgotten."""

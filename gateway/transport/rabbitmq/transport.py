@@ -1,9 +1,7 @@
-"""RabbitMQ transport: tickets by quorum queues, wake-ups by a fanout; `gateway.transport.contract` is what it promises.
+"""RabbitMQ transport: tickets by quorum queues; `gateway.transport.contract` is what it promises.
 
     announce ── link "publish" ── truc-tickets ── truc-deliver.* ── link "listen" ── slots of any process anywhere
-    wake ────── the wake board ─┬─ callbacks of this process, broker or no broker
-                                ├─ link "publish" ── truc-wakes ── link "listen" of every process ── its board
-                                └─ where that does not work: a datagram to every process of this machine
+    wake ────── the wake board, and the database's line to the node's other processes: broker or no broker
 
 Two connections, since the broker stops reading those that publish when its memory or disk run short: acknowledgements
 must still get through.  While it is away nothing is confirmed, nothing raises, nothing piles up.
@@ -11,22 +9,16 @@ must still get through.  While it is away nothing is confirmed, nothing raises, 
 
 from __future__ import annotations
 
-import secrets
-import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
+from gateway.transport.board import WakeBoard, WakeLine
 from gateway.transport.broker import BrokerAccess, BrokerError
 from gateway.transport.contract import QUEUES, Handler, Subscription, Ticket
-from gateway.transport.ear import Ear
 from gateway.transport.rabbitmq.consuming import Consumer, Listener
 from gateway.transport.rabbitmq.link import Link
 from gateway.transport.rabbitmq.publishing import Publisher
-from gateway.transport.rendezvous import Rendezvous
-from gateway.transport.wakes import Datagrams, WakeBoard
-from monitoring import log
 from monitoring.metrics import Metrics
 
 __all__ = ["RabbitTransport"]
@@ -36,32 +28,28 @@ _DEPTHS_LIMIT: Final = 0.5  # seconds
 _LAST_WORDS: Final = 1.0  # seconds for events that still wait
 _BACK: Final = "relay"  # the topic that is called here when the broker takes tickets again
 
-_log = log.get("gateway.transport")
-
 
 class RabbitTransport:
-    """The transport of a node on several machines. Connects with the first use; a broker that is away keeps nobody.
-
-    Raises OSError where `folder` cannot hold the sockets by which processes of one machine find each other.
-    """
+    """The transport of a node on several machines. Connects with the first use; a broker that is away keeps nobody."""
 
     def __init__(
-        self, access: BrokerAccess, folder: Path, process_name: str, *, metrics: Metrics | None = None
+        self,
+        access: BrokerAccess,
+        process_name: str,
+        *,
+        line: WakeLine | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
+        """`line` leads to the node's other processes, and is closed with this."""
         self._metrics = metrics
-        self._token = secrets.token_hex(8)
-        self._rendezvous = Rendezvous(folder.absolute(), process_name)
-        self._datagrams = Datagrams(self._rendezvous)
-        self._ear = Ear(process_name)
-        self._board = WakeBoard(process_name, self._carry, on_lost=lambda _count: None)
+        self._board = WakeBoard(process_name, line)
         self._publisher = Publisher(on_back=self._on_back, on_blocked=self._on_blocked)
-        self._listener = Listener(hear=self._hear, on_back=self._board.call_named)
+        self._listener = Listener()
         self._publishing = Link("publish", process_name, access, self._publisher, self)
         self._listening = Link("listen", process_name, access, self._listener, self)
         self._publisher.link, self._listener.link = self._publishing, self._listening
         self._lock = threading.Lock()
         self._subscriptions: list[Subscription] = []
-        self._hears_neighbours = False
         self._is_closed = False
 
     # --- the contract ------------------------------------------------------------------------------------------
@@ -92,7 +80,8 @@ class RabbitTransport:
         """
         if queue not in QUEUES:
             raise ValueError(f"there is no queue {queue!r}; there are {', '.join(QUEUES)}")
-        self._refuse_if_closed()
+        if self._is_closed:
+            raise RuntimeError("the transport is closed")
         consumer = Consumer(self._listening, queue, slots, handler, group)
         subscription = _Listening(self, consumer)
         with self._lock:
@@ -107,17 +96,9 @@ class RabbitTransport:
     def on_wake(self, topics: Sequence[str], callback: Callable[[str], None]) -> Subscription:
         """Call `callback(topic)` after wakes of `topics`, one call at a time; "*" is every topic.
 
-        When a broker that was away is back, topics that were named are called once. Raises RuntimeError after `close`.
+        Raises RuntimeError after `close`.
         """
-        self._refuse_if_closed()
-        subscription = _Waking(self, self._board, self._board.subscribe(topics, callback))
-        with self._lock:
-            self._subscriptions.append(subscription)
-            if not self._hears_neighbours:
-                self._hears_neighbours = True
-                self._hear_neighbours()
-        self._listener.hear_wakes()
-        return subscription
+        return self._board.subscribe(topics, callback)
 
     @property
     def has_outsiders(self) -> bool:
@@ -147,9 +128,6 @@ class RabbitTransport:
         self._publisher.drain(_LAST_WORDS)
         self._publishing.close()
         self._listening.close()
-        self._datagrams.close()
-        self._ear.close()
-        self._rendezvous.close()
 
     # --- what links and subscriptions tell -------------------------------------------------------------------------
 
@@ -163,41 +141,19 @@ class RabbitTransport:
         if self._metrics is not None:
             self._metrics.count_broker_fault(link, error.reason)
 
-    def end(self, subscription: Subscription, consumer: Consumer | None = None) -> None:
+    def end(self, subscription: Subscription, consumer: Consumer) -> None:
         """For subscriptions that end."""
         with self._lock:
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)
-        if consumer is not None:
-            self._listener.forget(consumer)
+        self._listener.forget(consumer)
 
     def _on_back(self) -> None:
-        self._board.call_named([_BACK])
+        self._board.hear([_BACK])
 
     def _on_blocked(self, is_blocked: bool) -> None:
         if self._metrics is not None:
             self._metrics.show_broker_blocked(is_blocked=is_blocked)
-
-    def _carry(self, messages: tuple[bytes, ...], count: int) -> int:
-        if self._publisher.carry(messages, count, self._token):
-            return self._datagrams.carry(messages, count)
-        return 0
-
-    def _hear_neighbours(self) -> None:
-        try:
-            opened, _ = self._rendezvous.bind("wake", socket.SOCK_DGRAM)
-        except OSError:  # a file system that carries no sockets: these processes hear each other by the broker alone
-            _log.warning("transport.alone", queue="wake")
-            return
-        self._ear.attend(opened, self._board.hear)
-
-    def _hear(self, message: bytes, sender: str) -> None:
-        if sender != self._token:  # our own were called out when they were posted
-            self._board.hear(message)
-
-    def _refuse_if_closed(self) -> None:
-        if self._is_closed:
-            raise RuntimeError("the transport is closed")
 
 
 class _Listening:
@@ -214,15 +170,3 @@ class _Listening:
         self._is_closed = True
         self._consumer.close(timeout)
         self._transport.end(self, self._consumer)
-
-
-class _Waking:
-    """A callback on topics."""
-
-    def __init__(self, transport: RabbitTransport, board: WakeBoard, key: int) -> None:
-        self._transport, self._board, self._key = transport, board, key
-
-    def close(self, timeout: float = 5.0) -> None:
-        """Call it no more; wait up to `timeout` seconds for a running call. Safe to repeat."""
-        self._transport.end(self)
-        self._board.unsubscribe(self._key, timeout)

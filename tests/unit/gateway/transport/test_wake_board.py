@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 
-from gateway.transport.wakes import WakeBoard
+from gateway.transport.board import WakeBoard
+
+
+class SlowLine:
+    """Carries topics when its gate is open."""
+
+    def __init__(self) -> None:
+        self.carried: list[str] = []
+        self.carrying, self.gate = threading.Event(), threading.Event()
+        self.is_closed = False
+
+    def open(self, hear: Callable[[Sequence[str]], None], on_back: Callable[[], None]) -> None:
+        """Nobody is heard."""
+
+    def send(self, topics: Sequence[str]) -> int:
+        self.carrying.set()
+        self.gate.wait()
+        self.carried.extend(topics)
+        return 0
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 def test_what_was_posted_just_before_closing_is_carried() -> None:
     """A process of one command posts, and closes before the board's thread has come to it."""
-    carried: list[bytes] = []
-    carrying, gate = threading.Event(), threading.Event()
-
-    def carry(messages: tuple[bytes, ...], _count: int) -> int:
-        carrying.set()
-        gate.wait()
-        carried.extend(messages)
-        return 0
-
-    heard: list[str] = []
-    board = WakeBoard("thu", carry, on_lost=lambda _count: None)
+    line, heard = SlowLine(), list[str]()
+    board = WakeBoard("thu", line)
     board.post("first")
-    carrying.wait()
+    line.carrying.wait()
     board.subscribe(["*"], heard.append)
     board.post("last")
     board.close(timeout=0)  # the thread is still at the first
     board.post("too late")
-    gate.set()
+    line.gate.set()
     board.close(timeout=60)
-    assert carried == [b"first", b"last"]
+    assert line.carried == ["first", "last"]
+    assert line.is_closed
     assert heard == []

@@ -1,21 +1,22 @@
-"""Wake line (đường gọi dậy): one connection by which a process hears, and is heard by, the node's processes elsewhere.
+"""Notify line (đường gọi dậy): one connection by which a process hears, and is heard by, the node's other processes.
 
     send ── what waits, each word once ── NOTIFY of its own, committed at once ── the server ── LISTEN ── hear
 
-For nodes on PostgreSQL without a broker.  Words are hints: while the connection is lost they are lost too, and whoever
-looks by itself from time to time finds the work.  They never travel in a hop's transaction: a NOTIFY takes a lock of
-the whole server at its commit, and a full queue would undo what it came with.  LISTEN needs a connection of one's own:
-a pooler that hands out connections by transactions (PgBouncer) carries none; `is_carrying` says whether they come.
+For nodes on PostgreSQL, with a broker or without.  Words are hints: while the connection is lost they are lost too, and
+whoever looks by itself from time to time finds the work.  They never travel in a hop's transaction: a NOTIFY takes a
+lock of the whole server at its commit, and a full queue would undo what it came with.  LISTEN needs a connection of
+one's own: a pooler that hands out connections by transactions (PgBouncer) carries none; `is_carrying` says whether they
+come.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from secrets import token_hex
 from typing import Any, Final
 
 import psycopg
@@ -39,7 +40,7 @@ from monitoring import log
 from monitoring.metrics import Metrics
 from monitoring.registry import WakeEvent
 
-__all__ = ["WakeLine", "is_carrying"]
+__all__ = ["NotifyLine", "is_carrying"]
 
 _CHANNEL: Final = "truc_wakes"
 _LARGEST: Final = 7_900  # bytes of one NOTIFY; the server takes fewer than 8,000
@@ -55,11 +56,11 @@ _log = log.get("gateway.store")
 
 _Driver = psycopg.Connection[tuple[Any, ...]]
 
-Hear = Callable[[bytes], None]
-"""Gets words that another process sent, a line each. Runs in the line's thread: it must be quick."""
+Hear = Callable[[Sequence[str]], None]
+"""Gets topics that another process sent. Runs in the line's thread: it must be quick."""
 
 
-class WakeLine:
+class NotifyLine:
     """Connects with the first use, in a thread of its own, and again and again when the connection is lost.
 
     Any thread may call; nothing blocks and nothing raises but what says so.
@@ -69,10 +70,10 @@ class WakeLine:
         self._engine = engine
         self._metrics = metrics
         self._last_words = last_words
-        self._home = ""
+        self._home = token_hex(8)  # by which a process knows its own words
         self._hear: Hear | None = None
         self._on_back: Callable[[], None] = _do_nothing
-        self._pending: dict[bytes, None] = {}
+        self._pending: dict[str, None] = {}
         self._lock = threading.Lock()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stopping = threading.Event()
@@ -82,26 +83,25 @@ class WakeLine:
         self._is_down = False  # it was tried, and is not there
         self._thread: threading.Thread | None = None
 
-    def open(self, home: str, hear: Hear, on_back: Callable[[], None]) -> None:
-        """Hear what processes with another `home` send; `on_back()` whenever the line is there (again)."""
+    def open(self, hear: Hear, on_back: Callable[[], None]) -> None:
+        """Hear what other processes send; `on_back()` whenever the line is there (again)."""
         with self._lock:
-            self._home, self._hear, self._on_back = home, hear, on_back
+            self._hear, self._on_back = hear, on_back
             self._start()
 
-    def send(self, home: str, words: Sequence[bytes]) -> int:
-        """Send words to the processes with another `home`; gives how many are lost because the line is down."""
+    def send(self, topics: Sequence[str]) -> int:
+        """Send topics to the other processes; gives how many are lost because the line is down."""
         with self._lock:
             if self._stopping.is_set() or self._is_down:
-                self._count(WakeEvent.LOST, len(words))
-                return len(words)
-            self._home = home
+                self._count(WakeEvent.LOST, len(topics))
+                return len(topics)
             self._start()
-            fitting = [word for word in words if len(word) + len(home) < _LARGEST]
+            fitting = [topic for topic in topics if len(topic.encode()) + len(self._home) < _LARGEST]
             room = _MOST_PENDING - len(self._pending)
             self._pending.update(dict.fromkeys(fitting[:room]))
             self._idle.clear()
             os.eventfd_write(self._bell, 1)
-            return len(words) - len(fitting[:room])
+            return len(topics) - len(fitting[:room])
 
     def wait_up(self, seconds: float) -> bool:
         """Whether the line is there, waiting for it so long."""
@@ -183,7 +183,7 @@ class WakeLine:
             if not readable:
                 driver.execute("SELECT 1")
 
-    def _tell(self, driver: _Driver, words: Sequence[bytes]) -> None:
+    def _tell(self, driver: _Driver, words: Sequence[str]) -> None:
         """One transaction for all of them. What the server refuses (its queue is full) is lost; the line stands."""
         try:
             driver.execute(_NOTIFY, {"channel": _CHANNEL, "texts": list(_pack(self._home, words))})
@@ -195,7 +195,7 @@ class WakeLine:
         else:
             self._count(WakeEvent.SENT, len(words))
 
-    def _take(self) -> list[bytes]:
+    def _take(self) -> list[str]:
         with self._lock:
             words, self._pending = list(self._pending), {}
         return words
@@ -211,7 +211,7 @@ class WakeLine:
             home, _, words = told.payload.partition("\n")
             if home != self._home and self._hear is not None:
                 self._count(WakeEvent.HEARD, words.count("\n") + 1)
-                self._hear(words.encode())
+                self._hear(words.split("\n"))
 
     def _show(self, *, is_up: bool) -> None:
         (self._is_up.set if is_up else self._is_up.clear)()
@@ -258,17 +258,17 @@ _SET_UP: Final = (
 )
 
 
-def _pack(home: str, words: Sequence[bytes]) -> Iterator[str]:
+def _pack(home: str, words: Sequence[str]) -> Iterator[str]:
     """As few texts as hold all words, a line each below the home."""
-    lines = [home.encode()]
-    size = len(lines[0])
+    lines, size = [home], len(home)
     for word in words:
-        if size + len(word) >= _LARGEST:
-            yield b"\n".join(lines).decode("utf-8", "replace")
-            lines, size = lines[:1], len(lines[0])
+        length = len(word.encode())
+        if size + length >= _LARGEST:
+            yield "\n".join(lines)
+            lines, size = [home], len(home)
         lines.append(word)
-        size += len(word) + 1
-    yield b"\n".join(lines).decode("utf-8", "replace")
+        size += length + 1
+    yield "\n".join(lines)
 
 
 def is_carrying(store: Store, seconds: float = 5.0) -> bool:
@@ -281,7 +281,7 @@ def is_carrying(store: Store, seconds: float = 5.0) -> bool:
 
 
 def _comes_through(engine: Engine, seconds: float) -> bool:
-    word = secrets.token_hex(8)
+    word = token_hex(8)
     driver = _listening(engine)
     try:
         with engine.connect() as telling, telling.begin():
