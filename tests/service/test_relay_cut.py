@@ -70,7 +70,8 @@ def test_what_could_not_be_put_back_is_put_back_later(house: House, far: Node, c
     sent = house.send(["check"])
     heard: list[Ticket] = []
     cable.cut(Cut.COMMIT, 2)  # the first is the pick's
-    with closing(Relay(far)):
+    others = far.transport.listen("deliver.slow", 1, lambda _group: None)  # somebody listens, but to another queue
+    with closing(others), closing(Relay(far)):
         until(lambda: cable.cuts)
         with closing(far.transport.listen("deliver.normal", 1, heard.extend)):
             until(lambda: heard)
