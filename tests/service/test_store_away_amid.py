@@ -140,7 +140,8 @@ def test_a_relay_looks_each_second_while_the_store_is_away(house: House, away: A
     house.send(["check"])
     counted = _Counted()
     away.go()
-    with closing(Relay(house.node)) as relay:
+    listening = house.node.transport.listen("deliver.normal", 1, lambda _group: None)  # else it has nobody to look for
+    with closing(listening), closing(Relay(house.node)) as relay:
         (loop,) = relay._loops
         loop._woken = counted
         until(lambda: len(counted.waited) > 8)
