@@ -16,6 +16,7 @@ Outcomes are closed: `Done`, `Retry` (surely not arrived), `Park` (surely not ar
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -42,7 +43,13 @@ __all__ = [
     "Staged",
     "Unknown",
     "Verdict",
+    "boot_now",
 ]
+
+
+def boot_now() -> float:
+    """Seconds on the clock by which hand-overs are limited: CLOCK_BOOTTIME, which nobody can set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class AdapterError(TrucError):
@@ -132,7 +139,7 @@ class Staged(Protocol):
     """A packet that is ready to be handed over in one short step."""
 
     def hand_over(self, until: float) -> Outcome:
-        """Let the other side see it. Stops writing when `time.clock_gettime(CLOCK_BOOTTIME)` passes `until`."""
+        """Let the other side see it. Stops writing when `boot_now()` passes `until`."""
 
     def discard(self) -> None:
         """Throw away what was staged, where no attempt was committed. Safe to repeat."""

@@ -19,7 +19,7 @@ from adapters.contract import Probe
 from adapters.folder_ignored import Ignored, find_ignored
 from adapters.folder_layout import FolderFault, FolderLayout
 from adapters.folder_sink import FolderSink
-from adapters.folder_slot import Slot
+from adapters.folder_slot import FolderSlot
 from adapters.folder_source import FolderSource
 from adapters.folder_watch import FolderWatch, watch
 from adapters.settings import SettingsReader
@@ -48,7 +48,7 @@ class FolderChannel:
     sink: FolderSink
     source: FolderSource
     remember: timedelta
-    upkeep: Slot  #: for what is not a hand-over, and must not keep one from going on
+    upkeep: FolderSlot  #: for what is not a hand-over, and must not keep one from going on
 
     def watch(self, on_change: Callable[[], None]) -> FolderWatch:
         """Call `on_change` soon after something new may be in `di` or `den/tra-lai`: a hint beside the scan."""
@@ -84,14 +84,14 @@ def open_folder(settings: Mapping[str, object], channel_id: str) -> FolderChanne
     channel = FolderChannel(
         sink=FolderSink(
             layout=layout,
-            slot=Slot(layout.root),
+            slot=FolderSlot(layout.root),
             sending_limit=timedelta(seconds=reader.number("sending_limit", least=1, most=3600)),
             settle_time=timedelta(seconds=reader.number("settle_time", least=0, most=3600)),
             unpacks=reader.flag("unpack"),
         ),
         source=FolderSource(layout=layout, settle=reader.number("settle", least=0, most=3600)),
         remember=remember,
-        upkeep=Slot(layout.root),
+        upkeep=FolderSlot(layout.root),
     )
     reader.check()
     return channel

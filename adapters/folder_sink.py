@@ -42,7 +42,7 @@ from adapters.folder_layout import (
     temporary,
 )
 from adapters.folder_names import is_key
-from adapters.folder_slot import Slot
+from adapters.folder_slot import FolderSlot
 from adapters.folder_staged import Files, StagedFile, surely_not
 from adapters.folder_unpack import unpack
 from edxml.crashpoints import crash_point, declare
@@ -71,7 +71,7 @@ class FolderSink:
     """Packets appear as `den/<key>.edxml`. Needs no memory of its own; any number of processes may use one folder."""
 
     layout: FolderLayout
-    slot: Slot
+    slot: FolderSlot
     sending_limit: timedelta = timedelta(seconds=60)
     settle_time: timedelta = timedelta(seconds=5)
     unpacks: bool = False

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.contract import Done, Outcome, Park, Retry, Scope, Unknown
+from adapters.contract import Done, Outcome, Park, Retry, Scope, Unknown, boot_now
 from adapters.folder_ground import Ground, Place, open_ground
 from adapters.folder_layout import ARRIVED, STAGING, FolderFault, FolderLayout, locked, name_fault
-from adapters.folder_slot import Slot
+from adapters.folder_slot import FolderSlot
 from adapters.folder_unpack import publish_unpacked
 from edxml.crashpoints import crash_point, declare
 
@@ -29,7 +28,7 @@ class StagedFile:
     """A packet in `.truc`, one rename from being visible."""
 
     layout: FolderLayout
-    slot: Slot
+    slot: FolderSlot
     key: str
     inode: int  #: of the `.part` that we put there; 0 where the packet was published before
 
@@ -40,7 +39,7 @@ class StagedFile:
         """
         try:
             # Whoever is late stops by himself at `until`; a disk that hangs does not.
-            return self.slot.run(lambda: self._show(until), max(1.0, until - _boot_now() + _GRACE))
+            return self.slot.run(lambda: self._show(until), max(1.0, until - boot_now() + _GRACE))
         except FolderFault as fault:
             return Unknown(reason=fault.reason)
 
@@ -154,7 +153,7 @@ def _publish(files: Files, until: float) -> Outcome | None:
     with locked(files.ground):
         if not staging.has(files.part):
             return None if files.is_published() else Unknown(reason="folder.staging_lost")
-        if _boot_now() >= until:
+        if boot_now() >= until:
             return Retry(reason="folder.out_of_time")
         if arrived.has(files.packet):
             return _meet_namesake(files)
@@ -186,7 +185,3 @@ def surely_not(reason: str) -> Retry | Park:
 def _digest(place: Place, name: str) -> str:
     with open(place.open(name), "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _boot_now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

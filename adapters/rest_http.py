@@ -13,16 +13,15 @@ import io
 import ipaddress
 import socket
 import ssl
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from adapters.contract import AdapterError
+from adapters.contract import AdapterError, boot_now
 from edxml.messages import SystemWords, system_words
 
-__all__ = ["Answer", "Endpoint", "Network", "NoAnswer", "NotSent", "RestFault", "boot_now"]
+__all__ = ["Answer", "Endpoint", "Network", "NoAnswer", "NotSent", "RestFault"]
 
 _CHUNK: Final = 16_384
 """Bytes given to the socket at once: each such piece must be taken within `idle_wait`."""
@@ -245,11 +244,6 @@ def _read(response: http.client.HTTPResponse, *, took_all: bool) -> Answer:
         body=response.read(_BODY_MOST),
         took_all=took_all,
     )
-
-
-def boot_now() -> float:
-    """Seconds on the clock of the contract's limits."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _ask_nobody() -> NoReturn:

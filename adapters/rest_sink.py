@@ -25,10 +25,10 @@ from typing import Final
 from urllib.parse import quote
 
 from adapters.blobs import BlobUnread, check_blob, read_checked
-from adapters.contract import Done, HandOver, Outcome, Park, Probe, Retry, Scope, SinkKind, Unknown
+from adapters.contract import Done, HandOver, Outcome, Park, Probe, Retry, Scope, SinkKind, Unknown, boot_now
 from adapters.folder_names import is_key
 from adapters.rest_answers import outcome_of, repeats_key, words_of
-from adapters.rest_http import Answer, Endpoint, NoAnswer, NotSent, boot_now
+from adapters.rest_http import Answer, Endpoint, NoAnswer, NotSent
 from adapters.rest_signature import content_digest, sign_request
 from edxml.crashpoints import crash_point, declare
 from edxml.errors import TrucError

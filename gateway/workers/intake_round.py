@@ -7,14 +7,15 @@ no other channel waiting.
 from __future__ import annotations
 
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
 from adapters.contract import Source
+from adapters.folder_slot import HANGS
+from adapters.slot import Late, Slot
 from edxml.errors import TrucError
 from gateway.channels import name_fault
 from gateway.channels.kinds import Strewn
@@ -30,7 +31,6 @@ __all__ = ["Rounds", "intake_once", "show_ignored", "start_intake"]
 _log = log.get("intake")
 _PATIENCE: Final = 5.0  # seconds that others wait for one channel's look
 _HANGS_AFTER: Final = 60.0  # seconds after which a look that goes on is told
-_HANGS: Final = "channel.hangs"
 _COUNT_AGAIN: Final = 60.0  # seconds
 _TELL_AGAIN: Final = 3600.0  # seconds
 
@@ -44,37 +44,6 @@ class _Settling(Protocol):
 
 
 @dataclass(slots=True)
-class _Aside:
-    """Work in a thread of its own, one at a time."""
-
-    _done: Future[int] | None = None
-    _since: float = 0.0
-
-    def run(self, work: Callable[[], int], patience: float) -> int:
-        """What `work` gives, if it ends in `patience` seconds; 0 where it, or the one before it, goes on."""
-        if self.seconds():
-            return 0
-        done: Future[int] = Future()
-        self._done, self._since = done, time.monotonic()
-        threading.Thread(target=_finish, args=(work, done), name="intake aside", daemon=True).start()
-        try:
-            return done.result(patience)
-        except TimeoutError:
-            return done.result() if done.done() else 0
-
-    def seconds(self) -> float:
-        """For how long it has been going on; 0 where it is not."""
-        return 0.0 if self._done is None or self._done.done() else time.monotonic() - self._since
-
-
-def _finish(work: Callable[[], int], done: Future[int]) -> None:
-    try:
-        done.set_result(work())
-    except BaseException as why:  # noqa: BLE001 - whoever waits is told
-        done.set_exception(why)
-
-
-@dataclass(slots=True)
 class Rounds:
     """What this process keeps in mind between two rounds.
 
@@ -83,15 +52,18 @@ class Rounds:
     """
 
     _kept: dict[str, Kept] = field(default_factory=dict)
-    _looks: dict[str, _Aside] = field(default_factory=dict)
+    _looks: dict[str, Slot] = field(default_factory=dict)
     _told: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def look(self, node: Node, channel: ChannelRow) -> int:
         """Look through one channel: how many things were taken in or answered, as far as it ended in time."""
-        look = self._looks.setdefault(channel.id, _Aside())
-        if look.seconds() > _HANGS_AFTER:
-            self._meets(channel.id, _HANGS)
-        return look.run(lambda: self._take(node, channel), _PATIENCE)
+        look = self._looks.setdefault(channel.id, Slot(f"intake {channel.id}"))
+        try:
+            return look.run(lambda: self._take(node, channel), _PATIENCE)
+        except Late as late:
+            if late.seconds > _HANGS_AFTER:
+                self._meets(channel.id, HANGS)
+            return 0
 
     def _take(self, node: Node, channel: ChannelRow) -> int:
         """In the channel's own thread. Never raises: one channel's trouble is not the others'."""
@@ -163,17 +135,14 @@ def start_intake(node: Node, pause: float) -> tuple[Loop, FolderWatches]:
     `pause`: seconds from look to look where nothing wakes it and nothing seen is still settling.
     """
     watches = FolderWatches(node)
-    rounds, renewal = Rounds(), _Aside()
+    rounds, renewal = Rounds(), Slot("intake watches")
     counted = -math.inf
-
-    def renew() -> int:
-        watches.renew()
-        return 0
 
     def once() -> float:
         nonlocal counted
         done = intake_once(node, rounds)
-        renewal.run(renew, _PATIENCE)  # after the look, which makes the folders that are missing
+        with suppress(Late):
+            renewal.run(watches.renew, _PATIENCE)  # after the look, which makes the folders that are missing
         if time.monotonic() - counted >= _COUNT_AGAIN:
             counted = time.monotonic()
             show_ignored(node)

@@ -13,9 +13,8 @@ from typing import BinaryIO
 
 import pytest
 
-from adapters.contract import AdapterError, Done, HandOver, Outcome, Park, Retry, Scope, SinkKind, Unknown
+from adapters.contract import AdapterError, Done, HandOver, Outcome, Park, Retry, Scope, SinkKind, Unknown, boot_now
 from adapters.rest import rest_kind
-from adapters.rest_http import boot_now
 from adapters.rest_sink import RestSink
 from edxml.sign import SigningKeyInvalid
 from gateway.keys import KeysAway
