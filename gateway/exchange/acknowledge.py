@@ -176,8 +176,7 @@ def _subject_of(chain: Chain, document: str, item: str) -> Link | None:
     named = next((k for k in chain if k.delivery_id == item), None)
     if named is not None:
         return named
-    about = [k for k in chain if k.document == document and k.kind is not LinkKind.RECALL]
-    live = [k for k in about if k.state is not DeliveryState.WITHDRAWN]
+    live = [k for k in chain.packets_of(document) if k.state is not DeliveryState.WITHDRAWN]
     known = [k for k in live if k.may_have_arrived()]
     found = known or live
     return found[-1] if found else None
@@ -187,7 +186,7 @@ def _is_the_one(chain: Chain, link: Link) -> bool:
     """Whether a status that names the document alone can mean but this packet: nothing of the document arrived, and
     nothing else of it may have (rule 6a). Otherwise nobody knows which one is meant, and it is only recorded."""
     arrived = (DeliveryState.DELIVERED, DeliveryState.REFUSED)
-    same = [k for k in chain if k.document == link.document and k.kind is not LinkKind.RECALL]
+    same = chain.packets_of(link.document)
     others = [k for k in same if k.delivery_id != link.delivery_id and k.state is not DeliveryState.WITHDRAWN]
     return not any(k.state in arrived for k in same) and not any(k.may_have_arrived() for k in others)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 from edxml.crashpoints import crash_point, declare
@@ -328,14 +328,14 @@ def _decide_all(
     outcomes: list[DeliveryState | Refusal] = []
     planned: list[Planned] = []
     seen: set[str] = set()
-    arrived = _said_to_have_arrived(group, named, chains)
-    for said in group:
-        one = named.get(said.delivery_id)
-        link = None if one is None else chains[one.chain_id].find(said.delivery_id)
-        if one is None or link is None or not _may_confirm(said.caller, one, link):
+    meant = [_link_of(said, named, chains) for said in group]
+    arrived = {said.delivery_id for said, link in zip(group, meant, strict=True) if link is not None and said.arrived}
+    for said, link in zip(group, meant, strict=True):
+        if link is None:
             outcomes.append(unknown_item(connection, said.delivery_id))
             continue
-        decided = _decide(node, replace(said, arrived=said.delivery_id in arrived), link, now)
+        # Of a failure and a receipt of one item in one group the receipt wins (rule 6a).
+        decided = _decide(node, said, link, now, has_arrived=said.delivery_id in arrived)
         if isinstance(decided, Refusal):
             outcomes.append(decided)
             continue
@@ -344,7 +344,7 @@ def _decide_all(
             seen.add(said.delivery_id)
             planned.append(
                 Planned(
-                    chain_id=one.chain_id,
+                    chain_id=named[said.delivery_id].chain_id,
                     delivery_id=said.delivery_id,
                     step=decided,
                     detail=said.reason[:200],
@@ -354,32 +354,25 @@ def _decide_all(
     return outcomes, planned
 
 
-def _said_to_have_arrived(
-    group: Sequence[Confirm], named: Mapping[str, Named], chains: Mapping[str, Chain]
-) -> set[str]:
-    """The items of which somebody who may says that they arrived: that wins over a failure in one group (§6a)."""
-    named_so = ((said, one) for said in group if said.arrived and (one := named.get(said.delivery_id)) is not None)
-    return {
-        said.delivery_id
-        for said, one in named_so
-        if _may_confirm(said.caller, one, chains[one.chain_id].find(said.delivery_id))
-    }
+def _link_of(said: Confirm, named: Mapping[str, Named], chains: Mapping[str, Chain]) -> Link | None:
+    """The item that somebody speaks of; None where there is none, or it is not theirs to speak of."""
+    one = named.get(said.delivery_id)
+    if one is None or one.party.agency_id not in said.caller.agency_ids:
+        return None
+    link = chains[one.chain_id].find(said.delivery_id)
+    return link if link.is_polled else None
 
 
-def _may_confirm(caller: Caller, one: Named, link: Link) -> bool:
-    return one.party.agency_id in caller.agency_ids and link.is_polled
-
-
-def _decide(node: Node, said: Confirm, link: Link, now: int) -> Step | Refusal:
+def _decide(node: Node, said: Confirm, link: Link, now: int, *, has_arrived: bool) -> Step | Refusal:
     if link.state in (DeliveryState.DELIVERED, DeliveryState.REFUSED):
         return Step(move=None)
-    if link.state is DeliveryState.PARKED and not said.arrived:
+    if link.state is DeliveryState.PARKED and not has_arrived:
         return Step(move=None)  # the failure was told before
     if not link.attempts:
         if link.state in (DeliveryState.WITHDRAWN, DeliveryState.EXPIRED):
             return Gone("inbox.gone", state=link.state)
         return Conflict("inbox.not_fetched")
-    if said.arrived:
+    if has_arrived:
         report = Report(arrived=True, turn=link.turn, reason=Reason.CONFIRMED)
         return altered(conclude(link, report, now, node.pace), end_turn=None)
     if link.state is not DeliveryState.FETCHED:

@@ -249,7 +249,7 @@ def _plan_links(
 def _link(order: Dispatch, leg: Leg, chain: Chain, channel: ChannelFacts, now: int) -> Link:
     prepared, document = order.prepared, order.document.key
     kind = LinkKind.RECALL if leg.agency_id in prepared.removed else prepared.kind
-    if order.is_revision and any(old.document == document and old.kind is not LinkKind.RECALL for old in chain):
+    if order.is_revision and chain.packets_of(document):
         kind = LinkKind.UPDATE  # what it says comes after all that this recipient had (rule 6)
     return Link(
         delivery_id=new_id_after(prepared.packet_id, chain.id),  # where rows lie is told by it

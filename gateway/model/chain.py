@@ -189,6 +189,10 @@ class Chain:
         last = about[-1].kind is LinkKind.RECALL if about else self.ended_recalled and not self.links
         return last and came
 
+    def packets_of(self, document: str) -> tuple[Link, ...]:
+        """What brings or updates this document, oldest first: all that is about it but recalls."""
+        return tuple(k for k in self.links if k.document == document and k.kind is not LinkKind.RECALL)
+
     def longer(self, link: Link) -> Chain:
         """The same chain with one link more."""
         return self._with((*self.links, link))

@@ -48,7 +48,6 @@ def admit(chain: Chain, link: Link, now: int, pace: Pace) -> tuple[Move, ...]:
     nothing of it can still move.
     """
     earlier = chain.before(link)
-    documents = [old for old in earlier if old.kind is not LinkKind.RECALL]
     own = [old for old in earlier if old.document == link.document]
     if link.kind is not LinkKind.RECALL and _are_recalls(own) and not chain.is_archived:
         recalls = [old for old in own if old.is_untouched()]
@@ -56,9 +55,8 @@ def admit(chain: Chain, link: Link, now: int, pace: Pace) -> tuple[Move, ...]:
             move_of(link, S.WITHDRAWN, Reason.RECALLED_BEFORE),
             *(move_of(old, S.WITHDRAWN, Reason.NOTHING_TO_RECALL) for old in recalls),
         )
-    if link.kind is LinkKind.UPDATE:
-        documents = [old for old in own if old.kind is not LinkKind.RECALL]
-    came = documents or chain.is_archived or link.adds_recipient
+    followed = own if link.kind is LinkKind.UPDATE else earlier  # a replacement follows whatever it is tied to
+    came = any(old.kind is not LinkKind.RECALL for old in followed) or chain.is_archived or link.adds_recipient
     if link.kind in (LinkKind.UPDATE, LinkKind.REPLACEMENT) and not came:
         return (move_of(link, S.PARKED, Reason.DOCUMENT_NEVER_CAME),)
     moves = settle(chain, now, pace)

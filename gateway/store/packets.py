@@ -19,30 +19,10 @@ from gateway.store.together import Together
 from gateway.store.transfers import ChannelFacts, channel_facts_asked, channel_facts_found
 
 __all__ = [
-    "BlobUse",
-    "DocumentRow",
-    "Entered",
-    "PacketRow",
-    "RecipientRow",
-    "blobs_after",
-    "by_ids",
-    "claim_idempotency",
-    "claim_submissions",
-    "documents_by_key",
-    "documents_by_notation",
-    "drop_claims",
-    "hand_claims",
-    "has_any",
-    "has_blob",
-    "has_root",
-    "ids_of_blob",
-    "insert_new",
-    "is_held",
-    "packets_asked",
-    "packets_found",
-    "packets_like",
-    "recipients_of",
-    "save_documents",
+    "BlobUse", "DocumentRow", "Entered", "PacketRow", "RecipientRow", "blobs_after", "by_ids", "claim_idempotency",
+    "claim_submissions", "documents_by_key", "documents_by_notation", "drop_claims", "hand_claims", "has_any",
+    "has_blob", "has_root", "ids_of_blob", "insert_new", "is_held", "packets_asked", "packets_found", "packets_like",
+    "recipients_of", "save_documents",
 ]  # fmt: skip
 
 

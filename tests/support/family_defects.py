@@ -21,8 +21,8 @@ FAMILY_DEFECTS = (
         name="a refusal concerns the newest document of the family",
         row="§6a one document's fate",
         file="gateway/exchange/acknowledge.py",
-        old="k.document == document and k.kind is not LinkKind.RECALL",
-        new="k.kind is not LinkKind.RECALL",
+        old="live = [k for k in chain.packets_of(document) if ",
+        new="live = [k for k in chain if k.kind is not LinkKind.RECALL and ",
         tests=(_FAMILIES + "a_refusal_of_the_first_leaves_what_replaced_it[sqlite]",),
     ),
     Defect(
