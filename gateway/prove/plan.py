@@ -67,7 +67,6 @@ class _Plan:
     recipients: tuple[TestAgency, ...]
     day: date
     number: int = 0
-    recent: list[tuple[Sending, tuple[TestAgency, ...]]] = field(default_factory=list)  #: what may yet be replaced
     due: list[tuple[int, Sending]] = field(default_factory=list)  #: at which document what follows is sent
 
     def steps(self, follows: bool) -> Iterator[Sending]:
@@ -131,19 +130,16 @@ class _Plan:
 
     def _replacement(self, first: Sending, to: tuple[TestAgency, ...]) -> Iterator[Sending]:
         """Now and then a document that replaces the last one, to all who got that."""
-        self.recent.append((first, to))
         if self.dice.random() >= 0.12:
             return
-        replaced = self.recent[-1:]
-        self.recent.clear()
-        whom = tuple(one for one in self.recipients if any(one in to for _, to in replaced))
+        whom = tuple(one for one in self.recipients if one in to)
         self.number += 1
         letter = replacement_of(
-            tuple(old.meant.document for old, _ in replaced),
+            (first.meant.document,),
             sender=self.sender.id, sender_organ=self.sender.organ, sender_name=self.sender.name,
             recipients=_written(whom), number=self._number(), day=self.day,
         )  # fmt: skip
-        names = tuple(old.meant.name for old, _ in replaced)
+        names = (first.meant.name,)
         made = self._sending(Act.REPLACEMENT, letter, whom, replaces=names, times=self.dice.choice((1, 2)))
         yield made
         self._follow(made, whom)

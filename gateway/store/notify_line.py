@@ -89,19 +89,18 @@ class NotifyLine:
             self._hear, self._on_back = hear, on_back
             self._start()
 
-    def send(self, topics: Sequence[str]) -> int:
-        """Send topics to the other processes; gives how many are lost because the line is down."""
+    def send(self, topics: Sequence[str]) -> None:
+        """Send topics to the other processes; while the line is down they are lost, and counted."""
         with self._lock:
             if self._stopping.is_set() or self._is_down:
                 self._count(WakeEvent.LOST, len(topics))
-                return len(topics)
+                return
             self._start()
             fitting = [topic for topic in topics if len(topic.encode()) + len(self._home) < _LARGEST]
             room = _MOST_PENDING - len(self._pending)
             self._pending.update(dict.fromkeys(fitting[:room]))
             self._idle.clear()
             os.eventfd_write(self._bell, 1)
-            return len(topics) - len(fitting[:room])
 
     def wait_up(self, seconds: float) -> bool:
         """Whether the line is there, waiting for it so long."""

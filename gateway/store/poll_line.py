@@ -39,10 +39,9 @@ class PollLine:
         self._thread = threading.Thread(target=self._run, args=(on_back,), name="poll-line", daemon=True)
         self._thread.start()
 
-    def send(self, topics: Sequence[str]) -> int:
-        """Nothing is sent: the others see the commit. Nothing is lost."""
+    def send(self, topics: Sequence[str]) -> None:
+        """Nothing is sent: the others see the commit."""
         self._writes_itself.set()
-        return 0
 
     def close(self) -> None:
         """Look no more. Safe to repeat."""

@@ -31,8 +31,8 @@ class WakeLine(Protocol):
     def open(self, hear: Callable[[Sequence[str]], None], on_back: Callable[[], None]) -> None:
         """Call `hear(topics)` for what other processes send, `on_back()` when something may have been missed."""
 
-    def send(self, topics: Sequence[str]) -> int:
-        """Send topics to the other processes; gives how many of them are lost."""
+    def send(self, topics: Sequence[str]) -> None:
+        """Send topics to the other processes; some may be lost."""
 
     def close(self) -> None:
         """Let go, once what waits is sent. Safe to repeat."""

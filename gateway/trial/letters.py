@@ -55,11 +55,15 @@ def compose_letter(
 ) -> Letter:
     """A right document packet to (organ id, name) pairs, with one pseudo-PDF of about `attachment_bytes`."""
     packet, file = _packet(sender_organ, sender_name, recipients, number, day, priority, attachment_bytes, seed)
+    return _letter(name, sender, packet, file)
+
+
+def _letter(name: str, sender: str, packet: Packet, file: bytes = b"") -> Letter:
     return Letter(
         name=name,
         body=_bytes(packet, file),
         sender=sender,
-        recipients=tuple(organ for organ, _ in recipients),
+        recipients=tuple(one.raw_organ_id for one in packet.recipients),
         document_id=packet.document_id.text,
     )
 
@@ -138,13 +142,7 @@ def _about(name: str, sender: str, packet: Packet, kind: BusinessKind, reason: s
         attachments=(),
         references=(),
     )
-    return Letter(
-        name=name,
-        body=_bytes(acting, b""),
-        sender=sender,
-        recipients=tuple(one.raw_organ_id for one in packet.recipients),
-        document_id=packet.document_id.text,
-    )
+    return _letter(name, sender, acting)
 
 
 def replacement_of(
@@ -169,13 +167,7 @@ def replacement_of(
         business_reason="Thay thế do sai nội dung",
         replacements=tuple(Replacement(DocumentId(text), organs) for text in replaced),
     )
-    return Letter(
-        name="replacement",
-        body=_bytes(replacing, file),
-        sender=sender,
-        recipients=tuple(organ for organ, _ in recipients),
-        document_id=packet.document_id.text,
-    )
+    return _letter("replacement", sender, replacing, file)
 
 
 def damaged_letters(right: Letter) -> tuple[Letter, ...]:

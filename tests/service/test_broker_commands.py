@@ -145,7 +145,7 @@ def test_a_broker_older_than_four_is_said(truc: Terminal, told: Setting) -> None
         _says(truc, "broker.old", "RabbitMQ 3.13.7", "4")
 
 
-def test_the_transport_does_not_use_a_broker_older_than_four(tmp_path: Path) -> None:
+def test_the_transport_does_not_use_a_broker_older_than_four() -> None:
     with OldBroker() as old:
         transport = RabbitTransport(BrokerAccess.parse(f"amqp://127.0.0.1:{old.port}/truc"), "relay")
         assert transport.announce(tickets(1)) == ()
@@ -156,7 +156,7 @@ def test_the_transport_does_not_use_a_broker_older_than_four(tmp_path: Path) -> 
 
 
 def test_both_sides_show_certificates_over_tls_1_3(
-    truc: Terminal, told: Setting, broker: Broker, papers: Papers, tmp_path: Path
+    truc: Terminal, told: Setting, broker: Broker, papers: Papers
 ) -> None:
     vhost = broker.new_vhost()
     told(broker.url(vhost, tls=True), **broker.files, **papers.files("node"))
@@ -223,7 +223,7 @@ def least(broker: Broker, tmp_path: Path) -> tuple[str, dict[str, str]]:
     return vhost, files
 
 
-def test_the_least_rights_are_enough(broker: Broker, least: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+def test_the_least_rights_are_enough(broker: Broker, least: tuple[str, dict[str, str]]) -> None:
     vhost, files = least
     access = broker.access(vhost, **files)
     transport, handled = RabbitTransport(access, "serve"), set[str]()

@@ -67,9 +67,7 @@ def test_an_agency_hears_of_its_own_documents(broker: Broker, vhost: str, tmp_pa
         connection.close()
 
 
-def test_of_events_told_by_several_threads_at_once_none_stays_behind(
-    broker: Broker, vhost: str, tmp_path: Path
-) -> None:
+def test_of_events_told_by_several_threads_at_once_none_stays_behind(broker: Broker, vhost: str) -> None:
     """The link is woken for the first of those that lie there, and takes all of them."""
     connection = _connect(broker, vhost)
     channel = connection.channel()

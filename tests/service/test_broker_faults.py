@@ -76,7 +76,7 @@ class Watched:
 
 
 @contextmanager
-def watched(access: BrokerAccess, folder: Path, *, listens: bool = True) -> Iterator[Watched]:
+def watched(access: BrokerAccess, *, listens: bool = True) -> Iterator[Watched]:
     metrics = Metrics(vocabulary(KINDS))
     one = Watched(RabbitTransport(access, "serve", metrics=metrics), metrics)
     if listens:
@@ -91,19 +91,19 @@ def watched(access: BrokerAccess, folder: Path, *, listens: bool = True) -> Iter
 # --- of a broker that others use too ---------------------------------------------------------------------------------
 
 
-def test_a_queue_deleted_under_us_is_made_again(broker: Broker, tmp_path: Path) -> None:
+def test_a_queue_deleted_under_us_is_made_again(broker: Broker) -> None:
     vhost = broker.new_vhost()
-    with watched(broker.access(vhost), tmp_path) as one:
+    with watched(broker.access(vhost)) as one:
         one.goes_on("before")
         broker.delete_queue(vhost, "truc-deliver.normal")
         one.goes_on("after")
         assert one.faults("broker.queue_gone") >= 1
 
 
-def test_tickets_for_a_deleted_queue_come_back_and_are_not_confirmed(broker: Broker, tmp_path: Path) -> None:
+def test_tickets_for_a_deleted_queue_come_back_and_are_not_confirmed(broker: Broker) -> None:
     """`mandatory`: without it the broker would confirm what it throws away."""
     vhost = broker.new_vhost()
-    with watched(broker.access(vhost), tmp_path, listens=False) as one:
+    with watched(broker.access(vhost), listens=False) as one:
         announce_all(one.transport, tickets(3))
         broker.delete_queue(vhost, "truc-deliver.normal")
         assert one.announce_quickly("lost") == 0
@@ -111,9 +111,9 @@ def test_tickets_for_a_deleted_queue_come_back_and_are_not_confirmed(broker: Bro
         assert one.faults("broker.queue_gone") >= 1
 
 
-def test_an_exchange_deleted_under_us_is_made_again(broker: Broker, tmp_path: Path) -> None:
+def test_an_exchange_deleted_under_us_is_made_again(broker: Broker) -> None:
     vhost = broker.new_vhost()
-    with watched(broker.access(vhost), tmp_path) as one:
+    with watched(broker.access(vhost)) as one:
         one.goes_on("before")
         broker.ask("DELETE", f"exchanges/{vhost}/truc-tickets")
         one.goes_on("after")
@@ -127,7 +127,7 @@ def test_a_changed_password_and_a_file_that_was_away_are_read_anew(broker: Broke
     for name, text in (("user", user), ("password", "cu")):
         (tmp_path / name).write_text(text)
         files[f"{name}_file"] = str(tmp_path / name)
-    with watched(broker.access(vhost, **files), tmp_path) as one:
+    with watched(broker.access(vhost, **files)) as one:
         one.goes_on("before")
         broker.add_user(user, "moi")
         until(lambda: _cut(broker, user, one, "broker.refused"))
@@ -148,7 +148,7 @@ def test_a_renewed_certificate_is_read_anew(broker: Broker, papers: Papers, tmp_
     mine = {name: str(tmp_path / name) for name in ("cert_file", "key_file")}
     for name, path in mine.items():
         shutil.copyfile(wrong[name], path)
-    with watched(broker.access(vhost, ca_file=right["ca_file"], **mine), tmp_path) as one:
+    with watched(broker.access(vhost, ca_file=right["ca_file"], **mine)) as one:
         until(lambda: one.faults("broker.certificate_ours") >= 1)
         assert one.announce_quickly("meanwhile") == 0
         for name, path in mine.items():
@@ -164,7 +164,7 @@ def _cut(broker: Broker, user: str, one: Watched, reason: str) -> bool:
 
 
 @pytest.mark.parametrize("alarm", ["memory", "disk"])
-def test_an_alarm_blocks_announcing_and_nothing_else(broker: Broker, tmp_path: Path, alarm: str) -> None:
+def test_an_alarm_blocks_announcing_and_nothing_else(broker: Broker, alarm: str) -> None:
     """Tickets that are there are worked on and acknowledged: they come by another connection."""
     raised, cleared = {
         "memory": (["set_vm_memory_high_watermark", "absolute", "1MiB"],
@@ -172,7 +172,7 @@ def test_an_alarm_blocks_announcing_and_nothing_else(broker: Broker, tmp_path: P
         "disk": (["set_disk_free_limit", "9999GiB"], ["set_disk_free_limit", "50MB"]),
     }[alarm]  # fmt: skip
     vhost = broker.new_vhost()
-    with watched(broker.access(vhost), tmp_path, listens=False) as one:
+    with watched(broker.access(vhost), listens=False) as one:
         announce_all(one.transport, tickets(50, prefix="there"))
         try:
             broker.ctl(*raised)
@@ -194,12 +194,12 @@ def test_an_alarm_blocks_announcing_and_nothing_else(broker: Broker, tmp_path: P
         assert "truc_broker_blocked 0.0" in one.text()
 
 
-def test_tickets_held_for_too_long_are_taken_back_and_given_again(broker: Broker, tmp_path: Path) -> None:
+def test_tickets_held_for_too_long_are_taken_back_and_given_again(broker: Broker) -> None:
     """The consumer time-out: a process hangs with tickets that wait in it."""
     _patience(broker, timeout=1000, looks=500)
     gate, vhost = threading.Event(), broker.new_vhost()
     try:
-        with watched(broker.access(vhost), tmp_path, listens=False) as one:
+        with watched(broker.access(vhost), listens=False) as one:
             one.transport.listen(NORMAL, 1, stuck_at(gate), group=2)
             announce_all(one.transport, tickets(10))
             until(lambda: one.faults("broker.consumer_timeout") >= 1)
@@ -217,9 +217,9 @@ def _patience(broker: Broker, *, timeout: int, looks: int) -> None:
         broker.ctl("eval", f"application:set_env(rabbit, {name}, {value}).")
 
 
-def test_a_message_of_a_stranger_goes_to_the_dead_and_harms_nobody(broker: Broker, tmp_path: Path) -> None:
+def test_a_message_of_a_stranger_goes_to_the_dead_and_harms_nobody(broker: Broker) -> None:
     vhost = broker.new_vhost()
-    with watched(broker.access(vhost), tmp_path) as one:
+    with watched(broker.access(vhost)) as one:
         one.goes_on("before")
         said = {"properties": {}, "routing_key": NORMAL, "payload": "khong phai phieu", "payload_encoding": "string"}
         broker.ask("POST", f"exchanges/{vhost}/truc-tickets/publish", said)
@@ -231,9 +231,9 @@ def test_a_message_of_a_stranger_goes_to_the_dead_and_harms_nobody(broker: Broke
 # --- of a broker of their own ----------------------------------------------------------------------------------------
 
 
-def test_a_killed_broker_keeps_what_it_confirmed(fragile: Broker, tmp_path: Path) -> None:
+def test_a_killed_broker_keeps_what_it_confirmed(fragile: Broker) -> None:
     vhost = fragile.new_vhost()
-    with watched(fragile.access(vhost), tmp_path, listens=False) as one:
+    with watched(fragile.access(vhost), listens=False) as one:
         one.transport.on_wake(["relay"], one.woken.append)
         announce_all(one.transport, tickets(5, prefix="first"))
         time.sleep(3)  # a queue made a moment ago may be lost with a single node: an upstream fault, see the runbook
@@ -253,9 +253,9 @@ def test_a_killed_broker_keeps_what_it_confirmed(fragile: Broker, tmp_path: Path
         until(one.is_up)
 
 
-def test_a_frozen_broker_blocks_nobody(fragile: Broker, tmp_path: Path) -> None:
+def test_a_frozen_broker_blocks_nobody(fragile: Broker) -> None:
     vhost = fragile.new_vhost()
-    with watched(fragile.access(vhost), tmp_path) as one:
+    with watched(fragile.access(vhost)) as one:
         one.goes_on("before")
         fragile.freeze()
         try:
@@ -269,9 +269,9 @@ def test_a_frozen_broker_blocks_nobody(fragile: Broker, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_broker_frozen_for_long_is_left_and_found_again(fragile: Broker, tmp_path: Path) -> None:
+def test_a_broker_frozen_for_long_is_left_and_found_again(fragile: Broker) -> None:
     vhost = fragile.new_vhost()
-    with watched(fragile.access(vhost), tmp_path) as one:
+    with watched(fragile.access(vhost)) as one:
         one.goes_on("before")
         fragile.freeze()
         try:
@@ -298,16 +298,16 @@ def test_an_operator_who_looks_at_a_frozen_broker_is_told_so(speechless: BrokerA
     assert told.value.params == {"address": str(speechless.addresses[0])}
 
 
-def test_a_second_address_is_used_when_the_first_does_not_answer(broker: Broker, tmp_path: Path) -> None:
+def test_a_second_address_is_used_when_the_first_does_not_answer(broker: Broker) -> None:
     vhost = broker.new_vhost()
     url = f"amqp://127.0.0.1:1/{vhost},{broker.url(vhost)}"
-    with watched(BrokerAccess.parse(url, **broker.files), tmp_path) as one:
+    with watched(BrokerAccess.parse(url, **broker.files)) as one:
         one.goes_on("at the second")
 
 
-def test_closing_ends_though_the_broker_is_frozen(fragile: Broker, tmp_path: Path) -> None:
+def test_closing_ends_though_the_broker_is_frozen(fragile: Broker) -> None:
     vhost, before = fragile.new_vhost(), len(os.listdir("/proc/self/fd"))
-    with watched(fragile.access(vhost), tmp_path) as one:
+    with watched(fragile.access(vhost)) as one:
         one.goes_on("before")
         fragile.freeze()
         try:
@@ -317,7 +317,7 @@ def test_closing_ends_though_the_broker_is_frozen(fragile: Broker, tmp_path: Pat
         until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
-def test_a_defect_of_ours_does_not_end_the_link(broker: Broker, tmp_path: Path) -> None:
+def test_a_defect_of_ours_does_not_end_the_link(broker: Broker) -> None:
     class Clumsy(BrokerAccess):
         def credentials(self) -> tuple[str, str]:
             tries.append(1)
@@ -330,6 +330,6 @@ def test_a_defect_of_ours_does_not_end_the_link(broker: Broker, tmp_path: Path) 
     clumsy = Clumsy(
         addresses=right.addresses, is_tls=False, user_file=right.user_file, password_file=right.password_file
     )
-    with watched(clumsy, tmp_path) as one:
+    with watched(clumsy) as one:
         one.goes_on("after")
     assert len(tries) >= 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 
 @pytest.mark.fault
-def test_a_worker_killed_before_its_claim_gives_its_tickets_back_at_once(broker: Broker, tmp_path: Path) -> None:
+def test_a_worker_killed_before_its_claim_gives_its_tickets_back_at_once(broker: Broker) -> None:
     """And one killed later, in the middle of a hand-over, does not: the claim stands, its lease decides."""
     vhost, handled = broker.new_vhost(), set[str]()
     where = ground(broker, vhost)
@@ -45,7 +44,7 @@ def test_a_worker_killed_before_its_claim_gives_its_tickets_back_at_once(broker:
     transport.close()
 
 
-def test_closing_gives_back_what_waits(broker: Broker, tmp_path: Path) -> None:
+def test_closing_gives_back_what_waits(broker: Broker) -> None:
     vhost, gate, started, handled = broker.new_vhost(), threading.Event(), threading.Event(), set[str]()
 
     def handle(_group: tuple[Ticket, ...]) -> None:
@@ -68,7 +67,7 @@ def test_closing_gives_back_what_waits(broker: Broker, tmp_path: Path) -> None:
 
 
 def test_what_ends_after_its_connection_takes_nothing_off_the_next_one(
-    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker numbers messages by channel: said on the next one, an acknowledgement is of another message, and when
     that one's own comes the broker closes the channel, and gives again what was done by then."""
@@ -100,7 +99,7 @@ def test_what_ends_after_its_connection_takes_nothing_off_the_next_one(
     assert sorted(handled) == ["last0", "t0", *(f"t{number}" for number in range(5))]
 
 
-def test_a_full_queue_refuses_and_a_queue_of_other_words_is_used_all_the_same(broker: Broker, tmp_path: Path) -> None:
+def test_a_full_queue_refuses_and_a_queue_of_other_words_is_used_all_the_same(broker: Broker) -> None:
     vhost = broker.new_vhost()
     name = next(queue.name for queue in LAYOUT if queue.carries == NORMAL)
     small = {"x-queue-type": "quorum", "x-max-length": 10, "x-overflow": "reject-publish"}
@@ -113,7 +112,7 @@ def test_a_full_queue_refuses_and_a_queue_of_other_words_is_used_all_the_same(br
     transport.close()
 
 
-def test_closing_leaves_no_thread_and_no_descriptor(broker: Broker, tmp_path: Path) -> None:
+def test_closing_leaves_no_thread_and_no_descriptor(broker: Broker) -> None:
     access = broker.access(broker.new_vhost())
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     transport, gate = RabbitTransport(access, "one"), threading.Event()
@@ -128,7 +127,7 @@ def test_closing_leaves_no_thread_and_no_descriptor(broker: Broker, tmp_path: Pa
     assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
-def test_a_transport_that_is_not_used_connects_to_nobody(tmp_path: Path, broker: Broker) -> None:
+def test_a_transport_that_is_not_used_connects_to_nobody(broker: Broker) -> None:
     threads = threading.active_count()
     transport = RabbitTransport(broker.access("khong-co"), "cli")
     assert threading.active_count() <= threads

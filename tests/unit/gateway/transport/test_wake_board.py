@@ -19,11 +19,10 @@ class SlowLine:
     def open(self, hear: Callable[[Sequence[str]], None], on_back: Callable[[], None]) -> None:
         """Nobody is heard."""
 
-    def send(self, topics: Sequence[str]) -> int:
+    def send(self, topics: Sequence[str]) -> None:
         self.carrying.set()
         self.gate.wait()
         self.carried.extend(topics)
-        return 0
 
     def close(self) -> None:
         self.is_closed = True
