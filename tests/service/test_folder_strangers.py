@@ -220,15 +220,21 @@ def test_an_odd_thing_in_the_place_of_a_report_takes_another_name(
     assert state(victim) == before
 
 
+def staged_at(root: Path) -> tuple[FolderChannel, StagedFile]:
+    """A channel of which one packet is staged."""
+    channel = open_at(root)
+    staged = channel.sink.stage(build_item())
+    assert isinstance(staged, StagedFile)
+    return channel, staged
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [f"den/{KEY}.edxml", f"den/{KEY}.json", f"den/{KEY}"])
 def test_an_odd_thing_under_a_delivered_name_is_never_written_through(
     root: Path, victim: Path, name: str, kind: str
 ) -> None:
     before = state(victim)
-    channel = open_at(root)
-    staged = channel.sink.stage(build_item())
-    assert isinstance(staged, StagedFile)
+    channel, staged = staged_at(root)
     if "." in Path(name).name:
         (root / name).write_bytes(b"")
     plant(root / name, kind, victim)
@@ -247,9 +253,7 @@ def test_an_odd_thing_under_a_staged_name_touches_nothing_outside(
     root: Path, victim: Path, ending: str, kind: str
 ) -> None:
     before = state(victim)
-    channel = open_at(root)
-    staged = channel.sink.stage(build_item())
-    assert isinstance(staged, StagedFile)
+    channel, staged = staged_at(root)
     plant(root / ".truc" / f"{KEY}.{ending}", kind, victim)
     within(20, lambda: staged.hand_over(far()))
     within(20, lambda: deliver(channel.sink, build_item()))
