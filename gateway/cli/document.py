@@ -1,22 +1,42 @@
-"""`truc document show ID`: one document's whole way, as a person reads it."""
+"""`truc document find|show`: documents by what a person remembers of them, and one document's whole way."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date, timedelta
 from typing import Annotated
 
 import typer
 
 from edxml.messages import Evidence
+from gateway.cli.moments import parse_day, parse_moment
 from gateway.cli.names import Names
 from gateway.cli.opening import open_local
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.remote import open_remote
-from gateway.model.errors import NotFound
+from gateway.model.errors import BadRequest, NotFound
 from gateway.model.events import EventKind
 from gateway.model.inspection import PdfSignature
+from gateway.model.instants import VIETNAM, as_datetime
+from gateway.model.states import DeliveryState
+from gateway.store import Store
 from gateway.store.agencies import load_directory
-from gateway.store.views import DocumentView, RecipientLine, TimelineLine, archived, find_packets, named_issuers
+from gateway.store.views import (
+    DocumentView,
+    Found,
+    FoundLine,
+    RecipientLine,
+    TimelineLine,
+    Wanted,
+    archived,
+    find_packets,
+    named_issuers,
+    search,
+)
 from gateway.store.views import document as view_document
+from routing.directory import Directory
+from routing.names import fold_accents
 
 __all__ = ["register", "show_document"]
 
@@ -24,9 +44,104 @@ __all__ = ["register", "show_document"]
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(help="help.document", no_args_is_help=True)
-    group.callback()(lambda: None)  # a group of one command stays a group
+    group.command("find", help="help.document_find")(find)
     group.command("show", help="help.document_show")(show)
     app.add_typer(group, name="document")
+
+
+def find(
+    ctx: typer.Context,
+    number: Annotated[str, typer.Argument(help="help.find_number", show_default=False)] = "",
+    subject: Annotated[str, typer.Option("--subject", metavar="WORDS", help="help.find_subject")] = "",
+    day: Annotated[str, typer.Option("--date", metavar="28/09/2026", help="help.find_date")] = "",
+    sender: Annotated[str, typer.Option("--sender", metavar="AGENCY", help="help.find_sender")] = "",
+    recipient: Annotated[str, typer.Option("--recipient", metavar="AGENCY", help="help.find_recipient")] = "",
+    state: Annotated[str, typer.Option("--state", metavar="STATE", help="help.find_state")] = "",
+    start: Annotated[str, typer.Option("--from", metavar="1/9/2026", help="help.find_from")] = "",
+    end: Annotated[str, typer.Option("--to", metavar="30/9/2026", help="help.find_to")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="help.limit")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Find documents by number, subject, date, sender, recipient or state, newest first."""
+    voice = voice_of(ctx)
+    if not (number or subject or day or sender or recipient or state or start or end):
+        raise BadRequest("document_told.nothing_wanted")
+    dated = parse_day(day) if day else None
+    if dated is not None and not (start or end):  # senders are late by days, seldom by weeks
+        start, end = str(dated - timedelta(days=1)), str(dated + timedelta(days=31))
+    with open_local() as local, local.store.read() as connection:
+        now = local.store.now(connection)
+        directory = load_directory(connection)
+        today = as_datetime(now).astimezone(VIETNAM).date()
+        found = search(
+            connection,
+            Wanted(
+                number=number,
+                subject=subject,
+                dated=dated,
+                start=parse_moment(start) if start else 0,
+                end=parse_moment(end, is_end=True) if end else None,
+                senders=_agencies(directory, sender, today),
+                recipients=_agencies(directory, recipient, today),
+                states=_states(voice, state),
+            ),
+            limit=limit,
+        )
+    if as_json:
+        voice.json(found.lines)
+    else:
+        names = Names.of_directory(directory)
+        _show_found(voice, found.lines, names)
+    if not found.is_all and found.back_to is not None:
+        code = "document_told.more" if len(found.lines) == limit else "document_told.looked"
+        voice.hint(code, count=found.looked, limit=limit, back_to=voice.moment(found.back_to))
+
+
+def _agencies(directory: Directory, written: str, day: date) -> frozenset[str] | None:
+    """Ids of the agencies that a name, with or without accents, or a code may mean; None where none is written."""
+    if not written:
+        return None
+    known = directory.by_id(written.strip())
+    found = [known] if known else [match.agency for match in directory.search(written, day, is_past_included=True)]
+    if not found:
+        raise NotFound("system.agency_unknown", agency=written)
+    return frozenset(agency.id for agency in found)
+
+
+def _states(voice: Voice, written: str) -> frozenset[str] | None:
+    """The states that a word means: as screens say it, with or without accents, or as JSON has it."""
+    if not written:
+        return None
+    words = {fold_accents(voice.label("state", state)): frozenset({str(state)}) for state in DeliveryState}
+    words |= {fold_accents(state): frozenset({str(state)}) for state in DeliveryState}
+    still_open = frozenset(str(state) for state in DeliveryState if not state.is_final)
+    words |= {"open": still_open, fold_accents(voice.label("column", "open")): still_open}
+    found = words.get(fold_accents(written))
+    if found is None:
+        known = [voice.label("state", state) for state in DeliveryState] + [voice.label("column", "open").lower()]
+        raise BadRequest("document_told.state_unknown", state=written, states=", ".join(known))
+    return found
+
+
+def _show_found(voice: Voice, lines: Iterable[FoundLine], names: Names, *, has_ids: bool = False) -> None:
+    def way(line: FoundLine) -> str:
+        if len(line.recipients) <= 2:
+            told = [f"{names.of(agency, line.accepted_at)}: {voice.label('state', state)}"
+                    for agency, state in line.recipients]  # fmt: skip
+        else:
+            counts = Counter(state for _, state in line.recipients)
+            told = [f"{count} {voice.label('state', state)}" for state, count in counts.items()]
+        return ", ".join(told)
+
+    voice.table(
+        (*(("packet",) if has_ids else ()), "notation", "dated", "sender", "subject", "state"),
+        [
+            (*((line.packet_id,) if has_ids else ()), line.notation,
+             f"{date.fromisoformat(line.dated):%d/%m/%Y}" if line.dated else "",
+             names.of(line.sender_id, line.accepted_at), line.subject, way(line))
+            for line in lines
+        ],
+    )  # fmt: skip
 
 
 def show(
@@ -35,26 +150,46 @@ def show(
     url: Annotated[str, typer.Option("--url", help="help.document_url")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show a document by the id of its packet, of one of its deliveries, or its own: from this node, or over HTTP."""
+    """Show a document by its number, or by the id of its packet, of a delivery, or its own: here, or over HTTP."""
     voice = voice_of(ctx)
     if url:
         with open_remote(voice, url) as remote:
             view, names = remote.document(document)
     else:
-        with open_local() as local, local.store.read() as connection:
-            directory = load_directory(connection)
-            issuers = named_issuers(directory, document) or {agency.id for agency in directory.agencies}
-            found = find_packets(connection, document, issuers=issuers)
-            seen = view_document(connection, found[0], seen_by=None, now=local.store.now(connection)) if found else None
-            if seen is None and (gone := archived(connection, document, issuers=issuers, seen_by=None)):
-                raise NotFound("document_told.archived", document=document, month=gone.month, file=gone.file)
-            if seen is None:
-                raise NotFound("document_told.unknown", document=document)
-            view, names = seen, Names.of_directory(directory)
+        with open_local() as local:
+            view, names = _look_up(voice, local.store, document, is_told=not as_json)
     if as_json:
         voice.json(view)
     else:
         show_document(voice, view, names)
+
+
+def _look_up(voice: Voice, store: Store, document: str, *, is_told: bool) -> tuple[DocumentView, Names]:
+    """The document of an id or of a number. Raises NotFound; BadRequest where several documents bear the number."""
+    with store.read() as connection:
+        directory = load_directory(connection)
+        names = Names.of_directory(directory)
+        issuers = named_issuers(directory, document) or {agency.id for agency in directory.agencies}
+        found = find_packets(connection, document, issuers=issuers)
+        if not found and (gone := archived(connection, document, issuers=issuers, seen_by=None)):
+            raise NotFound("document_told.archived", document=document, month=gone.month, file=gone.file)
+        if not found:
+            found = _numbered(voice, search(connection, Wanted(number=document)), document, names, is_told=is_told)
+        view = view_document(connection, found[0], seen_by=None, now=store.now(connection))
+    if view is None:
+        raise NotFound("document_told.unknown", document=document)
+    return view, names
+
+
+def _numbered(voice: Voice, found: Found, number: str, names: Names, *, is_told: bool) -> tuple[str, ...]:
+    """Packets of the one document that a search for a number found, newest first."""
+    if not found.lines:
+        raise NotFound("document_told.unknown", document=number)
+    if len({line.root for line in found.lines}) > 1:
+        if is_told:
+            _show_found(voice, found.lines, names, has_ids=True)
+        raise BadRequest("document_told.several", document=number, count=len(found.lines))
+    return tuple(line.packet_id for line in found.lines)
 
 
 def show_document(voice: Voice, view: DocumentView, names: Names) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 from gateway.model.errors import BadRequest
 from gateway.model.instants import VIETNAM, Instant, as_instant
@@ -17,9 +17,12 @@ INSTANTS = frozenset(
 
 
 def parse_day(text: str) -> date:
-    """A day like 2026-07-01. Raises BadRequest `cli.bad_time`."""
+    """A day like 2026-07-01 or 1/7/2026. Raises BadRequest `cli.bad_time`."""
     try:
-        return date.fromisoformat(text)
+        if "/" not in text:
+            return date.fromisoformat(text)
+        day, month, year = (int(part) for part in text.split("/"))
+        return date(year, month, day)
     except ValueError as why:
         raise BadRequest("cli.bad_time", text=text) from why
 
@@ -27,7 +30,7 @@ def parse_day(text: str) -> date:
 def parse_moment(text: str, *, is_end: bool = False) -> Instant:
     """A day or a moment; a day that ends a period is meant whole. Raises BadRequest `cli.bad_time`."""
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.combine(parse_day(text), time()) if "/" in text else datetime.fromisoformat(text)
     except ValueError as why:
         raise BadRequest("cli.bad_time", text=text) from why
     if is_end and len(text) <= len("2026-07-01"):

@@ -328,3 +328,23 @@ def test_no_view_reads_a_growing_table_from_end_to_end(filled: FilledStore) -> N
     for statement, _ in asked:
         if "LIMIT" in statement and not any(words in statement for words in SORTED_BY_HAND):
             assert f"USE TEMP B-TREE FOR ORDER BY <- {statement}" not in plans
+
+
+# --- finding by what is remembered -----------------------------------------------------------------------------------
+
+
+def test_a_search_ends_at_its_count_and_says_so(filled: FilledStore) -> None:
+    old = filled.send(["a"], subject="Kế hoạch trồng rừng")
+    for _ in range(4):
+        filled.send(["a"])
+    wanted = views.Wanted(subject="trong rung")
+    short = look(filled, views.search, wanted, look=4)
+    assert (short.lines, short.looked, short.is_all) == ((), 4, False)
+    whole = look(filled, views.search, wanted)
+    assert [line.packet_id for line in whole.lines] == [old.packet_id]
+    assert (whole.looked, whole.is_all) == (5, True)
+
+
+def test_a_search_leaves_statuses_out(filled: FilledStore) -> None:
+    filled.send(["a"], book=Book.STATUSES, subject="Kế hoạch")
+    assert look(filled, views.search, views.Wanted(subject="ke hoach")).lines == ()

@@ -4,6 +4,7 @@
     archived   what is no longer here because its month went
     verdicts   what the signatures of a packet are worth
     lists      what an agency sent and was told; what is parked, open for longest, slowest
+    search     documents by number, subject, date, agency and state, read backwards in time to a stated count
     figures    counts and ages: backlog, inboxes, the snapshot behind alerts
 
 Every list is bounded, paged by key and read along an index, so no answer costs more as the store grows.  Lists are
@@ -42,12 +43,16 @@ from gateway.store.views.lists import (
     slowest,
     undelivered,
 )
+from gateway.store.views.search import LOOKED_AT_MOST, Found, FoundLine, Wanted, search
 from gateway.store.views.verdicts import VerdictLine, verdicts
 
 __all__ = [
+    "LOOKED_AT_MOST",
     "BacklogLine",
     "DeliveryLine",
     "DocumentView",
+    "Found",
+    "FoundLine",
     "InboxCount",
     "NoticeLine",
     "PacketLine",
@@ -59,6 +64,7 @@ __all__ = [
     "StatusLine",
     "TimelineLine",
     "VerdictLine",
+    "Wanted",
     "archived",
     "archived_id",
     "backlog",
@@ -69,6 +75,7 @@ __all__ = [
     "notices",
     "oldest_open",
     "parked",
+    "search",
     "sent",
     "slowest",
     "snapshot",
