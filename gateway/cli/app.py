@@ -26,36 +26,47 @@ from gateway.model.errors import SettingsError
 from gateway.model.room import FULL
 from monitoring import log
 
-__all__ = ["ROOMS", "command_tree", "main"]
+__all__ = ["PANELS", "ROOMS", "command_tree", "main"]
 
 _PARTS = ("serve", "api", "relay", "deliver", "periodic", "intake", "inspect")
 ROOMS = {
-    "node": ("init", *_PARTS, "version"),
-    "demo": ("demo",),
-    "prove": ("prove",),
-    "configuration": ("apply", "export"),
-    "system": ("system",),
-    "channel": ("channel",),
-    "directory": ("directory",),
     "document": ("document",),
     "parked": ("parked",),
+    "account": ("account",),
     "repairs": ("repairs",),
     "send": ("send",),
     "inbox": ("inbox",),
     "packet": ("packet",),
     "seal": ("seal",),
+    "node": ("init", *_PARTS, "version"),
+    "doctor": ("doctor",),
+    "settings": ("settings",),
+    "configuration": ("apply", "export"),
+    "system": ("system",),
+    "channel": ("channel",),
+    "directory": ("directory",),
     "key": ("key",),
-    "account": ("account",),
     "backup": ("backup", "restore", "recover"),
     "store": ("store",),
     "archive": ("archive",),
     "hold": ("hold",),
     "db": ("db",),
-    "settings": ("settings",),
     "broker": ("broker",),
-    "doctor": ("doctor",),
+    "demo": ("demo",),
+    "prove": ("prove",),
 }
 """Modules of commands, in the order in which `truc --help` lists them, and the first words that each adds."""
+
+PANELS = {
+    "help.panel_documents": ("document", "parked", "account", "repairs"),
+    "help.panel_network": ("send", "inbox"),
+    "help.panel_packets": ("packet", "seal"),
+    "help.panel_node": ("init", *_PARTS, "version", "doctor", "settings"),
+    "help.panel_partners": ("apply", "export", "system", "channel", "directory"),
+    "help.panel_upkeep": ("key", "backup", "restore", "recover", "store", "archive", "hold", "db", "broker"),
+    "help.panel_trials": ("demo", "prove"),
+}
+"""What `truc --help` groups the first words by, in the same order."""
 
 
 def command_tree(word: str = "") -> Any:
@@ -95,7 +106,7 @@ def _run(voice: Voice, chosen: str, rest: Sequence[str]) -> int:
     """Of Ctrl+C the library may hear first: it says nothing, and gives its exit code."""
     log.configure(level="warning")  # lines of hops that commands call: never among the answers
     tree = command_tree(rest[0] if rest else "")
-    localize(tree, voice.language)
+    localize(tree, voice.language, {word: panel for panel, words in PANELS.items() for word in words})
     try:
         if chosen not in ("", "vi", "en"):
             voice.fault(voice.say("cli.language_unknown", language=chosen), "cli.language_unknown")

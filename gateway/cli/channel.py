@@ -14,11 +14,13 @@ from edxml.messages import SystemWords, system_words
 from gateway.channels.kinds import Lookable, Strewn
 from gateway.cli.channel_rest import drain, find_channel, move, window
 from gateway.cli.exits import ExitCode
+from gateway.cli.names import Names
 from gateway.cli.opening import ACTOR, open_local, open_node
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.exchange.resting import set_channel_state
 from gateway.model.states import ChannelState
 from gateway.node import Node
+from gateway.store.agencies import load_directory
 from gateway.store.backlog import MOST_COUNTED, Queue, queue_of, under_way
 from gateway.store.channels import ChannelHealth, ChannelRow, list_channels, list_health
 
@@ -51,6 +53,7 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
         rows = list_channels(connection)
         health = list_health(connection)
         queues = {row.id: queue_of(connection, row.id) for row in rows}
+        names = Names.of_directory(load_directory(connection))
     if as_json:
         voice.json(
             [
@@ -72,7 +75,7 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
             (
                 row.id, row.kind, voice.label("channel_state", row.state), _condition(voice, row, health[row.id], now),
                 *_before_it(voice, queues[row.id], now), row.in_flight,
-                _few(sorted(row.agency_ids)),
+                names.few(row.agency_ids, now),
             )
             for row in rows
         ],
@@ -99,10 +102,6 @@ def _condition(voice: Voice, row: ChannelRow, known: ChannelHealth, now: int) ->
         wait = max(known.breaker.open_until - now, 0) / 1e6
         return voice.say("channel_told.broken", wait=voice.span(wait), why=voice.reason(known.reason))
     return voice.say("channel_told.slow" if known.is_slow else "channel_told.well")
-
-
-def _few(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" … (+{len(names) - most})" if len(names) > most else "")
 
 
 def pause(ctx: typer.Context, channel_id: _Id) -> None:

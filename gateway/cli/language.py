@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import typer
@@ -40,16 +41,17 @@ def choose_language(chosen: str, environment: Mapping[str, str]) -> Language:
     return Language.VI if locale.lower().startswith("vi") else Language.EN
 
 
-def localize(command: Any, language: Language) -> None:
+def localize(command: Any, language: Language, panels: Mapping[str, str] = MappingProxyType({})) -> None:
     """Put texts in place of the codes that a command tree was declared with.
 
     Help texts are declared as message codes (`help.…`), so that both languages stand in one catalogue.  The types of
-    the library's command tree are its own affair: only `help`, `params`, `commands` and panels are touched.
+    the library's command tree are its own affair: only `help`, `params`, `commands`, `metavar` and panels are touched.
+    `panels`: of first words, the code of the heading that they stand under.
     """
     command.help = text(command.help or "", language, {})
     command.short_help = text(command.short_help or "", language, {}) or None
     if hasattr(command, "rich_help_panel"):
-        command.rich_help_panel = text("help.panel_commands", language, {})
+        command.rich_help_panel = text(panels.get(command.name, "help.panel_commands"), language, {})
     own_help = command.get_help_option(typer.Context(command))
     for option in (*command.params, *([own_help] if own_help else [])):
         is_argument = option.param_type_name == "argument"
@@ -57,8 +59,10 @@ def localize(command: Any, language: Language) -> None:
         option.rich_help_panel = text(panel, language, {})
         code = _BUILT_IN.get(option.name, option.help or "")
         option.help = text(code, language, {}) if code else None
+        if getattr(option, "is_flag", False):
+            option.metavar = ""  # a flag takes no value: "<bool>" asks for one
     for inner in getattr(command, "commands", {}).values():
-        localize(inner, language)
+        localize(inner, language, panels if command.name == "truc" else MappingProxyType({}))
 
 
 _BUILT_IN = {

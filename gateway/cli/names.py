@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from gateway.model.instants import VIETNAM, as_datetime
 from routing.directory import Directory
@@ -34,3 +34,8 @@ class Names:
     def of(self, agency_id: str, at: int) -> str:
         """The agency's name at instant `at`."""
         return self._name_at(agency_id, at) or agency_id
+
+    def few(self, agency_ids: Iterable[str], at: int, most: int = 4) -> str:
+        """The names of the first agencies by name, and how many more there are."""
+        names = sorted(self.of(agency_id, at) for agency_id in agency_ids)
+        return ", ".join(names[:most]) + (f" … (+{len(names) - most})" if len(names) > most else "")

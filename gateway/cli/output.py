@@ -34,6 +34,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="help.json")]
 """The option that every listing has."""
 
 _PIPED_WIDTH = 240
+_IDS = frozenset({"packet", "delivery"})
+"""Columns of ids: whoever copies one must find it on one line."""
 _MOMENT = "%d/%m/%Y %H:%M:%S"
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that move a terminal's cursor, colour it or turn text round: senders must not have such power."""
@@ -105,7 +107,7 @@ class Voice:
         for column in columns:
             is_figure = column.startswith("#")
             name = self.label("column", column.lstrip("#"))
-            made.add_column(name, justify="right" if is_figure else "left", overflow="fold")
+            made.add_column(name, justify="right" if is_figure else "left", overflow="fold", no_wrap=column in _IDS)
         for row in rows:
             made.add_row(*(cell if isinstance(cell, Text) else _plain_text(self._shown(cell)) for cell in row))
         if made.row_count:

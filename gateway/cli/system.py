@@ -11,6 +11,7 @@ from edxml.messages import say_day
 from edxml.profiles import REPAIRS, Profile
 from gateway.channels import Channels
 from gateway.cli.lookup import find_agency
+from gateway.cli.names import Names
 from gateway.cli.opening import ACTOR, open_local, today
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.identity import Registered, register_system, revoke_tokens, rotate_token
@@ -87,6 +88,7 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
             (row, sum(token.is_valid_at(now) for token in tokens_of(connection, row.id)))
             for row in list_systems(connection)
         ]
+        names = Names.of_directory(load_directory(connection))
     if as_json:
         voice.json(
             [
@@ -101,7 +103,7 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
     voice.table(
         ("system", "operator", "enabled", "profile", "#tokens", "speaks_for"),
         [
-            (row.name, row.is_operator, row.is_enabled, row.profile, tokens, ", ".join(sorted(row.agency_ids)))
+            (row.name, row.is_operator, row.is_enabled, row.profile, tokens, names.few(row.agency_ids, now))
             for row, tokens in rows
         ],
     )

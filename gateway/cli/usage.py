@@ -27,7 +27,7 @@ def explain_usage(why: Any, tree: Any, arguments: Sequence[str]) -> tuple[str, M
     if kind == "MissingParameter":
         return "cli.usage_missing", {**told, "name": name}
     if kind == "NoSuchOption":
-        return "cli.usage_no_option", {**told, "name": name}
+        return "cli.usage_no_option", {**told, "name": name, "usage": f"{told['command']} {_takes(command)}"}
     if kind == "BadOptionUsage":
         given = any(argument.startswith(f"{name}=") for argument in arguments)
         return ("cli.usage_flag" if given else "cli.usage_without_value"), {**told, "name": name}
@@ -54,6 +54,19 @@ def _path(tree: Any, arguments: Sequence[str]) -> tuple[list[str], Any]:
         words.append(word)
         tree = inner
     return words, tree
+
+
+def _takes(command: Any) -> str:
+    """What a command takes, as it is typed: required arguments and options first named, the rest in brackets."""
+    words = []
+    for parameter in command.params:
+        is_argument = parameter.param_type_name == "argument"
+        value = parameter.name.upper() + ("…" if parameter.nargs == -1 else "")
+        word = value if is_argument else parameter.opts[0]
+        if not is_argument and not parameter.is_flag:
+            word += f" {parameter.metavar or value}"
+        words.append(word if parameter.required else f"[{word}]")
+    return " ".join([*words, "COMMAND …"] if getattr(command, "commands", None) else words)
 
 
 def _name(why: Any) -> str:

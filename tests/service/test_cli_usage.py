@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edxml.messages import Language, text
+from gateway.cli import output as truc_output
 from tests.support.nodes import House
 from tests.support.terminal import Terminal
 
@@ -18,6 +19,11 @@ from tests.support.terminal import Terminal
         ("document shwo", "misspelt", {"name": "shwo", "like": "show", "command": "truc document"}),
         ("document show a b c", "extra", {"extra": "b c", "command": "truc document show"}),
         ("account --from", "without_value", {"name": "--from", "command": "truc account"}),
+        (
+            "packet build --form van-ban.toml",
+            "no_option",
+            {"name": "--form", "command": "truc packet build", "usage": "truc packet build FILE --out OUT"},
+        ),
         ("account --json=1", "flag", {"name": "--json", "command": "truc account"}),
         ("serve --port tám", "number", {"name": "--port", "value": "tám", "command": "truc serve"}),
         ("serve --port 1.5", "number", {"name": "--port", "value": "1.5", "command": "truc serve"}),
@@ -44,6 +50,28 @@ def test_what_is_wrong_with_a_command_is_said_in_the_reader_s_language(
             assert f"[cli.usage_{code}]" in truc.err
         else:
             assert f": {text(f'cli.usage_{code}', language, params)} [cli.usage_{code}]\n" in truc.err
+
+
+def test_a_flag_asks_for_no_value_in_its_help(truc: Terminal) -> None:
+    for command in ([], ["send"], ["account"], ["packet", "check"]):
+        assert "<bool>" not in truc(*command, "--help")
+
+
+def test_lists_name_agencies_and_keep_to_the_width_of_a_screen(
+    truc: Terminal, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(truc_output, "_PIPED_WIDTH", 80)
+    house.send(["inbox-a", "check", "blind"])
+    for command in (["system", "list"], ["channel", "list"], ["document", "find", "--recipient", "inbox-a"]):
+        shown = truc(*command)
+        assert max(map(len, shown.splitlines())) <= 80, shown
+        assert "Cơ quan" in shown, shown
+
+
+def test_commands_stand_under_headings(truc: Terminal) -> None:
+    shown = truc("--lang", "vi", "--help")
+    headings = ("Văn bản ─", "Nút ─", "Đơn vị, hệ thống và kênh ─", "Bảo quản dữ liệu và khóa ─", "Chạy thử và kiểm")
+    assert [heading for heading in headings if heading not in shown] == []
 
 
 def test_an_argument_that_is_no_text_is_said(truc: Terminal, house: House) -> None:

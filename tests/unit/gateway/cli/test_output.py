@@ -98,7 +98,9 @@ def test_moments_are_vietnam_s_and_a_last_day_is_meant_whole() -> None:
     assert parse_moment("2026-07-01", is_end=True) == start + DAY
     assert parse_moment("2026-07-01T00:00", is_end=True) == start
     assert parse_moment("2026-06-30T17:00:00+00:00") == start
-    for wrong in ("hôm qua", "2026-13-01", "01/07/2026"):
+    assert parse_moment("1/7/2026") == parse_moment("01/07/2026") == start
+    assert parse_moment("1/7/2026", is_end=True) == start + DAY
+    for wrong in ("hôm qua", "2026-13-01", "31/6/2026", "1/7"):
         with pytest.raises(BadRequest):
             parse_moment(wrong)
         with pytest.raises(BadRequest):

@@ -9,7 +9,7 @@ from importlib import import_module
 import pytest
 import typer
 
-from gateway.cli.app import ROOMS, command_tree
+from gateway.cli.app import PANELS, ROOMS, command_tree
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -24,6 +24,12 @@ def test_each_room_adds_the_words_that_are_listed(room: str) -> None:
 @pytest.mark.parametrize("word", ["", "--help", "pakcet", "không có"])
 def test_what_is_no_word_of_ours_gets_the_whole_tree(word: str) -> None:
     assert set(command_tree(word).commands) == {word for words in ROOMS.values() for word in words}
+
+
+def test_every_first_word_stands_under_one_heading() -> None:
+    assert sorted(word for words in PANELS.values() for word in words) == sorted(
+        word for words in ROOMS.values() for word in words
+    )
 
 
 def test_looking_at_a_packet_loads_no_database_and_no_server() -> None:
