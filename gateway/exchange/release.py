@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gateway.exchange.advance import Planned, advance, give_wakes
-from gateway.model.chain import Chain, Link, Reason
+from gateway.model.chain import Chain, Link, Refused
 from gateway.model.errors import Conflict, NotFound
 from gateway.model.machine import release as decide_release
 from gateway.model.machine import resend as decide_resend
@@ -20,7 +20,7 @@ from gateway.store.repeating import repeated_where_undone
 
 __all__ = ["check_release", "check_resend", "check_vouch", "release", "resend", "vouch"]
 
-_Decide = Callable[[Connection, Chain, Link, int], Step | Reason]
+_Decide = Callable[[Connection, Chain, Link, int], Step | Refused]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +32,11 @@ class _Act:
     takes_partners: bool  #: who shares a transfer in doubt goes on together with it, or not at all (rule 5)
 
 
-def _release(_connection: Connection, chain: Chain, link: Link, now: int) -> Step | Reason:
+def _release(_connection: Connection, chain: Chain, link: Link, now: int) -> Step | Refused:
     return decide_release(chain, link, now)
 
 
-def _resend(connection: Connection, chain: Chain, link: Link, now: int) -> Step | Reason:
+def _resend(connection: Connection, chain: Chain, link: Link, now: int) -> Step | Refused:
     """By the channel that serves the agency today; where none does, by the one that it had."""
     today = channels.channel_of_delivery(connection, link.delivery_id)
     if today is None:
@@ -45,7 +45,7 @@ def _resend(connection: Connection, chain: Chain, link: Link, now: int) -> Step 
     return decide_resend(chain, replace(link, is_polled=is_polled, sink=sink), now, channel_id=channel_id)
 
 
-def _vouch(_connection: Connection, _chain: Chain, link: Link, _now: int) -> Step | Reason:
+def _vouch(_connection: Connection, _chain: Chain, link: Link, _now: int) -> Step | Refused:
     return decide_vouch(link)
 
 
@@ -145,7 +145,7 @@ def _not_there(connection: Connection, delivery_id: str) -> NotFound:
 def _planned(connection: Connection, act: _Act, chain: Chain, delivery_id: str, now: int) -> Planned:
     link = chain.find(delivery_id)
     step = act.decide(connection, chain, link, now)
-    if isinstance(step, Reason):
+    if isinstance(step, Refused):
         raise Conflict(f"{act.name}.{step}", delivery=delivery_id, state=link.state)
     return Planned(chain_id=chain.id, delivery_id=delivery_id, step=step)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from gateway.exchange.advance import Planned, advance, give_wakes
-from gateway.model.chain import Chain, Reason
+from gateway.model.chain import Chain, Reason, Refused
 from gateway.model.errors import Conflict
 from gateway.model.machine import move as decide_move
 from gateway.model.states import ChannelState, DeliveryState
@@ -133,8 +133,8 @@ def _move_page(
 
 def _plan(chain: Chain, delivery_id: str, target: ChannelRow, now: int, counts: Counter[str]) -> Planned | None:
     step = decide_move(chain.find(delivery_id), target.id, now, is_polled=target.is_polled)
-    if isinstance(step, Reason):
-        counts["held" if step is Reason.ATTEMPT_STILL_OPEN else "doubtful"] += 1
+    if isinstance(step, Refused):
+        counts["held" if step is Refused.ATTEMPT_STILL_OPEN else "doubtful"] += 1
         return None
     assert step.move is not None, "what may move does"
     is_doubtful = step.move.after is DeliveryState.PARKED and step.move.reason is Reason.MAY_HAVE_ARRIVED

@@ -14,7 +14,7 @@ from edxml.values import hasten
 from gateway.model.copies import altered
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 
-__all__ = ["Attempt", "Chain", "Link", "Move", "Reason", "SinkSureness"]
+__all__ = ["Attempt", "Chain", "Link", "Move", "Reason", "Refused", "SinkSureness"]
 
 
 class SinkSureness(StrEnum):
@@ -75,6 +75,17 @@ class Reason(StrEnum):
     SINK_PARKED = "sink_parked"
     BLOB_MISSING = "blob_missing"
     BLOB_DAMAGED = "blob_damaged"
+
+
+class Refused(StrEnum):
+    """Why an act of an operator is not taken; each has a text for each act that gives it (`release.<refusal>` …)."""
+
+    NOT_PARKED = "not_parked"
+    NOT_RESENDABLE = "not_resendable"
+    NOTHING_IN_DOUBT = "nothing_in_doubt"
+    ATTEMPT_STILL_OPEN = "attempt_still_open"
+    BEHIND_EARLIER = "behind_earlier"
+    MAY_HAVE_ARRIVED = "may_have_arrived"
 
 
 @hasten

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from gateway.model.chain import Chain, Link, Move, Reason, SinkSureness
+from gateway.model.chain import Chain, Link, Move, Reason, Refused, SinkSureness
 from gateway.model.instants import CLOCKS_APART
 from gateway.model.states import AttemptEnd, LinkKind
 from gateway.model.states import DeliveryState as S
@@ -238,62 +238,62 @@ def expire(chain: Chain, link: Link, now: int, pace: Pace) -> Step:
 # --- operators (rule 9) ----------------------------------------------------------------------------------------
 
 
-def release(chain: Chain, link: Link, now: int) -> Step | Reason:
-    """Let a parked delivery go on; a Reason says why not.
+def release(chain: Chain, link: Link, now: int) -> Step | Refused:
+    """Let a parked delivery go on; a Refused says why not.
 
     Refused while an attempt is open, when the packet is frozen (in doubt, with a recall behind it) or when a later
     one has started.  On a blind sink in doubt it permits exactly one attempt.
     """
     if link.state is not S.PARKED:
-        return Reason.RELEASED
+        return Refused.NOT_PARKED
     if link.has_open_attempt(now):
-        return Reason.ATTEMPT_STILL_OPEN
+        return Refused.ATTEMPT_STILL_OPEN
     later = chain.after(link)
     if any(other.state is not S.WAITING for other in later):
-        return Reason.BEHIND_EARLIER
+        return Refused.BEHIND_EARLIER
     if link.is_in_doubt() and any(other.kind is LinkKind.RECALL for other in later):
-        return Reason.MAY_HAVE_ARRIVED
+        return Refused.MAY_HAVE_ARRIVED
     return Step(move=move_of(link, first_state(link), Reason.RELEASED, due_at=now), tries=0, permits=_permit(link))
 
 
-def resend(chain: Chain, link: Link, now: int, *, channel_id: str = "") -> Step | Reason:
-    """Send the newest packet of a chain again, as a new transfer with a new key; a Reason says why not (rule 9).
+def resend(chain: Chain, link: Link, now: int, *, channel_id: str = "") -> Step | Refused:
+    """Send the newest packet of a chain again, as a new transfer with a new key; a Refused says why not (rule 9).
 
     On the channel `channel_id`, whose facts `link` has; "": on the one that it had.
     """
     if link.state not in (S.PARKED, S.EXPIRED):
-        return Reason.RESENT
+        return Refused.NOT_RESENDABLE
     if any(other.has_open_attempt(now) for other in chain):
-        return Reason.ATTEMPT_STILL_OPEN
+        return Refused.ATTEMPT_STILL_OPEN
     if chain.after(link):
-        return Reason.BEHIND_EARLIER
+        return Refused.BEHIND_EARLIER
     again = replace(move_of(link, first_state(link), Reason.RESENT, due_at=now), channel_id=channel_id)
     return Step(move=again, tries=0, permits=_permit(link))
 
 
-def vouch(link: Link) -> Step | Reason:
-    """A person asked the recipient, which has it: a receipt by word; a Reason says why that is not taken (rule 9).
+def vouch(link: Link) -> Step | Refused:
+    """A person asked the recipient, which has it: a receipt by word; a Refused says why that is not taken (rule 9).
 
     Only of what is parked or expired in doubt: of what surely did not arrive no word is taken, it is released.  Open
     attempts do not matter: what arrived stays arrived.
     """
     if link.state not in (S.PARKED, S.EXPIRED) or not link.is_in_doubt():
-        return Reason.VOUCHED
+        return Refused.NOTHING_IN_DOUBT
     return Step(move=move_of(link, S.DELIVERED, Reason.VOUCHED), end=AttemptEnd.ARRIVED)
 
 
-def move(link: Link, channel_id: str, now: int, *, is_polled: bool) -> Step | Reason:
-    """Let it wait on another channel of its agency; a Reason says why it stays where it is (rule 9).
+def move(link: Link, channel_id: str, now: int, *, is_polled: bool) -> Step | Refused:
+    """Let it wait on another channel of its agency; a Refused says why it stays where it is (rule 9).
 
     Delivery keys do not cross channels: never with an open attempt, and what is in doubt goes to a person.  Its state
     stays, but for ready and available, which follow the channel; its time limit goes on.
     """
     held = link.state in (S.CLAIMED, S.FETCHED, S.HANDED_OVER)
     if link.state.is_final or held or link.has_open_attempt(now):
-        return Reason.ATTEMPT_STILL_OPEN
+        return Refused.ATTEMPT_STILL_OPEN
     if link.is_in_doubt():
         if link.state is S.PARKED:
-            return Reason.MAY_HAVE_ARRIVED
+            return Refused.MAY_HAVE_ARRIVED
         return Step(move=move_of(link, S.PARKED, Reason.MAY_HAVE_ARRIVED), is_report=False)
     stays = link.state in (S.WAITING, S.PARKED)
     after = link.state if stays else S.AVAILABLE if is_polled else S.READY

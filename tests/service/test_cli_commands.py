@@ -176,7 +176,7 @@ def test_parked_is_listed_released_and_counted(truc: Terminal, house: House) -> 
     assert {line["state"] for line in done} == {DeliveryState.AVAILABLE}
     assert truc.json("parked", "list") == []
     again = truc.json("parked", "release", deliveries[0], code=1)
-    assert again[0]["outcome"] == "release.released"
+    assert again[0]["outcome"] == "release.not_parked"
     truc("parked", "release", code=2)
     assert text("parked_told.ids_or_reason", Language.VI, {}) in truc.err
     truc("parked", "release", "x", "--reason", reason, code=2)

@@ -25,10 +25,8 @@ def told(moves: tuple[Move, ...]) -> dict[str, str]:
     return {move.delivery_id: f"{move.after} {move.reason}" for move in moves}
 
 
-def after(step: Step | Reason) -> str:
-    """ "state reason", "" where nothing moves, or the reason of a refusal."""
-    if isinstance(step, Reason):
-        return f"no: {step}"
+def after(step: Step) -> str:
+    """ "state reason", "" where nothing moves."""
     return "" if step.move is None else f"{step.move.after} {step.move.reason}"
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.model.chain import Attempt, Link, Reason, SinkSureness
+from gateway.model.chain import Attempt, Link, Reason, Refused, SinkSureness
 from gateway.model.machine import move
 from gateway.model.moves import is_allowed
 from gateway.model.states import AttemptEnd, LinkKind
@@ -42,17 +42,17 @@ def test_what_was_surely_not_handed_over_moves_in_its_state(state: S, is_polled:
 
 @pytest.mark.parametrize("state", [S.CLAIMED, S.FETCHED, S.HANDED_OVER, S.DELIVERED, S.EXPIRED, S.WITHDRAWN])
 def test_what_somebody_has_in_hand_or_is_over_stays(state: S) -> None:
-    assert move(replace(LINK, state=state), "khac", NOW, is_polled=False) is Reason.ATTEMPT_STILL_OPEN
+    assert move(replace(LINK, state=state), "khac", NOW, is_polled=False) is Refused.ATTEMPT_STILL_OPEN
 
 
 @pytest.mark.parametrize("end", [None, AttemptEnd.UNKNOWN])
 @pytest.mark.parametrize("sink", list(SinkSureness))
 def test_an_open_attempt_stays_and_an_unsure_one_goes_to_a_person(end: AttemptEnd | None, sink: SinkSureness) -> None:
     link = replace(LINK, sink=sink, attempts=(_attempt(end, NOW + 1),))
-    assert move(link, "khac", NOW, is_polled=False) is Reason.ATTEMPT_STILL_OPEN
+    assert move(link, "khac", NOW, is_polled=False) is Refused.ATTEMPT_STILL_OPEN
     step = move(link, "khac", NOW + 1, is_polled=False)
     assert isinstance(step, Step)
     assert step.move is not None
     assert (step.move.after, step.move.reason, step.move.channel_id) == (S.PARKED, Reason.MAY_HAVE_ARRIVED, "")
     parked = replace(link, state=S.PARKED)
-    assert move(parked, "khac", NOW + 1, is_polled=False) is Reason.MAY_HAVE_ARRIVED, "a person has it already"
+    assert move(parked, "khac", NOW + 1, is_polled=False) is Refused.MAY_HAVE_ARRIVED, "a person has it already"

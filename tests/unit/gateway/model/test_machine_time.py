@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.model import machine
-from gateway.model.chain import Chain, Link, Reason, SinkSureness
+from gateway.model.chain import Chain, Link, Refused, SinkSureness
 from gateway.model.instants import DAY, MINUTE, SECOND
 from gateway.model.moves import FIRST, HOLDERS, MOVES, check_move, is_allowed
 from gateway.model.states import DeliveryState
@@ -18,9 +18,9 @@ PACE = Pace()
 S = DeliveryState
 
 
-def after(step: Step | Reason) -> str:
+def after(step: Step | Refused) -> str:
     """ "state reason", "" where nothing moves, or the reason of a refusal."""
-    if isinstance(step, Reason):
+    if isinstance(step, Refused):
         return f"no: {step}"
     return "" if step.move is None else f"{step.move.after} {step.move.reason}"
 
@@ -99,8 +99,8 @@ def test_a_fetched_item_under_a_recall_closes_after_its_last_response() -> None:
         ("new:parked:lost recall:ready", "no: behind_earlier"),
         ("new:parked update:waiting", "ready released"),
         ("new:parked update:delivered", "no: behind_earlier"),
-        ("new:ready", "no: released"),
-        ("new:expired", "no: released"),
+        ("new:ready", "no: not_parked"),
+        ("new:expired", "no: not_parked"),
     ],
 )
 def test_release(drawn: str, expected: str) -> None:
@@ -116,8 +116,8 @@ def test_release(drawn: str, expected: str) -> None:
         ("new:expired:open", "no: attempt_still_open"),
         ("new:parked update:waiting", "no: behind_earlier"),
         ("new:expired update:delivered", "no: behind_earlier"),
-        ("new:delivered", "no: resent"),
-        ("new:ready", "no: resent"),
+        ("new:delivered", "no: not_resendable"),
+        ("new:ready", "no: not_resendable"),
     ],
 )
 def test_resend(drawn: str, expected: str) -> None:
@@ -132,10 +132,10 @@ def test_resend(drawn: str, expected: str) -> None:
         ("new:parked:open update:waiting", "delivered vouched"),
         ("new:parked:lost recall:ready", "delivered vouched"),
         ("new:expired:unknown", "delivered vouched"),
-        ("new:parked", "no: vouched"),
-        ("new:parked:not", "no: vouched"),
-        ("new:ready:lost", "no: vouched"),
-        ("new:delivered", "no: vouched"),
+        ("new:parked", "no: nothing_in_doubt"),
+        ("new:parked:not", "no: nothing_in_doubt"),
+        ("new:ready:lost", "no: nothing_in_doubt"),
+        ("new:delivered", "no: nothing_in_doubt"),
     ],
 )
 def test_vouch(drawn: str, expected: str) -> None:
