@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from edxml.errors import TrucError
 from gateway.api.asked import Asked, ClientGone
 from gateway.api.edge import Patience, open_edge
-from gateway.api.free_text import BAD_TEXT
+from gateway.api.faults import BadFields, faults_of
 from gateway.api.front import Front, template_of
 from gateway.api.openapi import ROUTERS, VERSION, describe
 from gateway.api.problems import PROBLEM_JSON, NotAllowed, TooSlow, full_disk, problem_of
@@ -83,13 +83,6 @@ async def _failed(request: Request, why: Exception) -> Response:
     return Response(body, status_code=500, media_type=PROBLEM_JSON)
 
 
-def _bad_parameter(why: RequestValidationError) -> BadRequest:
-    errors = why.errors()
-    texts = [error for error in errors if error["type"] == BAD_TEXT]
-    where = [".".join(map(str, error["loc"])) for error in texts or errors]
-    return BadRequest(BAD_TEXT if texts else "api.bad_parameter", where=", ".join(where)[:200])
-
-
 def _allowed(template: str) -> str:
     """Methods of a path of ours. FastAPI's table tells those of the first route alone that has it."""
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
@@ -106,7 +99,7 @@ def _said(why: BaseException, template: str) -> BaseException:
     if isinstance(why, Accounted):
         return why.why
     if isinstance(why, RequestValidationError):
-        return _bad_parameter(why)
+        return BadFields(faults_of(why.errors()))
     if isinstance(why, TimeoutError):
         return TooSlow("api.too_slow")
     if isinstance(why, HTTPException) and why.status_code == 404:

@@ -96,6 +96,13 @@ class Asked:
         """What `Accept-Language` asks for."""
         return language_of(self.header(b"accept-language"))
 
+    def content(self) -> dict[str, str]:
+        """What the body is said to be, for `read_json`."""
+        return {
+            "content_type": self.header(b"content-type"),
+            "content_encoding": self.header(b"content-encoding"),
+        }
+
     @property
     def is_head(self) -> bool:
         """Whether only the headers are wanted."""

@@ -12,26 +12,26 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from edxml.characters import is_xml_text
-from gateway.model.errors import BadRequest
 
-__all__ = ["BAD_TEXT", "FreeText", "check_text"]
-
-BAD_TEXT = "api.bad_text"
-"""The refusal's code, which is also the type of pydantic's error."""
-
-
-def check_text(where: str, text: str) -> str:
-    """The text as it came. Raises BadRequest `api.bad_text`, naming the field `where`."""
-    if not is_xml_text(text):
-        raise BadRequest(BAD_TEXT, where=where)
-    return text
+__all__ = ["FreeText", "Reason", "check_reason"]
 
 
 def _validated(text: str) -> str:
     if not is_xml_text(text):
-        raise PydanticCustomError(BAD_TEXT, "holds a character that XML 1.0 cannot carry")
+        raise PydanticCustomError("bad_text", "holds a character that XML 1.0 cannot carry")
     return text
 
 
 FreeText = Annotated[str, AfterValidator(_validated)]
-"""A text of a body or parameter that FastAPI reads; `BAD_TEXT` where it may not travel."""
+"""A text of a body or parameter; the fault `bad_text` where it may not travel."""
+
+
+def check_reason(text: str) -> str:
+    """The text as it came; the fault `no_reason` where it says nothing."""
+    if not text.strip():
+        raise PydanticCustomError("no_reason", "says nothing")
+    return text
+
+
+Reason = Annotated[FreeText, AfterValidator(check_reason)]
+"""Why somebody refuses: never empty."""

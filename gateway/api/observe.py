@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
+from gateway.api.faults import Choice, one_of
 from gateway.api.health import Purpose
 from gateway.api.v1.doors import TheEdge
 from gateway.api.v1.examples import EXAMPLES, answer, refusals
@@ -29,7 +30,11 @@ async def live() -> Any:
     return {"status": "live"}
 
 
-Wanted = Annotated[Literal["submit", "fetch"], Query(alias="for", description="submit / fetch: what is to be ready")]
+Wanted = Annotated[
+    Literal["submit", "fetch"],
+    one_of([Choice(str(purpose)) for purpose in Purpose]),
+    Query(alias="for", description="submit / fetch: what is to be ready"),
+]
 
 _NOT_READY = answer("HealthShape", "Something that accepting needs is missing; each check says what")
 _NOT_READY["content"]["application/json"]["example"] = EXAMPLES["HealthShape"] | {

@@ -18,9 +18,20 @@ from pydantic.json_schema import models_json_schema
 
 from gateway.api import observe
 from gateway.api.routes import CONFIRM, INBOX, INBOX_PACKET, PACKETS
-from gateway.api.v1 import agencies, check, documents, files, repairs, reporting, seals, shapes, shapes_repairs
+from gateway.api.v1 import (
+    agencies,
+    check,
+    documents,
+    files,
+    repairs,
+    reporting,
+    seals,
+    shapes,
+    shapes_bodies,
+    shapes_repairs,
+)
 from gateway.api.v1.doors import UUID
-from gateway.api.v1.examples import EXAMPLES, answer, refusals
+from gateway.api.v1.examples import EXAMPLES, answer, json_body, refusals
 from gateway.api.v1.files import BYTES
 from gateway.api.v1.packet_body import IDEMPOTENCY_KEY, PACKET_BODY, WISHES
 
@@ -101,7 +112,7 @@ def _tidy(operation: dict[str, Any]) -> None:
 
 
 def _schemas() -> dict[str, Any]:
-    known = [getattr(room, name) for room in (shapes, shapes_repairs) for name in room.__all__]
+    known = [getattr(room, name) for room in (shapes, shapes_bodies, shapes_repairs) for name in room.__all__]
     _, definitions = models_json_schema(
         [(shape, "serialization") for shape in known], ref_template="#/components/schemas/{model}"
     )
@@ -220,8 +231,6 @@ def _head() -> dict[str, Any]:
 
 
 def _confirm() -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/ConfirmBody"}
-    content = {"application/json": {"schema": schema, "example": EXAMPLES["ConfirmBody"]}}
     return _operation(
         "confirm_item",
         "inbox",
@@ -229,7 +238,7 @@ def _confirm() -> dict[str, Any]:
         "The delivery is delivered; a repeat gets the same answer. `arrived: false` with a reason is a failure of "
         "transport: the item waits for an operator and the sender is told.",
         parameters=[_DELIVERY_ID],
-        requestBody={"required": False, "content": content},
+        requestBody=json_body("ConfirmBody", required=False),
         responses={
             200: answer("ConfirmedShape", "The state afterwards"), **refusals(400, 401, 404, 408, 409, 410, 413),
         },

@@ -14,6 +14,7 @@ import msgspec
 from edxml.errors import TrucError
 from edxml.findings import Finding, Severity
 from edxml.messages import Language, text
+from gateway.api.faults import BadFields, FieldFault
 from gateway.channels import ProfileUnreadable
 from gateway.exchange.submission import PacketRefusal
 from gateway.keys import KeysAway
@@ -162,6 +163,7 @@ class Problem:
     vi: str
     en: str
     findings: tuple[Finding, ...] = ()
+    faults: tuple[FieldFault, ...] = ()
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
 
     def body(self, language: Language, request_id: str) -> bytes:
@@ -177,6 +179,7 @@ class Problem:
                 "en": self.en,
                 "findings": [finding.as_dict() for finding in _first(self.findings)],
                 "findings_total": len(self.findings),
+                "errors": [fault.as_dict() for fault in self.faults],
                 "instance": f"urn:truc:request:{request_id}",
             }
         )
@@ -213,6 +216,7 @@ def problem_of(why: BaseException, request_id: str) -> Problem:
         vi=why.text(Language.VI),
         en=why.text(Language.EN),
         findings=why.findings if isinstance(why, PacketRefusal) else (),
+        faults=why.faults if isinstance(why, BadFields) else (),
         headers=_headers(why),
     )
 

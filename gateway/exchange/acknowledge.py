@@ -21,7 +21,7 @@ from gateway.exchange.examine import Keys, status_keys
 from gateway.exchange.submission import Outcome, Prepared
 from gateway.exchange.telling import tell_accepted
 from gateway.model.chain import Chain, Link, Reason
-from gateway.model.errors import BadRequest, Refusal
+from gateway.model.errors import BadRequest, Conflict, Refusal
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import as_instant
 from gateway.model.machine import conclude, refuse
@@ -75,6 +75,8 @@ def _acknowledge_one(node: Node, prepared: Prepared) -> Outcome:
         status = prepared.docket.status
         assert status is not None, "its kind is that of a status"
         document = _match(connection, status, prepared.sender_id, prepared)
+        if not isinstance(document, Refusal) and _is_late_refusal(connection, prepared, document):
+            document = Conflict("status.after_finished")
         if isinstance(document, Refusal):
             packets.drop_claims(connection, [prepared.packet_id])
             events.append(connection, [refused_event(prepared, document)], now)
@@ -114,6 +116,15 @@ def _match(
         if may_speak:
             return document
     return BadRequest("status.unmatched", document=_named(status))
+
+
+def _is_late_refusal(connection: Connection, prepared: Prepared, document: DocumentRow) -> bool:
+    """Whether an agency refuses a delivery, by its id, that it has reported finished. A status that names the document
+    alone may have been under way for long and is only recorded."""
+    status, item = prepared.docket.status, prepared.submission.item
+    if not item or status is None or status.status_code is not StatusCode.REFUSED:
+        return False
+    return statuses.is_reported(connection, item, document.key, prepared.sender_id, StatusCode.FINISHED)
 
 
 def _named(status: StatusPacket) -> str:

@@ -7,6 +7,7 @@ the note that it was sent ends in the first answer, not in a second status (prot
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from io import BytesIO
 
 from edxml.codes import StatusCode
@@ -36,6 +37,9 @@ _TEXTS = {
     StatusCode.ARRIVED: "Trục liên thông báo thay đơn vị nhận: văn bản đã đến",
     StatusCode.REFUSED: "Từ chối tiếp nhận: ",
 }
+
+_NO_FIELD = frozenset({"edxml.refuser_missing"})
+"""Findings about what whoever reports in JSON, or by a folder, has no field to say."""
 
 
 def report_once(node: Node, limit: int = 100) -> int:
@@ -87,7 +91,8 @@ def report_status(
 ) -> Outcome:
     """Build one status for an agency and take it in like anybody's. A repeat gets the first answer.
 
-    `caller` is the agency's own system where it said so itself; without one it is the node that speaks.
+    `caller` is the agency's own system where it said so itself; without one it is the node that speaks. A refusal (02)
+    of what the agency reported finished (06) is a Conflict.
     """
     by_node = caller is None
     status = _status(node, owed, code, description)
@@ -110,7 +115,9 @@ def report_status(
         item=owed.delivery_id,
     )
     try:
-        return acknowledge(node, prepare(node, submission))
+        prepared = prepare(node, submission)
+        found = tuple(finding for finding in prepared.findings if finding.code not in _NO_FIELD)
+        return acknowledge(node, replace(prepared, findings=found))
     except GatewayError as why:
         if why.retryable:
             raise

@@ -32,7 +32,8 @@ GatewayError
 ├── Refusal                  a caller's request is refused; each has its own code
 │   ├── Unauthenticated, Forbidden, NotFound, Conflict, Gone, TooLarge
 │   ├── BadRequest           the request is not well made
-│   │   └── NotAllowed, NotAcceptedKind, RangeNotSatisfiable, TooSlow, HeadTooLong, CodingUnknown  (api.problems)
+│   │   ├── NotAllowed, NotAcceptedKind, RangeNotSatisfiable, TooSlow, HeadTooLong, CodingUnknown  (api.problems)
+│   │   └── BadFields        (api.faults) fields of it are wrong, with every fault
 │   └── PacketRefusal        (exchange.submission) the packet itself is refused, with every finding
 ├── SettingsError            a setting is wrong
 │   ├── SettingsWrong        variables are wrong or unknown, with every fault

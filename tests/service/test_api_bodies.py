@@ -217,9 +217,15 @@ def test_an_empty_body_and_wrong_kinds(api: RunningApi) -> None:
 
 def test_wrong_words_of_a_confirmation(api: RunningApi) -> None:
     path = "/v1/inbox/0199b3f0-7c1e-7a52-9d0b-3f6a1c2d4e5f/confirm"
-    for body in (b"{", b"[]", b'{"arived":true}', b'{"arrived":"yes"}', b"\xff"):
+    wrong = {
+        b"{": "api.json_ends",
+        b"[]": "api.bad_field",
+        b'{"arived":true}': "api.bad_field",
+        b"\xff": "api.not_utf8",
+    }
+    for body, code in wrong.items():
         got = api.recipient.post(path, content=body)
-        assert (got.status_code, got.json()["code"]) == (400, "api.bad_json"), body
+        assert (got.status_code, got.json()["code"]) == (400, code), body
     got = api.recipient.post(path, content=b'{"reason":"' + b"x" * 70_000 + b'"}')
     assert got.status_code == 413
 
@@ -228,7 +234,7 @@ def test_what_is_not_there_and_what_is_not_done(api: RunningApi) -> None:
     assert api.sender.get("/v1/nichts").json()["code"] == "api.no_route"
     got = api.sender.delete("/v1/packets")
     assert (got.status_code, got.json()["code"]) == (405, "api.no_method")
-    assert api.sender.get("/v1/packets/not-an-id").json()["code"] == "api.bad_parameter"
+    assert api.sender.get("/v1/packets/not-an-id").json()["code"] == "api.bad_field"
     assert api.sender.get("/v1/inbox/not-an-id/packet").status_code in (400, 404)
 
 

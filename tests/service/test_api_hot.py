@@ -263,5 +263,5 @@ def test_a_walk_goes_on_behind_what_is_never_confirmed_and_waits_there(api: Runn
 @pytest.mark.parametrize("after", ["0", "0199B3F0-7c1e-7a52-9d0b-3f6a1c2d4e5f"])
 def test_a_walk_goes_on_after_a_delivery_only(api: RunningApi, after: str) -> None:
     got = api.recipient.get("/v1/inbox", params={"agency": RECIPIENT, "after": after})
-    assert (got.status_code, got.json()["code"]) == (400, "api.bad_parameter")
+    assert (got.status_code, got.json()["code"]) == (400, "api.bad_field")
     assert "query.after" in got.json()["en"]

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.api.openapi import ROUTERS, describe_unserved
 from gateway.api.routes import HOT, ROUTES
-from gateway.api.v1 import shapes, shapes_repairs
+from gateway.api.v1 import shapes, shapes_bodies, shapes_repairs
 from gateway.api.v1.examples import EXAMPLES
 from tests.support.edge import RunningApi
 
@@ -49,7 +49,7 @@ def test_every_reference_leads_somewhere() -> None:
         assert found, reference
 
 
-_ROOM = {**vars(shapes), **vars(shapes_repairs)}
+_ROOM = {**vars(shapes), **vars(shapes_bodies), **vars(shapes_repairs)}
 
 
 def test_shapes_are_json_schemas() -> None:

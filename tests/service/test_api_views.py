@@ -67,7 +67,7 @@ def test_what_i_sent_is_paged_by_key(api: RunningApi) -> None:
             break
     assert seen[:5] == ids[::-1]
     assert api.foreign.get("/v1/packets").json() == {"items": [], "next": ""}
-    assert api.sender.get("/v1/packets", params={"limit": 0}).json()["code"] == "api.bad_parameter"
+    assert api.sender.get("/v1/packets", params={"limit": 0}).json()["code"] == "api.bad_field"
 
 
 def test_a_document_as_each_side_may_see_it(api: RunningApi) -> None:
@@ -92,7 +92,7 @@ def test_a_refusal_in_json_reaches_the_sender_as_a_status(api: RunningApi) -> No
     (item,) = [one for one in api.waiting() if one["packet_id"] == sent["packet_id"]]
     path = f"/v1/inbox/{item['delivery_id']}/refuse"
     assert api.foreign.post(path, json={"reason": "x"}).status_code == 404
-    assert api.recipient.post(path, json={"reason": ""}).json()["code"] == "api.bad_parameter"
+    assert api.recipient.post(path, json={"reason": ""}).json()["code"] == "api.bad_field"
     got = api.recipient.post(path, json={"reason": "Thiếu phụ lục"})
     assert got.status_code == 202, got.text
     assert api.recipient.post(path, json={"reason": "Thiếu phụ lục"}).json()["is_repeat"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edxml.messages import Language, text
+from gateway.api.faults import FieldFault
 from gateway.api.problems import PROBLEM_JSON, title_of
 
 __all__ = ["EXAMPLES", "answer", "refusals"]
@@ -157,8 +158,14 @@ def answer(shape: str, description: str) -> dict[str, Any]:
     }
 
 
+def json_body(shape: str, *, required: bool = True) -> dict[str, Any]:
+    """A JSON body of this shape, for OpenAPI."""
+    schema = {"$ref": f"#/components/schemas/{shape}"}
+    return {"required": required, "content": {"application/json": {"schema": schema, "example": EXAMPLES[shape]}}}
+
+
 _CODES = {
-    400: "api.bad_id", 401: "identity.no_token", 403: "identity.foreign_agency", 404: "inbox.unknown_item",
+    400: "api.bad_field", 401: "identity.no_token", 403: "identity.foreign_agency", 404: "inbox.unknown_item",
     408: "api.too_slow", 409: "inbox.not_fetched", 410: "inbox.gone", 413: "submission.too_large",
     415: "api.bad_kind", 416: "api.bad_range", 422: "packet.refused", 503: "store.busy", 507: "store.disk_reserve",
     500: "api.internal",
@@ -168,6 +175,8 @@ _PARAMS = {
     "reserve": 256, "size": 20_480, "id": _ID,
 }  # fmt: skip
 
+_FAULT = FieldFault(code="too_large", part="query", steps=("limit",), value="900", params={"most": 500})
+
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problems that a route may answer with; 500 and 503 are always among them."""
@@ -176,11 +185,12 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _refusal(status: int) -> dict[str, Any]:
     code = _CODES[status]
-    vi, en = (text(code, language, _PARAMS) for language in (Language.VI, Language.EN))
+    vi, en = (text(code, each, {**_PARAMS, "faults": _FAULT.text(each)}) for each in (Language.VI, Language.EN))
     title = title_of(status, Language.VI)
     example = {
         "type": f"urn:truc:problem:{code}", "title": title, "status": status, "code": code, "detail": vi, "vi": vi,
         "en": en, "findings": [_FINDING] if status == 422 else [], "findings_total": int(status == 422),
+        "errors": [_FAULT.as_dict()] if status == 400 else [],
         "instance": f"urn:truc:request:{_ID}",
     }  # fmt: skip
     schema = {"$ref": "#/components/schemas/ProblemShape"}

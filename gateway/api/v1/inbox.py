@@ -9,10 +9,11 @@ import msgspec
 
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge, Listed
-from gateway.api.free_text import check_text
+from gateway.api.faults import bad_query
+from gateway.api.json_body import read_json
 from gateway.api.lanes import ask
 from gateway.api.v1.doors import UUID
-from gateway.api.v1.words import read_said
+from gateway.api.v1.shapes_bodies import ConfirmBody
 from gateway.exchange.collect import Confirm, Listing
 from gateway.identity import Caller
 from gateway.model.errors import BadRequest, Refusal
@@ -66,17 +67,17 @@ def _wishes(edge: Edge, asked: Asked, caller: Caller) -> tuple[str, int, float, 
         elif name == "limit":
             limit = int(value) if _LIMIT.fullmatch(value) else 0
             if not 1 <= limit <= _MOST:
-                raise BadRequest("api.bad_parameter", where="query.limit")
+                raise bad_query(name, "not_between", value, least=1, most=_MOST)
         elif name == "wait":
             if _WAIT.fullmatch(value) is None:
-                raise BadRequest("api.bad_parameter", where="query.wait")
+                raise bad_query(name, "not_seconds", value)
             wait = min(float(value), edge.settings.long_poll)
         elif name == "after":
             if value and _IS_ID(value) is None:
-                raise BadRequest("api.bad_parameter", where="query.after")
+                raise bad_query(name, "not_id", value)
             after = value
         else:
-            raise BadRequest("api.unknown_parameter", name=name[:60])
+            raise bad_query(name, "unknown", value, allowed=("agency", "limit", "wait", "after"))
     if not agency and len(caller.agency_ids) == 1:
         (agency,) = caller.agency_ids
     if not agency or len(agency) > 100:
@@ -112,12 +113,7 @@ async def _wait(edge: Edge, asked: Asked, wish: Listing, wait: float) -> bytes |
 async def confirm(edge: Edge, asked: Asked) -> None:
     """The recipient's receipt, or its transport failure. A repeat gets the same answer."""
     caller = asked.caller = await edge.gate.admit(asked.header(b"authorization"))
-    body = await asked.small_body()
-    try:
-        said = read_said(body or b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError) as why:
-        raise BadRequest("api.bad_json", why=str(why)[:200]) from why
-    check_text("body.reason", said.reason)
+    said = read_json(ConfirmBody, await asked.small_body() or b"{}", **asked.content())
     delivery_id = asked.ids["delivery_id"]
     wish = Confirm(caller=caller, delivery_id=delivery_id, arrived=said.arrived, reason=said.reason)
     outcome = await ask(edge.confirming.submit, wish)

@@ -6,17 +6,17 @@ Both become real edXML status packets and travel as those do; software that spea
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
 
 from edxml.codes import StatusCode
 from gateway.api.edge import Edge
 from gateway.api.v1.documents import view_of
-from gateway.api.v1.doors import Calling, DeliveryId, TheEdge
-from gateway.api.v1.examples import EXAMPLES, answer, refusals
+from gateway.api.v1.doors import Calling, DeliveryId, TheEdge, json_of
+from gateway.api.v1.examples import answer, json_body, refusals
 from gateway.api.v1.inbox import agency_of
-from gateway.api.v1.shapes import RefuseBody, StatusBody
+from gateway.api.v1.shapes_bodies import RefuseBody, StatusBody
 from gateway.api.v1.submit import Accounted
 from gateway.api.v1.words import encode_answer
 from gateway.exchange.collect import unknown_item
@@ -41,12 +41,12 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
     status_code=202,
     response_class=Response,
     responses={**_ACCEPTED, **refusals(400, 401, 404, 408, 409, 413)},
-    openapi_extra={
-        "requestBody": {"content": {"application/json": {"example": EXAMPLES["RefuseBody"]}}},
-    },
+    openapi_extra={"requestBody": json_body("RefuseBody")},
     summary="Từ chối tiếp nhận / refuse an item with its reason",
 )
-async def refuse(edge: TheEdge, caller: Calling, delivery_id: DeliveryId, body: RefuseBody) -> Response:
+async def refuse(
+    edge: TheEdge, caller: Calling, delivery_id: DeliveryId, body: Annotated[RefuseBody, json_of(RefuseBody)]
+) -> Response:
     """Status 02 with the reason goes to the sender. Before confirming, the delivery ends refused; later it is a
     business status only."""
     outcome = await edge.submitting.run(
@@ -60,10 +60,10 @@ async def refuse(edge: TheEdge, caller: Calling, delivery_id: DeliveryId, body: 
     status_code=202,
     response_class=Response,
     responses={**_ACCEPTED, **refusals(400, 401, 403, 404, 408, 409, 413)},
-    openapi_extra={"requestBody": {"content": {"application/json": {"example": EXAMPLES["StatusBody"]}}}},
+    openapi_extra={"requestBody": json_body("StatusBody")},
     summary="Gửi trạng thái xử lý bằng JSON / report a status",
 )
-async def report(edge: TheEdge, caller: Calling, body: StatusBody) -> Response:
+async def report(edge: TheEdge, caller: Calling, body: Annotated[StatusBody, json_of(StatusBody)]) -> Response:
     """A status about a document that was sent to one of the caller's agencies, named by `delivery_id`, or by
     `document_id` with `agency`. The node builds the status packet; the same status again is a repeat."""
     outcome = await edge.submitting.run(_report, edge, caller, body)

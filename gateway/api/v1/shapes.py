@@ -6,15 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.api.free_text import FreeText
+from gateway.api.faults import MOST_FAULTS
 from gateway.api.v1.shape import Id, Organ, Shape, Time
+from gateway.api.v1.shapes_faults import ErrorShape
 from gateway.api.v1.shapes_verdicts import VerdictShape
 
 __all__ = [
-    "AcceptedShape", "AgencyList", "AgencyShape", "CheckShape", "ConfirmBody", "ConfirmedShape", "DocumentShape",
+    "AcceptedShape", "AgencyList", "AgencyShape", "CheckShape", "ConfirmedShape", "DocumentShape",
     "FindingShape", "HealthShape", "InboxShape", "ItemShape", "LegShape", "LiveShape", "MeShape", "NoticeList",
-    "ProblemShape", "RefuseBody", "RepairShape", "SealCertificateList", "SealCertificateShape", "SentList",
-    "StatusBody",
+    "ProblemShape", "RepairShape", "SealCertificateList", "SealCertificateShape", "SentList",
+
 ]  # fmt: skip
 
 
@@ -51,6 +52,7 @@ class ProblemShape(Shape):
     en: str
     findings: Annotated[list[FindingShape], Field(max_length=100, description="The first 100, errors before warnings")]
     findings_total: Annotated[int, Field(description="How many there are; `/v1/packets/check` names all of them")]
+    errors: Annotated[list[ErrorShape], Field(max_length=MOST_FAULTS, description="Wrong fields of the request")]
     instance: str
 
 
@@ -119,33 +121,10 @@ class InboxShape(Shape):
     next: Annotated[str, Field(description="Only where `after` was given")] = ""
 
 
-class ConfirmBody(Shape):
-    """`arrived` false is a failure of transport, with its reason; a business refusal goes to `refuse`."""
-
-    arrived: bool = True
-    reason: str = ""
-
-
 class ConfirmedShape(Shape):
     """The state of the delivery after it."""
 
     state: str
-
-
-class RefuseBody(Shape):
-    """Why the agency does not take the document; its sender reads it in status 02."""
-
-    reason: Annotated[FreeText, Field(min_length=1, max_length=1_000)]
-
-
-class StatusBody(Shape):
-    """A business status (trạng thái xử lý) for software that has JSON only."""
-
-    code: Literal["01", "02", "03", "04", "05", "06", "16"]
-    description: Annotated[FreeText, Field(max_length=1_000)] = ""
-    delivery_id: FreeText = ""
-    document_id: Annotated[FreeText, Field(max_length=200)] = ""
-    agency: Annotated[FreeText, Field(max_length=100)] = ""
 
 
 class RecipientShape(Shape):

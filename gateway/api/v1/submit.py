@@ -5,6 +5,7 @@ from __future__ import annotations
 from edxml.errors import TrucError
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge
+from gateway.api.faults import bad_query
 from gateway.api.lanes import ask
 from gateway.api.spooling import admit_body, spool_body
 from gateway.api.v1.words import encode_answer
@@ -42,7 +43,7 @@ def wishes_of(asked: Asked) -> Wishes:
         elif name == "to":
             only.append(value)
         else:
-            raise BadRequest("api.unknown_parameter", name=name[:60])
+            raise bad_query(name, "unknown", value, allowed=("recipients", "to"))
     key = asked.header(b"idempotency-key").strip()
     if mode not in _MODES:
         raise BadRequest("api.bad_recipients")

@@ -12,7 +12,7 @@ from gateway.model.instants import local_iso
 from gateway.model.states import DeliveryState
 from gateway.store.inbox import Item
 
-__all__ = ["Said", "encode_answer", "encode_items", "item_words", "read_said"]
+__all__ = ["encode_answer", "encode_items", "item_words"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -81,13 +81,3 @@ def item_words(item: Item) -> dict[str, object]:
         "readdressed_from": item.readdressed_from,
         "attachments": _files.decode(item.attachments),
     }
-
-
-class Said(msgspec.Struct, forbid_unknown_fields=True):
-    """What a recipient says of an item: it arrived, or its transport failed, and why."""
-
-    arrived: bool = True
-    reason: str = ""
-
-
-read_said = msgspec.json.Decoder(Said).decode

@@ -9,7 +9,7 @@ import pytest
 from edxml.errors import TrucError
 from edxml.findings import Finding, Place, Severity
 from edxml.messages import Language
-from gateway.api import problems
+from gateway.api import faults, problems
 from gateway.api.problems import language_of, problem_of
 from gateway.exchange.submission import PacketRefusal
 from gateway.model import errors
@@ -21,7 +21,8 @@ CASES: list[tuple[TrucError, int]] = [
     (errors.Conflict("inbox.not_fetched"), 409),
     (errors.Gone("inbox.gone", state="withdrawn"), 410),
     (errors.TooLarge("submission.too_large", limit=5), 413),
-    (errors.BadRequest("api.bad_id"), 400),
+    (errors.BadRequest("api.empty"), 400),
+    (faults.bad_query("limit", "not_whole", "x"), 400),
     (problems.TooSlow("api.too_slow"), 408),
     (problems.NotAllowed("api.no_method", allow="GET"), 405),
     (problems.HeadTooLong("api.head_too_long", limit=5), 431),
