@@ -139,8 +139,9 @@ def _apart(apex: Element) -> Any:
     libxml2 through lxml canonicalises a whole document rightly, but puts `xmlns=""` into an element of a larger one
     where a default namespace is declared above it.
     """
+    text = etree.tostring(apex, with_tail=False, encoding="utf-8")  # ASCII breaks names like Ghi_chú
     with OwnNames():
-        return etree.fromstring(etree.tostring(apex, with_tail=False), etree.XMLParser(**_PARSER)).getroottree()
+        return etree.fromstring(text, etree.XMLParser(**_PARSER)).getroottree()
 
 
 def _inherits(apex: Element) -> bool:

@@ -92,7 +92,7 @@ def unparse(root: Any) -> bytes:
 def canonical(element: Any, uri: str) -> bytes:
     """The canonical form of an element or a whole tree, by lxml."""
     if isinstance(element, etree._Element):  # lxml's own form of a part has defects: test_sign_packets shows them
-        element = etree.ElementTree(etree.fromstring(etree.tostring(element, with_tail=False)))
+        element = etree.ElementTree(etree.fromstring(etree.tostring(element, with_tail=False, encoding="utf-8")))
     data: bytes = etree.tostring(element, method="c14n", exclusive=uri == EXCLUSIVE, with_comments=False)
     return data
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from lxml import etree
 
 from edxml.messages import Language
 from edxml.sign import Policy
 from edxml.sign.policy import Coverage
 from edxml.sign.verdicts import Verdict
 from tests.support.certificates import Authority
-from tests.unit.edxml.sign.forge import EXCLUSIVE, check, forge, parse, q, signed, unparse, with_id
+from tests.unit.edxml.sign.forge import C14N, EXCLUSIVE, check, forge, parse, q, signed, unparse, with_id
 
 ROOT = Authority()
 WHO = ROOT.issue()
@@ -53,3 +54,15 @@ def test_a_file_that_was_signed_beside_the_header_is_listed() -> None:
     found = check(packet, policy=HEADER)
     assert (found.verdict, found.covers_whole, len(found.files)) == (Verdict.VALID, False, 1)
     assert check(exchanged(packet), policy=HEADER).verdict is Verdict.INVALID_DIGEST
+
+
+@pytest.mark.parametrize("form", [EXCLUSIVE, C14N])
+def test_a_part_with_vietnamese_element_names_is_checked_like_any_other(form: str) -> None:
+    """`<Ghi_chú>` within what a reference names by its id; an altered one must not end in "nobody can say"."""
+    root = with_id()
+    etree.SubElement(root.find(f".//{q('MessageHeader')}"), q("Ghi_chú")).text = "Kèm phụ lục"
+    packet = forge(root, WHO, targets=[("#m1", (form,))], form=form)
+    assert check(packet, policy=HEADER).verdict is Verdict.VALID
+    altered = packet.replace("Kèm".encode(), "Không".encode())
+    assert altered != packet
+    assert check(altered, policy=HEADER).verdict is Verdict.INVALID_DIGEST
