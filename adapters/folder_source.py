@@ -29,11 +29,11 @@ from adapters.folder_names import (
     finished_name,
     is_key,
     is_packet_name,
-    number_names,
     read_reason,
     refusal_key,
 )
 from edxml.crashpoints import crash_point, declare
+from edxml.file_names import number_names
 
 __all__ = ["FolderSource"]
 

@@ -11,8 +11,8 @@ import os
 from typing import Any, BinaryIO
 
 from adapters.folder_ground import Place, folder_mode
-from adapters.folder_names import safe_name
 from edxml.attachments import AttachmentDamaged, open_decoded
+from edxml.file_names import safe_name
 from edxml.packet import Attachment, Packet
 from edxml.read import read
 

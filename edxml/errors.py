@@ -12,6 +12,8 @@
     │   ├── ProfileInvalid         (edxml.profiles) a profile's text is no profile
     │   ├── OrganIdMalformed       (edxml.ids) a text is no organ id in any form we know
     │   ├── DocumentIdMalformed    (edxml.ids) a text is no document id
+    │   ├── InputWrong             (edxml.commands.exits) what was typed, or a form, says nothing that a command takes
+    │   ├── AuthoritySilent        (edxml.commands.exits) a time-stamp authority gave no answer
     │   └── AttachmentDamaged      (edxml.attachments) stored bytes do not give the attachment that was read
     ├── RoutingError               (routing.errors) routing cannot go on
     │   └── DirectoryInvalid       (routing.errors) the directory's data contradicts itself
@@ -23,7 +25,7 @@
     │   │   └── NotSent, NoAnswer  how far the request got: not one byte went out, or may have arrived
     │   └── FolderFault            (adapters.folder_layout) the exchange folder cannot be used now
     ├── RemoteError                (gateway.cli.exits) another node, asked over the network, gave no good answer
-    │   └── RemoteUnreachable, RemoteRefused, AuthoritySilent
+    │   └── RemoteUnreachable, RemoteRefused
     ├── ProofError                 (gateway.prove.marks) a proof of an installation cannot be made
     │   ├── NotAlone               a later proof empties the same inboxes: nobody can tell what this one lost
     │   ├── NotMarked              a system or an agency that is no test agency: refused before anything is sent

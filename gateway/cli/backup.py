@@ -32,7 +32,6 @@ from gateway.cli.moments import parse_moment
 from gateway.cli.opening import ACTOR, open_local, open_node
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.cli.release import release_name
-from gateway.cli.steps import show_steps
 from gateway.exchange.recover import Asked, end_recovery, recover_once
 from gateway.model.errors import BadRequest, Conflict
 from gateway.model.instants import Instant, local_iso, wall_now
@@ -74,7 +73,7 @@ def backup(
     if shows:
         _list(voice, folder, as_json=as_json)
         return
-    with open_local() as local, show_steps(voice, "backup_told") as tell:
+    with open_local() as local, voice.steps("backup_told") as tell:
         made = make_backup(
             local.store, local.settings.data, folder, node=local.settings.node, release=release_name(),
             actor=ACTOR, tell=tell, access=_access(local.settings), keys=keys,
@@ -170,7 +169,7 @@ def restore_node(
     voice = voice_of(ctx)
     settings = read_settings()
     if checks:
-        with show_steps(voice, "backup_told") as tell:
+        with voice.steps("backup_told") as tell:
             checked = check_backup(
                 folder, node=settings.node, tell=tell, generation=generation, keys=keys, needs_keys=False
             )
@@ -183,7 +182,7 @@ def restore_node(
     if is_beside and access is None:
         raise BadRequest("restore.beside_what")
     check_empty(settings.data)
-    with show_steps(voice, "backup_told") as tell:
+    with voice.steps("backup_told") as tell:
         checked = check_backup(folder, node=settings.node, tell=tell, generation=generation, keys=keys)
         shared = Path(settings.blobs) if settings.blobs else None
         if shared is not None:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from edxml.commands.files import open_packet
 from gateway.cli.opening import ACTOR, open_local
 from gateway.cli.output import AsJson, voice_of
-from gateway.cli.packet_source import open_packet
 from gateway.configuration import apply as apply_configuration
 from gateway.configuration import decode
 from gateway.configuration import export as export_configuration

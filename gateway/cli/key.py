@@ -9,13 +9,13 @@ from typing import Annotated, Final
 import typer
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from edxml.commands.files import write_new
 from edxml.sign.names import name_text
 from edxml.zone import iso_in_vietnam
 from gateway.cli.exits import ExitCode
 from gateway.cli.moments import parse_moment
 from gateway.cli.opening import open_local
 from gateway.cli.output import AsJson, Voice, voice_of
-from gateway.cli.packet_source import write_new
 from gateway.keys import KeyState, SealPair, SealRing, load_ring, rotate_keys
 from gateway.model.instants import as_datetime, as_instant
 

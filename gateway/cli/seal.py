@@ -9,15 +9,15 @@ import typer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from edxml.commands.files import open_packet
+from edxml.commands.sign import read_certificates
 from edxml.errors import SealInvalid
 from edxml.seal import LARGEST_SEAL, OpenedSeal, open_seal
 from edxml.sealed import SealDifference, find_differences
 from edxml.sign.names import name_text
 from edxml.zone import iso_in_vietnam
-from gateway.cli.certificates import read_certificates
 from gateway.cli.exits import ExitCode
 from gateway.cli.output import AsJson, Voice, on_one_line, voice_of
-from gateway.cli.packet_source import open_packet
 from gateway.model.instants import as_instant
 
 __all__ = ["register"]

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
+from edxml.commands.files import show_findings
 from edxml.errors import TrucError
 from gateway.cli.exits import ExitCode, RemoteRefused, RemoteUnreachable, exit_code_of
 from gateway.cli.output import AsJson, Voice, voice_of
-from gateway.cli.packet import show_findings
 from gateway.cli.remote import Remote, open_remote
 from routing.plan import RecipientsMode
 

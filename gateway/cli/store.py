@@ -15,7 +15,6 @@ from gateway.cli.exits import ExitCode
 from gateway.cli.lock import take_lock
 from gateway.cli.opening import ACTOR
 from gateway.cli.output import AsJson, Voice, voice_of
-from gateway.cli.steps import show_steps
 from gateway.model.errors import BadRequest, Conflict, NotFound, StoreBusy
 from gateway.model.instants import wall_now
 from gateway.settings import Settings, read_settings
@@ -46,7 +45,7 @@ def move(ctx: typer.Context, as_json: AsJson = False) -> None:
     """
     voice = voice_of(ctx)
     settings = _settings_of_both()
-    with _stopped(settings) as source, show_steps(voice, "move_told") as tell:
+    with _stopped(settings) as source, voice.steps("move_told") as tell:
         target = open_postgres(
             settings.database, node=settings.node, password_file=settings.database_password_file,
             wait_seconds=settings.database_wait,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from edxml.commands import terminal
 from edxml.messages import Language, text
-from gateway.cli import output as truc_output
 from tests.support.nodes import House
 from tests.support.terminal import Terminal
 
@@ -60,7 +60,7 @@ def test_a_flag_asks_for_no_value_in_its_help(truc: Terminal) -> None:
 def test_lists_name_agencies_and_keep_to_the_width_of_a_screen(
     truc: Terminal, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(truc_output, "_PIPED_WIDTH", 80)
+    monkeypatch.setattr(terminal, "_PIPED_WIDTH", 80)
     house.send(["inbox-a", "check", "blind"])
     for command in (["system", "list"], ["channel", "list"], ["document", "find", "--recipient", "inbox-a"]):
         shown = truc(*command)

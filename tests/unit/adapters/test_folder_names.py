@@ -14,11 +14,10 @@ from adapters.folder_names import (
     finished_name,
     is_key,
     is_packet_name,
-    number_names,
     read_reason,
     refusal_key,
-    safe_name,
 )
+from edxml.file_names import number_names, safe_name
 
 REASON = "Không thuộc thẩm quyền giải quyết của xã Nghĩa Đồng"
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+import edxml.commands
 import gateway.cli
+from edxml.commands.language import choose_language, localize, take_language
 from edxml.messages import Language, catalogue
 from gateway.cli.app import command_tree
 from gateway.cli.exits import ExitCode
-from gateway.cli.language import choose_language, localize, take_language
 from gateway.settings import Settings
 
 
@@ -67,7 +68,7 @@ def test_every_command_and_option_has_its_help(language: Language) -> None:
 @pytest.mark.parametrize("language", list(Language))
 def test_localized_help_holds_no_codes(language: Language) -> None:
     tree = command_tree()
-    localize(tree, language)
+    localize(tree, language, {})
     for path, command in _walk(tree):
         for said in (command.help, *(option.help for option in command.params)):
             assert said, path
@@ -76,7 +77,11 @@ def test_localized_help_holds_no_codes(language: Language) -> None:
 
 def test_every_code_that_the_command_line_says_has_a_text_and_every_text_is_said() -> None:
     """Codes are found in the source; those built from closed lists are held against those lists elsewhere."""
-    source = "\n".join(path.read_text("utf-8") for path in Path(gateway.cli.__path__[0]).glob("*.py"))
+    source = "\n".join(
+        path.read_text("utf-8")
+        for room in (gateway.cli, edxml.commands)
+        for path in Path(room.__path__[0]).glob("*.py")
+    )
     nouns = (
         "system", "channel", "directory", "parked", "document", "account", "settings", "packet", "send", "inbox",
         "backup",

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from edxml.codes import StatusCode
+from edxml.commands.exits import InputWrong
 from edxml.messages import Language
 from gateway.account import BookLine
 from gateway.cli.exits import ExitCode, RemoteRefused, RemoteUnreachable, exit_code_of
@@ -17,7 +18,6 @@ from gateway.cli.output import Voice
 from gateway.keys import KeysMissing
 from gateway.model.chain import Reason
 from gateway.model.errors import (
-    BadRequest,
     Conflict,
     DiskReserve,
     NotFound,
@@ -101,9 +101,9 @@ def test_moments_are_vietnam_s_and_a_last_day_is_meant_whole() -> None:
     assert parse_moment("1/7/2026") == parse_moment("01/07/2026") == start
     assert parse_moment("1/7/2026", is_end=True) == start + DAY
     for wrong in ("hôm qua", "2026-13-01", "31/6/2026", "1/7"):
-        with pytest.raises(BadRequest):
+        with pytest.raises(InputWrong):
             parse_moment(wrong)
-        with pytest.raises(BadRequest):
+        with pytest.raises(InputWrong):
             parse_day(wrong)
 
 

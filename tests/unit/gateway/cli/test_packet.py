@@ -295,3 +295,14 @@ def test_a_form_that_is_wrong_is_named_and_nothing_is_written(
     truc("build", truc.put("van-ban.toml", form().replace(right, wrong, 1).encode()), "--out", "b.edxml", code=2)
     assert said in truc.err
     assert not (truc.folder / "b.edxml").exists()
+
+
+def test_the_packet_library_has_the_same_commands_without_the_gateway(tmp_path: Path) -> None:
+    (tmp_path / "a.edxml").write_bytes(build_packet())
+    program = (
+        "import sys\nsys.argv = ['edxml', 'show', 'a.edxml', '--json']\nfrom edxml.__main__ import main\n"
+        "assert main() == 0\nprint(sorted(n for n in sys.modules if n.startswith('gateway.')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert json.loads(done.stdout)["kind"] == "document"
+    assert done.stderr.splitlines()[-1] == "[]"

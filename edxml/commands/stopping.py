@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from gateway.cli.exits import ExitCode
+from edxml.commands.exits import ExitCode
 
 __all__ = ["Stopping", "stoppable"]
 

@@ -1,4 +1,4 @@
-"""`truc packet build`: a document packet from a short TOML file and its attachments, without writing any code."""
+"""`build`: a document packet from a short TOML file and its attachments, without writing any code."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ from edxml import (
     plan_attachment,
     write,
 )
-from gateway.cli.exits import ExitCode
-from gateway.cli.output import Voice, voice_of
-from gateway.cli.packet_source import read_whole, show_findings, write_new
-from gateway.model.errors import BadRequest
+from edxml.commands.exits import ExitCode, InputWrong
+from edxml.commands.files import read_whole, show_findings, write_new
+from edxml.commands.terminal import Voice, voice_of
 
 __all__ = ["register"]
 
@@ -100,7 +99,7 @@ def build(
         try:
             packet = _packet(form, streams)
         except EdxmlError as why:
-            raise BadRequest("cli.bad_form", file=str(file), what=why.text(voice.language).rstrip(".")) from why
+            raise InputWrong("cli.bad_form", file=str(file), what=why.text(voice.language).rstrip(".")) from why
         for stream in streams:
             stream.seek(0)
         with write_new(out) as written:
@@ -115,7 +114,7 @@ def build(
 
 
 def _read_form(voice: Voice, path: Path) -> _Form:
-    """Raises BadRequest `cli.bad_form`, naming every place that is wrong. A byte order mark is passed over."""
+    """Raises InputWrong `cli.bad_form`, naming every place that is wrong. A byte order mark is passed over."""
     try:
         return _Form.model_validate(tomllib.loads(path.read_text("utf-8-sig")))
     except ValidationError as why:
@@ -125,7 +124,7 @@ def _read_form(voice: Voice, path: Path) -> _Form:
     except tomllib.TOMLDecodeError as why:
         found = _AT.search(str(why))
         what = voice.say("form.toml", line=found[1], column=found[2]) if found else str(why)
-    raise BadRequest("cli.bad_form", file=str(path), what=what)
+    raise InputWrong("cli.bad_form", file=str(path), what=what)
 
 
 _AT = re.compile(r"\(at line (\d+), column (\d+)\)")

@@ -1,4 +1,4 @@
-"""`truc packet show` and `extract`: what a packet says, and the files in it, without a node."""
+"""`show` and `extract`: what a packet says, and the files in it, without a node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from adapters.folder_names import safe_name
 from edxml import (
     Attachment,
     AttachmentDamaged,
@@ -21,12 +20,13 @@ from edxml import (
     StatusPacket,
     open_decoded,
 )
+from edxml.commands.exits import ExitCode
+from edxml.commands.files import open_packet, read_whole, show_findings, take, write_new
+from edxml.commands.sign import Trust, trusting
+from edxml.commands.terminal import AsJson, Voice, in_vietnam, voice_of
+from edxml.file_names import safe_name
 from edxml.messages import say_day
 from edxml.sign import Verification, verify_packet
-from gateway.cli.exits import ExitCode
-from gateway.cli.output import AsJson, Voice, in_vietnam, voice_of
-from gateway.cli.packet_sign import Trust, trusting
-from gateway.cli.packet_source import open_packet, read_whole, show_findings, take, write_new
 
 __all__ = ["register"]
 

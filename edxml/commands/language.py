@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import typer
@@ -41,17 +40,17 @@ def choose_language(chosen: str, environment: Mapping[str, str]) -> Language:
     return Language.VI if locale.lower().startswith("vi") else Language.EN
 
 
-def localize(command: Any, language: Language, panels: Mapping[str, str] = MappingProxyType({})) -> None:
+def localize(command: Any, language: Language, panels: Mapping[str, str], panel: str = "") -> None:
     """Put texts in place of the codes that a command tree was declared with.
 
     Help texts are declared as message codes (`help.…`), so that both languages stand in one catalogue.  The types of
     the library's command tree are its own affair: only `help`, `params`, `commands`, `metavar` and panels are touched.
-    `panels`: of first words, the code of the heading that they stand under.
+    `panels`: of the words of this command, the code of the heading that each stands under; `panel`: its own.
     """
     command.help = text(command.help or "", language, {})
     command.short_help = text(command.short_help or "", language, {}) or None
     if hasattr(command, "rich_help_panel"):
-        command.rich_help_panel = text(panels.get(command.name, "help.panel_commands"), language, {})
+        command.rich_help_panel = text(panel or "help.panel_commands", language, {})
     own_help = command.get_help_option(typer.Context(command))
     for option in (*command.params, *([own_help] if own_help else [])):
         is_argument = option.param_type_name == "argument"
@@ -62,7 +61,7 @@ def localize(command: Any, language: Language, panels: Mapping[str, str] = Mappi
         if getattr(option, "is_flag", False):
             option.metavar = ""  # a flag takes no value: "<bool>" asks for one
     for inner in getattr(command, "commands", {}).values():
-        localize(inner, language, panels if command.name == "truc" else MappingProxyType({}))
+        localize(inner, language, {}, panels.get(inner.name, ""))
 
 
 _BUILT_IN = {

@@ -22,7 +22,7 @@ def explain_usage(why: Any, tree: Any, arguments: Sequence[str]) -> tuple[str, M
     """
     context = getattr(why, "ctx", None)
     words, command = _path(tree, arguments)
-    told = {"command": context.command_path if context is not None else " ".join(("truc", *words))}
+    told = {"command": context.command_path if context is not None else " ".join((tree.name, *words))}
     kind, name = type(why).__name__, _name(why)
     if kind == "MissingParameter":
         return "cli.usage_missing", {**told, "name": name}

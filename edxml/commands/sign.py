@@ -1,20 +1,29 @@
-"""`truc packet sign` and `verify`: real XML signatures, without a node (docs/reference/signatures.md)."""
+"""`sign`, `verify` and `timestamp`: real XML signatures, without a node (docs/reference/signatures.md)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+import httpx2
 import typer
 from cryptography import x509
 
+from edxml.commands.exits import AuthoritySilent, ExitCode
+from edxml.commands.files import complain, open_packet, packets_in, write_new
+from edxml.commands.moments import parse_moment
+from edxml.commands.terminal import AsJson, Voice, in_vietnam, on_one_line, voice_of
 from edxml.sign import (
     Form,
     Policy,
     Signer,
+    TimeStamper,
     TokenKey,
     Verification,
+    add_time_stamp,
+    asking,
     load_pem_signer,
     load_pkcs12_signer,
     open_token_signer,
@@ -22,15 +31,11 @@ from edxml.sign import (
     verify_packet,
 )
 from edxml.sign.names import name_text
-from gateway.cli.certificates import read_certificates
-from gateway.cli.exits import ExitCode
-from gateway.cli.moments import parse_moment
-from gateway.cli.output import AsJson, Voice, in_vietnam, on_one_line, voice_of
-from gateway.cli.packet_source import complain, open_packet, packets_in, write_new
-from gateway.cli.packet_stamp import http_authority
-from gateway.model.instants import as_datetime
 
-__all__ = ["register", "trusting"]
+__all__ = ["read_certificates", "register", "trusting"]
+
+_PATIENCE: Final = 60.0  # seconds; authorities answer in a second, or queue
+_LARGEST: Final = 256 * 1024  # bytes of an answer: a token with its certificates has some kilobytes
 
 Trust = Annotated[list[Path] | None, typer.Option("--trust", help="help.packet_trust", show_default=False)]
 
@@ -39,6 +44,7 @@ def register(group: typer.Typer) -> None:
     """Add the commands of this module."""
     group.command("sign", help="help.packet_sign")(sign)
     group.command("verify", help="help.packet_verify")(verify)
+    group.command("timestamp", help="help.packet_timestamp")(timestamp)
 
 
 def sign(
@@ -66,6 +72,46 @@ def sign(
     with open_packet(file) as stream, write_new(out) as signed:
         sign_packet(stream, signed, signer, **stamping)
     voice.tell("packet_told.signed", file=str(file), out=str(out), signer=_name(signer.certificates[0]))
+
+
+def timestamp(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="help.packet_file", show_default=False)],
+    authority: Annotated[str, typer.Option("--tsa", help="help.packet_tsa", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="help.packet_out", show_default=False)],
+) -> None:
+    """Put a time stamp onto a signature that is there (XAdES-T), into a new file. A second stamp is refused."""
+    voice = voice_of(ctx)
+    with open_packet(file) as stream, write_new(out) as stamped:
+        moment = add_time_stamp(stream, stamped, http_authority(authority))
+    voice.tell("packet_told.stamped", file=str(file), out=str(out), moment=moment)
+
+
+def http_authority(url: str) -> TimeStamper:
+    """A time-stamp authority by RFC 3161 over HTTP, which needs no TLS: its answers are signed, and over our number.
+
+    What it gives raises AuthoritySilent where nobody answers as an authority does.  Nothing is tried twice.
+    """
+
+    def send(query: bytes) -> bytes:
+        headers = {"content-type": "application/timestamp-query", "accept": "application/timestamp-reply"}
+        answer = bytearray()
+        try:
+            with (
+                httpx2.Client(timeout=_PATIENCE, trust_env=False) as client,
+                client.stream("POST", url, content=query, headers=headers) as response,
+            ):
+                if response.status_code != httpx2.codes.OK:
+                    raise AuthoritySilent(url=url, why=f"HTTP {response.status_code}")
+                for piece in response.iter_bytes():
+                    answer += piece
+                    if len(answer) > _LARGEST:
+                        raise AuthoritySilent(url=url, why=f"> {_LARGEST} B")
+        except (httpx2.HTTPError, httpx2.InvalidURL) as why:
+            raise AuthoritySilent(url=url, why=str(why) or type(why).__name__) from why
+        return bytes(answer)
+
+    return asking(send)
 
 
 def _signer(
@@ -103,7 +149,7 @@ def verify(
     """What the signature of each packet proves. Exit code 0: all are valid; 1: one is not; 2: a file cannot be read."""
     voice = voice_of(ctx)
     policy = replace(trusting(voice, trust), time_stamp_anchors=trusting(voice, trust_authority).anchors)
-    moment = as_datetime(parse_moment(at, is_end=True)) if at else None
+    moment = parse_moment(at, is_end=True) if at else None
     worst, told = ExitCode.OK, []
     for path in packets_in(files):
         try:
@@ -126,6 +172,18 @@ def verify(
 def trusting(voice: Voice, files: list[Path] | None) -> Policy:
     """The policy that trusts the certificates of these PEM files, and no others; ends the command where one is none."""
     return Policy.trusting(read_certificates(voice, files or ()))
+
+
+def read_certificates(voice: Voice, files: Iterable[Path]) -> list[x509.Certificate]:
+    """All certificates of these PEM files; ends the command where a file holds none. Raises OSError."""
+    found: list[x509.Certificate] = []
+    for path in files:
+        try:
+            found += x509.load_pem_x509_certificates(path.read_bytes())
+        except ValueError:
+            voice.fault(voice.say("cli.no_certificate", file=str(path)), "cli.no_certificate")
+            raise typer.Exit(ExitCode.USAGE) from None
+    return found
 
 
 def _name(certificate: x509.Certificate) -> str:

@@ -16,10 +16,10 @@ from typing import Any, BinaryIO, cast
 import typer
 
 from edxml import LENIENT, Packet, Profile, ReadResult, Repair, Severity, StatusPacket, read
+from edxml.commands.exits import ExitCode
+from edxml.commands.terminal import Voice, make_voice
 from edxml.messages import Language
-from gateway.cli.exits import ExitCode
-from gateway.cli.output import Voice, make_voice
-from gateway.model.instants import VIETNAM
+from edxml.zone import VIETNAM
 
 __all__ = [
     "STANDARD_INPUT",

@@ -1,4 +1,4 @@
-"""`truc packet repair` and `diff`: a packet in the strict form, and in what two packets differ."""
+"""`repair` and `diff`: a packet in the strict form, and in what two packets differ."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from edxml import STRICT, DocumentId, OrganId, Packet, ReadResult, StatusPacket, open_decoded, write, write_status
+from edxml.commands.exits import ExitCode
+from edxml.commands.files import open_packet, read_whole, show_findings, show_repairs, take, write_new
+from edxml.commands.terminal import AsJson, Voice, voice_of
 from edxml.sign import Policy, Verdict, verify_packet
-from gateway.cli.exits import ExitCode
-from gateway.cli.output import AsJson, Voice, voice_of
-from gateway.cli.packet_source import open_packet, read_whole, show_findings, show_repairs, take, write_new
 
 __all__ = ["register"]
 
