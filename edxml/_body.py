@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from edxml._content import Content
 from edxml._notes import Notes, fields_of, local_name
-from edxml._shapes import SAID, Node
 from edxml._unzip import ZipVerdict
 from edxml._xml import Element
 from edxml.attachments import content_type_of, extension
@@ -20,7 +19,6 @@ __all__ = [
     "note_content",
     "read_attachments",
     "read_references",
-    "said_at",
     "tell_apart",
     "true_type",
 ]
@@ -55,6 +53,9 @@ _WRITTEN_TYPES = {
 }
 """What the bytes of a declared type look like; types that are not listed are believed."""
 
+_SAID = 1024
+"""Characters of a name or a type that are looked at before the attachment itself is."""
+
 _ZIP_WARNINGS = {ZipVerdict.ENCRYPTED: "edxml.zip_encrypted", ZipVerdict.UNREADABLE: "edxml.zip_damaged"}
 
 
@@ -82,20 +83,8 @@ def _own_texts(parent: Element) -> dict[str, str]:
     for child in parent.iterchildren("*"):  # a verifier keeps instructions in the tree
         key = _REFERENCE.get(child.tag) or _REFERENCE.get(local_name(child))
         if key is not None and child.text is not None:
-            texts[key] = child.text[:SAID].strip()
+            texts[key] = child.text[:_SAID].strip()
     return texts
-
-
-def said_at(content: Node) -> tuple[int, int] | None:
-    """For `edxml._shapes`: where name and type of an attachment stand, if both stand once and before its text."""
-    gaps: dict[str, int] = {}
-    for child in content.parent or ():
-        if child is content:
-            break
-        key = _REFERENCE.get(child.tag) or _REFERENCE.get(local_name(child))
-        if key is not None and gaps.setdefault(key, child.text_at) != child.text_at:
-            return None
-    return (gaps["name"], gaps["content_type"]) if {"name", "content_type"} <= gaps.keys() else None
 
 
 def _is_in_signature(element: Element) -> bool:

@@ -11,8 +11,9 @@ from typing import BinaryIO, cast
 from edxml._base64 import Garbage
 from edxml._transfer import BASE64, BASE64_IN, Decoder, new_decoder
 from edxml._unzip import LOCAL_HEADER, SingleEntry, ZipVerdict
-from edxml._xml import Element, Refusal
+from edxml._xml import Element
 from edxml.attachments import SNIFFED, AttachmentSink, FileLook, extension, sniff
+from edxml.findings import Refusal
 from edxml.limits import PIECE, Limits
 from edxml.packet import Attachment
 from edxml.values import hasten

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from edxml._mime_head import PartHead, read_fields, read_head, split_parameters
-from edxml._xml import Refusal
+from edxml.findings import Refusal
 from edxml.limits import Limits
 
 __all__ = ["Multipart", "PartReader", "is_multipart", "take_opening"]

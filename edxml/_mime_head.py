@@ -9,7 +9,7 @@ from email.header import decode_header
 from urllib.parse import unquote_to_bytes
 
 from edxml._transfer import BASE64, BINARY, QUOTED_PRINTABLE
-from edxml._xml import Refusal
+from edxml.findings import Refusal
 
 __all__ = ["PartHead", "read_fields", "read_head", "split_parameters"]
 

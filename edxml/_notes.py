@@ -15,7 +15,7 @@ from edxml.ids import OrganId, OrganIdMalformed
 from edxml.limits import Limits
 from edxml.zone import VIETNAM
 
-__all__ = ["HOLDERS", "NAMESPACE", "Notes", "fields_of", "local_name", "parse_day"]
+__all__ = ["NAMESPACE", "Notes", "fields_of", "local_name", "parse_day"]
 
 NAMESPACE = "http://www.mic.gov.vn/TBT/QCVN_102_2016"
 """The one namespace of dialects A, B and F; the prefix `edXML` is bound to it too."""
@@ -29,7 +29,7 @@ _DATE_OTHER = re.compile(
 _TIME = re.compile(r"(\d{4}/\d\d/\d\d) (\d\d):(\d\d):(\d\d)\Z")
 _TIME_OTHER = re.compile(r"([0-9/.\-]{8,10})[T ](\d{1,2}):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?\Z")
 _OLDEST = 1900
-HOLDERS = frozenset(("appendixes",))
+_HOLDERS = frozenset(("appendixes",))
 """Fields whose element holds lines of its own; every other one has text and no elements."""
 
 
@@ -130,7 +130,7 @@ class Notes:
             elif key in found:
                 self.error("edxml.element_repeated", child, name=local_name(child))
             else:
-                if len(child) and key not in HOLDERS:
+                if len(child) and key not in _HOLDERS:
                     self.error("edxml.value_mixed", child, name=local_name(child))
                 text = child.text
                 if text is None:
@@ -167,10 +167,6 @@ class Notes:
                     break
                 found = child
         return found
-
-    def real(self, element: Element) -> Element:
-        """lxml's own element for one that a reader was given: the same, but for a packet of a known shape."""
-        return element
 
     def text(self, element: Element) -> str:
         """The trimmed text of one element; empty where there is none. One that is too long is noted and cut."""

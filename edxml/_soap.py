@@ -21,8 +21,9 @@ from edxml._notes import Notes, local_name, parse_day
 from edxml._transfer import Decoder, new_decoder
 from edxml._unzip import LOCAL_HEADER
 from edxml._utf16 import is_named_rightly
-from edxml._xml import Element, Refusal, Splitter
+from edxml._xml import Element, Splitter
 from edxml.attachments import AttachmentSink
+from edxml.findings import Refusal
 from edxml.limits import Limits
 from edxml.packet import Attachment, Reference
 

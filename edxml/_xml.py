@@ -22,15 +22,15 @@ from typing import Any, Protocol
 
 from lxml import etree
 
+from edxml._bounds import MarkupBounds
 from edxml._entities import Entities
-from edxml._names import OwnNames
 from edxml._syntax import say_why
 from edxml._utf16 import Recoder, is_named_rightly, look_for_utf16, width
-from edxml.findings import Finding, Place, Severity
+from edxml.findings import Refusal
 from edxml.limits import Limits
 from edxml.messages import Term
 
-__all__ = ["ContentReader", "Element", "Refusal", "Splitter", "Unread"]
+__all__ = ["ContentReader", "Element", "Splitter", "Unread"]
 
 Element = Any  # lxml's element: lxml has no types of its own
 
@@ -41,7 +41,6 @@ _UTF8_NAMES = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
 _OTHER_ENCODINGS = (b"\xff\xfe", b"\x00", b"<\x00", b"\x4c\x6f\xa7\x94")  # UTF-32, EBCDIC
 _BOM = b"\xef\xbb\xbf"
 _CDATA = b"<![CDATA["
-_NO_START = (b"</", b"<!", b"<?")
 _JUNK = 4096  # bytes that may stand before the first "<"
 _MALFORMED = {
     int(etree.ErrorTypes.ERR_INVALID_ENCODING): "edxml.encoding_invalid",
@@ -51,14 +50,6 @@ _MALFORMED = {
 _TOO_DEEP = int(etree.ErrorTypes.ERR_RESOURCE_LIMIT)
 _UNSAID = ("no element found", "line 1, column 1", "line 1, column 2")
 """What lxml says of a reference to an entity that nobody declared, read at once and in pieces."""
-
-
-class Refusal(Exception):
-    """Reading cannot go on; `finding` says why. Never leaves this package."""
-
-    def __init__(self, code: str, *, line: int | None = None, path: str = "", **params: Any) -> None:
-        self.finding = Finding(code=code, severity=Severity.ERROR, place=Place(line=line, path=path), params=params)
-        super().__init__(code)
 
 
 class ContentReader(Protocol):
@@ -116,7 +107,6 @@ class Splitter:
         self._limits = limits
         self._contents = contents
         self._repaired = repaired
-        self._names = OwnNames()
         self._parser = etree.XMLPullParser(
             events=("start",),
             tag="{*}ContentTransferEncoded",
@@ -134,10 +124,7 @@ class Splitter:
         self._recoder: Recoder | None = None
         self._buffer = b""
         self._offset = 0  # of the buffer's first byte in the packet
-        self._fed = 0
-        self.tags = 0  #: every "<" of the markup: at least the number of elements
-        self._starts = 0  # those that may open an element
-        self._equals = 0
+        self._bounds = MarkupBounds(limits)
         self._entities = Entities()
         self._lines_cut: list[tuple[int, int]] = []  # (line in the tree, lines cut out before it)
         self._line = 1  # in the tree, of the end of what was fed
@@ -174,10 +161,14 @@ class Splitter:
 
     def _finish(self) -> Element:
         try:
-            with self._names:
-                return self._parser.close()
+            return self._parser.close()
         except etree.XMLSyntaxError as error:
             raise self._malformed(error) from None
+
+    @property
+    def tags(self) -> int:
+        """Every "<" of the markup so far: at least the number of elements."""
+        return self._bounds.tags
 
     def line_of(self, element: Element) -> int | None:
         """The line of `element` in the packet as received, 1-based."""
@@ -360,25 +351,14 @@ class Splitter:
         self._skip(end)
         if not markup:
             return
-        limits = self._limits
-        self._fed += end
-        self.tags += markup.count(b"<")
-        self._starts += markup.count(b"<") - sum(map(markup.count, _NO_START))
-        self._equals += markup.count(b"=")
         line = self._line + self._cut
-        if self._fed > limits.header:
-            raise Refusal("edxml.header_too_large", line=line, limit=limits.header)
-        if self._starts > limits.elements or self.tags > 2 * limits.elements:
-            raise Refusal("edxml.too_many_elements", line=line, limit=limits.elements)
-        if self._equals > limits.attributes:
-            raise Refusal("edxml.too_many_attributes", line=line, limit=limits.attributes)
+        self._bounds.add(markup, line)
         if b"\0" in markup:
             line += markup.count(b"\n", 0, markup.find(b"\0"))
             raise Refusal("edxml.malformed", line=line, why=Term("xml.character"))
         self._entities.look(markup, line)
         try:
-            with self._names:
-                self._parser.feed(markup)
+            self._parser.feed(markup)
         except etree.XMLSyntaxError as error:
             raise self._malformed(error) from None
         self._line += markup.count(b"\n")

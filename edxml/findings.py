@@ -9,7 +9,7 @@ from typing import Any
 
 from edxml.messages import Language, text
 
-__all__ = ["Finding", "Place", "Repair", "Severity"]
+__all__ = ["Finding", "Place", "Refusal", "Repair", "Severity"]
 
 
 class Severity(StrEnum):
@@ -73,3 +73,11 @@ class Repair:
             "vi": text(code, Language.VI, {}),
             "en": text(code, Language.EN, {}),
         }
+
+
+class Refusal(Exception):
+    """Reading cannot go on; `finding` says why. Never leaves this package."""
+
+    def __init__(self, code: str, *, line: int | None = None, path: str = "", **params: Any) -> None:
+        self.finding = Finding(code=code, severity=Severity.ERROR, place=Place(line=line, path=path), params=params)
+        super().__init__(code)

@@ -19,6 +19,7 @@ class Limits:
     depth: int = 32  #: elements within each other
     elements: int = 30_000  #: the most of everything else below: 2,000 recipients in full and changed, 200 files
     attributes: int = 20_000  #: of all elements together
+    names: int = 64 * 1024  #: different tags, without values: lxml keeps names as long as its thread lives
     markup: int = 64 * 1024  #: one tag, comment or processing instruction
     text: int = 64 * 1024  #: one value of the header
     recipients: int = 2_000

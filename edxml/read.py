@@ -19,24 +19,22 @@ from typing import Any, BinaryIO
 
 from lxml import etree
 
-from edxml._body import describe, read_attachments, read_references, said_at
+from edxml._body import describe, read_attachments, read_references
 from edxml._content import Contents
 from edxml._header import read_business, read_document, read_status, read_trace
-from edxml._known import KnownNotes, give_contents
 from edxml._lines import with_lines
 from edxml._mime import is_multipart, take_opening
 from edxml._notes import NAMESPACE, Notes, local_name
-from edxml._shapes import SHAPES, Known, Sighting, look_at
 from edxml._soap import E_DOC, SOAP, Blocks, Message, is_pair, unwrap
-from edxml._xml import Element, Refusal, Splitter
+from edxml._xml import Element, Splitter
 from edxml.attachments import AttachmentSink, FileLook
 from edxml.codes import Dialect
 from edxml.digests import WireHasher
-from edxml.findings import Finding, Repair, Severity
+from edxml.findings import Finding, Refusal, Repair, Severity
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.packet import Packet, StatusPacket
 from edxml.profiles import LENIENT, Profile
-from edxml.schema import check, check_known
+from edxml.schema import check
 from edxml.secrecy import CODE as SECRECY_CODE
 from edxml.secrecy import find_marks, scan_texts
 from edxml.validate import validate
@@ -105,23 +103,17 @@ def read(
     """
     if check_rules and today is None:
         raise ValueError("rules are judged on a day: today is missing")
-    first = stream.read(PIECE)
-    second = stream.read(PIECE) if first else b""
-    sighting = None if second else look_at(first)  # a small packet whole, perhaps with the tags of one before
-    known = None if sighting is None else SHAPES.recognise(sighting, limits)
-    notes = Notes(limits) if known is None else KnownNotes(known, limits)
-    contents = Contents(limits=limits, sink=on_attachment, describe=known.describe if known else describe, look=look)
+    notes = Notes(limits)
+    contents = Contents(limits=limits, sink=on_attachment, describe=describe, look=look)
     opened = _Opened(notes=notes, contents=contents, sink=on_attachment)
     packet: Packet | StatusPacket | None = None
     try:
-        if known is not None:
-            _open_known(opened, known)
-        else:
-            _open_new(opened, chain((first, second), iter(lambda: stream.read(PIECE), b"")), sighting)
+        _open(opened, iter(lambda: stream.read(PIECE), b""))
         assert opened.dialect is not None
         packet = _build(opened.root, opened.dialect, opened.message or contents, notes)
         if check_schema or profile.checks_schema:
-            _check_schema(opened.root, notes)
+            for finding in check(opened.root, line_of=notes.line_of, limits=notes.limits):
+                notes.add(finding)
     except Refusal as refusal:
         notes.add(refusal.finding)
     sender = None if packet is None else packet.sender.organ_id
@@ -156,14 +148,7 @@ class _Opened:
     root: Element = None
 
 
-def _open_known(opened: _Opened, known: Known) -> None:
-    opened.hasher.update(known.sighting.data)
-    give_contents(known, opened.contents)
-    opened.is_complete = True
-    opened.root, opened.dialect = known.shape.root, known.shape.dialect
-
-
-def _open_new(opened: _Opened, pieces: Iterator[bytes], sighting: Sighting | None) -> None:
+def _open(opened: _Opened, pieces: Iterator[bytes]) -> None:
     notes = opened.notes
     opening = take_opening(pieces)
     if is_pair(opening):
@@ -182,17 +167,6 @@ def _open_new(opened: _Opened, pieces: Iterator[bytes], sighting: Sighting | Non
     if opened.dialect not in _READ:
         raise Refusal("edxml.dialect_unsupported", line=root.sourceline, dialect=str(opened.dialect))
     _check_shape(root, form.tags, notes)
-    if sighting is not None and opened.dialect is not Dialect.D and not notes.repairs:
-        SHAPES.learn(sighting, root, opened.dialect, said_at)
-
-
-def _check_schema(root: Element, notes: Notes) -> None:
-    if isinstance(notes, KnownNotes):
-        found = check_known(notes)
-    else:
-        found = check(root, line_of=notes.line_of, limits=notes.limits)
-    for finding in found:
-        notes.add(finding)
 
 
 def _judge(packet: Packet | StatusPacket, root: Element, today: date | None, notes: Notes) -> None:
@@ -277,18 +251,6 @@ def _build(root: Element, dialect: Dialect, files: Contents | Message, notes: No
 
 
 def _unwrap(root: Element, notes: Notes) -> Blocks:
-    if not isinstance(notes, KnownNotes):
-        return _unwrap_new(root, notes)
-    if notes.shape.blocks is None:
-        blocks = _unwrap_new(root, notes)
-        if notes.repairs or notes.findings:
-            return blocks
-        notes.shape.blocks = blocks
-    kept: Blocks = notes.shape.blocks
-    return kept
-
-
-def _unwrap_new(root: Element, notes: Notes) -> Blocks:
     envelope = _level(root, "edXMLEnvelope", notes)
     header = _level(envelope, "edXMLHeader", notes)
     return Blocks(
@@ -322,7 +284,7 @@ _MARKED_FIELDS = {
 
 def _note_marks_anyway(root: Element, notes: Notes) -> None:
     """A packet that cannot be built may still be secret, and then nothing of it may be kept."""
-    for element in notes.real(root).iter("*"):
+    for element in root.iter("*"):
         field = _MARKED_FIELDS.get(local_name(element))
         for finding in scan_texts(iter([(field, element.text or "", "")])) if field else ():
             notes.error(finding.code, element, **finding.params)

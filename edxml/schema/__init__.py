@@ -11,35 +11,34 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any, BinaryIO
 
 from lxml import etree
 
-from edxml._known import KnownNotes
 from edxml._notes import NAMESPACE, Notes
-from edxml._xml import Element, Refusal, Splitter, Unread
-from edxml.findings import Finding
+from edxml._xml import Element, Splitter, Unread
+from edxml.findings import Finding, Refusal
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.schema.explain import explain
-from edxml.schema.frame import frame_of
 from edxml.schema.model import DOCUMENT, STATUS, load_part, schema_path
 
-__all__ = ["check", "check_known", "check_stream", "is_valid"]
+__all__ = ["check", "check_stream", "is_valid"]
 
 
-class _Compiled(threading.local):
-    """Compiled schemas, one per thread: lxml keeps a validator's errors in it."""
-
-    def __init__(self) -> None:
-        self._schemas: dict[str, Any] = {}
-
-    def of(self, kind: str) -> Any:
-        if kind not in self._schemas:
-            self._schemas[kind] = etree.XMLSchema(file=schema_path(kind))
-        return self._schemas[kind]
+@cache
+def _compiled(kind: str) -> Any:
+    return etree.XMLSchema(file=schema_path(kind))
 
 
-_COMPILED = _Compiled()
+_ONE_BY_ONE = threading.Lock()
+"""lxml keeps a validator's errors in it."""
+
+
+def _is_valid(kind: str, root: Element) -> bool:
+    with _ONE_BY_ONE:
+        is_right: bool = _compiled(kind).validate(root)
+        return is_right
 
 
 _IS_LARGE = etree.XPath("count(//*) > 5000")
@@ -48,8 +47,7 @@ _IS_LARGE = etree.XPath("count(//*) > 5000")
 
 def is_valid(skeleton: Element) -> bool:
     """Whether a packet's tree keeps the schema; `skeleton` may lack the text of attachments. Explains nothing."""
-    is_right: bool = _COMPILED.of(_kind(skeleton)).validate(skeleton)
-    return is_right
+    return _is_valid(_kind(skeleton), skeleton)
 
 
 def check(
@@ -65,29 +63,17 @@ def check(
     """
     kind = _kind(skeleton)
     is_large = _IS_LARGE(skeleton)
-    if not is_large and _COMPILED.of(kind).validate(skeleton):
+    if not is_large and _is_valid(kind, skeleton):
         return ()
     notes = Notes(limits)
     notes.lines = line_of
     explain(skeleton, load_part(kind), notes)
     if not notes.findings:
-        if is_large and _COMPILED.of(kind).validate(skeleton):
+        if is_large and _is_valid(kind, skeleton):
             return ()
-        first = _COMPILED.of(kind).error_log[0]  # libxml2 refused what the explainer has no words for
+        first = _compiled(kind).error_log[0]  # libxml2 refused what the explainer has no words for
         notes.error("edxml.schema_other", skeleton, line=first.line, why=first.message[:300])
     return tuple(notes.findings)
-
-
-def check_known(notes: KnownNotes) -> tuple[Finding, ...]:
-    """The same for the packet of a known shape that `notes` are taken on."""
-    shape = notes.shape
-    if shape.frame is not None and shape.frame.holds(notes.gaps):
-        return ()
-    root = notes.real(shape.root)
-    found = check(root, line_of=notes.line_of, limits=notes.limits)
-    if not found and shape.frame is None:
-        shape.frame = frame_of(shape.root, root, load_part(_kind(root)))
-    return found
 
 
 def check_stream(stream: BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Finding, ...]:

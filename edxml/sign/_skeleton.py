@@ -18,10 +18,10 @@ from lxml import etree
 
 from edxml._body import describe
 from edxml._content import Contents
-from edxml._names import OwnNames
 from edxml._utf16 import Recoder
-from edxml._xml import Element, Refusal, Splitter
+from edxml._xml import Element, Splitter
 from edxml.digests import WireHasher
+from edxml.findings import Refusal
 from edxml.limits import PIECE, Limits
 from edxml.sign.algorithms import Canonicalization, DigestAlgorithm, new_hash
 from edxml.sign.verdicts import CheckRefusal, SignedFile, Verdict
@@ -140,8 +140,7 @@ def _apart(apex: Element) -> Any:
     where a default namespace is declared above it.
     """
     text = etree.tostring(apex, with_tail=False, encoding="utf-8")  # ASCII breaks names like Ghi_chú
-    with OwnNames():
-        return etree.fromstring(text, etree.XMLParser(**_PARSER)).getroottree()
+    return etree.fromstring(text, etree.XMLParser(**_PARSER)).getroottree()
 
 
 def _inherits(apex: Element) -> bool:

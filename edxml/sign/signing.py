@@ -20,9 +20,8 @@ from cryptography.hazmat.primitives import serialization
 
 from edxml._mime import is_multipart, take_opening
 from edxml._notes import NAMESPACE
-from edxml._xml import Refusal
 from edxml.errors import EdxmlError
-from edxml.findings import Finding
+from edxml.findings import Finding, Refusal
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.messages import Language, text
 from edxml.sign import _template as template

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from edxml._mime import is_multipart, take_opening
 from edxml._notes import Notes
 from edxml._soap import Message
-from edxml._xml import Element, Refusal
+from edxml._xml import Element
+from edxml.findings import Refusal
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.sign._references import (
     canonicalization_of,
@@ -49,6 +50,7 @@ _TOO_LARGE: Final = frozenset(
         "edxml.markup_too_long",
         "edxml.too_many_elements",
         "edxml.too_many_attributes",
+        "edxml.too_many_names",
         "edxml.too_many_attachments",
         "edxml.text_too_long",
         "edxml.encoding_unsupported",

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from edxml import STRICT, Dialect, Packet, ReadResult, open_decoded, read
-from edxml._shapes import SHAPES
 from edxml._utf16 import Recoder, width
 from edxml.limits import PIECE
 from edxml.sign import Verdict
@@ -174,17 +173,6 @@ def test_cut_and_flipped_anywhere_it_ends_in_a_verdict(form: Callable[[str], byt
     for at in range(0, len(whole), 3):
         read(io.BytesIO(whole[:at] + bytes((whole[at] ^ 0x20,)) + whole[at + 1 :]))
         read(io.BytesIO(whole[:at] + b"\xd8" + whole[at + 1 :]))
-
-
-def test_shapes_are_neither_learnt_from_it_nor_taken_for_it() -> None:
-    narrow = build_packet(subject="V/v hình dạng chưa ai gặp", tasks=("1", "2", "3"))
-    for _ in range(3):
-        assert read(io.BytesIO(narrow)).repairs == ()
-    known = len(SHAPES)
-    for form in FORMS.values():
-        for _ in range(3):
-            assert_equal(form(declared(narrow)), narrow)
-    assert len(SHAPES) == known
 
 
 @pytest.mark.parametrize("data", OWN)

@@ -12,7 +12,7 @@ from edxml._base64 import Garbage
 from edxml._mime import Multipart, is_multipart, take_opening
 from edxml._mime_head import PartHead, read_head, split_parameters
 from edxml._transfer import new_decoder
-from edxml._xml import Refusal
+from edxml.findings import Refusal
 from tests.support.soap import soap_message, soap_part
 
 LONG = b"mot" * 6_000  # longer than the opening, which is looked at in one piece

@@ -38,7 +38,7 @@ def test_a_rule_finds_its_line() -> None:
     assert b"<edXML:Subject/>" in data.split(b"\n")[(finding.place.line or 0) - 1]
 
 
-def test_a_known_packet_in_mime_is_no_known_packet() -> None:
+def test_what_was_read_before_changes_nothing() -> None:
     plain = build_packet()
     for _ in range(3):
         assert not read_bytes(plain).is_refused
