@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def test_a_demo_that_is_ended_while_it_begins_leaves_nothing(number: signal.Sign
         [sys.executable, "-m", "gateway", "demo", "--lang", "en"],
         env=own | {"TMPDIR": str(tmp_path)}, cwd=Path(__file__).parents[2],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's job in the background ignores it
     )  # fmt: skip
     try:
         until(lambda: users_of(tmp_path) or demo.poll() is not None)
@@ -59,13 +61,19 @@ def test_a_process_that_was_just_made_as_the_signal_came_is_ended_too(
         os.kill(os.getpid(), signal.SIGINT)
         return made[0]
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's job in the background
     fleet = Fleet({"TRUC_DATA": str(tmp_path / "nut")}, tmp_path / "logs")
-    with monkeypatch.context() as patched:
-        patched.setattr("subprocess.Popen", make)
-        with pytest.raises(KeyboardInterrupt):
-            fleet.start("relay")
-    fleet.stop()
-    is_left = made[0].poll() is None
-    made[0].kill()
-    made[0].wait()
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr("subprocess.Popen", make)
+            with pytest.raises(KeyboardInterrupt):
+                fleet.start("relay")
+                time.sleep(60)  # the interrupt comes between two steps of the interpreter
+        fleet.stop()
+        is_left = made[0].poll() is None
+    finally:
+        signal.signal(signal.SIGINT, before)
+        for process in made:
+            process.kill()
+            process.wait()
     assert not is_left

@@ -134,7 +134,7 @@ def test_rule_9_release_lets_a_parked_delivery_go_on(house: House) -> None:
 
 def test_rule_9_release_is_refused_of_what_is_not_parked_and_when_the_turn_moved_on(house: House) -> None:
     sent = house.send(["check"])
-    assert refusal("release", lambda: house.release(sent, "check")) == "released"
+    assert refusal("release", lambda: house.release(sent, "check")) == "not_parked"
     house.recipient("check").next(Does.PARK)
     house.work()
     turn = house.row(sent, "check")["turn"]
@@ -219,7 +219,7 @@ def test_rule_9_what_a_person_vouches_for_is_delivered_and_its_successor_goes_on
     house.run()
     assert house.state(update, "blind") == "waiting"
     assert house.vouch(sent, "blind") == "delivered"
-    assert refusal("vouch", lambda: house.vouch(sent, "blind")) == "vouched"
+    assert refusal("vouch", lambda: house.vouch(sent, "blind")) == "nothing_in_doubt"
     house.run()
     assert house.state(update, "blind") == "delivered"
     assert house.recipient("blind").seen(sent.packet_id) == 0, "nothing was sent for it"
@@ -230,7 +230,7 @@ def test_rule_9_what_a_person_vouches_for_is_delivered_and_its_successor_goes_on
 
 def test_rule_9_what_surely_did_not_arrive_is_not_vouched_for(house: House) -> None:
     sent = parked(house)
-    assert refusal("vouch", lambda: house.vouch(sent, "check")) == "vouched"
+    assert refusal("vouch", lambda: house.vouch(sent, "check")) == "nothing_in_doubt"
     assert house.state(sent, "check") == "parked"
 
 
@@ -286,7 +286,7 @@ def test_rule_9_resend_is_refused_while_anything_is_open_and_of_what_is_under_wa
     sent = parked(house, Does.LOSE, "blind")
     assert refusal("resend", lambda: house.resend(sent, "blind")) == "attempt_still_open"
     other = house.send(["check"], "2")
-    assert refusal("resend", lambda: house.resend(other, "check")) == "resent"
+    assert refusal("resend", lambda: house.resend(other, "check")) == "not_resendable"
 
 
 def test_rule_9_after_a_resend_a_no_of_find_tells_nothing_about_the_old_key(house: House) -> None:
