@@ -32,10 +32,9 @@ def users_of(folder: Path) -> list[int]:
 def test_a_demo_that_is_ended_while_it_begins_leaves_nothing(number: signal.Signals, code: int, tmp_path: Path) -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith("TRUC_")}
     demo = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "demo", "--lang", "en"],
+        ["env", "--default-signal=INT", sys.executable, "-m", "gateway", "demo", "--lang", "en"],
         env=own | {"TMPDIR": str(tmp_path)}, cwd=Path(__file__).parents[2],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's job in the background ignores it
     )  # fmt: skip
     try:
         until(lambda: users_of(tmp_path) or demo.poll() is not None)
@@ -48,6 +47,11 @@ def test_a_demo_that_is_ended_while_it_begins_leaves_nothing(number: signal.Sign
             os.kill(pid, signal.SIGKILL)
     assert (demo.returncode, left, list(tmp_path.iterdir())) == (code, [], [])
     assert err.endswith("Stopped as asked.\n")
+
+
+def start_and_wait(fleet: Fleet) -> None:
+    fleet.start("relay")
+    time.sleep(60)  # the interrupt comes between two steps of the interpreter
 
 
 def test_a_process_that_was_just_made_as_the_signal_came_is_ended_too(
@@ -67,8 +71,7 @@ def test_a_process_that_was_just_made_as_the_signal_came_is_ended_too(
         with monkeypatch.context() as patched:
             patched.setattr("subprocess.Popen", make)
             with pytest.raises(KeyboardInterrupt):
-                fleet.start("relay")
-                time.sleep(60)  # the interrupt comes between two steps of the interpreter
+                start_and_wait(fleet)
         fleet.stop()
         is_left = made[0].poll() is None
     finally:
