@@ -25,7 +25,7 @@ serve: $(STAMP) ## Run one node on this machine (data in var/)
 compiled: $(STAMP)
 	@$(PY) -m compileall -q -j 0 gateway edxml adapters routing monitoring tests benchmarks
 
-test: compiled ## All tests
+test: compiled ## All tests but the long runs (kills, broker, drills, image)
 	$(PY) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS) tests
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter, house rules, docs build
