@@ -1,4 +1,4 @@
-"""References followed and digested anew: which part each one means, whether it is still as it was signed.
+"""References followed: which part each one means, and whether its digest is computed as it may be.
 
 Only two kinds are followed: "" (the whole packet) and "#id" (one element that bears that id, and no other does).
 Only two kinds of transform are computed: leaving the signature itself out, and canonicalisation.
@@ -6,41 +6,36 @@ Only two kinds of transform are computed: leaving the signature itself out, and 
 
 from __future__ import annotations
 
-import hmac
 from typing import Final
 
 from edxml._notes import NAMESPACE
 from edxml._xml import Element
 from edxml.sign._skeleton import Skeleton
-from edxml.sign._structure import Reference, SignatureParts, Step, child_named
-from edxml.sign._template import ENVELOPED
+from edxml.sign._structure import ENVELOPED, Reference, SignatureParts, Step, child_named
 from edxml.sign.algorithms import WEAK_URIS, Canonicalization, DigestAlgorithm
 from edxml.sign.policy import Coverage, Policy
 from edxml.sign.verdicts import CheckRefusal, SignedFile, SignedPart, Verdict
 
-__all__ = ["canonicalization_of", "check_coverage", "check_references", "digest_algorithm_of"]
+__all__ = ["canonicalization_of", "check_coverage", "digest_algorithm_of", "ids_of", "resolve_references"]
 
-_IDS: Final = ("Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id")
+_IDS: Final = frozenset({"Id", "ID", "id"})
 _MOST_WHOLE: Final = 1
 
 
-def check_references(parts: SignatureParts, packet: Skeleton, policy: Policy) -> tuple[SignedPart, ...]:
-    """Every part that is signed, found and with the right digest. Raises CheckRefusal.
+def ids_of(element: Element) -> set[str]:
+    """Every value by which an element may be referred to: of attributes named so, with a prefix (xml:id) or without."""
+    return {value for name, value in element.attrib.items() if name.rpartition("}")[2] in _IDS and value}
 
-    Takes the signature out of the tree (its text around stays), so digests of its own parts come first.
+
+def resolve_references(parts: SignatureParts, packet: Skeleton, policy: Policy) -> tuple[SignedPart, ...]:
+    """Every part that the signature refers to. Whether it is as it was signed is still to be computed.
+
+    Raises CheckRefusal: not followed, not computed, or by algorithms that the policy does not allow.
     """
     planned = [(reference, *_resolve(reference, parts, packet)) for reference in parts.references]
     if sum(apex is None for _, apex, _ in planned) > _MOST_WHOLE:
         raise CheckRefusal(Verdict.FORBIDDEN_REFERENCE, 'URI="" twice')
-    checks = [(reference, apex, _plan(reference, policy), is_own) for reference, apex, is_own in planned]
-    with_signature = [check for check in checks if not check[2][0]]
-    without = [check for check in checks if check[2][0]]
-    signed = [
-        _check(reference, apex, plan[1], packet, policy, is_own) for reference, apex, plan, is_own in with_signature
-    ]
-    _detach(parts.element)
-    signed += [_check(reference, apex, plan[1], packet, policy, is_own) for reference, apex, plan, is_own in without]
-    return tuple(signed)
+    return tuple(_part(reference, apex, packet, policy, is_own) for reference, apex, is_own in planned)
 
 
 def _resolve(reference: Reference, parts: SignatureParts, packet: Skeleton) -> tuple[Element | None, bool]:
@@ -48,9 +43,9 @@ def _resolve(reference: Reference, parts: SignatureParts, packet: Skeleton) -> t
     uri = reference.uri
     if uri == "":
         return None, False
-    if uri is None or not uri.startswith("#") or len(uri) < 2 or "(" in uri:
+    if uri is None or not uri.startswith("#") or len(uri) < 2 or "(" in uri or uri.startswith("##"):
         raise CheckRefusal(Verdict.FORBIDDEN_REFERENCE, "no URI" if uri is None else uri)
-    bearers = [one for one in packet.root.iter("*") if any(one.get(name) == uri[1:] for name in _IDS)]
+    bearers = [one for one in packet.root.iter("*") if uri[1:] in ids_of(one)]
     if not bearers:
         raise CheckRefusal(Verdict.FORBIDDEN_REFERENCE, uri)
     if len(bearers) > 1:
@@ -62,8 +57,21 @@ def _resolve(reference: Reference, parts: SignatureParts, packet: Skeleton) -> t
     return apex, is_own
 
 
-def _plan(reference: Reference, policy: Policy) -> tuple[bool, Step]:
-    """(whether the signature is left out, the canonicalisation): all that transforms may ask for."""
+def _part(reference: Reference, apex: Element | None, packet: Skeleton, policy: Policy, is_own: bool) -> SignedPart:
+    form = _form_of(reference, policy)
+    algorithm = digest_algorithm_of(reference.digest_uri, policy)
+    packet.check_computable(apex, canonicalization_of(form.uri, policy, Verdict.FORBIDDEN_TRANSFORM), form.prefixes)
+    return SignedPart(
+        uri=reference.uri or "",
+        path="/" if apex is None else _path(apex),
+        is_own=is_own,
+        digest_algorithm=str(algorithm),
+        digest=reference.digest.hex(),
+    )
+
+
+def _form_of(reference: Reference, policy: Policy) -> Step:
+    """The canonicalisation: beside leaving the signature out, once and before it, all that transforms may ask for."""
     leaves_out, form = False, None
     for step in reference.steps:
         if form is not None:  # it gave octets: nothing that works on XML can follow
@@ -73,41 +81,12 @@ def _plan(reference: Reference, policy: Policy) -> tuple[bool, Step]:
             continue
         canonicalization_of(step.uri, policy, Verdict.FORBIDDEN_TRANSFORM)
         form = step
-    return leaves_out, form or Step(Canonicalization.C14N_10, ())
-
-
-def _check(
-    reference: Reference, apex: Element | None, form: Step, packet: Skeleton, policy: Policy, is_own: bool
-) -> SignedPart:
-    algorithm = digest_algorithm_of(reference.digest_uri, policy)
-    canonicalization = canonicalization_of(form.uri, policy, Verdict.FORBIDDEN_TRANSFORM)
-    digest = packet.digest(apex, canonicalization, algorithm, prefixes=form.prefixes)
-    if not hmac.compare_digest(digest, reference.digest):
-        raise CheckRefusal(Verdict.INVALID_DIGEST, f'URI="{reference.uri}"')
-    return SignedPart(
-        uri=reference.uri or "",
-        path="/" if apex is None else _path(apex),
-        is_own=is_own,
-        digest_algorithm=str(algorithm),
-        digest=digest.hex(),
-    )
+    return form or Step(Canonicalization.C14N_10, ())
 
 
 def _path(element: Element) -> str:
     names = [one.tag.rpartition("}")[2] for one in (element, *element.iterancestors())]
     return "/" + "/".join(reversed(names))
-
-
-def _detach(signature: Element) -> None:
-    """Take the signature out; the text behind it stays where it was."""
-    parent, before, tail = signature.getparent(), signature.getprevious(), signature.tail
-    signature.tail = None
-    parent.remove(signature)
-    if tail:
-        if before is not None:
-            before.tail = (before.tail or "") + tail
-        else:
-            parent.text = (parent.text or "") + tail
 
 
 def check_coverage(signed: tuple[SignedPart, ...], packet: Skeleton, policy: Policy) -> bool:
@@ -143,7 +122,7 @@ def signed_files(signed: tuple[SignedPart, ...], packet: Skeleton) -> tuple[Sign
 def _is_within(element: Element, signed: tuple[SignedPart, ...]) -> bool:
     """Whether an element or one around it bears an id that is signed; the signature's own parts hold nothing else."""
     ids = {part.uri[1:] for part in signed if not part.is_own}
-    return any(one.get(name) in ids for one in (element, *element.iterancestors()) for name in _IDS if one.get(name))
+    return any(not ids.isdisjoint(ids_of(one)) for one in (element, *element.iterancestors()))
 
 
 def canonicalization_of(uri: str, policy: Policy, otherwise: Verdict) -> Canonicalization:

@@ -72,19 +72,8 @@ class Skeleton:
     encoding: str  #: of its bytes, where they are not UTF-8
     is_tidy: bool  #: UTF-8, nothing stands before `<?xml`, and the encoding is as declared
 
-    def digest(
-        self,
-        apex: Element | None,
-        form: Canonicalization,
-        algorithm: DigestAlgorithm,
-        *,
-        prefixes: Sequence[str] = (),
-    ) -> bytes:
-        """The digest of `apex` and all below it (None: the whole document) in canonical form, without comments.
-
-        Raises CheckRefusal where it cannot be computed.
-        """
-        text = self.canonical(apex, form, prefixes=prefixes)
+    def digest(self, text: bytes, algorithm: DigestAlgorithm) -> bytes:
+        """The digest of a canonical text, with every attachment's text in place of its token."""
         hashed = new_hash(algorithm)
         first, *others = text.split(self.token)
         hashed.update(first)
@@ -96,22 +85,28 @@ class Skeleton:
         return digest
 
     def canonical(self, apex: Element | None, form: Canonicalization, *, prefixes: Sequence[str] = ()) -> bytes:
-        """The canonical form with a token in place of every attachment's text. Raises CheckRefusal as `digest`."""
-        is_exclusive = form is Canonicalization.EXCLUSIVE
-        if apex is None:
-            whole = self.root.getroottree()
-        elif not is_exclusive and _inherits(apex):
-            raise CheckRefusal(Verdict.NOT_CHECKED, "xml:* attributes above a signed part")
-        else:
-            whole = _apart(apex)
-        if (prefixes or not is_exclusive) and _is_crowded(self.root):
-            raise CheckRefusal(Verdict.NOT_CHECKED, "too many namespaces")
-        kind: dict[str, Any] = {"exclusive": True, "inclusive_ns_prefixes": list(prefixes)} if is_exclusive else {}
+        """The canonical form of `apex` and all below it (None: the whole document), without comments, with tokens.
+
+        Raises CheckRefusal where it cannot be computed.
+        """
+        self.check_computable(apex, form, prefixes)
+        whole = self.root.getroottree() if apex is None else _apart(apex)
+        kind: dict[str, Any] = {"inclusive_ns_prefixes": list(prefixes)} if form is Canonicalization.EXCLUSIVE else {}
         try:
-            text: bytes = etree.tostring(whole, method="c14n", with_comments=False, **kind)
+            text: bytes = etree.tostring(
+                whole, method="c14n", exclusive=form is Canonicalization.EXCLUSIVE, with_comments=False, **kind
+            )
         except (etree.LxmlError, ValueError, RuntimeError) as error:
             raise CheckRefusal(Verdict.NOT_CHECKED, f"canonicalisation: {error}") from None
         return text
+
+    def check_computable(self, apex: Element | None, form: Canonicalization, prefixes: Sequence[str]) -> None:
+        """Raises CheckRefusal (NOT_CHECKED) for a canonical form that libxml2 gets wrong or takes minutes for."""
+        is_exclusive = form is Canonicalization.EXCLUSIVE
+        if apex is not None and not is_exclusive and _inherits(apex):
+            raise CheckRefusal(Verdict.NOT_CHECKED, "xml:* attributes above a signed part")
+        if (prefixes or not is_exclusive) and _is_crowded(self.root):
+            raise CheckRefusal(Verdict.NOT_CHECKED, "too many namespaces")
 
 
 _MOST_NAMESPACES: Final = 64  # declared above each other; real packets have seven

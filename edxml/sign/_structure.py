@@ -15,11 +15,17 @@ from typing import Final
 
 from edxml._notes import NAMESPACE
 from edxml._xml import Element
-from edxml.sign._template import DSIG, XADES
 from edxml.sign.verdicts import CheckRefusal, Verdict
 
-__all__ = ["ENCODED_KEY", "Reference", "SignatureParts", "Step", "XadesParts", "child_named", "locate", "take_apart"]
+__all__ = [
+    "DSIG", "ENCODED_KEY", "ENVELOPED", "PROPERTIES_TYPE", "XADES", "Reference", "SignatureParts", "Step", "XadesParts",
+    "child_named", "locate", "take_apart",
+]  # fmt: skip
 
+DSIG: Final = "http://www.w3.org/2000/09/xmldsig#"
+XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
+PROPERTIES_TYPE: Final = "http://uri.etsi.org/01903#SignedProperties"
+ENVELOPED: Final = DSIG + "enveloped-signature"
 _DS: Final = "{" + DSIG + "}"
 ENCODED_KEY: Final = "{http://www.w3.org/2009/xmldsig11#}DEREncodedKeyValue"
 _XA: Final = "{" + XADES + "}"

@@ -8,15 +8,9 @@ software can check it.  Memory does not grow with attachments: `edxml.sign._skel
 from __future__ import annotations
 
 import re
-import secrets
-from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import BinaryIO, Final
-
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from edxml._mime import is_multipart, take_opening
 from edxml._notes import NAMESPACE
@@ -24,9 +18,10 @@ from edxml.errors import EdxmlError
 from edxml.findings import Finding, Refusal
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
 from edxml.messages import Language, text
-from edxml.sign import _template as template
+from edxml.sign._arithmetic import make_signature
+from edxml.sign._references import ids_of
 from edxml.sign._skeleton import Skeleton, read_skeleton
-from edxml.sign.algorithms import Canonicalization, DigestAlgorithm, new_hash
+from edxml.sign.algorithms import DigestAlgorithm
 from edxml.sign.signer import Signer
 from edxml.sign.verdicts import Form
 
@@ -36,6 +31,7 @@ TimeStamper = Callable[[bytes], bytes]
 """Gives the RFC 3161 TimeStampToken (DER, the CMS structure without the TimeStampResp around it) over the SHA-256 of
 the bytes it is given. It may ask an authority over the network: that is the caller's business, and may take minutes."""
 
+_HEADER: Final = f"{{{NAMESPACE}}}edXMLEnvelope/{{{NAMESPACE}}}edXMLHeader"
 _ENDS: Final = re.compile(
     rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|</(?:[^\s<>/:]+:)?(?P<name>[^\s<>/:]+)[ \t\r\n]*>", re.DOTALL
 )
@@ -82,39 +78,24 @@ def sign_packet(
         raise SigningRefused("time_stamper_missing" if form is Form.T else "time_stamper_unused")
     packet = _readable(stream, limits)
     place = _place(packet, limits)
-    ids = template.Ids(f"truc-{secrets.token_hex(8)}")
-    info_parts = (ids, signer.algorithm, digest_algorithm)
-    digest = _text(packet.digest(None, Canonicalization.EXCLUSIVE, digest_algorithm))
-    certificates, certificate_digest = _certificate_texts(signer.certificates, digest_algorithm)
-    properties, properties_digest = "", None
-    if form is not Form.PLAIN:
-        moment = (signing_time or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        described = (ids, moment, str(digest_algorithm), certificate_digest)
-        properties = template.properties(*described, alone=False)
-        hashed = new_hash(digest_algorithm)
-        hashed.update(template.properties(*described, alone=True).encode())
-        properties_digest = _text(hashed.digest())
-    info = template.signed_info(*info_parts, digest, properties_digest, alone=True)
-    value = _text(signer.sign(info.encode()))
-    unsigned = ""
-    if time_stamper:
-        token = _text(time_stamper(template.value(value, alone=True).encode()))
-        unsigned = template.unsigned_properties(template.time_stamp(token, alone=False), alone=False)
-    signature = template.signature(
-        ids,
-        info=template.signed_info(*info_parts, digest, properties_digest, alone=False),
-        value=template.value(value, alone=False),
-        certificates=certificates,
-        properties=properties,
-        unsigned=unsigned,
+    moment = None if form is Form.PLAIN else signing_time or datetime.now(UTC)
+    signature = make_signature(
+        packet,
+        packet.root.find(_HEADER),
+        signer,
+        digest_algorithm,
+        signing_time=moment,
+        time_stamper=time_stamper,
     )
-    copy_with(stream, out, place, signature.encode())
+    copy_with(stream, out, place, signature)
 
 
 def _readable(stream: BinaryIO, limits: Limits) -> Skeleton:
     packet = read_tidy(stream, limits)
     if packet.root.tag != f"{{{NAMESPACE}}}edXML":
         raise SigningRefused("no_header")
+    if ids_of(packet.root):  # signxml would sign the root by its id, and not the whole packet
+        raise SigningRefused("root_named")
     if next(packet.root.iter("{*}Signature"), None) is not None:
         raise SigningRefused("signed_already")
     return packet
@@ -136,9 +117,8 @@ def read_tidy(stream: BinaryIO, limits: Limits) -> Skeleton:
 
 def _place(packet: Skeleton, limits: Limits) -> int:
     """The offset of the header's end tag."""
-    header = f"{{{NAMESPACE}}}edXMLEnvelope/{{{NAMESPACE}}}edXMLHeader"
     ends = end_tags(packet, "edXMLHeader", limits)
-    if len(packet.root.findall(header)) != 1 or len(list(packet.root.iter("{*}edXMLHeader"))) != 1 or len(ends) != 1:
+    if len(packet.root.findall(_HEADER)) != 1 or len(list(packet.root.iter("{*}edXMLHeader"))) != 1 or len(ends) != 1:
         raise SigningRefused("no_header")
     return ends[0]
 
@@ -154,17 +134,6 @@ def end_tags(packet: Skeleton, name: str, limits: Limits) -> list[int]:
     return [found.start() for found in _ENDS.finditer(head) if found["name"] == name.encode()]
 
 
-@lru_cache(maxsize=16)
-def _certificate_texts(
-    certificates: tuple[x509.Certificate, ...], algorithm: DigestAlgorithm
-) -> tuple[tuple[str, ...], str]:
-    """(base64 of each certificate's DER, base64 of the digest of the first)."""
-    ders = [one.public_bytes(serialization.Encoding.DER) for one in certificates]
-    hashed = new_hash(algorithm)
-    hashed.update(ders[0])
-    return tuple(map(_text, ders)), _text(hashed.digest())
-
-
 def copy_with(stream: BinaryIO, out: BinaryIO, place: int, inserted: bytes) -> None:
     """Write all of `stream` to `out`, with `inserted` at that offset."""
     stream.seek(0)
@@ -176,7 +145,3 @@ def copy_with(stream: BinaryIO, out: BinaryIO, place: int, inserted: bytes) -> N
     out.write(inserted)
     while piece := stream.read(PIECE):
         out.write(piece)
-
-
-def _text(data: bytes) -> str:
-    return b64encode(data).decode()

@@ -17,7 +17,8 @@ from edxml._xml import Element
 from edxml.limits import DEFAULT_LIMITS, Limits
 from edxml.sign import _template as template
 from edxml.sign._der import BOOLEAN, INTEGER, OCTETS, OID, SEQUENCE, Node, NotDer, encode, parse
-from edxml.sign._structure import SignatureParts, locate, take_apart
+from edxml.sign._references import ids_of
+from edxml.sign._structure import XADES, SignatureParts, locate, take_apart
 from edxml.sign.algorithms import Canonicalization
 from edxml.sign.policy import Policy
 from edxml.sign.signing import SigningRefused, TimeStamper, copy_with, end_tags, read_tidy
@@ -29,7 +30,6 @@ __all__ = ["add_time_stamp", "asking"]
 
 _GRANTED: Final = (0, 1)  # granted; granted with modifications (RFC 3161, 2.4.2)
 _SHA256: Final = encode(SEQUENCE, encode(OID, bytes.fromhex("608648016503040201")), encode(0x05))
-_IDS: Final = ("Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id")
 
 
 def add_time_stamp(
@@ -46,7 +46,7 @@ def add_time_stamp(
     packet = read_tidy(stream, limits)
     parts = take_apart(locate(packet.root))
     _check_free(parts)
-    has_others = next(parts.element.iter(f"{{{template.XADES}}}UnsignedSignatureProperties"), None) is not None
+    has_others = next(parts.element.iter(f"{{{XADES}}}UnsignedSignatureProperties"), None) is not None
     ends = end_tags(packet, "UnsignedSignatureProperties" if has_others else "QualifyingProperties", limits)
     if len(ends) != 1:
         raise SigningRefused("stamp_place")
@@ -56,8 +56,8 @@ def add_time_stamp(
         moment = read_time_stamp(token, value)
     except CheckRefusal as refusal:
         raise SigningRefused("stamp_unusable", detail=refusal.detail) from None
-    text = template.time_stamp(b64encode(token).decode(), alone=True)
-    inserted = text if has_others else template.unsigned_properties(text, alone=True)
+    text = template.time_stamp(b64encode(token).decode())
+    inserted = text if has_others else template.unsigned_properties(text)
     copy_with(stream, out, ends[0], inserted.encode())
     return moment
 
@@ -72,7 +72,7 @@ def _check_free(parts: SignatureParts) -> None:
     while around[-1] is not parts.element:
         around.append(around[-1].getparent())
     signed = {reference.uri for reference in parts.references}
-    if any(f"#{one.get(name)}" in signed for one in around for name in _IDS):
+    if any(f"#{name}" in signed for one in around for name in ids_of(one)):
         raise SigningRefused("stamp_place")
 
 

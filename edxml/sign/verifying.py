@@ -21,17 +21,25 @@ from edxml._soap import Message
 from edxml._xml import Element
 from edxml.findings import Refusal
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
+from edxml.sign._arithmetic import check_arithmetic
 from edxml.sign._references import (
     canonicalization_of,
     check_coverage,
-    check_references,
     digest_algorithm_of,
+    resolve_references,
     signed_files,
 )
 from edxml.sign._skeleton import Skeleton, read_skeleton
-from edxml.sign._structure import ENCODED_KEY, SignatureParts, XadesParts, locate, take_apart
-from edxml.sign._template import DSIG, PROPERTIES_TYPE
-from edxml.sign.algorithms import WEAK_URIS, SignatureAlgorithm, fits_key, is_right_signature, new_hash
+from edxml.sign._structure import (
+    DSIG,
+    ENCODED_KEY,
+    PROPERTIES_TYPE,
+    SignatureParts,
+    XadesParts,
+    locate,
+    take_apart,
+)
+from edxml.sign.algorithms import WEAK_URIS, SignatureAlgorithm, fits_key, new_hash
 from edxml.sign.certificates import check_key, der_of, key_der, load_certificates, own_certificate
 from edxml.sign.judging import check_certificate
 from edxml.sign.policy import Policy
@@ -118,11 +126,10 @@ def _check(packet: Skeleton, policy: Policy, at: datetime, evidence: dict[str, A
     evidence["certificate"] = certificate
     _check_key(certificate, parts, algorithm, policy)
     form = canonicalization_of(parts.canonicalization.uri, policy, Verdict.ALGORITHM_NOT_ALLOWED)
-    info = packet.canonical(parts.info, form, prefixes=parts.canonicalization.prefixes)
+    packet.check_computable(parts.info, form, parts.canonicalization.prefixes)
     value_forms = _stamped_texts(packet, parts, policy)
-    signed = check_references(parts, packet, policy)
-    if not is_right_signature(algorithm, certificate.public_key(), parts.value, info):
-        raise CheckRefusal(Verdict.INVALID_SIGNATURE)
+    signed = resolve_references(parts, packet, policy)
+    check_arithmetic(parts, packet, certificate)
     evidence |= {"signed": signed, "files": signed_files(signed, packet)}
     evidence["covers_whole"] = check_coverage(signed, packet, policy)
     if xades is not None:

@@ -41,7 +41,7 @@ _WRAPPING = (
         name="a header that stands twice",
     ),
     _without(
-        "_references", "one.get(name) in ids", "one is not None",
+        "_references", "not ids.isdisjoint(ids_of(one))", "one is not None",
         _ATTACKS + "a_reference_to_an_empty_corner_covers_nothing",
         name="a header that nothing refers to",
     ),
@@ -59,12 +59,13 @@ _WRAPPING = (
 
 _ARITHMETIC = (
     _without(
-        "_references", "if not hmac.compare_digest(digest, reference.digest):", "if len(digest) == 0:",
+        "_arithmetic", "raise CheckRefusal(Verdict.INVALID_DIGEST, f'URI=\"{uri}\"') from None", "return",
         _ATTACKS + "the_whole_signed_packet_within_a_forged_one",
         name="a digest that is not compared",
     ),
     _without(
-        "verifying", "if not is_right_signature(", "if None in (", _ATTACKS + "signed_by_another_key",
+        "_arithmetic", "raise CheckRefusal(Verdict.INVALID_SIGNATURE) from None", "return",
+        _ATTACKS + "signed_by_another_key",
         name="a signature value that is not checked",
     ),
     _without(
@@ -78,7 +79,7 @@ _ARITHMETIC = (
         name="a digest read up to its first node",
     ),
     _without(
-        "_skeleton", "            whole = _apart(apex)", "            whole = apex",
+        "_skeleton", "if apex is None else _apart(apex)", "if apex is None else apex",
         _PACKETS + "a_part_is_canonical_where_default_namespaces_lie_above_each_other",
         name="parts canonicalised within their document",
     ),
@@ -87,9 +88,22 @@ _ARITHMETIC = (
         name="line ends as they are written",
     ),
     _without(
-        "_skeleton", "elif not is_exclusive and _inherits(apex):", "elif apex is self:",
+        "_skeleton", "if apex is not None and not is_exclusive and _inherits(apex):", "if apex is self:",
         _PACKETS + "attributes_that_inclusive_forms_pass_down_are_not_guessed",
         name="attributes of xml passed over",
+    ),
+)  # fmt: skip
+
+_SIGNXML = (
+    _without(
+        "_arithmetic", "xml_node.getroottree() if xml_node.getparent() is None else xml_node", "xml_node",
+        _ATTACKS + "altered_after_signing",
+        name="instructions beside the root passed over",
+    ),
+    _without(
+        "_references", 'if name.rpartition("}")[2] in _IDS', "if name in _IDS",
+        _ATTACKS + "an_id_in_another_spelling_is_the_same_id",
+        name="an id with a prefix passed over",
     ),
 )  # fmt: skip
 
@@ -224,7 +238,7 @@ _STAMPING = (
         name="a second stamp",
     ),
     _without(
-        "stamping", "for one in around for name in _IDS", "for one in () for name in _IDS",
+        "stamping", "for one in around for name in ids_of(one)", "for one in () for name in ids_of(one)",
         _ADDED + "a_signature_over_what_would_change_is_not_stamped",
         name="a stamp into what is signed",
     ),
@@ -305,5 +319,5 @@ _SEALS = (
 )  # fmt: skip
 
 SIGN_DEFECTS = (
-    *_WRAPPING, *_ARITHMETIC, *_KEYS, *_CHAINS, *_REVOCATION, *_TIME, *_STAMPING, *_TOKENS, *_SEALS,
+    *_WRAPPING, *_ARITHMETIC, *_SIGNXML, *_KEYS, *_CHAINS, *_REVOCATION, *_TIME, *_STAMPING, *_TOKENS, *_SEALS,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""edxml is usable alone: in an interpreter that finds nothing but the standard library, lxml and cryptography."""
+"""edxml is usable alone: in an interpreter that finds nothing but lxml, cryptography and signxml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import edxml
 from tests.support.packets import build_packet
 
-NEEDED = ("lxml", "cryptography")
+NEEDED = ("lxml", "cryptography", "signxml")
 """What edxml imports; what these need themselves comes along. Keys on tokens want python-pkcs11 beside them."""
 
 SCRIPT = """
@@ -52,7 +52,7 @@ print(sorted({name.partition(".")[0] for name in sys.modules if not name.startsw
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of packages as `pip install lxml cryptography` would make it, with edxml beside them."""
+    """A folder of packages as `pip install lxml cryptography signxml` would make it, with edxml beside them."""
     shelf = tmp_path_factory.mktemp("shelf")
     wanted, seen = list(NEEDED), set()
     while wanted:
@@ -87,4 +87,4 @@ def test_read_write_validate_need_nothing_of_the_house(shelf: Path, tmp_path: Pa
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert set(literal_eval(done.stdout)) - {"cffi", "pycparser", "cython_runtime"} == {"edxml", *NEEDED}
+    assert set(literal_eval(done.stdout)) - {"cffi", "pycparser", "cython_runtime", "certifi"} == {"edxml", *NEEDED}

@@ -160,7 +160,7 @@ def test_wrapped(number: int, verdict: Verdict) -> None:
     assert check(wrap(number), policy=HEADER_POLICY).verdict is verdict
 
 
-@pytest.mark.parametrize("spelling", ["ID", "id", "{http://www.w3.org/XML/1998/namespace}id"])
+@pytest.mark.parametrize("spelling", ["ID", "id", "{http://www.w3.org/XML/1998/namespace}id", "{urn:x}Id"])
 def test_an_id_in_another_spelling_is_the_same_id(spelling: str) -> None:
     root = parse(HEADER_SIGNED)
     etree.SubElement(root, "other").set(spelling, "m1")
@@ -223,6 +223,7 @@ def test_two_signatures() -> None:
         "#xpointer(id('m1'))",
         "#nothing",
         "#",
+        "##m1",
     ],
 )
 def test_references_that_are_not_followed(uri: str | None) -> None:
