@@ -29,7 +29,7 @@ from benchmarks.measure import Interval, interleave, interval_of
 from benchmarks.packet_stream import GeneratedPacket, grow
 from benchmarks.packets import PacketMaker, Party
 from edxml import Attachment, read
-from edxml.schema.model import DOCUMENT, schema_path
+from edxml.schema import DOCUMENT, schema_path
 from edxml.seal import SealStatement, generate_seal_key, load_seal_key, make_seal
 from edxml.sign import Form, Policy, Verdict, load_pem_signer, sign_packet, verify_packet
 

@@ -15,7 +15,7 @@ from edxml.rules import DOCUMENT_RULES, READING_RULES, STATUS_RULES, ReadingRule
 from edxml.rules.examples import TODAY, file
 from edxml.rules.reading import example_bytes
 from edxml.rules.rule import UNCHECKED
-from edxml.schema.model import DOCUMENT, STATUS, Part, Particle, load_part
+from scripts.packet_schema import DOCUMENT, STATUS, Part, Particle, load_part
 
 __all__ = ["packet_repairs", "packet_rules", "packet_schema"]
 

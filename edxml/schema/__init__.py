@@ -10,9 +10,11 @@ optional here.  `docs/reference/packet-schema.md` is generated from them.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
-from typing import Any, BinaryIO
+from importlib import import_module, resources
+from typing import Any, BinaryIO, Final
 
 from lxml import etree
 
@@ -20,10 +22,16 @@ from edxml._notes import NAMESPACE, Notes
 from edxml._xml import Element, Splitter, Unread
 from edxml.findings import Finding, Refusal
 from edxml.limits import DEFAULT_LIMITS, PIECE, Limits
-from edxml.schema.explain import explain
-from edxml.schema.model import DOCUMENT, STATUS, load_part, schema_path
 
-__all__ = ["check", "check_stream", "is_valid"]
+__all__ = ["DOCUMENT", "STATUS", "check", "check_stream", "is_valid", "schema_path"]
+
+DOCUMENT: Final = "document"
+STATUS: Final = "status"
+
+
+def schema_path(kind: str) -> str:
+    """Where the XSD file of DOCUMENT or STATUS stands."""
+    return str(resources.files("edxml").joinpath(f"schema/{kind}.xsd"))
 
 
 @cache
@@ -67,13 +75,40 @@ def check(
         return ()
     notes = Notes(limits)
     notes.lines = line_of
-    explain(skeleton, load_part(kind), notes)
+    shown = skeleton
+    if is_large:
+        shown, original = _shorten(skeleton)
+        notes.lines = lambda element: line_of(original[element])
+    explain = import_module("edxml.schema.explain").explain  # with it comes xmlschema, which few processes need
+    explain(shown, schema_path(kind), notes)
     if not notes.findings:
         if is_large and _is_valid(kind, skeleton):
             return ()
+        notes.lines = line_of
         first = _compiled(kind).error_log[0]  # libxml2 refused what the explainer has no words for
         notes.error("edxml.schema_other", skeleton, line=first.line, why=first.message[:300])
     return tuple(notes.findings)
+
+
+_MOST_ALIKE: Final = 200  # children of one name in a parent that are explained of a large packet
+
+
+def _shorten(root: Element) -> tuple[Element, dict[Element, Element]]:
+    """A copy of a large tree with the first children of each name alone, and whose copy each element is."""
+    short = etree.Element(root.tag, root.attrib)
+    original, left = {short: root}, [short]
+    while left:
+        parent = left.pop()
+        parent.text = original[parent].text
+        seen: Counter[str] = Counter()
+        for child in original[parent].iterchildren("*"):
+            seen[child.tag] += 1
+            if seen[child.tag] <= _MOST_ALIKE:
+                copy = etree.SubElement(parent, child.tag, child.attrib)
+                copy.tail = child.tail
+                original[copy] = child
+                left.append(copy)
+    return short, original
 
 
 def check_stream(stream: BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Finding, ...]:

@@ -1,143 +1,157 @@
-"""Every violation of our schema, each with its path, its line and what is allowed instead.
+"""Every violation of our schema in words, each with its path, its line and what is allowed instead.
 
-libxml2 stops at the first child that it did not expect; a person who must mend a packet wants them all.  This walks
-the packet beside the schema's own values and is asked only where libxml2 refused.
+libxml2 says quickly whether a packet is right; where it is not, xmlschema finds what is wrong, and this names it.
 """
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
+import xmlschema
 from lxml import etree
+from xmlschema.validators import (
+    XMLSchemaChildrenValidationError,
+    XsdAnyAttribute,
+    XsdAttributeGroup,
+    XsdElement,
+    XsdEnumerationFacets,
+    XsdGroup,
+    XsdMaxLengthFacet,
+    XsdMinLengthFacet,
+    XsdPatternFacets,
+)
 
 from edxml._notes import NAMESPACE, Notes, local_name
 from edxml._xml import Element
-from edxml.schema.model import Facets, Part, Particle
 
-__all__ = ["XSI", "explain", "find_particle"]
+__all__ = ["explain"]
 
-XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 _SHOWN = 40
-_BLANKS = " \t\r\n"  # XML's own: a no-break space is text
-_WORD = re.compile(r"[^ \t\r\n]+")
+_XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 
 
-def explain(root: Element, part: Part, notes: Notes) -> None:
-    """Note every violation in `root` of the schema whose root is `part`."""
-    if _name(root) != part.name:
-        if etree.QName(root).localname == part.name:
-            notes.error("edxml.schema_namespace", root, name=part.name, namespace=NAMESPACE)
+@cache
+def _schema(path: str) -> xmlschema.XMLSchema10:
+    return xmlschema.XMLSchema10(path, allow="local")
+
+
+def explain(root: Element, path: str, notes: Notes) -> None:
+    """Note every violation in `root` of the schema at `path`, in the order of lines."""
+    parents: dict[Element, set[str]] = {}  # each with the names that were told to be missing in it
+    for error in _schema(path).iter_errors(root):
+        if isinstance(error, XMLSchemaChildrenValidationError):
+            if error.elem not in parents:
+                _each_child(error, notes)
+            _place(error, parents.setdefault(error.elem, set()), notes)
+        else:
+            _explain(error, notes)
+        if notes.is_full:
+            break
+    notes.findings.sort(key=lambda finding: finding.place.line or 0)
+
+
+def _explain(error: Any, notes: Notes) -> None:
+    """One violation that xmlschema found."""
+    element, validator = error.elem, error.validator
+    if isinstance(validator, XsdGroup):
+        notes.error("edxml.schema_text", element, name=local_name(element))
+    elif isinstance(validator, XsdAttributeGroup | XsdAnyAttribute):
+        _attributes(element, validator.parent if isinstance(validator, XsdAnyAttribute) else validator, notes)
+    elif isinstance(validator, XsdElement) and len(element):
+        for child in element:
+            notes.error("edxml.schema_element_unexpected", child, name=_cut(child), allowed="-")
+    elif isinstance(validator, xmlschema.XMLSchema10):
+        _root(element, notes)
+    else:
+        _value(error, notes)
+
+
+def _root(element: Element, notes: Notes) -> None:
+    if etree.QName(element).localname == "edXML":
+        notes.error("edxml.schema_namespace", element, name="edXML", namespace=NAMESPACE)
+    else:
+        notes.error("edxml.schema_root", element, name=_cut(element), expected="edXML")
+
+
+def _each_child(error: Any, notes: Notes) -> None:
+    """Children that the element may not have at all, and those that are too many."""
+    allowed = list(error.validator.iter_elements())
+    counts: Counter[str] = Counter()
+    for child in error.elem:
+        counts[child.tag] += 1
+        matching = [one for one in allowed if one.is_matching(child.tag)]
+        if notes.is_full:
             return
-        notes.error("edxml.schema_root", root, name=local_name(root)[:80], expected=part.name)
+        if not matching:
+            _unexpected(child, allowed, notes)
+        elif _is_over(counts[child.tag], matching):
+            notes.error("edxml.schema_element_repeated", child, name=_cut(child), most=matching[0].max_occurs)
+
+
+def _place(error: Any, told: set[str], notes: Notes) -> None:
+    """What is missing where validation stopped; a child that may stand, but not there."""
+    parent, child = error.elem, error.invalid_child
+    counts = Counter(one.tag for one in parent)
+    missing = [one for one in error.expected or () if one.min_occurs and one.name and not counts[one.name]]
+    for name in [one.local_name for one in missing[: None if child is None else 1]]:
+        if name not in told:
+            notes.error("edxml.schema_element_missing", parent, name, name=name, inside=local_name(parent))
+            told.add(name)
+    if missing or child is None:
         return
-    _Walk(notes).element(root, part)
+    allowed = list(error.validator.iter_elements())
+    matching = [one for one in allowed if one.is_matching(child.tag)]
+    if matching and not _is_over(sum(1 for _ in child.itersiblings(child.tag, preceding=True)) + 1, matching):
+        notes.error("edxml.schema_element_misplaced", child, name=_cut(child), order=_listed(allowed))
 
 
-class _Walk:
-    def __init__(self, notes: Notes) -> None:
-        self._notes = notes
-
-    def element(self, element: Element, part: Part) -> None:
-        """One element and all below it."""
-        if part.is_open or self._notes.is_full:
-            return
-        self._attributes(element, part)
-        if part.facets is not None:
-            self._leaf(element, part.facets)
-            return
-        if _has_own_text(element):
-            self._notes.error("edxml.schema_text", element, name=local_name(element))
-        known: list[tuple[Element, str, Part]] = []
-        for child in element:
-            particle = find_particle(child, part)
-            if particle is None:
-                if not self._notes.is_full:
-                    self._unexpected(child, part)
-            else:
-                known.append((child, particle.part.name, particle.part))
-        self._occurrences(element, part, known)
-        for child, _, child_part in known:
-            self.element(child, child_part)
-
-    def _unexpected(self, child: Element, part: Part) -> None:
-        name = etree.QName(child).localname
-        if _name(child) != name and name in part.children:
-            self._notes.error("edxml.schema_namespace", child, name=name, namespace=NAMESPACE)
-            return
-        allowed = _listed(tuple(part.children))
-        self._notes.error("edxml.schema_element_unexpected", child, name=local_name(child)[:80], allowed=allowed)
-
-    def _occurrences(self, element: Element, part: Part, known: list[tuple[Element, str, Part]]) -> None:
-        """How often each child stands, and in which order: measured by the order that fits best."""
-        names = [name for _, name, _ in known]
-        order = min(part.orders, key=lambda order: _misfit(order, names, is_ordered=part.is_ordered))
-        counts = Counter(names)
-        allowed = {particle.part.name: particle for particle in order}
-        for particle in order:
-            if counts[particle.part.name] < particle.least:
-                self._notes.error(
-                    "edxml.schema_element_missing", element, particle.part.name, name=particle.part.name,
-                    inside=local_name(element),
-                )  # fmt: skip
-        seen: Counter[str] = Counter()
-        for child, name, _ in known:
-            seen[name] += 1
-            most = allowed[name].most if name in allowed else 0
-            if most is not None and seen[name] > most:
-                self._notes.error("edxml.schema_element_repeated", child, name=name[:80], most=max(most, 1))
-        if part.is_ordered:
-            self._order(order, known)
-
-    def _order(self, order: tuple[Particle, ...], known: list[tuple[Element, str, Part]]) -> None:
-        places = {particle.part.name: place for place, particle in enumerate(order)}
-        listed = [(child, name) for child, name, _ in known if name in places]
-        kept = _longest_run([places[name] for _, name in listed])
-        for position, (child, name) in enumerate(listed):
-            if position not in kept:
-                expected = _listed(tuple(places))
-                self._notes.error("edxml.schema_element_misplaced", child, name=name[:80], order=expected)
-
-    def _leaf(self, element: Element, facets: Facets) -> None:
-        for child in element:
-            self._notes.error(
-                "edxml.schema_element_unexpected", child, name=local_name(child)[:80], allowed="-"
-            )  # fmt: skip
-        text = "".join([element.text or "", *(child.tail or "" for child in element)])
-        fault = _fault(" ".join(_WORD.findall(text)) if facets.collapses else text, facets)
-        if fault is not None:
-            code, params = fault
-            self._notes.error(code, element, name=local_name(element), **params)
-
-    def _attributes(self, element: Element, part: Part) -> None:
-        for name in element.attrib:
-            is_foreign = bool(part.attribute_namespace) and name.startswith(f"{{{part.attribute_namespace}}}")
-            if name not in part.attributes and not is_foreign and not name.startswith(XSI):
-                allowed = _listed(tuple(sorted(part.attributes)))
-                self._notes.error("edxml.schema_attribute", element, attribute=name[:80], allowed=allowed)
+def _is_over(count: int, matching: list[Any]) -> bool:
+    return all(one.max_occurs is not None and count > one.max_occurs for one in matching)
 
 
-def _fault(text: str, facets: Facets) -> tuple[str, dict[str, Any]] | None:
-    """What is wrong with the text of a leaf: code and parameters."""
-    shown = text[:_SHOWN]
-    if facets.values and text not in (value for value, _ in facets.values):
-        return "edxml.schema_value_unlisted", {
-            "text": shown,
-            "allowed": _listed(tuple(value for value, _ in facets.values)),
-        }
-    if len(text) < facets.shortest:
-        return "edxml.schema_value_empty", {}
-    if facets.longest is not None and len(text) > facets.longest:
-        return "edxml.schema_value_long", {"limit": facets.longest, "length": len(text)}
-    if facets.pattern is not None and not facets.pattern.fullmatch(text):
-        return "edxml.schema_value_form", {"text": shown, "form": _FORMS[facets.name]}
-    return None
+def _unexpected(child: Element, allowed: list[Any], notes: Notes) -> None:
+    name = etree.QName(child).localname
+    if etree.QName(child).namespace != NAMESPACE and any(one.local_name == name for one in allowed):
+        notes.error("edxml.schema_namespace", child, name=name, namespace=NAMESPACE)
+    else:
+        notes.error("edxml.schema_element_unexpected", child, name=_cut(child), allowed=_listed(allowed))
 
 
-_FORMS = {
+def _attributes(element: Element, group: Any, notes: Notes) -> None:
+    allowed = sorted(name for name in group if name)
+    for name in element.attrib:
+        if name not in group and not name.startswith(_XSI) and not _is_open_for(group, name):
+            notes.error("edxml.schema_attribute", element, attribute=name[:80], allowed=", ".join(allowed) or "-")
+
+
+def _is_open_for(group: Any, name: str) -> bool:
+    wildcard = group.get(None)
+    return wildcard is not None and bool(wildcard.is_matching(name))
+
+
+def _value(error: Any, notes: Notes) -> None:
+    """What is wrong with the text of an element."""
+    element, facet, text = error.elem, error.validator, str(error.obj)
+    name = local_name(element)
+    if isinstance(facet, XsdEnumerationFacets):
+        listed = ", ".join(map(str, facet.enumeration))
+        notes.error("edxml.schema_value_unlisted", element, name=name, text=text[:_SHOWN], allowed=listed)
+    elif isinstance(facet, XsdMinLengthFacet):
+        notes.error("edxml.schema_value_empty", element, name=name)
+    elif isinstance(facet, XsdMaxLengthFacet):
+        notes.error("edxml.schema_value_long", element, name=name, limit=facet.value, length=len(text))
+    elif isinstance(facet, XsdPatternFacets):
+        kind: Any = facet.parent
+        form = FORMS[kind.local_name]
+        notes.error("edxml.schema_value_form", element, name=name, text=text[:_SHOWN], form=form)
+    else:
+        notes.error("edxml.schema_other", element, line=notes.line_of(element), why=error.reason[:300])
+
+
+FORMS = {
     "OrganId": "000.00.01.H27, H27.01",
     "Date": "yyyy/MM/dd",
     "Timestamp": "yyyy/MM/dd HH:mm:ss",
@@ -146,58 +160,9 @@ _FORMS = {
 """How a form is shown to people; a test compares the keys with the schema's patterns."""
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "-"
+def _listed(elements: Iterable[Any]) -> str:
+    return ", ".join(dict.fromkeys(one.local_name for one in elements if one.name)) or "-"
 
 
-def _name(element: Element) -> str:
-    """The name in our namespace; "{}name" without any, so it is never taken for ours."""
-    name = local_name(element)
-    return name if name != element.tag else f"{{}}{name}" if not name.startswith("{") else name
-
-
-def find_particle(child: Element, part: Part) -> Particle | None:
-    """What `part` allows under the name of `child`, or as any element of its namespace."""
-    name = _name(child)
-    return part.child(name) or part.child(_namespace(name))
-
-
-def _namespace(name: str) -> str:
-    return name[: name.find("}") + 1] if name.startswith("{") else ""
-
-
-def _has_own_text(element: Element) -> bool:
-    return any((text or "").strip(_BLANKS) for text in _own_texts(element))
-
-
-def _own_texts(element: Element) -> Iterator[str | None]:
-    yield element.text
-    for child in element:
-        yield child.tail
-
-
-def _misfit(order: tuple[Particle, ...], names: list[str], *, is_ordered: bool) -> int:
-    """How many children would have to be moved, added or taken out for `names` to be this order."""
-    places = {particle.part.name: place for place, particle in enumerate(order)}
-    listed = [places[name] for name in names if name in places]
-    missing = sum(particle.least > 0 and particle.part.name not in names for particle in order)
-    moved = len(listed) - len(_longest_run(listed)) if is_ordered else 0
-    return 3 * (len(names) - len(listed)) + 3 * missing + moved
-
-
-def _longest_run(places: list[int]) -> set[int]:
-    """The positions of a longest part of `places` that never falls."""
-    tails: list[int] = []  # the smallest last place of a run of each length
-    ends: list[int] = []  # its position
-    before: list[int] = []  # for each position, the one before it in its run
-    for position, place in enumerate(places):
-        length = bisect_left(tails, place + 1)
-        before.append(ends[length - 1] if length else -1)
-        tails[length : length + 1] = [place]
-        ends[length : length + 1] = [position]
-    kept: set[int] = set()
-    position = ends[-1] if ends else -1
-    while position >= 0:
-        kept.add(position)
-        position = before[position]
-    return kept
+def _cut(element: Element) -> str:
+    return local_name(element)[:80]

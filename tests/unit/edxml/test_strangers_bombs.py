@@ -130,7 +130,7 @@ from edxml.rules.examples import GOOD_DOCUMENT
 from edxml.rules.reading import example_bytes
 good, hostile = example_bytes(GOOD_DOCUMENT), open(sys.argv[1], "rb").read()
 how = {"check_schema": True, "check_rules": True, "today": date(2026, 11, 26)}
-read(io.BytesIO(good), **how)
+read(io.BytesIO(good.replace(b"<edXML:Subject>", b"<a/><edXML:Subject>")), **how)  # what explains takes room once
 
 
 def memory(what):

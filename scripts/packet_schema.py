@@ -1,7 +1,7 @@
 """Our schema files as values: which elements stand where, how often, in which order, with which values.
 
 The XSD files are the truth; this reads the part of XML Schema that they are written in, for whoever must tell a
-person what is allowed: the explainer and the reference page.
+person what is allowed: the reference page.
 """
 
 from __future__ import annotations
@@ -9,20 +9,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from itertools import product
 from typing import Any
 
 from lxml import etree
 
 from edxml.messages import Language
+from edxml.schema import DOCUMENT, STATUS, schema_path
 
-__all__ = ["DOCUMENT", "STATUS", "Facets", "Part", "Particle", "load_part", "schema_path"]
+__all__ = ["DOCUMENT", "STATUS", "Facets", "Part", "Particle", "load_part"]
 
 _XS = "{http://www.w3.org/2001/XMLSchema}"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-DOCUMENT = "document"
-STATUS = "status"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +69,6 @@ class Particle:
     part: Part
     least: int
     most: int | None
-
-
-def schema_path(kind: str) -> str:
-    """Where the XSD file of DOCUMENT or STATUS stands."""
-    return str(resources.files("edxml").joinpath(f"schema/{kind}.xsd"))
 
 
 @cache
