@@ -32,7 +32,9 @@ from gateway.transport.board import WakeLine
 from gateway.transport.broker import BrokerAccess
 from gateway.transport.contract import Transport
 from gateway.transport.local import LocalTransport
+from monitoring.alerts import Thresholds
 from monitoring.metrics import Metrics, Vocabulary
+from monitoring.registry import Urgency
 
 __all__ = [
     "Today",
@@ -41,6 +43,7 @@ __all__ = [
     "inspection_limits",
     "open_keys",
     "pace_of",
+    "thresholds_of",
     "trust_folder",
     "vocabulary",
 ]
@@ -96,6 +99,7 @@ def build_node(
         group=settings.group,
         slots=settings.slots,
         months_ahead=settings.months_ahead,
+        thresholds=thresholds_of(settings),
     )
     built.append(node)
     return node
@@ -166,6 +170,13 @@ def pace_of(settings: Settings) -> Pace:
         announce_again=_micros(settings.announce_again),
         first_wait=_micros(settings.first_wait),
         longest_wait=_micros(settings.longest_wait),
+    )
+
+
+def thresholds_of(settings: Settings) -> Thresholds:
+    """When a figure becomes an alert, as far as settings say it."""
+    return Thresholds(
+        unfetched_seconds={Urgency.URGENT: settings.unfetched_urgent, Urgency.ORDINARY: settings.unfetched}
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from edxml.limits import Limits
@@ -15,6 +15,7 @@ from gateway.model.instants import Instant, as_datetime
 from gateway.model.step import Pace
 from gateway.store import Store
 from gateway.transport.contract import Transport
+from monitoring.alerts import Thresholds
 from monitoring.metrics import Metrics
 
 __all__ = ["Node"]
@@ -39,6 +40,7 @@ class Node:
     group: int = 32  #: most members of one transaction
     slots: int = 4  #: groups of tickets that this process works on at once
     months_ahead: int = 3  #: months of tables that are made ahead of time (PostgreSQL)
+    thresholds: Thresholds = field(default_factory=Thresholds)  #: when a figure becomes an alert
 
     @property
     def seal_key(self) -> SealKey:

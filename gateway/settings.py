@@ -64,6 +64,10 @@ class Settings(BaseSettings):
     fetched_wait: float = Field(
         900, gt=0, description="How long a recall waits for a confirmation after the last fetch"
     )
+    unfetched: float = Field(
+        14_400, gt=0, description="After how long an operator is told of a document that nobody fetches from its inbox"
+    )
+    unfetched_urgent: float = Field(900, gt=0, description="The same for urgent ones (khẩn, thượng khẩn, hỏa tốc)")
     inspect: bool = Field(True, description="Look at the signatures of PDF attachments, behind the hops")
     inspect_mib: int = Field(128, ge=1, description="Largest PDF that is inspected")
     inspect_files: int = Field(20, ge=1, description="Most PDFs of one packet that are inspected")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from edxml.messages import Language, text
+from edxml.messages import Language, Term, text
+from monitoring.registry import Urgency
 
-__all__ = ["CERTIFICATE_DAYS", "Alert", "AlertCode", "AlertSeverity", "Snapshot", "Thresholds", "find_alerts"]
+__all__ = [
+    "CERTIFICATE_DAYS", "Alert", "AlertCode", "AlertSeverity", "InboxFigures", "Snapshot", "Thresholds", "find_alerts",
+]  # fmt: skip
 
 
 CERTIFICATE_DAYS: Final = 30
@@ -44,6 +48,35 @@ class AlertCode(StrEnum):
     FOLLOWER_STUCK = "alert.follower_stuck"
     BLOB_UNREAD = "alert.blob_unread"
     MONTH_MISSING = "alert.month_missing"
+    INBOX_UNFETCHED = "alert.inbox_unfetched"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxFigures:
+    """One agency's inbox (hộp đến) at the moment `at`. None: never, as far as is remembered."""
+
+    agency_id: str
+    agency: str  #: its name
+    system: str  #: name of the system that speaks for it; "" where none does
+    at: datetime
+    count: int = 0  #: items that wait to be fetched
+    oldest: Mapping[Urgency, float] = field(default_factory=dict)  #: seconds that the oldest has waited; none: left out
+    polled_at: datetime | None = None  #: when its items were last listed or fetched
+    seen_at: datetime | None = None  #: when that system last called, whatever it wanted
+
+    @property
+    def polled_age(self) -> float | None:
+        """Seconds since its items were last listed or fetched."""
+        return None if self.polled_at is None else (self.at - self.polled_at).total_seconds()
+
+    @property
+    def seen_age(self) -> float | None:
+        """Seconds since that system last called."""
+        return None if self.seen_at is None else (self.at - self.seen_at).total_seconds()
+
+    def late(self, limits: Mapping[Urgency, float]) -> Urgency | None:
+        """Whether anything has waited too long: the most urgent that has."""
+        return next((each for each in Urgency if each in self.oldest and self.oldest[each] >= limits[each]), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +95,7 @@ class Snapshot:
     unread_blobs: int = 0  #: the disk does not give them; nothing is known against their bytes
     account_gaps: int = 0  #: what does not add up in the books
     first_gap: str = ""  #: the oldest packet with one; "": they are of no packet
+    inboxes: tuple[InboxFigures, ...] = ()
     unreadable_rows: tuple[tuple[str, str, str], ...] = ()  #: (profile, channel or directory; whose; why)
     still_followers: Mapping[str, float] = field(default_factory=dict)  #: seconds without a step though something waits
     recovering_seconds: float | None = None  #: since the node was restored that pushes nothing yet
@@ -79,6 +113,9 @@ class Thresholds:
     disk_warning_factor: float = 2.0  #: warn below this many times the reserve
     seal_warning_days: int = CERTIFICATE_DAYS
     seal_critical_days: int = 7
+    unfetched_seconds: Mapping[Urgency, float] = field(
+        default_factory=lambda: {Urgency.URGENT: 900.0, Urgency.ORDINARY: 14_400.0}
+    )
     follower_seconds: float = 1800.0
     recovering_critical_seconds: float = 3600.0
     backup_warning_seconds: float = 26 * 3600.0
@@ -122,6 +159,7 @@ def find_alerts(snapshot: Snapshot, thresholds: Thresholds | None = None) -> tup
         *_of_the_seal(snapshot, limits),
         *_of_the_backups(snapshot, limits),
         *_of_the_work(snapshot, limits),
+        *_of_the_inboxes(snapshot, limits),
     ]
     urgency = {severity: place for place, severity in enumerate(AlertSeverity)}
     return tuple(sorted(found, key=lambda alert: urgency[alert.severity]))
@@ -198,6 +236,18 @@ def _of_the_work(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
     for reason, count in sorted(snapshot.parked.items()):
         if count:
             yield _warning(AlertCode.PARKED, reason=reason, count=count)
+
+
+def _of_the_inboxes(snapshot: Snapshot, limits: Thresholds) -> Iterator[Alert]:
+    for one in snapshot.inboxes:
+        late = one.late(limits.unfetched_seconds)
+        if late is not None:
+            tell = _critical if late is Urgency.URGENT else _warning
+            yield tell(
+                AlertCode.INBOX_UNFETCHED, agency=one.agency, count=one.count, urgency=Term(f"urgency.{late}"),
+                waited=timedelta(seconds=one.oldest[late]), system=one.system or Term("sighting.nobody"),
+                polled=one.polled_at or Term("sighting.never"), seen=one.seen_at or Term("sighting.never"),
+            )  # fmt: skip
 
 
 def _critical(code: AlertCode, **params: Any) -> Alert:

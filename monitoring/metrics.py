@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from monitoring.alerts import Alert, AlertCode
+from monitoring.alerts import Alert, AlertCode, InboxFigures
 from monitoring.registry import (
     METRICS,
     UNKNOWN,
@@ -32,6 +32,7 @@ from monitoring.registry import (
     MetricSpec,
     SweepFind,
     TicketEvent,
+    Urgency,
     WakeEvent,
 )
 from monitoring.tallies import Key, Tallies
@@ -40,6 +41,10 @@ __all__ = ["CONTENT_TYPE", "Label", "Metrics", "Vocabulary"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """The content type of what `Metrics.render` gives."""
+
+
+_NOBODY: Final = "none"
+"""The label `system` of an agency that no system speaks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +124,7 @@ class Metrics:
         self._names = {spec.name: spec.labels for spec in METRICS}
         self._buckets = {spec.name: spec.buckets for spec in METRICS}
         self._known: dict[Key, Key] = {}
+        self._shown: dict[str, set[Key]] = {}  #: the label values of gauges that are shown whole
         for spec in METRICS:
             self._register(spec)
         ProcessCollector(registry=self._registry)
@@ -138,7 +144,7 @@ class Metrics:
 
     def know_systems(self, names: Iterable[str]) -> None:
         """Replace the list of sending systems after they changed."""
-        known = frozenset(names)
+        known = frozenset(names) | {_NOBODY}
         if known != self._labels["system"].values:
             self._labels["system"] = self._label("system", known)
 
@@ -254,6 +260,21 @@ class Metrics:
             self._set("truc_backlog_deliveries", by_state.get(state, 0), state=state)
         self._set("truc_backlog_age_seconds", oldest_seconds)
 
+    def show_inboxes(self, inboxes: Iterable[InboxFigures], limits: Mapping[Urgency, float]) -> None:
+        """What waits in inboxes, and who was last heard of; `limits`: the age from which somebody is told."""
+        listed = tuple(inboxes)
+        self._labels["agency"] = self._label("agency", frozenset(one.agency_id for one in listed))
+        names = [(one, (one.agency_id, one.system or _NOBODY)) for one in listed]
+        self._show_whole(
+            "truc_inbox_oldest_seconds",
+            {(*who, urgency): age for one, who in names for urgency, age in one.oldest.items()},
+        )
+        polled: dict[Key, float] = {who: one.polled_age for one, who in names if one.polled_age is not None}
+        self._show_whole("truc_inbox_polled_age_seconds", polled)
+        seen: dict[Key, float] = {(one.system,): one.seen_age for one in listed if one.seen_age is not None}
+        self._show_whole("truc_system_seen_age_seconds", seen)
+        self._show_whole("truc_inbox_limit_seconds", {(urgency,): limit for urgency, limit in limits.items()})
+
     def show_free_disk(self, free_bytes: int) -> None:
         """Bytes free where the blobs lie."""
         self._set("truc_disk_free_bytes", free_bytes)
@@ -318,6 +339,14 @@ class Metrics:
             self._known[key] = series
         return series
 
+    def _show_whole(self, name: str, values: Mapping[Key, float]) -> None:
+        """Show these series of a gauge and no others any more; in between those that stay are there."""
+        for labels, value in values.items():
+            self._set(name, value, **dict(zip(self._names[name], labels, strict=True)))
+        for gone in self._shown.get(name, set()) - values.keys():
+            self._gauges[name].remove(*gone)
+        self._shown[name] = set(values)
+
     def _set(self, name: str, value: float, **labels: str) -> None:
         gauge = self._gauges[name]
         (gauge.labels(**self._guarded(labels)) if labels else gauge).set(value)
@@ -340,7 +369,9 @@ def _lists_of(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
         "status": frozenset(str(status.value) for status in HTTPStatus),
         "route": vocabulary.routes,
         "channel": vocabulary.channels,
-        "system": vocabulary.systems,
+        "system": vocabulary.systems | {_NOBODY},
+        "agency": frozenset(),
+        "urgency": frozenset(Urgency),
         "signature": vocabulary.signatures,
         "verdict": vocabulary.pdf_verdicts,
         "follower": vocabulary.followers,

@@ -25,6 +25,7 @@ __all__ = [
     "MetricSpec",
     "SweepFind",
     "TicketEvent",
+    "Urgency",
     "WakeEvent",
 ]
 
@@ -97,6 +98,13 @@ class BrokerLink(StrEnum):
     LISTEN = "listen"  #: tickets and wake-ups in
 
 
+class Urgency(StrEnum):
+    """How soon somebody must have a document (độ khẩn)."""
+
+    URGENT = "urgent"  #: khẩn, thượng khẩn, hỏa tốc
+    ORDINARY = "ordinary"
+
+
 class WakeEvent(StrEnum):
     """What became of a wake-up (gọi dậy) that goes by the database."""
 
@@ -153,6 +161,8 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -
     return MetricSpec(name=name, kind=MetricKind.HISTOGRAM, help=text, labels=labels, buckets=buckets)
 
 
+_INBOX = ("agency", "system")
+
 METRICS: tuple[MetricSpec, ...] = (
     _counter("truc_packets_accepted_total", "Packets whose acceptance was committed.", "kind"),
     _counter("truc_packets_repeated_total", "Submissions answered with the first answer.", "kind"),
@@ -189,6 +199,10 @@ METRICS: tuple[MetricSpec, ...] = (
     _gauge("truc_packets_without_month", "Packets whose month has no table of its own on PostgreSQL."),
     _gauge("truc_backlog_deliveries", "Deliveries now in each open state.", "state"),
     _gauge("truc_backlog_age_seconds", "Age of the oldest delivery that is due and not claimed."),
+    _gauge("truc_inbox_oldest_seconds", "Age of the oldest item that waits to be fetched.", *_INBOX, "urgency"),
+    _gauge("truc_inbox_polled_age_seconds", "Seconds since items of an inbox were last listed or fetched.", *_INBOX),
+    _gauge("truc_system_seen_age_seconds", "Seconds since a system whose agencies poll last called.", "system"),
+    _gauge("truc_inbox_limit_seconds", "Age from which an unfetched item is told of, as set.", "urgency"),
     _gauge("truc_faults", "What the rounds over everything stored found wrong and not yet right again.", "book"),
     _gauge("truc_alert_active", "How many alerts of this kind are on.", "alert"),
     _counter("truc_labels_unknown_total", "Label values that were on no list.", "label"),

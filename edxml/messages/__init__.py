@@ -14,7 +14,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from importlib import util
@@ -24,8 +24,8 @@ from typing import Any, Final
 from edxml.zone import in_vietnam
 
 __all__ = [
-    "PACKAGES", "Evidence", "Language", "SystemWords", "Term", "catalogue", "say_day", "say_moment", "system_words",
-    "text",
+    "PACKAGES", "Evidence", "Language", "SystemWords", "Term", "catalogue", "say_day", "say_moment", "say_span",
+    "system_words", "text",
 ]  # fmt: skip
 
 PACKAGES = ("edxml", "routing", "adapters", "monitoring", "gateway")
@@ -147,6 +147,8 @@ def _said(value: Any, language: Language) -> Any:
         return say_moment(value, language)
     if isinstance(value, date):
         return say_day(value, language)
+    if isinstance(value, timedelta):
+        return say_span(value.total_seconds(), language)
     return _Count(value) if type(value) is int else value
 
 
@@ -159,6 +161,15 @@ def say_moment(moment: datetime, language: Language) -> str:
     """A moment of Việt Nam's clocks as `language` writes it: 31/12/2026 08:15:00, or 2026-12-31 08:15:00 +07:00."""
     local = in_vietnam(moment)
     return f"{local:%d/%m/%Y %H:%M:%S}" if language is Language.VI else local.isoformat(sep=" ", timespec="seconds")
+
+
+def say_span(seconds: float, language: Language) -> str:
+    """A span of time as people say it: the two largest units."""
+    whole = int(seconds)
+    for size, rest, code in ((86_400, 3600, "days"), (3600, 60, "hours"), (60, 1, "minutes")):
+        if whole >= size:
+            return text(f"span.{code}", language, {"n": whole // size, "rest": whole % size // rest})
+    return text("span.seconds", language, {"n": f"{max(seconds, 0):.1f}".rstrip("0").rstrip(".")})
 
 
 class _Count(int):

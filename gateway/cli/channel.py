@@ -12,11 +12,13 @@ from adapters.settings import without_passwords
 from edxml.errors import TrucError
 from edxml.messages import SystemWords, system_words
 from gateway.channels.kinds import Lookable, Strewn
+from gateway.cli.channel_inbox import as_plain, asked, find_inboxes, show_inboxes, unfetched
 from gateway.cli.channel_rest import drain, find_channel, move, window
 from gateway.cli.exits import ExitCode
 from gateway.cli.names import Names
-from gateway.cli.opening import ACTOR, open_local, open_node
+from gateway.cli.opening import ACTOR, open_local, open_node, today
 from gateway.cli.output import AsJson, Voice, voice_of
+from gateway.compose import thresholds_of
 from gateway.exchange.resting import set_channel_state
 from gateway.model.states import ChannelState
 from gateway.node import Node
@@ -53,7 +55,9 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
         rows = list_channels(connection)
         health = list_health(connection)
         queues = {row.id: queue_of(connection, row.id) for row in rows}
-        names = Names.of_directory(load_directory(connection))
+        directory = load_directory(connection)
+        inboxes = find_inboxes(connection, directory, today(local.settings), now)
+        limits, names = thresholds_of(local.settings).unfetched_seconds, Names.of_directory(directory)
     if as_json:
         voice.json(
             [
@@ -64,17 +68,21 @@ def list_all(ctx: typer.Context, as_json: AsJson = False) -> None:
                     "broken": health[row.id].breaker.is_broken, "faults": health[row.id].breaker.faults,
                     "reason": health[row.id].reason, "queued": queues[row.id].count,
                     "oldest_seconds": _age(queues[row.id], now),
+                    "inboxes": as_plain(inboxes.get(row.id, ())) if row.is_polled else None,
                 }
                 for row in rows
             ]
         )  # fmt: skip
         return
     voice.table(
-        ("channel", "kind", "state", "condition", "#queued", "oldest", "#in_flight", "serves"),
+        ("channel", "kind", "state", "condition", "#queued", "oldest", "asked", "serves"),
         [
             (
-                row.id, row.kind, voice.label("channel_state", row.state), _condition(voice, row, health[row.id], now),
-                *_before_it(voice, queues[row.id], now), row.in_flight,
+                row.id, row.kind, voice.label("channel_state", row.state),
+                voice.say("channel_told.unfetched_short") if unfetched(voice, inboxes.get(row.id, ()), limits)
+                else _condition(voice, row, health[row.id], now),
+                *_before_it(voice, queues[row.id], now),
+                asked(voice, inboxes.get(row.id, ()), now) if row.is_polled else "",
                 names.few(row.agency_ids, now),
             )
             for row in rows
@@ -128,9 +136,11 @@ def show(ctx: typer.Context, channel_id: _Id, as_json: AsJson = False) -> None:
     voice = voice_of(ctx)
     with open_node() as node:
         row = find_channel(node, channel_id)
+        directory, limits = node.channels.snapshot().directory, node.thresholds.unfetched_seconds
         with node.store.read() as connection:
             now = node.store.now(connection)
             health = list_health(connection)[channel_id]
+            inboxes = find_inboxes(connection, directory, node.today(), now).get(channel_id, ())
             busy = under_way(connection, channel_id, now)
         looked = probe_channel(node, row, only_looks=True)
         strewn = ignored_in(node, channel_id, _MOST_NAMED)
@@ -141,19 +151,23 @@ def show(ctx: typer.Context, channel_id: _Id, as_json: AsJson = False) -> None:
                 "settings": without_passwords(row.settings), "broken": health.breaker.is_broken, "slow": health.is_slow,
                 "windows": row.windows, "held": busy.held, "open": busy.open, "waiting": busy.waiting,
                 "usable": looked.usable, "reason": looked.reason, "detail": looked.detail,
+                "inboxes": as_plain(inboxes) if row.is_polled else None,
                 "ignored": None if strewn is None else {"count": strewn.count, "first": strewn.first},
             }
         )  # fmt: skip
         return
     facts = (
         ("channel", row.id), ("kind", row.kind), ("state", voice.label("channel_state", row.state)),
-        ("condition", _condition(voice, row, health, now)), ("serves", ", ".join(sorted(row.agency_ids))),
+        ("condition", unfetched(voice, inboxes, limits) or _condition(voice, row, health, now)),
+        ("serves", ", ".join(sorted(row.agency_ids))),
         ("windows", "; ".join(row.windows) or "–"),
         ("under_way", voice.say("channel_told.counts", held=busy.held, open=busy.open, waiting=busy.waiting)),
         ("usable", voice.say("cli.yes") if looked.usable else voice.reason(looked.reason)),
     )  # fmt: skip
     for word, value in facts:
         voice.write(f"{voice.label('column', word)}: {value}")
+    if row.is_polled:
+        show_inboxes(voice, inboxes)
     if strewn is None:
         return
     voice.tell("channel_told.ignored" if strewn.count else "channel_told.tidy", count=strewn.count)

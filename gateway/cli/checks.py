@@ -229,7 +229,7 @@ def _order(node: Node) -> Iterator[Check]:
 
 
 _ALERT_LEVELS = {AlertSeverity.CRITICAL: Level.FAIL, AlertSeverity.WARNING: Level.WARN}
-_FAILS_NOTHING = frozenset({AlertCode.BACKUP_OLD})
+_FAILS_NOTHING = frozenset({AlertCode.BACKUP_OLD, AlertCode.INBOX_UNFETCHED})
 """However urgent: the node itself works."""
 
 
@@ -249,6 +249,9 @@ def _work(node: Node) -> Iterator[Check]:
     if not {AlertCode.BACKLOG_OLD, AlertCode.BACKLOG_STUCK} & {alert.code for alert in alerts}:
         age = 0 if seen.oldest_ready is None else round(seen.oldest_ready / 1e6)
         yield _check("backlog", Level.OK, "backlog", seconds=age)
+    if AlertCode.INBOX_UNFETCHED not in {alert.code for alert in alerts}:
+        count = sum(each.count for one in seen.inboxes for each in (one.urgent, one.ordinary) if each is not None)
+        yield _check("inboxes", Level.OK, "inboxes", count=count)
     if not seen.parked:
         yield _check("parked", Level.OK, "nothing_parked")
     for follower, one in behind.items():

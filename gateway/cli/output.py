@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from edxml.commands import terminal
 from edxml.commands.terminal import MOMENT, AsJson, in_vietnam, on_one_line, open_streams
-from edxml.messages import Language
+from edxml.messages import Language, say_span
 from gateway.cli.moments import INSTANTS
 from gateway.model.instants import as_local, local_iso
 
@@ -32,15 +32,8 @@ class Voice(terminal.Voice):
         return "" if instant is None else f"{as_local(instant):{MOMENT}}"
 
     def span(self, seconds: float) -> str:
-        """A span of time as people say it: the two largest units."""
-        whole = int(seconds)
-        if whole < 60:
-            return self.say("span.seconds", n=f"{max(seconds, 0):.1f}".rstrip("0").rstrip("."))
-        for size, code in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
-            if whole >= size:
-                rest = {"days": 3600, "hours": 60, "minutes": 1}[code]
-                return self.say(f"span.{code}", n=whole // size, rest=whole % size // rest)
-        raise AssertionError("a minute or more is covered")
+        """A span of time as people say it."""
+        return say_span(seconds, self.language)
 
     def progress(self, *, is_bytes: bool = False) -> Progress:
         """A bar on standard error; silent where nobody looks at it."""

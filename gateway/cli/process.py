@@ -180,6 +180,7 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
         closing.callback(node.store.close)
         closing.callback(node.transport.close)
         closing.callback(lambda: node.callers.refusals.flush(everything=True))
+        closing.callback(node.callers.sightings.flush)
         closing.callback(give_back_jobs, node)
         check_remembered(node.store, settings.data)
         if role is Role.SERVE and is_new:

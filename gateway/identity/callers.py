@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.identity.refusals import Refusals
+from gateway.identity.sightings import Sightings
 from gateway.identity.tokens import digest_token, is_token
 from gateway.model.errors import Forbidden, Unauthenticated
 from gateway.store import Store
@@ -52,6 +53,7 @@ class Callers:
         self._known: dict[str, tuple[SystemRow, TokenRow, Caller]] = {}
         self._version = -1
         self.refusals = Refusals(store)
+        self.sightings = Sightings(store)
 
     def authenticate(self, authorization: str | None) -> Caller:
         """The caller that an `Authorization: Bearer truc_…` header names.

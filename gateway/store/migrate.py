@@ -22,7 +22,7 @@ __all__ = ["HEAD", "alembic_config", "found_revision", "upgrade"]
 
 _HERE = Path(__file__).parent
 
-HEAD = "0014"
+HEAD = "0015"
 """The revision that this program speaks; a test holds it against the scripts."""
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from gateway.store import schema_judged, schema_periods, schema_recoveries, schema_walks  # noqa: F401 - theirs join it
+from gateway.store import (  # noqa: F401 - theirs join it
+    schema_judged,
+    schema_periods,
+    schema_recoveries,
+    schema_sightings,
+    schema_walks,
+)
 from gateway.store.schema import metadata
 
 __all__ = ["metadata"]

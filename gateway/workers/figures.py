@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 
 from gateway.model.chain import Reason
 from gateway.model.instants import as_datetime
@@ -14,10 +14,11 @@ from gateway.store import followers, views
 from gateway.store.channels import list_health
 from gateway.store.followers import Behind
 from gateway.workers.loop import Loop
-from monitoring.alerts import Alert, Snapshot, find_alerts
-from monitoring.registry import BreakerState, FaultBook
+from monitoring.alerts import Alert, InboxFigures, Snapshot, find_alerts
+from monitoring.registry import BreakerState, FaultBook, Urgency
+from routing.directory import Directory
 
-__all__ = ["Progress", "alerts_of", "figures_once", "start_figures"]
+__all__ = ["Progress", "alerts_of", "figures_once", "inbox_figures", "start_figures"]
 
 _PAUSE = 10.0
 
@@ -63,6 +64,8 @@ def figures_once(node: Node, progress: Progress | None = None) -> None:
     node.metrics.show_free_disk(node.store.blobs.free())
     node.metrics.show_backups(is_recovering=seen.recovering is not None, age=(seen.unsaved or 0) / 1e6)
     node.metrics.show_without_month(seen.without_month)
+    node.metrics.know_systems(node.channels.snapshot().system_names.values())
+    node.metrics.show_inboxes(_inboxes_of(node, seen), node.thresholds.unfetched_seconds)
     node.metrics.show_seal_certificate(_seal_covered(node).total_seconds())
     node.metrics.show_alerts(alerts_of(node, seen, (progress or Progress()).still(behind, seen.now)))
 
@@ -88,6 +91,7 @@ def alerts_of(node: Node, seen: views.Snapshot, still: Mapping[str, float] | Non
             damaged_blobs=max(parked[Reason.BLOB_DAMAGED], blobs.get("damaged", 0)),
             missing_blobs=max(parked[Reason.BLOB_MISSING], blobs.get("missing", 0)),
             unread_blobs=blobs.get("unread", 0),
+            inboxes=_inboxes_of(node, seen),
             unreadable_rows=tuple((one.kind, one.name, one.why) for one in node.channels.snapshot().faults),
             still_followers=still or {},
             account_gaps=sum(seen.faults.get(FaultBook.ACCOUNT, {}).values()),
@@ -96,7 +100,29 @@ def alerts_of(node: Node, seen: views.Snapshot, still: Mapping[str, float] | Non
             unsaved_seconds=None if seen.unsaved is None else seen.unsaved / 1e6,
             packets_without_month=seen.without_month,
             seal_days_left=_seal_covered(node).days,
-        )
+        ),
+        node.thresholds,
+    )
+
+
+def _inboxes_of(node: Node, seen: views.Snapshot) -> tuple[InboxFigures, ...]:
+    directory, today = node.channels.snapshot().directory, node.today()
+    return tuple(inbox_figures(one, directory, today, seen.now) for one in seen.inboxes)
+
+
+def inbox_figures(inbox: views.Inbox, directory: Directory, today: date, now: int) -> InboxFigures:
+    """What waits in an inbox and who was last heard of there, its agency by the name of `today`."""
+    agency = directory.by_id(inbox.agency_id)
+    waits = {Urgency.URGENT: inbox.urgent, Urgency.ORDINARY: inbox.ordinary}
+    return InboxFigures(
+        agency_id=inbox.agency_id,
+        agency=inbox.agency_id if agency is None else agency.name_on(today),
+        system=inbox.system,
+        at=as_datetime(now),
+        count=sum(each.count for each in waits.values() if each is not None),
+        oldest={name: (now - each.since) / 1e6 for name, each in waits.items() if each is not None},
+        polled_at=None if inbox.polled_at is None else as_datetime(inbox.polled_at),
+        seen_at=None if inbox.seen_at is None else as_datetime(inbox.seen_at),
     )
 
 

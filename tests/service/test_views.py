@@ -263,7 +263,8 @@ def test_backlog_and_inboxes_come_from_the_rollups(filled: FilledStore) -> None:
 
 def test_a_snapshot_tells_what_alerts_need(filled: FilledStore) -> None:
     empty = look(filled, views.snapshot, filled.clock.now())
-    assert (empty.oldest_ready, empty.oldest_available, empty.dead_leases, empty.parked) == (None, None, 0, ())
+    assert (empty.oldest_ready, empty.dead_leases, empty.parked) == (None, 0, ())
+    assert [(one.agency_id, one.ordinary) for one in empty.inboxes if one.ordinary is not None] == []
     filled.send(["b", "c"])
     ready = filled.send(["b"], first=S.READY)
     stuck = filled.send(["b"]).delivery_ids[0]
@@ -277,8 +278,10 @@ def test_a_snapshot_tells_what_alerts_need(filled: FilledStore) -> None:
     found = look(filled, views.snapshot, now)
     assert ready.packet_id
     assert found.oldest_ready == 4_000_000
-    assert found.oldest_available == 5_000_000
-    assert (found.oldest_parked, found.oldest_fetched) == (3_000_000, None)
+    waits = {one.agency_id: one.ordinary for one in found.inboxes if one.ordinary is not None}
+    assert {agency: (one.count, now - one.since) for agency, one in waits.items()} == {
+        "b": (1, 5_000_000), "c": (1, 5_000_000)
+    }  # fmt: skip
     assert [(line.reason, line.count) for line in found.parked] == [("blob_missing", 1)]
     assert found.dead_leases == 1
     assert found.paused_channels == found.broken_channels == ("channel-inbox",)
@@ -290,7 +293,11 @@ def test_a_snapshot_tells_what_alerts_need(filled: FilledStore) -> None:
 # --- plans ---------------------------------------------------------------------------------------------------
 
 GROWING = ("deliveries", "packets", "events", "attempts", "transfers", "statuses", "notices")
-OPEN_ONLY = ("SCAN deliveries USING INDEX deliveries_open", "SCAN deliveries USING INDEX deliveries_parked")
+OPEN_ONLY = (
+    "SCAN deliveries USING INDEX deliveries_open",
+    "SCAN deliveries USING INDEX deliveries_parked",
+    "SCAN deliveries USING COVERING INDEX deliveries_inbox",
+)
 """Indexes that hold only what is open: walking one whole costs the backlog, not what is stored."""
 SORTED_BY_HAND = ("since -", "document_key IN", "FROM recoveries")
 """What sorts a few rows: spans of one delivery, packets of one document, restores of this node."""

@@ -21,6 +21,7 @@ MODULES: Final = frozenset(
         "test_blob_rounds",
         "test_channel_rests",
         "test_followers_behind",
+        "test_inbox_silence",
         "test_inbox_walk",
         "test_inspection",
         "test_node_statuses",

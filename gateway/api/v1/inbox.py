@@ -52,6 +52,7 @@ async def list_inbox(edge: Edge, asked: Asked) -> None:
     agency, limit, wait, after = _wishes(edge, asked, caller)
     if agency not in caller.agency_ids:
         agency = await edge.looking.run(agency_of, edge, caller, agency)
+    edge.gate.asked_for(agency)
     wish = Listing(agency_id=agency, limit=limit, after=after)
     listed: Listed = await ask(edge.listing.submit, wish)
     answer = listed.body if listed.count or wait <= 0 else await _wait(edge, asked, wish, wait)

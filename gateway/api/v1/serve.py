@@ -31,6 +31,7 @@ async def open_item(edge: Edge, caller: Caller, delivery_id: str) -> Opened:
     opened: Opened | Refusal = await ask(edge.fetching.submit, Fetch(caller=caller, delivery_id=delivery_id))
     if isinstance(opened, Refusal):
         raise opened
+    edge.gate.asked_for(opened.served.item.agency_id)
     return opened
 
 

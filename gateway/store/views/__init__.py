@@ -6,6 +6,7 @@
     lists      what an agency sent and was told; what is parked, open for longest, slowest
     search     documents by number, subject, date, agency and state, read backwards in time to a stated count
     figures    counts and ages: backlog, inboxes, the snapshot behind alerts
+    inboxes    what waits in each inbox, and who was last heard of there
 
 Every list is bounded, paged by key and read along an index, so no answer costs more as the store grows.  Lists are
 for looking through: rows may commit out of order, so none of them is a feed to follow by its last id (protocol §13).
@@ -31,6 +32,7 @@ from gateway.store.views.figures import (
     inbox_counts,
     snapshot,
 )
+from gateway.store.views.inboxes import Inbox, Unfetched, inboxes
 from gateway.store.views.lists import (
     DeliveryLine,
     NoticeLine,
@@ -53,6 +55,7 @@ __all__ = [
     "DocumentView",
     "Found",
     "FoundLine",
+    "Inbox",
     "InboxCount",
     "NoticeLine",
     "PacketLine",
@@ -63,6 +66,7 @@ __all__ = [
     "Snapshot",
     "StatusLine",
     "TimelineLine",
+    "Unfetched",
     "VerdictLine",
     "Wanted",
     "archived",
@@ -71,6 +75,7 @@ __all__ = [
     "document",
     "find_packets",
     "inbox_counts",
+    "inboxes",
     "named_issuers",
     "notices",
     "oldest_open",

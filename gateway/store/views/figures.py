@@ -11,7 +11,7 @@ from gateway.model.states import ChannelState, DeliveryState, TransferState
 from gateway.store import backups, recoveries
 from gateway.store.months import partitions
 from gateway.store.schema import channels, deliveries, is_state, rollups, transfers
-from gateway.store.views.lists import IS_OPEN
+from gateway.store.views.inboxes import Inbox, inboxes
 from gateway.store.walks import count_faults, first_faults
 from monitoring.registry import FaultBook
 
@@ -55,9 +55,7 @@ class Snapshot:
     parked: tuple[ParkedCount, ...]
     oldest_ready: int | None  #: how long the transfer that is due for longest has been due
     oldest_channel: str  #: the channel that it waits for; "" where none is due
-    oldest_available: int | None  #: how long the oldest unfetched item has been a head
-    oldest_fetched: int | None  #: how long the oldest unconfirmed head has been a head
-    oldest_parked: int | None
+    inboxes: tuple[Inbox, ...]
     dead_leases: int  #: claims whose lease ran out and that nobody swept yet
     broken_channels: tuple[str, ...]  #: their breaker is open
     paused_channels: tuple[str, ...]
@@ -93,11 +91,6 @@ _OLDEST_READY = (
     .order_by(transfers.c.due_at, transfers.c.id)
     .limit(literal_column("1"))
 )
-_OLDEST = (
-    select(deliveries.c.state, func.min(deliveries.c.head_since).label("since"))
-    .where(IS_OPEN)
-    .group_by(deliveries.c.state)
-)
 _DEAD = select(func.count()).where(
     transfers.c.state == TransferState.CLAIMED, transfers.c.lease_until < bindparam("now")
 )
@@ -130,7 +123,6 @@ def inbox_counts(connection: Connection, agency_ids: Iterable[str]) -> tuple[Inb
 
 def snapshot(connection: Connection, now: int) -> Snapshot:
     """The figures behind alerts at the store's `now`. Costs what is open and the channels, not what is stored."""
-    age = {row.state: now - row.since for row in connection.execute(_OLDEST) if row.since is not None}
     ready = connection.execute(_OLDEST_READY, {"now": now}).one_or_none()
     reached = connection.execute(_CHANNELS).all()
     gaps = first_faults(connection, FaultBook.ACCOUNT, 1)
@@ -141,9 +133,7 @@ def snapshot(connection: Connection, now: int) -> Snapshot:
         parked=tuple(ParkedCount(book=row.book, reason=row.reason, count=row.n) for row in connection.execute(_PARKED)),
         oldest_ready=None if ready is None else now - ready.due_at,
         oldest_channel="" if ready is None else ready.channel_id,
-        oldest_available=age.get(DeliveryState.AVAILABLE),
-        oldest_fetched=age.get(DeliveryState.FETCHED),
-        oldest_parked=age.get(DeliveryState.PARKED),
+        inboxes=inboxes(connection, now),
         dead_leases=connection.execute(_DEAD, {"now": now}).scalar_one(),
         broken_channels=tuple(row.id for row in reached if row.open_until > now),
         paused_channels=tuple(row.id for row in reached if row.state == ChannelState.PAUSED),

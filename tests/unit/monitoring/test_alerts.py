@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from edxml.messages import Language, catalogue
 from gateway.store.blobs import BlobFolder
-from monitoring.alerts import Alert, AlertCode, AlertSeverity, Snapshot, Thresholds, find_alerts
+from monitoring.alerts import Alert, AlertCode, AlertSeverity, InboxFigures, Snapshot, Thresholds, find_alerts
+from monitoring.registry import Urgency
 
 MIB = 1 << 20
 QUIET = Snapshot(oldest_ready_seconds=1.0, disk_free_bytes=1000 * MIB, disk_reserve_bytes=100 * MIB)
@@ -17,6 +19,12 @@ QUIET = Snapshot(oldest_ready_seconds=1.0, disk_free_bytes=1000 * MIB, disk_rese
 
 def codes(snapshot: Snapshot) -> list[AlertCode]:
     return [alert.code for alert in find_alerts(snapshot)]
+
+
+def inbox(**oldest: float) -> InboxFigures:
+    """One in which something has waited for so many seconds."""
+    waits = {Urgency(name): seconds for name, seconds in oldest.items()}
+    return InboxFigures(agency_id="xa-a", agency="Xã A", system="", at=datetime(2026, 1, 1, tzinfo=UTC), oldest=waits)
 
 
 def test_a_quiet_node_raises_nothing_and_neither_does_what_is_not_known() -> None:
@@ -42,6 +50,9 @@ def test_a_quiet_node_raises_nothing_and_neither_does_what_is_not_known() -> Non
         ({"damaged_blobs": 1}, [AlertCode.BLOB_DAMAGED]),
         ({"missing_blobs": 2}, [AlertCode.BLOB_MISSING]),
         ({"account_gaps": 1, "first_gap": "p"}, [AlertCode.ACCOUNT_GAP]),
+        ({"inboxes": (inbox(), inbox(urgent=899.9), inbox(ordinary=14_399.9))}, []),
+        ({"inboxes": (inbox(urgent=900.0), inbox(ordinary=14_400.0))}, [AlertCode.INBOX_UNFETCHED] * 2),
+        ({"inboxes": (inbox(urgent=1e5, ordinary=1e6),)}, [AlertCode.INBOX_UNFETCHED]),
     ],
 )
 def test_each_rule_at_its_edge(change: dict[str, object], expected: list[AlertCode]) -> None:
@@ -122,6 +133,7 @@ def test_every_alert_that_is_raised_fills_its_text(code: AlertCode) -> None:
         account_gaps=2,
         first_gap="0198f2c0",
         seal_days_left=3,
+        inboxes=(inbox(urgent=1e5),),
     )
     mild = replace(worst, oldest_ready_seconds=400.0, disk_free_bytes=6 * MIB)
     alert = next(alert for alert in (*find_alerts(worst), *find_alerts(mild)) if alert.code is code)
