@@ -18,19 +18,21 @@ from edxml.commands.exits import ExitCode
 __all__ = ["Stopping", "stoppable"]
 
 _AGAIN = 0.05
-"""Seconds after which a signal that was lost is said again."""
+"""Seconds between the times that a lost signal is said again."""
 
 
 class Stopping:
     """By what a command was stopped, as its exit code."""
 
-    __slots__ = ("code",)
+    __slots__ = ("_heard", "code")
 
     def __init__(self) -> None:
         self.code = ExitCode.INTERRUPTED
+        self._heard = threading.Event()
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.code = ExitCode.TERMINATED
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.code = ExitCode.TERMINATED if number == signal.SIGTERM else ExitCode.INTERRUPTED
+        self._heard.set()
         raise KeyboardInterrupt
 
     def _on_unraisable(self, lost: sys.UnraisableHookArgs) -> None:
@@ -38,10 +40,16 @@ class Stopping:
         if lost.exc_type is not KeyboardInterrupt:
             sys.__unraisablehook__(lost)
             return
+        self._heard.clear()
         number = signal.SIGTERM if self.code is ExitCode.TERMINATED else signal.SIGINT
-        again = threading.Timer(_AGAIN, signal.pthread_kill, (threading.main_thread().ident, number))
-        again.daemon = True
-        again.start()
+        threading.Thread(target=self._say_again, args=(number,), daemon=True).start()
+
+    def _say_again(self, number: signal.Signals) -> None:
+        """Until it is heard: one that comes just before the command begins to wait for input does not wake it."""
+        first = threading.main_thread().ident
+        assert first is not None
+        while not self._heard.wait(_AGAIN):
+            signal.pthread_kill(first, number)
 
 
 @contextmanager
@@ -52,8 +60,8 @@ def stoppable(*, by_sigterm: bool) -> Iterator[Stopping]:
     if threading.current_thread() is not threading.main_thread():
         yield stopping
         return
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as it is while the program is loaded
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_DFL, signal.default_int_handler):
+        signal.signal(signal.SIGINT, stopping._on_signal)
     hears = by_sigterm and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if hears:
         signal.signal(signal.SIGTERM, stopping._on_signal)
@@ -64,3 +72,5 @@ def stoppable(*, by_sigterm: bool) -> Iterator[Stopping]:
         sys.unraisablehook = before
         if hears:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGINT) == stopping._on_signal:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 
 __all__ = ["Presence", "is_stopped", "present", "show_presence"]
 
@@ -31,20 +31,30 @@ def show_presence(folder: Path, part: str) -> Callable[[], None]:
     """Show that this process lives until what this gives is called. Raises OSError where the folder takes no files."""
     run = folder / "run"
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in run.iterdir():
-        if not _is_held(path):
-            path.unlink(missing_ok=True)
-    hidden = run / f".{token_hex(8)}"
-    descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    shown = run / f"{part}~{os.getpid()}~{_fields(os.getpid())[19].decode()}"
-    hidden.rename(shown)
+    with _alone(run):  # who starts beside us must not take our file, not yet locked, for a dead one's
+        for path in run.iterdir():
+            if not _is_held(path):
+                path.unlink(missing_ok=True)
+        shown = run / f"{part}~{os.getpid()}~{_fields(os.getpid())[19].decode()}"
+        descriptor = os.open(shown, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
     def leave() -> None:
         shown.unlink(missing_ok=True)
         os.close(descriptor)
 
     return leave
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """One process at a time within; its end lets go."""
+    descriptor = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def present(folder: Path) -> tuple[Presence, ...]:

@@ -33,6 +33,7 @@ class _Scene:
         self.gate = Gate(cast(Node, SimpleNamespace(callers=self)), self.lane, clock=lambda: self.now)
         self.header = f"Bearer {register_system(self.store, 'Phần mềm A', actor='an').token}"
         self.recall = self.callers.recall
+        self.sightings = self.callers.sightings
 
     def authenticate(self, authorization: str) -> Caller:
         self.asked.append(threading.current_thread().name)
