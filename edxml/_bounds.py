@@ -10,6 +10,7 @@ from edxml.limits import Limits
 __all__ = ["MarkupBounds"]
 
 _NO_START = (b"</", b"<!", b"<?")
+_RECIPIENT_ENDS = (b"</edXML:To>", b"</To>")
 _TAG = re.compile(rb"<[^\s<>\"'][^<>\"']*(?:\"[^\"]*\"[^<>\"']*|'[^']*'[^<>\"']*)*>?")
 _VALUE = re.compile(rb"(\sxmlns[^\s=]*\s*=\s*(?:\"[^\"]*\"|'[^']*'))|\"[^\"]*\"|'[^']*'")
 
@@ -23,6 +24,7 @@ class MarkupBounds:
         self.tags = 0  #: every "<" of the markup: at least the number of elements
         self._starts = 0  # those that may open an element
         self._equals = 0
+        self._recipients = 0
         self._names: set[bytes] = set()  # every different tag, without values
 
     def add(self, markup: bytes, line: int) -> None:
@@ -34,7 +36,10 @@ class MarkupBounds:
         self._equals += markup.count(b"=")
         if self._fed > limits.header:
             raise Refusal("edxml.header_too_large", line=line, limit=limits.header)
+        self._recipients += sum(map(markup.count, _RECIPIENT_ENDS))
         if self._starts > limits.elements or self.tags > 2 * limits.elements:
+            if self._recipients > limits.recipients:
+                raise Refusal("edxml.too_many_recipients", line=line, limit=limits.recipients)
             raise Refusal("edxml.too_many_elements", line=line, limit=limits.elements)
         if self._equals > limits.attributes:
             raise Refusal("edxml.too_many_attributes", line=line, limit=limits.attributes)

@@ -104,6 +104,8 @@ class Contents:
         if self._sink is not None:
             self._sink.begin(position, name, content_type)
         self._file = _File(
+            position=position,
+            name=name,
             element=element,
             line=line,
             start=offset,
@@ -154,6 +156,8 @@ class _File:
     def __init__(
         self,
         *,
+        position: int,
+        name: str,
         element: Element,
         line: int,
         start: int,
@@ -166,6 +170,8 @@ class _File:
         look: FileLook | None,
     ) -> None:
         self.line = line
+        self._position = position
+        self._name = name
         self._zipped = zipped
         self.start = start
         self._element = element
@@ -190,19 +196,12 @@ class _File:
         return self._zipped if self._entry is None else self._entry.sums
 
     def take(self, text: bytes) -> None:
-        try:
-            data = self._decoder.decode(text)
-        except Garbage as why:
-            raise Refusal(why.code, line=self.line) from None
-        if data:
+        if data := self._decoded(self._decoder.decode, text):
             self._pass_on(data)
 
     def finish(self, offset: int) -> Content:
-        try:
-            if data := self._decoder.finish():
-                self._pass_on(data)
-        except Garbage as why:
-            raise Refusal(why.code, line=self.line) from None
+        if data := self._decoded(self._decoder.finish):
+            self._pass_on(data)
         verdict = self._entry.finish() if self._entry else None
         unzipped = self._unzipped if verdict is ZipVerdict.SINGLE else None
         if self._spool is not None:
@@ -222,6 +221,12 @@ class _File:
             span=(self.start, offset),
             transfer=self._transfer,
         )
+
+    def _decoded(self, decode: Callable[..., bytes], *text: bytes) -> bytes:
+        try:
+            return decode(*text)
+        except Garbage as why:
+            raise Refusal(why.code, line=self.line, position=self._position, name=self._name[:200]) from None
 
     def _pass_on(self, data: bytes) -> None:
         first = not self._sent.length

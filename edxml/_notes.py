@@ -201,7 +201,10 @@ class Notes:
         if day is not None:
             return day
         day = parse_day(text)
-        self.repaired("date_impossible" if day is None else "date_form", element)
+        if day is None:
+            self._no_day(text, element)
+        else:
+            self.repaired("date_form", element)
         return day
 
     def moment(self, text: str, element: Element) -> datetime | None:
@@ -215,17 +218,21 @@ class Notes:
         found = found or _TIME_OTHER.match(text)
         day = parse_day(found[1]) if found else _day_in_another_form(text)
         if day is None:
-            self.repaired("date_impossible", element)
+            self._no_day(text, element)
             return None
         hour, minute, second = (int(part or 0) for part in found.groups()[1:]) if found else (0, 0, 0)
         try:
             moment = datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=VIETNAM)
         except ValueError:
-            self.repaired("date_impossible", element)
+            self._no_day(text, element)
             return None
         if not form:
             self.repaired("date_form", element)
         return moment.astimezone(UTC)
+
+    def _no_day(self, text: str, element: Element) -> None:
+        self.repaired("date_impossible", element)
+        self.warn("edxml.date_unreadable", element, text=text[:40])
 
     def number(self, text: str, element: Element) -> int | None:
         """A count; None where it is absent or, with a warning, where it is no count."""

@@ -82,6 +82,11 @@ class Message:
         """As `Splitter.tags`."""
         return 0 if self._xml is None else self._xml.tags
 
+    @property
+    def undeclared(self) -> Refusal | None:
+        """As `Splitter.undeclared`."""
+        return None if self._xml is None else self._xml.undeclared
+
     def line_of(self, element: Element) -> int | None:
         """The line of an element of the root part, or of a part's header, in the packet as received."""
         head = self._heads.get(element)
@@ -154,8 +159,8 @@ class Message:
         assert self._head is not None
         try:
             text = decoder.finish() if content is None else decoder.decode(content)
-        except Garbage as why:
-            raise Refusal(why.code, line=self._head.line) from None
+        except Garbage:
+            raise Refusal("edxml.mime_root_garbage", line=self._head.line, encoding=self._head.transfer) from None
         self._xml.feed(text)
         if content is None:
             self._root = self._xml.close()

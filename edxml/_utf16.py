@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from typing import Final, NamedTuple
 
-__all__ = ["BIG", "LITTLE", "Recoder", "Wide", "is_named_rightly", "look_for_utf16", "width"]
+__all__ = ["BIG", "LITTLE", "Recoder", "Wide", "is_named_rightly", "look_for_utf16", "reads_ascii", "width"]
 
 LITTLE: Final = "utf-16-le"
 BIG: Final = "utf-16-be"
@@ -44,6 +44,14 @@ def is_named_rightly(declared: str, encoding: str) -> bool:
     """Whether a declaration's name (any case) is one of an encoding that bytes in `encoding` are in."""
     name = declared.lower()
     return name in _NAMES or name.replace("utf-16", "utf-16-") == encoding or name == encoding
+
+
+def reads_ascii(declared: str) -> bool:
+    """Whether the declared encoding is a known one that reads ASCII as ASCII."""
+    try:
+        return b"<?xml".decode(declared) == "<?xml"
+    except (LookupError, ValueError):
+        return False
 
 
 class Recoder:

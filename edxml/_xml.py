@@ -24,8 +24,8 @@ from lxml import etree
 
 from edxml._bounds import MarkupBounds
 from edxml._entities import Entities
-from edxml._syntax import say_why
-from edxml._utf16 import Recoder, is_named_rightly, look_for_utf16, width
+from edxml._syntax import find_prefix, say_why
+from edxml._utf16 import Recoder, is_named_rightly, look_for_utf16, reads_ascii, width
 from edxml.findings import Refusal
 from edxml.limits import Limits
 from edxml.messages import Term
@@ -37,14 +37,12 @@ Element = Any  # lxml's element: lxml has no types of its own
 _INTERESTING = re.compile(rb"<(?:[!?]|(?:[^\s<>/!?:\"']+:)?ContentTransferEncoded(?=[\s/>]))")
 _TAG_REST = re.compile(rb"[^<>\"']*(?:\"[^<\"]*\"[^<>\"']*|'[^<']*'[^<>\"']*)*>")
 _DECLARED = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"'>]{1,40})[\"']")
-_UTF8_NAMES = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
-_OTHER_ENCODINGS = (b"\xff\xfe", b"\x00", b"<\x00", b"\x4c\x6f\xa7\x94")  # UTF-32, EBCDIC
+_OTHER_ENCODINGS = {b"\xff\xfe": "UTF-32", b"\x00": "UTF-32", b"<\x00": "UTF-32", b"\x4c\x6f\xa7\x94": "EBCDIC"}
 _BOM = b"\xef\xbb\xbf"
 _CDATA = b"<![CDATA["
 _JUNK = 4096  # bytes that may stand before the first "<"
 _MALFORMED = {
     int(etree.ErrorTypes.ERR_INVALID_ENCODING): "edxml.encoding_invalid",
-    int(etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE): "edxml.prefix_undeclared",
     int(etree.ErrorTypes.ERR_TAG_NOT_FINISHED): "edxml.truncated",
 }
 _TOO_DEEP = int(etree.ErrorTypes.ERR_RESOURCE_LIMIT)
@@ -131,6 +129,8 @@ class Splitter:
         self._cut = 0
         self._note_cut(first_line - 1)
         self._final = False
+        self._declared: tuple[str, int] | None = None  # another encoding that reads ASCII alike, and on which line
+        self._has_letters = False  # beyond ASCII
         self._step: Callable[[Splitter], bool] = Splitter._look  # unbound: no circle keeps a tree alive
 
     def feed(self, piece: bytes) -> None:
@@ -157,7 +157,17 @@ class Splitter:
         root = self._finish()
         if any(True for _ in self._parser.read_events()):  # a text that went by as markup would be a file lost unseen
             raise Refusal("edxml.malformed", line=self._line + self._cut, why=Term("xml.markup"))
+        if self._declared is not None and self._has_letters:
+            self._repaired("encoding_misdeclared", self._declared[1])
         return root
+
+    @property
+    def undeclared(self) -> Refusal | None:
+        """The first prefix that no declaration covers: lxml tells of it at the end, and reading may end before."""
+        for entry in self._parser.feed_error_log:
+            if (prefix := find_prefix(entry.type, entry.message)) is not None:
+                return Refusal("edxml.prefix_undeclared", line=entry.line + self._cut_before(entry.line), prefix=prefix)
+        return None
 
     def _finish(self) -> Element:
         try:
@@ -175,12 +185,15 @@ class Splitter:
         line: int | None = element.sourceline
         if line is None:
             return None
+        return line + self._cut_before(line)
+
+    def _cut_before(self, line: int) -> int:
         cut = 0
         for at, lines in self._lines_cut:
             if line < at:
                 break
             cut = lines
-        return line + cut
+        return cut
 
     # Each step below consumes what it can of the buffer; False asks for more bytes.
 
@@ -194,8 +207,9 @@ class Splitter:
             self._recoder = Recoder(wide.encoding)
             self._offset = wide.mark
             self._buffer = self._recoder.recode(buffer[wide.mark :])
-        elif buffer.startswith(_OTHER_ENCODINGS):
-            raise Refusal("edxml.encoding_unsupported", line=1)
+        for start, name in _OTHER_ENCODINGS.items():
+            if buffer.startswith(start) and not self.encoding:
+                raise Refusal("edxml.encoding_unsupported", line=1, encoding=name)
         self._step = Splitter._begin
         return True
 
@@ -214,17 +228,20 @@ class Splitter:
         declared = buffer.startswith(b"<?xml", opening)
         if opening > start and (declared or buffer[start:opening].strip()):
             self._repaired("junk_before_prolog", self._line + self._cut)
-        if declared and (found := _DECLARED.match(buffer, opening)) and not self._is_encoding(found[1].lower()):
-            self._repaired("encoding_misdeclared", self._line + self._cut + buffer.count(b"\n", 0, opening))
+        if declared and (found := _DECLARED.match(buffer, opening)):
+            self._hear_encoding(found[1], self._line + self._cut + buffer.count(b"\n", 0, opening))
         self._note_cut(buffer.count(b"\n", 0, opening))
         self._skip(opening)
         self._step = Splitter._markup
         return True
 
-    def _is_encoding(self, declared: bytes) -> bool:
-        if self.encoding:
-            return is_named_rightly(declared.decode("ascii", "replace"), self.encoding)
-        return declared in _UTF8_NAMES
+    def _hear_encoding(self, declared: bytes, line: int) -> None:
+        """What the declaration says: a lie at once, or one once there is a letter that it would read otherwise."""
+        name = declared.decode("ascii", "replace")
+        if not (is_named_rightly(name, self.encoding) if self.encoding else reads_ascii(name)):
+            self._repaired("encoding_misdeclared", line)
+        elif not self.encoding and name.lower() not in ("utf-8", "utf8"):
+            self._declared = name, line
 
     def _markup(self) -> bool:
         buffer = self._buffer
@@ -357,6 +374,7 @@ class Splitter:
             line += markup.count(b"\n", 0, markup.find(b"\0"))
             raise Refusal("edxml.malformed", line=line, why=Term("xml.character"))
         self._entities.look(markup, line)
+        self._has_letters = self._has_letters or not markup.isascii()
         try:
             self._parser.feed(markup)
         except etree.XMLSyntaxError as error:
@@ -371,6 +389,10 @@ class Splitter:
             return Refusal("edxml.too_deep", line=(error.lineno or self._line) + self._cut, limit=self._limits.depth)
         code = _MALFORMED.get(error.code, "edxml.malformed")
         line = error.lineno or self._line
+        if (prefix := find_prefix(error.code, error.msg or "")) is not None:
+            return Refusal("edxml.prefix_undeclared", line=line + self._cut_before(line), prefix=prefix)
+        if code == "edxml.encoding_invalid" and self._declared is not None:  # it was no lie
+            return Refusal("edxml.encoding_unsupported", line=self._declared[1], encoding=self._declared[0])
         return Refusal(code, line=line + self._cut, why=say_why(error))
 
 

@@ -53,8 +53,8 @@ _READ = (Dialect.A, Dialect.B, Dialect.D)
 class ReadResult:
     """What reading gave. `packet` is None where too much is missing; it may be there although `is_refused`.
 
-    `size`, `digest` (SHA-256) and `wire_digest` are of all bytes; where reading stopped early (`is_complete` False)
-    `size` is what was read and both digests are empty.
+    Findings that are errors stand first. `size`, `digest` (SHA-256) and `wire_digest` are of all bytes; where reading
+    stopped early (`is_complete` False) `size` is what was read and both digests are empty.
     """
 
     packet: Packet | StatusPacket | None
@@ -115,6 +115,9 @@ def read(
             for finding in check(opened.root, line_of=notes.line_of, limits=notes.limits):
                 notes.add(finding)
     except Refusal as refusal:
+        undeclared = None if opened.form is None else opened.form.undeclared
+        if undeclared is not None and undeclared.finding.code != refusal.finding.code:
+            notes.add(undeclared.finding)
         notes.add(refusal.finding)
     sender = None if packet is None else packet.sender.organ_id
     for finding in profile.refusals(notes.repairs, sender, today):
@@ -124,7 +127,7 @@ def read(
     notes.lines = None  # it holds the notes: both, and the packet's tree, would wait for the collector of garbage
     return ReadResult(
         packet=packet,
-        findings=tuple(notes.findings),
+        findings=tuple(sorted(notes.findings, key=lambda finding: finding.severity is not Severity.ERROR)),
         repairs=tuple(notes.repairs),
         dialect=opened.dialect,
         size=opened.hasher.size,
@@ -141,6 +144,7 @@ class _Opened:
     notes: Notes
     contents: Contents
     sink: AttachmentSink | None
+    form: Splitter | Message | None = None
     message: Message | None = None  #: of dialect D
     hasher: WireHasher = field(default_factory=WireHasher)
     is_complete: bool = False
@@ -160,6 +164,7 @@ def _open(opened: _Opened, pieces: Iterator[bytes]) -> None:
         form = opened.message = Message(limits=notes.limits, sink=opened.sink, notes=notes)
     else:
         form = Splitter(limits=notes.limits, contents=opened.contents, repaired=notes.repaired_on)
+    opened.form = form
     notes.lines = form.line_of
     root = opened.root = _take_in(chain((opening,), pieces), form, opened.hasher, notes.limits)
     opened.is_complete = True

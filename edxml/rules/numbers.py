@@ -27,6 +27,7 @@ _OWN_ID = f"{HEADER}/DocumentId"
 
 _NUMBER_FORM = re.compile(r"\d{1,7}(?:[A-Za-zĐđ]{1,2}|bis)?(?:/\d{4})?\Z")
 _NOTATION_FORM = re.compile(r"[^\W_][\w.&+]*(?:[-/–][\w.&+]+)*\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _YEAR = re.compile(r"((?:19|20)\d\d)/")
 _NUMBER_WITH_YEAR = re.compile(r"[^/]+/(?:19|20)\d\d\Z")
 _ASSEMBLY = re.compile(r"(?:QH|UBTVQH)\d{1,2}\Z")  # acts of the National Assembly bear its term, not their kind
@@ -44,14 +45,25 @@ def code_notation_missing(packet: Packet, today: date) -> tuple[Breach, ...]:
     return FINE if packet.code_notation else (at(_NOTATION),)
 
 
+@document_rule(Severity.ERROR, _FORM, bad=document(code=("12\t3", "UBND-VX")), good=document(code=("123", "UBND-VX")))
+def number_controls(packet: Packet, today: date) -> tuple[Breach, ...]:
+    """Số and ký hiệu have no control characters: whoever prints them would print something else."""
+    return tuple(
+        at(place, text=_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text[:40]))
+        for place, text in ((_NUMBER, packet.code_number), (_NOTATION, packet.code_notation))
+        if _CONTROL.search(text)
+    )
+
+
 @document_rule(
     Severity.WARNING, _FORM, bad=document(code=("số 123", "UBND-VX")), good=document(code=("07a", "UBND-VX"))
 )
 def number_form(packet: Packet, today: date) -> tuple[Breach, ...]:
     """Số is Arabic digits; a letter or "bis" after them is met, and the year where a normative act's stands here."""
-    if not packet.code_number or _NUMBER_FORM.match(packet.code_number):
+    number = packet.code_number
+    if not number or _NUMBER_FORM.match(number) or _CONTROL.search(number):
         return FINE
-    return (at(_NUMBER, text=packet.code_number[:40]),)
+    return (at(_NUMBER, text=number[:40]),)
 
 
 @document_rule(
@@ -267,8 +279,9 @@ def document_id_date_impossible(packet: Packet, today: date) -> tuple[Breach, ..
 
 
 RULES = (
-    code_number_missing, code_notation_missing, number_form, number_unpadded, notation_form, notation_repeats_number,
-    notation_without_year, notation_year_differs, notation_kind_differs, promulgation_date_missing,
-    promulgation_date_future, due_before_promulgation, answered_later, answered_unfindable, trace_time_future,
+    code_number_missing, code_notation_missing, number_controls, number_form, number_unpadded, notation_form,
+    notation_repeats_number, notation_without_year, notation_year_differs, notation_kind_differs,
+    promulgation_date_missing, promulgation_date_future, due_before_promulgation, answered_later,
+    answered_unfindable, trace_time_future,
     document_id_differs, document_id_date_impossible,
 )  # fmt: skip

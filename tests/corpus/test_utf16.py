@@ -109,7 +109,7 @@ def test_utf8_that_says_it_is_something_else_is_read_as_utf8(encoding: str) -> N
 def test_texts_that_are_as_declared_but_not_utf8_are_refused_by_name() -> None:
     data = declared(GOOD, "windows-1258").replace("ệ", "ê").replace(ASTRAL, "Nghê An")
     (finding,) = read(io.BytesIO(data.encode("cp1258", "replace"))).findings
-    assert finding.code == "edxml.encoding_invalid"
+    assert finding.code == "edxml.encoding_unsupported"
 
 
 def test_what_real_senders_do_is_put_right_there_too() -> None:

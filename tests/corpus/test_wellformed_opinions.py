@@ -131,8 +131,7 @@ def test_every_flipped_bit_ends_in_a_verdict(data: bytes) -> None:
         for bit in range(8):
             flipped = data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
             result = read_bytes(flipped)
-            whys = {str(finding.params.get("why")) for finding in result.findings}
-            if any("not a valid URI" in why or "not absolute" in why for why in whys):
+            if any(finding.params.get("why") == "xml.namespace_name" for finding in result.findings):
                 continue  # libxml2 minds what a namespace is called; expat does not
             if at > data.index(b"?>") and not codes(result) & {"edxml.dtd_forbidden"}:  # declarations: expat is lax
                 assert bool(codes(result) & NOT_XML) is not Opinion(flipped).is_well_formed, (at, bit)

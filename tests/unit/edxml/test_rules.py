@@ -173,7 +173,7 @@ def test_severities_are_those_of_old() -> None:
     """What refuses a packet is a promise to senders: a rule turned into an error breaks them."""
     errors = {rule.id for rule in RULES if rule.severity is Severity.ERROR}
     assert errors == {
-        "subject_missing", "code_number_missing", "code_notation_missing", "promulgation_date_missing",
-        "promulgation_date_future", "recipient_repeated", "replacement_empty", "reference_dangling",
-        "receiver_change_contradicts", "status_document_missing",
+        "subject_missing", "code_number_missing", "code_notation_missing", "number_controls",
+        "promulgation_date_missing", "promulgation_date_future", "recipient_repeated", "replacement_empty",
+        "reference_dangling", "receiver_change_contradicts", "status_document_missing",
     }  # fmt: skip

@@ -301,9 +301,9 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "root_is_dialect_a": (soap_message([soap_part(build_packet(), "8bit")]), "edxml.mime_root_unknown"),
     "root_is_a_file": (soap_message([FILE, ROOT]), "edxml.not_xml"),
-    "root_garbage": (soap_message([soap_part(b"*", "base64").replace(b"Kg==", b"K*==")]), "edxml.base64_garbage"),
+    "root_garbage": (soap_message([soap_part(b"*", "base64").replace(b"Kg==", b"K*==")]), "edxml.mime_root_garbage"),
     "root_bad_quotes": (
-        soap_message([b"Content-Transfer-Encoding: quoted-printable\r\n\r\n<a=zz/>"]), "edxml.quoted_printable_garbage",
+        soap_message([b"Content-Transfer-Encoding: quoted-printable\r\n\r\n<a=zz/>"]), "edxml.mime_root_garbage",
     ),
     "file_bad_quotes": (
         soap_message([ROOT, b"Content-Transfer-Encoding: quoted-printable\r\n\r\na=zz"]),
