@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import resource
 import signal
 import struct
@@ -17,11 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CageFailed", "allow_seconds", "limit", "lock"]
+__all__ = ["CageFailed", "allow_seconds", "is_near_limit", "limit", "lock"]
 
 _FILES: Final = 64
 _NICE: Final = 19
 _SLACK: Final = 1 << 20
+_PEAK: Final = re.compile(rb"VmPeak:\s+(\d+) kB")
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_SET_SECCOMP: Final = 22
 _SECCOMP_MODE_FILTER: Final = 2
@@ -63,6 +65,16 @@ def allow_seconds(*, cpu: int, wall: float) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + cpu, most))
     signal.setitimer(signal.ITIMER_REAL, wall)
+
+
+def is_near_limit() -> bool:
+    """Whether this process ever held more than three quarters of the memory that it may have.
+
+    From there on an allocation may have failed, and libraries answer that with whatever error they like.
+    """
+    peak = _PEAK.search(Path("/proc/self/status").read_bytes())
+    assert peak is not None
+    return int(peak[1]) * 1024 > resource.getrlimit(resource.RLIMIT_AS)[0] * 3 // 4
 
 
 def lock() -> None:

@@ -13,6 +13,7 @@ __all__ = [
     "NOT_CAGED",
     "NO_ROOM",
     "READY",
+    "Answer",
     "Job",
     "Orders",
     "read_answer",
@@ -57,12 +58,20 @@ class Job:
     came_at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What was found in one file, and whether the process ends with it."""
+
+    found: FileInspection
+    is_last: bool
+
+
 _job = msgspec.json.Decoder(Job)
 _orders = msgspec.json.Decoder(Orders)
-_answer = msgspec.json.Decoder(FileInspection)
+_answer = msgspec.json.Decoder(Answer)
 
 
-def write_line(value: Job | FileInspection | Orders) -> bytes:
+def write_line(value: Job | Answer | Orders) -> bytes:
     """One line, with its end."""
     return msgspec.json.encode(value) + b"\n"
 
@@ -77,6 +86,6 @@ def read_orders(line: bytes) -> Orders:
     return _orders.decode(line)
 
 
-def read_answer(line: bytes) -> FileInspection:
+def read_answer(line: bytes) -> Answer:
     """Raises msgspec.DecodeError for what is no answer: the process cannot be believed then."""
     return _answer.decode(line)

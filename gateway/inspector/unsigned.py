@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from gateway.inspector.mangled import Mangling
+
 __all__ = ["Look", "is_plainly_unsigned"]
 
 _EDGE: Final = 1024
@@ -30,16 +32,18 @@ _TELLING: Final = re.compile(b"|".join(map(_name, ("ByteRange", "Sig", "SubFilte
 class Look:
     """Looks at one file whose bytes come in pieces, in order and cut anywhere."""
 
-    __slots__ = ("_head", "_is_open", "_tail")
+    __slots__ = ("_head", "_is_open", "_mangling", "_tail")
 
     def __init__(self) -> None:
         self._head = self._tail = b""
         self._is_open = True
+        self._mangling = Mangling()
 
     def feed(self, piece: bytes) -> bool:
         """The next bytes. Whether it wants more: after a no, nothing changes its answer, which is no."""
         if not self._is_open:
             return False
+        self._mangling.feed(piece)
         held = self._tail + piece  # a name may be cut in two, and is far shorter than the tail
         if len(self._head) < _EDGE:
             self._head += piece[: _EDGE - len(self._head)]
@@ -50,10 +54,10 @@ class Look:
 
     @property
     def is_plain(self) -> bool:
-        """Once all bytes came: whether this is a whole PDF, not encrypted, in which nothing says that it is signed.
-        False says nothing."""
+        """Once all bytes came: whether this is a whole PDF, not encrypted, in which nothing says that it is signed,
+        and whose bytes are its own. False says nothing."""
         is_whole = b"%PDF-" in self._head and 0 <= self._tail.find(b"startxref") < self._tail.rfind(b"%%EOF")
-        return self._is_open and is_whole
+        return self._is_open and is_whole and not self._mangling.is_found
 
 
 def is_plainly_unsigned(pieces: Iterable[bytes]) -> bool:

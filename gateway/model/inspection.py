@@ -15,7 +15,7 @@ __all__ = [
     "PdfVerdict", "SignatureCoverage", "StampState", "worst",
 ]  # fmt: skip
 
-INSPECTOR_VERSION = 2
+INSPECTOR_VERSION = 3
 """Raised when the same file may get another verdict: every stored PDF is then inspected once more, behind the hops."""
 
 
@@ -34,7 +34,7 @@ class PdfVerdict(StrEnum):
     CRASHED = "crashed"  #: the inspector ended while it read the file
     MEMORY = "memory"  #: the file wants more memory than the inspector may have
     TIME = "time"  #: the file wants more time than the inspector may have
-    DAMAGED = "damaged"  #: the file cannot be taken out of the stored packet
+    DAMAGED = "damaged"  #: bytes of the file were replaced before it came, or it cannot be taken out of its packet
     UNREADABLE = "unreadable"  #: no PDF, or one that is built wrongly
     ENCRYPTED = "encrypted"  #: a PDF that opens with a password only
     TOO_LARGE = "too_large"  #: larger than is inspected

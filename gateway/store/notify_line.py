@@ -12,7 +12,7 @@ come.
 from __future__ import annotations
 
 import os
-import select
+import selectors
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -166,6 +166,9 @@ class NotifyLine:
 
     def _serve(self, driver: _Driver) -> None:
         last_sent = 0.0
+        waiting = selectors.PollSelector()  # select() refuses descriptors from 1,024 on
+        for descriptor in (driver.fileno(), self._bell):
+            waiting.register(descriptor, selectors.EVENT_READ)
         while not self._stopping.is_set():
             words = self._take()
             if words:
@@ -176,8 +179,8 @@ class NotifyLine:
             with self._lock:
                 if not self._pending:
                     self._idle.set()
-            readable, _, _ = select.select([driver.fileno(), self._bell], [], [], _SILENCE)
-            if self._bell in readable:
+            readable = waiting.select(_SILENCE)
+            if any(key.fd == self._bell for key, _ in readable):
                 os.eventfd_read(self._bell)
             if not readable:
                 driver.execute("SELECT 1")

@@ -7,7 +7,7 @@ cannot even begin (its cage, the folder of trust) no file is to blame, and the f
 from __future__ import annotations
 
 import os
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -114,9 +114,9 @@ class InspectorProcess:
                 raise InspectorUnavailable from None
             _log.warning("inspector.ended", process="inspector", status=code)
             return FileInspection(verdict=PdfVerdict.TIME) if code in _SLOW else None
-        if answer.verdict is PdfVerdict.MEMORY:
+        if answer.is_last:
             self._end()
-        return answer
+        return answer.found
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Raises InspectorUnavailable where it does not get ready, with the reason that it gave."""
@@ -165,9 +165,10 @@ def _read_line(process: subprocess.Popen[bytes], seconds: float) -> bytes:
     """The next line. Raises TimeoutError, EOFError where the process ended or says no end."""
     assert process.stdout is not None
     descriptor, said, deadline = process.stdout.fileno(), b"", time.monotonic() + seconds
+    waiting = selectors.PollSelector()  # select() refuses descriptors from 1,024 on
+    waiting.register(descriptor, selectors.EVENT_READ)
     while not said.endswith(b"\n"):
-        readable, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        if not readable:
+        if not waiting.select(max(0.0, deadline - time.monotonic())):
             raise TimeoutError
         piece = os.read(descriptor, 1 << 16)
         if not piece or len(said) > _LONGEST:

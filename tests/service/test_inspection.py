@@ -29,7 +29,7 @@ from tests.support.certificates import Authority
 from tests.support.inspectors import LIMITS, root, start, trust  # noqa: F401
 from tests.support.nodes import House
 from tests.support.patience import until
-from tests.support.pdfs import bomb_pdf, plain_pdf, sign_pdf, slow_pdf
+from tests.support.pdfs import binary_pdf, bomb_pdf, plain_pdf, sign_pdf, slow_pdf
 from tests.support.stores import tell
 
 # --- the work ----------------------------------------------------------------------------------------------------
@@ -214,6 +214,17 @@ def test_what_is_no_longer_what_was_accepted_is_never_plainly_unsigned(house: Ho
         blob.write_bytes(packet)
     look(house, start())
     assert verdicts(house, sent.packet_id) == [(1, "damaged", "open")]
+
+
+def test_a_file_that_came_damaged_is_told_from_one_that_the_store_lost(house: House, start: Any) -> None:
+    mangled = binary_pdf().decode("utf-8", "replace").encode()
+    sent = house.send(["inbox-a"], files=(("a.pdf", mangled),))
+    look(house, start())
+    with house.node.store.read() as connection:
+        view = views.document(connection, sent.packet_id, seen_by=None)
+    assert view is not None
+    (line,) = [line for line in view.verdicts if line.about == "file"]
+    assert (line.verdict, line.code, line.detail) == ("damaged", "inspection.damaged_before", "U+FFFD")
 
 
 def test_a_full_disk_leaves_everything_due_and_blames_nothing(house: House, start: Any, root: Authority) -> None:

@@ -20,8 +20,9 @@ import pytest
 from gateway.model.inspection import FileInspection, PdfVerdict
 from gateway.workers.inspect_process import InspectorProcess, InspectorStopped, InspectorUnavailable
 from tests.support.certificates import NOW, Authority
+from tests.support.descriptors import many_descriptors
 from tests.support.inspectors import HOUSE, LIMITS, job, pid_of, root, start, trust  # noqa: F401
-from tests.support.pdfs import bomb_pdf, forge_pdf, plain_pdf, sign_pdf, slow_pdf
+from tests.support.pdfs import binary_pdf, bomb_pdf, forge_pdf, plain_pdf, sign_pdf, slow_pdf
 from tests.support.processes import SmallDisk
 
 
@@ -61,6 +62,36 @@ def test_a_file_that_takes_too_much_memory_is_given_up(tmp_path: Path, start: An
     assert inspector._process is None, "nobody knows what state that left behind"
     assert inspector.ask(job(tmp_path, plain_pdf())).verdict is PdfVerdict.UNSIGNED
     assert inspector.ask(job(tmp_path, bomb_pdf())).verdict is PdfVerdict.MEMORY
+
+
+@pytest.mark.parametrize("mib", [124, 128, 136, 143])
+def test_near_its_memory_every_error_is_one_of_memory(tmp_path: Path, start: Any, mib: int) -> None:
+    """Libraries say SystemError and others there, at some limits and some runs."""
+    for numbers in (1_000_000, 2_000_000):
+        assert start(memory=mib << 20).ask(job(tmp_path, slow_pdf(numbers))).verdict is PdfVerdict.MEMORY
+
+
+def test_a_file_that_came_near_the_limit_blames_no_file_after_it(tmp_path: Path, start: Any) -> None:
+    inspector = start(memory=150 << 20)
+    for _ in range(2):
+        assert inspector.ask(job(tmp_path, slow_pdf(100_000))).verdict is PdfVerdict.UNSIGNED
+        assert inspector.ask(job(tmp_path, b"%PDF-1.7 /Sig")).verdict is PdfVerdict.UNREADABLE
+
+
+def test_however_many_connections_the_node_holds_the_verdict_is_the_same(tmp_path: Path, start: Any) -> None:
+    with many_descriptors():
+        inspector = start()
+        assert inspector.ask(job(tmp_path, plain_pdf())).verdict is PdfVerdict.UNSIGNED
+        assert inspector.ask(job(tmp_path, slow_pdf(1000))).verdict is PdfVerdict.UNSIGNED
+
+
+def test_a_file_whose_bytes_went_through_a_text_encoding_is_damaged(
+    tmp_path: Path, start: Any, root: Authority
+) -> None:
+    inspector = start()
+    for pdf in (binary_pdf(), sign_pdf(binary_pdf(), root.issue()), binary_pdf(is_compressed=True)):
+        found = inspector.ask(job(tmp_path, pdf.decode("utf-8", "replace").encode()))
+        assert found == FileInspection(verdict=PdfVerdict.DAMAGED, detail="U+FFFD")
 
 
 def test_killed_in_the_middle_a_file_is_tried_once_more(tmp_path: Path, start: Any) -> None:

@@ -25,6 +25,7 @@ from gateway.store.notify_line import NotifyLine, is_carrying
 from gateway.transport.local import LocalTransport
 from gateway.workers.loop import Loop
 from monitoring.metrics import Metrics
+from tests.support.descriptors import many_descriptors
 from tests.support.patience import until
 from tests.support.postgres import Cluster, cluster, start_cluster
 
@@ -108,6 +109,15 @@ def test_a_process_of_one_command_is_heard_though_it_ends_before_its_line_is_the
     short.transport.wake("relay")
     ends.set()
     short.transport.close()
+    assert told.get(timeout=_PATIENCE) == "relay"
+
+
+def test_a_process_with_thousands_of_connections_hears_as_others_do(tmp_path: Path, closing: ExitStack) -> None:
+    url = cluster().create()
+    closing.enter_context(many_descriptors())
+    here, there = (a_process(closing, tmp_path / name, url) for name in ("a", "b"))
+    told = there.heard("*")
+    here.transport.wake("relay")
     assert told.get(timeout=_PATIENCE) == "relay"
 
 

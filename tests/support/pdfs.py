@@ -29,6 +29,7 @@ from tests.support.certificates import Authority, Issued
 
 __all__ = [
     "add_page",
+    "binary_pdf",
     "bomb_pdf",
     "crowded_pdf",
     "deep_pdf",
@@ -53,6 +54,14 @@ def plain_pdf(text: str = "Kinh gui UBND xa", *, is_compressed: bool = False) ->
     out = io.BytesIO()
     writer.write(out)
     return out.getvalue()
+
+
+def binary_pdf(*, is_compressed: bool = False) -> bytes:
+    """As `plain_pdf`, with the second line that most writers put in to mark a file as binary; pyHanko's is UTF-8."""
+    pdf = plain_pdf(is_compressed=is_compressed)
+    start = pdf.index(b"\n") + 1
+    end = pdf.index(b"\n", start)
+    return pdf[:start] + b"%\xe2\xe3\xcf\xd3".ljust(end - start, b"%") + pdf[end:]
 
 
 def _add_page(writer: PdfFileWriter | IncrementalPdfFileWriter, text: str) -> None:

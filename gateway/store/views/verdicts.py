@@ -89,7 +89,7 @@ def _line_of(row: Row[Any], verdict: PdfVerdict, detail: str, signature: PdfSign
         position=row.position,
         verdict=verdict,
         standing=verdict.standing,
-        code=f"inspection.{verdict}",
+        code="inspection.damaged_before" if verdict is PdfVerdict.DAMAGED and detail else f"inspection.{verdict}",
         detail=detail,
         policy=row.policy,
         signer="" if signature is None else signature.signer,

@@ -19,6 +19,7 @@ from gateway.model.inspection import PdfVerdict
 from tests.support.certificates import NOW, Authority
 from tests.support.pdfs import (
     add_page,
+    binary_pdf,
     bomb_pdf,
     crowded_pdf,
     deep_pdf,
@@ -53,6 +54,14 @@ def test_what_a_bench_sends_is_a_pdf_and_is(tmp_path: Path) -> None:
     with path.open("wb+") as file:
         file.write(pdf)
         assert inspect_pdf(file, Policy(name="x", anchors=()), 0).verdict is PdfVerdict.UNSIGNED
+
+
+def test_a_file_whose_foreign_bytes_were_replaced_is_not() -> None:
+    assert told(binary_pdf())
+    mangled = binary_pdf().decode("utf-8", "replace").encode()
+    for cut in range(1, 40):
+        assert not is_plainly_unsigned([mangled[:cut], mangled[cut:]])
+    assert told(plain_pdf().replace(b"Kinh gui", "Kính gửi".encode())), "a text in UTF-8 is no damage"
 
 
 def test_no_signed_file_ever_is() -> None:
