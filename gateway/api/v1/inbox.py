@@ -89,7 +89,10 @@ def _wishes(edge: Edge, asked: Asked, caller: Caller) -> tuple[str, int, float, 
 async def _wait(edge: Edge, asked: Asked, wish: Listing, wait: float) -> bytes | None:
     """Look, sleep until the inbox is called, look again; None where the caller went away meanwhile.
 
-    The look after listening began closes the gap in which a wake-up would be lost.
+    The look after listening began closes the gap in which a wake-up would be lost.  Behind each look the caller is
+    asked again who he is: his token may have ended meanwhile, or his right to this inbox.
+
+    Raises what a new call of his would be refused with: Unauthenticated, Forbidden.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + wait
@@ -98,6 +101,8 @@ async def _wait(edge: Edge, asked: Asked, wish: Listing, wait: float) -> bytes |
         with edge.bell.listening(f"inbox:{wish.agency_id}") as called:
             while True:
                 listed: Listed = await ask(edge.listing.submit, wish)
+                caller = await edge.gate.admit(asked.header(b"authorization"))
+                caller.require_agency(wish.agency_id)
                 left = until - loop.time()
                 if listed.count or left <= 0 or edge.bell.is_closed:
                     return listed.body
