@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     group: int = Field(32, ge=1, le=256, description="Most members of a group in one transaction")
     examiners: int = Field(1, ge=0, le=16, description="Most processes that an API starts to read packets under load")
     submissions: int = Field(256, ge=1, le=65536, description="Most packets under way into one API; others come again")
+    coming_mib: int = Field(8192, ge=1, description="Most of what comes into one API at once; others come again")
+    polls: int = Field(4096, ge=1, le=65536, description="Most long polls that wait at one API; others come again")
+    share: int = Field(
+        25, ge=1, le=100, description="Percent of submissions, coming_mib and polls that one system may hold"
+    )
     end_within: float = Field(40, gt=0, description="Within how long a process that is told to end has ended")
     lease: float = Field(60, gt=0, description="How long a claim stands without being renewed")
     announce_again: float = Field(60, gt=0, description="After how long an unclaimed ticket is announced again")

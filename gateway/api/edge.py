@@ -6,8 +6,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.api.bell import Bell
@@ -15,14 +14,22 @@ from gateway.api.examining import Examining
 from gateway.api.gate import Gate
 from gateway.api.health import Readiness
 from gateway.api.lanes import Lane
-from gateway.api.problems import Overloaded
+from gateway.api.problems import (
+    Overloaded,
+    ShareHeld,
+    ShareOfBytesHeld,
+    ShareOfPollsHeld,
+    TooManyBytes,
+    TooManyPolls,
+)
+from gateway.api.shares import Refusing, Shares
 from gateway.api.v1.words import encode_items
 from gateway.exchange import collect
 from gateway.exchange.collect import Confirm, Fetch, Known, Listing, Served, Shown
 from gateway.exchange.group import Grouper
 from gateway.exchange.submission import Outcome, Prepared, Submission
 from gateway.exchange.take_in import Unprepared, take_in
-from gateway.model.errors import Refusal, StoreError
+from gateway.model.errors import GatewayError, Refusal, StoreError
 from gateway.model.states import DeliveryState
 from gateway.node import Node
 from gateway.settings import Settings
@@ -87,29 +94,6 @@ class Reserve:
             self._blobs.check_reserve(coming)
 
 
-class Room:
-    """Places for submissions under way: each holds up to a piece of its body in memory, and waits for the one writer.
-
-    Who finds none is told to come again, before its body is read: so memory and waiting times have an end, however
-    many come.  Used on the event loop only.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.taken = 0
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """One place for the length of the block. Raises Overloaded."""
-        if self.taken >= self.most:
-            raise Overloaded(most=self.most)
-        self.taken += 1
-        try:
-            yield
-        finally:
-            self.taken -= 1
-
-
 class Endings:
     """Responses that have ended and must be written down: gathered for a second, because a confirmation that comes
     first makes it unnecessary (its receipt ends the attempt). Used on the event loop only."""
@@ -158,7 +142,12 @@ class Endings:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Handles of one API process. Made by `open_edge`, ended by `close`."""
+    """Handles of one API process. Made by `open_edge`, ended by `close`.
+
+    Each submission and check under way holds a place of `uploads`, up to a piece of its body in memory, and its bytes
+    of `coming`; each long poll that waits holds one of `polls`.  Who finds none is told to come again, before his body
+    is read: so memory, disk and waiting times have an end, however many come, and no system has all of it.
+    """
 
     node: Node
     settings: Settings
@@ -172,7 +161,9 @@ class Edge:
     minding: Lane
     readiness: Readiness
     reserve: Reserve
-    room: Room
+    uploads: Shares
+    coming: Shares
+    polls: Shares
     accepting: Grouper[Submission | Prepared, Outcome | Unprepared]
     examining: Examining
     listing: Grouper[Listing, Listed]
@@ -215,7 +206,9 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
         minding=minding,
         readiness=Readiness(node),
         reserve=Reserve(node.store.blobs),
-        room=Room(settings.submissions),
+        uploads=_shares(settings, settings.submissions, Overloaded, ShareHeld),
+        coming=_shares(settings, settings.coming_mib, TooManyBytes, ShareOfBytesHeld, unit=1 << 20),
+        polls=_shares(settings, settings.polls, TooManyPolls, ShareOfPollsHeld),
         accepting=accepting,
         examining=Examining(node, settings, accepting),
         listing=Grouper(lambda group: _list(node, group, shown), most=node.group, name="list"),
@@ -224,6 +217,15 @@ def open_edge(node: Node, settings: Settings, patience: Patience) -> Edge:
             lambda group: collect.confirm(node, group, known), most=node.group, name="confirm", turn=turn
         ),
     )
+
+
+def _shares(settings: Settings, most: int, full: type[Overloaded], own: type[ShareHeld], *, unit: int = 1) -> Shares:
+    """Room for `most` of these units; refusals tell it in units."""
+
+    def refusing(kind: type[GatewayError]) -> Refusing:
+        return lambda least: kind(most=least // unit)
+
+    return Shares(most * unit, settings.share, full=refusing(full), own=refusing(own))
 
 
 def _list(node: Node, group: Sequence[Listing], shown: Shown) -> list[Listed]:

@@ -180,7 +180,7 @@ def _submit() -> dict[str, Any]:
         requestBody=PACKET_BODY,
         responses={
             202: answer("AcceptedShape", "Accepted, or the first answer again (`is_repeat`)"),
-            **refusals(400, 401, 403, 408, 409, 413, 415, 422, 507),
+            **refusals(400, 401, 403, 408, 409, 413, 415, 422, 429, 507),
         },
     )
 
@@ -202,7 +202,7 @@ def _inbox() -> dict[str, Any]:
             _query("after", "Rỗng để đi từ đầu; sau đó là `next` của lần trước / a delivery", _CURSOR, ""),
             _query("wait", "Chờ tối đa bao nhiêu giây", {"type": "number", "minimum": 0, "default": 0}, 30),
         ],
-        responses={200: answer("InboxShape", "Perhaps empty"), **refusals(400, 401, 403)},
+        responses={200: answer("InboxShape", "Perhaps empty"), **refusals(400, 401, 403, 429)},
     )
 
 

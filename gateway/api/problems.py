@@ -49,6 +49,11 @@ __all__ = [
     "Overloaded",
     "Problem",
     "RangeNotSatisfiable",
+    "ShareHeld",
+    "ShareOfBytesHeld",
+    "ShareOfPollsHeld",
+    "TooManyBytes",
+    "TooManyPolls",
     "TooSlow",
     "code_of",
     "full_disk",
@@ -71,6 +76,38 @@ class Crowded(Overloaded):
     """As many connections as fit are there; parameter `most`. Nothing of this one was read."""
 
     code = "api.crowded"
+
+
+class TooManyBytes(Overloaded):
+    """Of the submissions under way as many bytes come as fit; parameter `most` in MiB. Nothing of this one was kept."""
+
+    code = "api.too_many_bytes"
+
+
+class TooManyPolls(Overloaded):
+    """As many long polls as fit wait; parameter `most`."""
+
+    code = "api.too_many_polls"
+
+
+class ShareHeld(GatewayError):
+    """The caller's system has as many submissions under way as one system may; parameter `most`. Nothing of this one
+    was taken in."""
+
+    code = "api.share_held"
+    retryable = True
+
+
+class ShareOfBytesHeld(ShareHeld):
+    """As many bytes of one system come as may; parameter `most` in MiB. Nothing of this one was kept."""
+
+    code = "api.share_of_bytes_held"
+
+
+class ShareOfPollsHeld(ShareHeld):
+    """As many long polls of one system wait as may; parameter `most`."""
+
+    code = "api.share_of_polls_held"
 
 
 class Ending(GatewayError):
@@ -136,6 +173,7 @@ _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
     (RangeNotSatisfiable, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
     (BadRequest, HTTPStatus.BAD_REQUEST),
     (DiskReserve, HTTPStatus.INSUFFICIENT_STORAGE),
+    (ShareHeld, HTTPStatus.TOO_MANY_REQUESTS),
     (Overloaded, HTTPStatus.SERVICE_UNAVAILABLE),
     (Ending, HTTPStatus.SERVICE_UNAVAILABLE),
     (StoreBusy, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -148,6 +186,9 @@ _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
 
 RETRY_AFTER = 2
 """Seconds after which a busy store, a full disk or a crowd is worth asking again."""
+
+_RETRY_OWN = 5
+"""The same for whoever must first end something of his own."""
 
 
 MOST_FINDINGS = 100
@@ -233,6 +274,8 @@ def _headers(why: TrucError) -> tuple[tuple[bytes, bytes], ...]:
         return ((b"www-authenticate", b'Bearer realm="truc"'),)
     if isinstance(why, (Overloaded, Ending, StoreBusy, DiskReserve, KeysAway, ProfileUnreadable)):
         return ((b"retry-after", str(RETRY_AFTER).encode()),)
+    if isinstance(why, ShareHeld):
+        return ((b"retry-after", str(_RETRY_OWN).encode()),)
     if isinstance(why, NotAllowed):
         return ((b"allow", str(why.params.get("allow", "")).encode()),)
     if isinstance(why, RangeNotSatisfiable):

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.api.asked import Asked
 from gateway.api.edge import Edge, Patience
 from gateway.api.problems import NotAcceptedKind, TooSlow
+from gateway.api.shares import More
+from gateway.identity import Caller
 from gateway.model.errors import BadRequest, TooLarge
 
-__all__ = ["Spooled", "admit_body", "spool_body"]
+__all__ = ["Coming", "Spooled", "admit_body", "spool_body"]
 
 _PIECE = 256 * 1024
 _KINDS = frozenset({"", "application/xml", "text/xml", "application/octet-stream", "multipart/related"})
@@ -42,11 +46,27 @@ class Spooled:
         return hashlib.sha256(self.rest).hexdigest() if self.rest else self.known_digest
 
 
-def admit_body(edge: Edge, asked: Asked) -> None:
-    """Everything that can be refused before a byte of the body is read.
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A body that was admitted: the size that it told, 0 where it told none, and how it takes more than that."""
 
-    Raises NotAcceptedKind, BadRequest, TooLarge where `Content-Length` tells it, DiskReserve.
+    told: int
+    more: More
+
+
+@contextmanager
+def admit_body(edge: Edge, asked: Asked, caller: Caller) -> Iterator[Coming]:
+    """Everything that can be refused before a byte of the body is read, and the body's place for the block's length.
+
+    Raises NotAcceptedKind, BadRequest, TooLarge where `Content-Length` tells it, DiskReserve, Overloaded, and ShareHeld
+    where the caller's system has its share under way.
     """
+    size = _told_size(edge, asked)
+    with edge.uploads.hold(caller.system_id), edge.coming.hold(caller.system_id, size) as more:
+        yield Coming(size, more)
+
+
+def _told_size(edge: Edge, asked: Asked) -> int:
     kind = asked.header(b"content-type").partition(";")[0].strip().lower()
     if kind not in _KINDS:
         raise NotAcceptedKind("api.bad_kind", kind=kind[:60])
@@ -57,15 +77,17 @@ def admit_body(edge: Edge, asked: Asked) -> None:
     if length > edge.node.limits.packet:
         raise TooLarge("submission.too_large", limit=edge.node.limits.packet)
     edge.reserve.check(length)
+    return length
 
 
-async def spool_body(edge: Edge, asked: Asked) -> Spooled:
-    """Take the whole body in. Call `admit_body` first.
+async def spool_body(edge: Edge, asked: Asked, coming: Coming) -> Spooled:
+    """Take the whole body in, as `admit_body` admitted it.
 
-    Raises TooLarge as soon as more came than is allowed, TooSlow, BadRequest for an empty body, ClientGone; on each of
-    them, and when it is cancelled, nothing is left behind.
+    Raises TooLarge as soon as more came than is allowed, TooSlow, BadRequest for an empty body, ClientGone, and, where
+    it did not tell its size, TooManyBytes and ShareOfBytesHeld; on each of them, and when it is cancelled, nothing is
+    left behind.
     """
-    intake = _Intake(edge)
+    intake = _Intake(edge, coming)
     try:
         return await _take_all(intake, asked, edge.patience)
     except BaseException:
@@ -99,8 +121,9 @@ async def _wait_for_all(intake: _Intake, asked: Asked, patience: Patience) -> No
 class _Intake:
     """One body while it comes. Small ones stay in memory until their thread writes them with all else it does."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, coming: Coming) -> None:
         self._edge = edge
+        self._coming = coming
         self._path = edge.node.store.blobs.spool()
         self._hasher: hashlib._Hash | None = None  #: of what was written; None while nothing is on disk
         self._pieces: list[bytes] = []
@@ -112,6 +135,8 @@ class _Intake:
         self.size += len(piece)
         if self.size > self._edge.node.limits.packet:
             raise TooLarge("submission.too_large", limit=self._edge.node.limits.packet)
+        if self.size > self._coming.told:
+            self._coming.more(len(piece))
         self._pieces.append(piece)
         self._held += len(piece)
         if self._held >= _PIECE:

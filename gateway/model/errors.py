@@ -50,7 +50,10 @@ GatewayError
 │   │   └── BrokerKeyLocked
 │   └── BrokerRefused, BrokerForbidden, BrokerOld, BrokerMislaid     a person's turn
 ├── Overloaded               (api.problems) as many submissions as fit are under way (retryable)
-│   └── Crowded              (api.problems) as many connections as fit are there
+│   ├── Crowded              (api.problems) as many connections as fit are there
+│   └── TooManyBytes, TooManyPolls           (api.problems) as many bytes come, or long polls wait, as fit
+├── ShareHeld                (api.problems) one system has as many submissions under way as it may (retryable)
+│   └── ShareOfBytesHeld, ShareOfPollsHeld   (api.problems) the same of bytes, and of long polls
 ├── Ending                   (api.problems) the process ends before it could answer
 ├── TransportClosed, KeyExpired               (api.health) this process is not ready, and why
 ├── InspectorUnavailable     (workers.inspect_process) no PDF can be inspected now, and none is to blame (retryable)

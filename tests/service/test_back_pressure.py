@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.support.edge import SENDER, RunningApi, running_api
+from tests.support.edge import FOREIGN, SENDER, RunningApi, running_api
 
 PATIENCE = 60.0
 MOST = 3
@@ -29,7 +29,7 @@ def _waiting(api: RunningApi) -> list[str]:
 
 def test_who_finds_no_place_is_told_to_come_again_before_anything_breaks(tmp_path: Path) -> None:
     """The writer's place is held, so that nothing can be accepted: as many as fit wait, the others are told at once."""
-    with running_api(tmp_path, submissions=str(MOST)) as api, ThreadPoolExecutor(8) as submitters:
+    with running_api(tmp_path, submissions=str(MOST), share="100") as api, ThreadPoolExecutor(8) as submitters:
         bodies = [api.packet() for _ in range(8)]
         refused: list[httpx2.Response] = []
         told = threading.Semaphore(0)
@@ -45,21 +45,21 @@ def test_who_finds_no_place_is_told_to_come_again_before_anything_breaks(tmp_pat
             begun = [submitters.submit(submit, body) for body in bodies]
             for _ in range(8 - MOST):
                 assert told.acquire(timeout=PATIENCE)
-            assert api.front.edge.room.taken == MOST
+            assert api.front.edge.uploads.taken == MOST
         answers = [one.result(PATIENCE) for one in begun]
-        assert Counter(got.status_code for got in answers) == {202: MOST, 503: 8 - MOST}
+        assert Counter(got.status_code for got in answers) == {202: MOST, 429: 8 - MOST}
         for got in refused:
             assert int(got.headers["retry-after"]) > 0
-            assert got.json()["code"] == "api.overloaded"
+            assert got.json()["code"] == "api.share_held"
         assert _waiting(api) == sorted(got.json()["packet_id"] for got in answers if got.status_code == 202)
-        assert api.front.edge.room.taken == 0
+        assert api.front.edge.uploads.taken == 0
         assert not api.spooled()
 
 
-def _begin(api: RunningApi, body: bytes, sent: int) -> socket.socket:
+def _begin(api: RunningApi, body: bytes, sent: int, agency: str = SENDER) -> socket.socket:
     """A submission of which so many bytes of the body are sent."""
     head = (
-        f"POST /v1/packets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.tokens[SENDER]}\r\n"
+        f"POST /v1/packets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.tokens[agency]}\r\n"
         f"Content-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     opened = socket.create_connection(("127.0.0.1", api.server.port), timeout=PATIENCE)
@@ -68,35 +68,36 @@ def _begin(api: RunningApi, body: bytes, sent: int) -> socket.socket:
 
 
 def test_who_finds_no_place_is_told_so_before_the_body_is_read(tmp_path: Path) -> None:
-    """The only place is held by a body that came by half; of the next body no byte has come when it is refused."""
-    with running_api(tmp_path, submissions="1") as api:
+    """The only place is held by a body that came by half; of another system's no byte has come when it is refused."""
+    with running_api(tmp_path, submissions="1", share="100") as api:
         body, next_body = api.packet(), api.packet()
         with _begin(api, body, len(body) // 2) as held:
             deadline = time.monotonic() + PATIENCE
-            while not api.front.edge.room.taken:
+            while not api.front.edge.uploads.taken:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
-            with _begin(api, next_body, 0) as refused:
-                told = refused.recv(4096).split(b"\r\n\r\n")[0]
+            with _begin(api, next_body, 0, FOREIGN) as refused:
+                told = refused.recv(4096)
                 assert told.startswith(b"HTTP/1.1 503")
-                assert b"retry-after:" in told.lower()
+                assert b"retry-after:" in told.split(b"\r\n\r\n")[0].lower()
+                assert b'"code":"api.overloaded"' in told
             held.sendall(body[len(body) // 2 :])
             assert held.recv(64).startswith(b"HTTP/1.1 202"), "whoever has a place keeps it"
         assert len(_waiting(api)) == 1
 
 
 def test_a_crowd_that_comes_again_gets_everything_in_once(tmp_path: Path) -> None:
-    with running_api(tmp_path, submissions=str(MOST)) as api, ThreadPoolExecutor(12) as submitters:
+    with running_api(tmp_path, submissions=str(MOST), share="100") as api, ThreadPoolExecutor(12) as submitters:
         most_taken: list[int] = []
 
         def submit(body: bytes) -> str:
             deadline = time.monotonic() + PATIENCE
             while True:
                 got = _send(api, body)
-                most_taken.append(api.front.edge.room.taken)
+                most_taken.append(api.front.edge.uploads.taken)
                 if got.status_code == 202:
                     return str(got.json()["packet_id"])
-                assert got.status_code == 503, got.text
+                assert got.status_code == 429, got.text
                 assert int(got.headers["retry-after"]) > 0
                 assert time.monotonic() < deadline
                 time.sleep(0.02)

@@ -31,7 +31,10 @@ router = APIRouter(prefix="/v1", tags=["packets"])
 @router.post(
     "/packets/check",
     response_model=CheckShape,
-    responses={200: answer("CheckShape", "Also where it would be refused"), **refusals(400, 401, 408, 413, 415, 507)},
+    responses={
+        200: answer("CheckShape", "Also where it would be refused"),
+        **refusals(400, 401, 408, 413, 415, 429, 507),
+    },
     openapi_extra={"requestBody": PACKET_BODY, "parameters": WISHES},
     summary="Kiểm tra gói tin, không gửi / check a packet without sending it",
 )
@@ -46,9 +49,9 @@ async def check_packet(edge: TheEdge, caller: Calling, asked: Here) -> Any:
 
 async def _check(edge: Edge, caller: Caller, asked: Asked) -> dict[str, Any]:
     wishes = wishes_of(asked)
-    admit_body(edge, asked)
-    spooled = await spool_body(edge, asked)
-    return await edge.submitting.run(_examine, edge, caller, wishes, spooled)
+    with admit_body(edge, asked, caller) as coming:
+        spooled = await spool_body(edge, asked, coming)
+        return await edge.submitting.run(_examine, edge, caller, wishes, spooled)
 
 
 def _examine(edge: Edge, caller: Caller, wishes: Wishes, spooled: Spooled) -> dict[str, Any]:

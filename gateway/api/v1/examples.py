@@ -167,12 +167,12 @@ def json_body(shape: str, *, required: bool = True) -> dict[str, Any]:
 _CODES = {
     400: "api.bad_field", 401: "identity.no_token", 403: "identity.foreign_agency", 404: "inbox.unknown_item",
     408: "api.too_slow", 409: "inbox.not_fetched", 410: "inbox.gone", 413: "submission.too_large",
-    415: "api.bad_kind", 416: "api.bad_range", 422: "packet.refused", 503: "store.busy", 507: "store.disk_reserve",
-    500: "api.internal",
+    415: "api.bad_kind", 416: "api.bad_range", 422: "packet.refused", 429: "api.share_held",
+    500: "api.internal", 503: "store.busy", 507: "store.disk_reserve",
 }  # fmt: skip
 _PARAMS = {
     "limit": 1 << 30, "state": "withdrawn", "count": 1, "kind": "text/html", "seconds": 20, "free": 100, "why": "…",
-    "reserve": 256, "size": 20_480, "id": _ID,
+    "reserve": 256, "size": 20_480, "id": _ID, "most": 64,
 }  # fmt: skip
 
 _FAULT = FieldFault(code="too_large", part="query", steps=("limit",), value="900", params={"most": 500})

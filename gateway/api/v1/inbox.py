@@ -55,7 +55,7 @@ async def list_inbox(edge: Edge, asked: Asked) -> None:
     edge.gate.asked_for(agency)
     wish = Listing(agency_id=agency, limit=limit, after=after)
     listed: Listed = await ask(edge.listing.submit, wish)
-    answer = listed.body if listed.count or wait <= 0 else await _wait(edge, asked, wish, wait)
+    answer = listed.body if listed.count or wait <= 0 else await _wait(edge, asked, caller, wish, wait)
     if answer is not None:
         await asked.answer(200, answer)
 
@@ -86,23 +86,24 @@ def _wishes(edge: Edge, asked: Asked, caller: Caller) -> tuple[str, int, float, 
     return agency, limit, wait, after
 
 
-async def _wait(edge: Edge, asked: Asked, wish: Listing, wait: float) -> bytes | None:
+async def _wait(edge: Edge, asked: Asked, caller: Caller, wish: Listing, wait: float) -> bytes | None:
     """Look, sleep until the inbox is called, look again; None where the caller went away meanwhile.
 
     The look after listening began closes the gap in which a wake-up would be lost.  Behind each look the caller is
     asked again who he is: his token may have ended meanwhile, or his right to this inbox.
 
-    Raises what a new call of his would be refused with: Unauthenticated, Forbidden.
+    Raises what a new call of his would be refused with: Unauthenticated, Forbidden; and TooManyPolls, ShareOfPollsHeld
+    before it waits.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + wait
     gone = asyncio.ensure_future(asked.watch_for_end())
     try:
-        with edge.bell.listening(f"inbox:{wish.agency_id}") as called:
+        with edge.polls.hold(caller.system_id), edge.bell.listening(f"inbox:{wish.agency_id}") as called:
             while True:
                 listed: Listed = await ask(edge.listing.submit, wish)
-                caller = await edge.gate.admit(asked.header(b"authorization"))
-                caller.require_agency(wish.agency_id)
+                now = await edge.gate.admit(asked.header(b"authorization"))
+                now.require_agency(wish.agency_id)
                 left = until - loop.time()
                 if listed.count or left <= 0 or edge.bell.is_closed:
                     return listed.body

@@ -7,7 +7,7 @@ from gateway.api.asked import Asked
 from gateway.api.edge import Edge
 from gateway.api.faults import bad_query
 from gateway.api.lanes import ask
-from gateway.api.spooling import admit_body, spool_body
+from gateway.api.spooling import Coming, admit_body, spool_body
 from gateway.api.v1.words import encode_answer
 from gateway.exchange.examine import prepare
 from gateway.exchange.submission import Answer, Outcome, Submission
@@ -57,13 +57,12 @@ def wishes_of(asked: Asked) -> Wishes:
 async def submit(edge: Edge, asked: Asked) -> None:
     """Take a packet in, accept it, answer 202 after the commit. A repeat gets the first answer with today's states.
 
-    Raises what `admit_body`, `spool_body`, `prepare` and `accept` refuse with, and Overloaded before the body is read.
+    Raises what `admit_body`, `spool_body`, `prepare` and `accept` refuse with.
     """
     caller = asked.caller = await edge.gate.admit(asked.header(b"authorization"))
     wishes = wishes_of(asked)
-    admit_body(edge, asked)
-    with edge.room.place():
-        outcome = await _take(edge, asked, caller, wishes)
+    with admit_body(edge, asked, caller) as coming:
+        outcome = await _take(edge, asked, caller, wishes, coming)
     if isinstance(outcome, Unprepared):
         raise outcome.why
     if isinstance(outcome, Answer):
@@ -72,9 +71,9 @@ async def submit(edge: Edge, asked: Asked) -> None:
     raise Accounted(outcome)
 
 
-async def _take(edge: Edge, asked: Asked, caller: Caller, wishes: Wishes) -> Outcome | Unprepared:
+async def _take(edge: Edge, asked: Asked, caller: Caller, wishes: Wishes, coming: Coming) -> Outcome | Unprepared:
     """The body in, and what came of it."""
-    spooled = await spool_body(edge, asked)
+    spooled = await spool_body(edge, asked, coming)
     submission = Submission(
         caller=caller,
         spooled=spooled.path,
