@@ -1,9 +1,11 @@
 """Deliver (chuyển giao): claim, look where in doubt, stage, commit the attempt, hand over, write down what came of it.
 
-    claim ── commit ── look/stage ── attempt ── commit ── hand over ── conclude ── commit
+    claim ── commit ── stage ── attempt ── commit ── hand over ── conclude ── commit
+                   └── in doubt: look ── stage ── attempt ── commit ── hand over, each by itself
 
 Nothing is sent without a committed attempt, and no transaction is open while a sink works (protocol §4, §5).  Given
 hands, members of a group are handed over beside each other, and whoever does not answer is concluded when he does.
+Who is asked whether he has one already holds up nobody else either.
 """
 
 from __future__ import annotations
@@ -82,7 +84,7 @@ def deliver(
     crash_point("deliver.handed_over")
     conclude_all(node, [work for work in in_time if work.outcome is not None], is_ending=is_ending, step=step)
     crash_point("deliver.concluded")
-    for failure in (left.failure, *(work.failure for work in works)):
+    for failure in (left.failure, *(work.failure for work in in_time)):
         if failure is not None:
             raise failure
     outcomes = {work.claimed.transfer_id: work.outcome for work in in_time}
@@ -104,18 +106,34 @@ def _carry(
 ) -> Outstanding[Work]:
     """All between the claim and what is written down at the end; gives what is left to its hands."""
     _put_off_risky(works)
-    for prepare in (partial(_look, node), partial(_stage, node, lease)):
-        for work in (work for work in works if work.failure is None):
+
+    def prepare(work: Work) -> None:
+        for one in (partial(_look, node), partial(_stage, node, lease)):
             give_way()
             lease.keep()
             _before(node, work, is_ending)
-            _try(prepare, work)
-    crash_point("deliver.staged")
-    with step():
-        _begin(node, [work for work in works if work.staged is not None])
-    crash_point("deliver.attempt_committed")
+            one(work)
+
+    def hand_over(work: Work) -> None:
+        """What keeps one in doubt from its attempt is told when the others are done."""
+        try:
+            if work.is_doubtful():
+                _try(prepare, work)
+                _begin_staged(node, [work], step)
+        except StoreError as why:
+            _broken_off([work], why)
+            work.failure = why
+        if work.staged is not None:
+            _before(node, work, is_ending)
+            _hand_over(work)
+
+    doubtful = [work for work in works if work.is_doubtful()]
+    certain = [work for work in works if work not in doubtful]
+    for work in certain:
+        _try(prepare, work)
+    _begin_staged(node, certain, step)
     give_way()
-    return _hand_over_all(node, works, lease, is_ending, hands)
+    return _hand_over_all([*(work for work in certain if work.staged is not None), *doubtful], hand_over, lease, hands)
 
 
 def _broken_off(works: Sequence[Work], why: StoreError) -> Outstanding[Work]:
@@ -142,9 +160,12 @@ def open_hands(
 
     def conclude_late(works: Sequence[Work]) -> None:
         crash_point("deliver.handed_over")
-        conclude_all(node, works, is_ending=is_ending)
+        conclude_all(node, [work for work in works if work.outcome is not None], is_ending=is_ending)
         crash_point("deliver.concluded")
         node.transport.wake("relay")  # places of their channels are free again
+        for work in works:
+            if work.outcome is None and work.failure is not None:
+                raise work.failure
 
     @repeated_where_undone
     def note_slow(channel_id: str) -> None:
@@ -258,7 +279,8 @@ def _note_absent(node: Node, work: Work, asked: int) -> list[str]:
         planned = []
         for chain in chains.values():
             for link in chain:
-                if link.delivery_id in work.claimed.delivery_ids and link.state is DeliveryState.CLAIMED:
+                is_ours = link.delivery_id in work.claimed.delivery_ids and link.turn == work.claimed.turn
+                if is_ours and link.state is DeliveryState.CLAIMED:
                     step = absent(chain, link, now, ago=ago)
                     planned.append(Planned(chain_id=chain.id, delivery_id=link.delivery_id, step=step))
         effects = advance(connection, chains, planned, pace=node.pace, now=now, at=node.now(), actor=node.worker)
@@ -306,6 +328,13 @@ def _item(node: Node, claimed: Claimed, lease_ends: float) -> HandOver:
     )
 
 
+def _begin_staged(node: Node, works: Sequence[Work], step: Callable[[], AbstractContextManager[None]]) -> None:
+    crash_point("deliver.staged")
+    with step():
+        _begin(node, [work for work in works if work.staged is not None])
+    crash_point("deliver.attempt_committed")
+
+
 @repeated_where_undone
 def _begin(node: Node, works: Sequence[Work]) -> None:
     """Commit an attempt for each staged transfer that is still ours; the boot-time clock is read before (rule 4).
@@ -334,21 +363,15 @@ def _begin(node: Node, works: Sequence[Work]) -> None:
 
 
 def _hand_over_all(
-    node: Node, works: Sequence[Work], lease: _Lease, is_ending: Callable[[], bool], hands: Hands[Work] | None
+    works: Sequence[Work], step: Callable[[Work], None], lease: _Lease, hands: Hands[Work] | None
 ) -> Outstanding[Work]:
-    """Hand over what was begun; gives what is left to its hands."""
-
-    def step(work: Work) -> None:
-        _before(node, work, is_ending)
-        _hand_over(work)
-
-    begun = [work for work in works if work.staged is not None and work.outcome is None]
+    """`step` for each; gives what is left to its hands."""
     if hands is not None:
         lanes: dict[str, list[Work]] = defaultdict(list)
-        for work in begun:
+        for work in works:
             lanes[work.claimed.channel_id].append(work)
         return hands.hand_over(lanes, step, meanwhile=lease.keep)
-    for work in begun:
+    for work in works:
         lease.keep()
         step(work)
     return Outstanding(late=frozenset())

@@ -9,6 +9,7 @@ from datetime import timedelta
 from adapters.contract import Outcome, Retry, Staged
 from gateway.exchange.claims import Claimed
 from gateway.model.chain import Reason
+from gateway.model.machine import Act, next_act
 
 __all__ = ["Work"]
 
@@ -29,6 +30,11 @@ class Work:
     was_sent: bool = False  #: not only looked for, or refused before the first byte
     failure: Exception | None = None  #: what nobody foresaw: it stays claimed, as if its worker had died with it alone
     is_put_off: bool = False  #: its time was used up by another, its worker ends, its channel rests: nobody's fault
+
+    def is_doubtful(self) -> bool:
+        """Whether its recipient is to be asked first if it arrived: nothing of it was staged yet (protocol §5)."""
+        is_open = self.outcome is None and self.staged is None
+        return is_open and any(next_act(link) is Act.LOOK for link in self.claimed.links)
 
     def put_off(self) -> None:
         """Back to the queue at once: what was not begun costs nobody anything."""

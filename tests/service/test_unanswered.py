@@ -15,14 +15,15 @@ import pytest
 
 from edxml.codes import Priority
 from gateway.exchange.deliver import deliver, open_hands
+from gateway.model.instants import MINUTE
 from gateway.store import channels
 from gateway.transport.contract import Ticket
 from gateway.workers.delivery import Delivery
 from gateway.workers.relay import relay_once, start_relay
-from tests.support.held import hold
+from tests.support.held import Held, hold
 from tests.support.nodes import Database, House, build_house
 from tests.support.patience import PATIENCE, until
-from tests.support.recipients import Does
+from tests.support.recipients import Does, WorkerDied
 
 
 @contextmanager
@@ -51,6 +52,53 @@ def test_others_of_a_group_are_answered_and_committed_before_one_that_is_held(ho
     assert house.states(sent) == {"check": "delivered", "idem": "delivered", "blind": "delivered"}
     assert len(house.recipient("check").arrivals) == 1
     house.assert_books_close()
+
+
+@pytest.mark.parametrize("database", list(Database))
+def test_others_of_a_group_go_on_while_a_recipient_does_not_say_whether_it_has_one(house: House) -> None:
+    doubtful = house.send(to=["check"])
+    held, hands = _hold_question(house), open_hands(house.node, 8)
+    sent = house.send(to=["idem", "blind"], number="2")
+    tickets = house.due()
+    assert len(tickets) == 3
+    deliver(house.node, tickets, hands=hands)
+    assert held.has_begun.is_set()
+    assert house.states(sent) == {"idem": "delivered", "blind": "delivered"}
+    assert house.state(doubtful, "check") == "claimed"
+    assert len(house.attempts(doubtful, "check")) == 1, "nothing is begun before the answer"
+    held.may_end.set()
+    hands.close(PATIENCE)
+    assert house.state(doubtful, "check") == "delivered"
+    assert house.recipient("check").seen(doubtful.packet_id) == 1
+    house.assert_books_close()
+
+
+def test_an_answer_that_comes_after_the_claim_went_to_another_changes_nothing(house: House) -> None:
+    sent = house.send(to=["check"])
+    held, hands = _hold_question(house), open_hands(house.node, 8)
+    deliver(house.node, house.due(), hands=hands)
+    house.pass_time(2 * house.node.pace.lease)
+    house.sweep()
+    house.recipient("check").after_no = lambda: None
+    house.recipient("check").next(Does.DIE_BEFORE)
+    with pytest.raises(WorkerDied):
+        deliver(house.worker("w2").node, house.ready())
+    before = house.row(sent, "check")
+    assert before["state"] == "claimed"
+    held.may_end.set()
+    hands.close(PATIENCE)
+    assert house.row(sent, "check") == before
+    assert house.recipient("check").arrivals == []
+
+
+def _hold_question(house: House) -> Held:
+    """What was sent to `check` is in doubt from now on, and `check` is slow to say that it has not got it."""
+    held = Held()
+    house.recipient("check").next(Does.LOSE)
+    house.work()
+    house.recipient("check").after_no = held.wait
+    house.pass_time(MINUTE)
+    return held
 
 
 def test_what_comes_of_it_late_is_what_would_have_come_of_it(house: House) -> None:
