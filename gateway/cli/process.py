@@ -53,6 +53,7 @@ from gateway.workers import (
     start_reporting,
     start_round,
     start_signatures,
+    start_upkeep,
 )
 from monitoring import log
 
@@ -94,6 +95,7 @@ _LOOPS: dict[Role, _Starter] = {
     Role.RELAY: lambda node, _settings: [start_relay(node)],
     Role.PERIODIC: lambda node, settings: [
         start_periodic(node, settings.sweep),
+        start_upkeep(node),
         start_recovering(node, settings.sweep),
         start_remembering(node, settings.data),
         start_reporting(node, settings.sweep),

@@ -19,7 +19,7 @@ import hashlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,8 @@ if _sync_file_range is not None:
 _OURS = os.urandom(8).hex()
 _NUMBERS = itertools.count(1)
 """Spooled bodies of this process are numbered: asking the kernel for random bits would give the interpreter away."""
+
+_BATCH = 500  # digests that a sweep asks for at once
 
 _STRAY = 86_400.0
 """Seconds after which what another machine spooled is nobody's."""
@@ -250,34 +252,58 @@ class BlobFolder:
             for entry in os.scandir(self.root / f"{i:02x}"):
                 yield entry.name
 
-    def sweep(self, is_referenced: Callable[[str], bool], *, wait: float = 86_400.0) -> tuple[int, int]:
-        """Move blobs unreferenced for `wait` seconds to trash, empty what lay there as long. (trashed, gone).
+    def sweep(self, needed: Callable[[Sequence[str]], Collection[str]], *, wait: float = 86_400.0) -> tuple[int, int]:
+        """Move blobs that nobody `needed` for `wait` seconds to trash, empty what lay there as long. (trashed, gone).
 
-        Looks again under its new name: a row that came meanwhile brings the blob back.
+        `needed` says which of some hundred digests a row speaks of.  It is asked again once they are moved: a row that
+        came meanwhile brings the blob back.
         """
         limit = time.time() - wait
         trashed = gone = 0
-        for path in (self.root / "trash").iterdir():
-            if is_referenced(path.name):
-                os.rename(path, self.path(path.name))
-            elif path.stat().st_mtime <= limit:
-                path.unlink(missing_ok=True)
-                gone += 1
-        for digest in self.names():
-            trashed += self._discard(digest, limit, is_referenced)
+        for batch in _batches(path.name for path in (self.root / "trash").iterdir()):
+            kept = needed(batch)
+            for digest in batch:
+                gone += not self._restored(digest, kept) and self._emptied(digest, limit)
+        for batch in _batches(digest for digest in self.names() if self._is_old(digest, limit)):
+            kept = needed(batch)
+            moved = [digest for digest in batch if digest not in kept and self._discarded(digest, limit)]
+            kept = needed(moved) if moved else ()
+            trashed += sum(not self._restored(digest, kept) for digest in moved)
         return trashed, gone
 
-    def _discard(self, digest: str, limit: float, is_referenced: Callable[[str], bool]) -> bool:
-        """Move one old unreferenced blob to the trash; look again there, since a put may have come in between."""
-        path, trash = self.path(digest), self.root / "trash" / digest
+    def _is_old(self, digest: str, limit: float) -> bool:
         try:
-            if path.stat().st_mtime > limit or is_referenced(digest):
-                return False
-            os.rename(path, trash)
+            return self.path(digest).stat().st_mtime <= limit
         except FileNotFoundError:
             return False  # another sweep was faster
-        if trash.stat().st_mtime > limit or is_referenced(digest):
+
+    def _discarded(self, digest: str, limit: float) -> bool:
+        """Whether this old blob is in the trash now; it is not where a put came in between."""
+        path, trash = self.path(digest), self.root / "trash" / digest
+        with suppress(FileNotFoundError):  # another sweep was faster
+            os.rename(path, trash)
+            if trash.stat().st_mtime <= limit:
+                os.utime(trash)
+                return True
             os.rename(trash, path)
-            return False
-        os.utime(trash)
-        return True
+        return False
+
+    def _restored(self, digest: str, kept: Collection[str]) -> bool:
+        if digest in kept:
+            with suppress(FileNotFoundError):
+                os.rename(self.root / "trash" / digest, self.path(digest))
+        return digest in kept
+
+    def _emptied(self, digest: str, limit: float) -> bool:
+        trash = self.root / "trash" / digest
+        with suppress(FileNotFoundError):
+            if trash.stat().st_mtime <= limit:
+                trash.unlink()
+                return True
+        return False
+
+
+def _batches(digests: Iterable[str]) -> Iterator[list[str]]:
+    left = iter(digests)
+    while batch := list(itertools.islice(left, _BATCH)):
+        yield batch

@@ -19,10 +19,10 @@ from gateway.store.together import Together
 from gateway.store.transfers import ChannelFacts, channel_facts_asked, channel_facts_found
 
 __all__ = [
-    "BlobUse", "DocumentRow", "Entered", "PacketRow", "RecipientRow", "blobs_after", "by_ids", "claim_idempotency",
-    "claim_submissions", "documents_by_key", "documents_by_notation", "drop_claims", "hand_claims", "has_any",
-    "has_blob", "has_root", "ids_of_blob", "insert_new", "is_held", "packets_asked", "packets_found", "packets_like",
-    "recipients_of", "save_documents",
+    "BlobUse", "DocumentRow", "Entered", "PacketRow", "RecipientRow", "blobs_after", "blobs_needed", "by_ids",
+    "claim_idempotency", "claim_submissions", "documents_by_key", "documents_by_notation", "drop_claims", "hand_claims",
+    "has_any", "has_blob", "has_root", "ids_of_blob", "insert_new", "is_held", "packets_asked", "packets_found",
+    "packets_like", "recipients_of", "save_documents",
 ]  # fmt: skip
 
 
@@ -339,6 +339,14 @@ _HAS_BLOB = select(exists().where(packets.c.blob == bindparam("digest")))
 def has_blob(connection: Connection, digest: str) -> bool:
     """Whether any packet needs this blob."""
     return bool(select_one(connection, _HAS_BLOB, {"digest": digest}))
+
+
+_NEEDED = select(packets.c.blob).distinct().where(among(packets.c.blob, "digests"))
+
+
+def blobs_needed(connection: Connection, digests: Sequence[str]) -> frozenset[str]:
+    """Which of these, some hundred at most, any packet needs."""
+    return frozenset(row.blob for row in select_rows(connection, _NEEDED, {"digests": list(digests)}))
 
 
 _HAS_ANY = select(exists().where(packets.c.id != literal_column("''")))

@@ -16,9 +16,11 @@ from gateway.workers.remembering import start_remembering
 from gateway.workers.reporting import start_reporting
 from gateway.workers.rounds import start_round
 from gateway.workers.signatures import start_signatures
+from gateway.workers.upkeep import start_upkeep
 
 __all__ = [
     "Loop", "check_blobs", "count_all", "figures_once", "give_back_jobs", "run_examiner", "start_counting",
     "start_delivery", "start_figures", "start_inspection", "start_intake", "start_periodic", "start_recovering",
     "start_relay", "start_remembering", "start_reporting", "start_round", "start_signatures",
+    "start_upkeep",
 ]  # fmt: skip

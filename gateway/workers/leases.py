@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.model.errors import StoreError
+from gateway.model.errors import GatewayError, StoreError
 from gateway.node import Node
 from gateway.store import jobs
 from gateway.store.jobs import Standing
 from gateway.store.repeating import repeated_where_undone
 from monitoring import log
 
-__all__ = ["Job", "give_back_jobs", "may_do", "standings"]
+__all__ = ["Job", "do_due", "give_back_jobs", "may_do", "standings"]
 
 _log = log.get("leases")
 
@@ -46,6 +46,24 @@ def standings(node: Node, wanted: Sequence[Job]) -> tuple[Standing, ...]:
     return tuple(
         jobs.standing(rows.get(one.name), node.worker, now=now, seconds=one.lease, every=one.every) for one in wanted
     )
+
+
+def do_due(node: Node, work: Mapping[Job, Callable[[], object]]) -> None:
+    """Every one of these jobs that is due and not held by another process.
+
+    What keeps one from going on is raised when the others are done.
+    """
+    failed: GatewayError | None = None
+    for (job, do), standing in zip(work.items(), standings(node, tuple(work)), strict=True):
+        try:
+            is_free = standing is Standing.FREE and may_do(node, job.name, job.lease, every=job.every)
+            if is_free or standing is Standing.OURS:
+                do()
+        except GatewayError as why:
+            _log.warning("job.failed", process=job.name, reason=why.reason)
+            failed = failed or why
+    if failed is not None:
+        raise failed
 
 
 def give_back_jobs(node: Node) -> None:

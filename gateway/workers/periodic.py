@@ -1,26 +1,21 @@
-"""Periodic work: what must run once at a time on a node, each job under a lease in the job table."""
+"""Periodic work: what time moves, and what must be seen soon; by one process of a node, each job under a lease."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
-from adapters.contract import AdapterError
-from gateway.channels import name_fault
 from gateway.exchange.resting import Drains, finish_drains
 from gateway.exchange.sweep import sweep_once
-from gateway.model.errors import GatewayError
 from gateway.model.events import Event, EventKind
-from gateway.model.instants import DAY, boot_now
+from gateway.model.instants import boot_now
 from gateway.node import Node
-from gateway.store import Store, events, packets, recoveries, walks
-from gateway.store.jobs import Standing
-from gateway.workers.leases import Job, may_do, standings
+from gateway.store import Store, events, walks
+from gateway.workers.leases import Job, do_due
 from gateway.workers.loop import Loop
-from gateway.workers.months import keep_months
 from monitoring import log
-from monitoring.registry import FaultBook, SweepFind
+from monitoring.registry import FaultBook
 
 __all__ = ["SWEEP", "ClockWatch", "periodic_once", "start_periodic"]
 
@@ -29,20 +24,8 @@ SWEEP: Final = "sweep"
 
 _log = log.get("periodic")
 _JUMP = 5.0
-_BLOB_SWEEP = 3600.0
-_KEPT_AFTER_RESTORE = 30 * DAY
-_TIDY = 86_400.0
-_LONG_LEASE = 600.0
 _SHORTEST_LEASE = 2.0
 """Seconds. Jobs are held for three rounds: after a crash the next process goes on soon; two at once harm nothing."""
-
-
-@runtime_checkable
-class Tidied(Protocol):
-    """A channel that keeps records beside what it hands over."""
-
-    def tidy(self) -> int:
-        """Forget what is too old to be asked for; how many records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,29 +85,12 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float, drains: Drains | 
         return pause  # leases, limits and verdicts wait a round; nobody's clock is trusted meanwhile
     node.callers.refusals.flush()
     held = max(3 * pause, _SHORTEST_LEASE)
-    work: dict[Job, Callable[[], object]] = {
+    do_due(node, {
         Job(name=SWEEP, lease=held): lambda: _sweep(node),
         Job(name="configuration", lease=held): lambda: _note_unreadable(node),
         Job(name="drain", lease=held): lambda: finish_drains(node, drains if drains is not None else {}),
-        Job(name="tidy", lease=_LONG_LEASE, every=_TIDY): lambda: _tidy_channels(node),
-        Job(name="blobs", lease=_LONG_LEASE, every=_BLOB_SWEEP): lambda: _sweep_blobs(node),
-        Job(name="months", lease=_LONG_LEASE, every=_BLOB_SWEEP): lambda: keep_months(node.store, node.months_ahead),
-    }
-    failed: GatewayError | None = None
-    for (job, do), standing in zip(work.items(), standings(node, tuple(work)), strict=True):
-        try:
-            if standing is Standing.OURS or (standing is Standing.FREE and _take(node, job)):
-                do()
-        except GatewayError as why:  # what keeps one job from going on must not keep the others
-            _log.warning("job.failed", process=job.name, reason=why.reason)
-            failed = failed or why
-    if failed is not None:
-        raise failed
+    })  # fmt: skip
     return pause
-
-
-def _take(node: Node, job: Job) -> bool:
-    return may_do(node, job.name, job.lease, every=job.every)
 
 
 def _sweep(node: Node) -> None:
@@ -158,36 +124,6 @@ def _note_unreadable(node: Node) -> None:
         _log.error("configuration.unreadable", reason=fault.kind)
     for fault in gone:
         _log.info("configuration.readable", reason=fault.kind)
-
-
-def _tidy_channels(node: Node) -> None:
-    """Channels that keep records beside what they hand over forget old ones; one that cannot now does it tomorrow."""
-    for channel_id in node.channels.snapshot().by_id:
-        try:
-            opened = node.channels.opened(channel_id)
-            gone = opened.tidy() if isinstance(opened, Tidied) else 0
-        except (AdapterError, OSError) as why:
-            _log.warning("channel.untidy", channel=channel_id, reason=name_fault(why))
-            continue
-        if gone:
-            _log.info("channel.tidied", channel=channel_id, count=gone)
-
-
-def _sweep_blobs(node: Node) -> None:
-    """Not in the weeks after a restore: what no row speaks of may be all that is left of what was accepted since."""
-    with node.store.read() as connection:
-        restored = recoveries.last(connection)
-        if restored is not None and node.store.now(connection) < restored.restored_at + _KEPT_AFTER_RESTORE:
-            return
-
-    def is_referenced(digest: str) -> bool:
-        with node.store.read() as connection:
-            return packets.has_blob(connection, digest)
-
-    trashed, gone = node.store.blobs.sweep(is_referenced)
-    if trashed or gone:
-        node.metrics.count_sweep(SweepFind.LEFT_BLOB, trashed)
-        _log.info("blobs.swept", count=trashed + gone)
 
 
 def start_periodic(node: Node, pause: float) -> Loop:

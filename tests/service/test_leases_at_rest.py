@@ -8,6 +8,7 @@ from gateway.model.instants import HOUR, SECOND
 from gateway.store.jobs import JobRow, Standing, list_jobs, standing
 from gateway.workers.leases import Job, may_do, standings
 from gateway.workers.periodic import ClockWatch, periodic_once
+from gateway.workers.upkeep import upkeep_once
 from tests.support.nodes import Does, House, WorkerDied
 
 _NOW = 1_000 * HOUR
@@ -67,6 +68,7 @@ def _leases(house: House) -> dict[str, int]:
 
 def test_a_round_takes_anew_only_what_it_does_not_hold_for_long(house: House) -> None:
     periodic_once(house.node, ClockWatch(house.node.now), 5.0)
+    upkeep_once(house.node, ClockWatch(house.node.now))
     first = _leases(house)
     assert {"sweep", "configuration", "drain", "tidy", "blobs", "months"} <= first.keys()
     house.pass_time(5 * SECOND)
@@ -74,6 +76,7 @@ def test_a_round_takes_anew_only_what_it_does_not_hold_for_long(house: House) ->
     assert _leases(house) == first
     house.pass_time(5 * SECOND)
     periodic_once(house.node, ClockWatch(house.node.now), 5.0)
+    upkeep_once(house.node, ClockWatch(house.node.now))
     second = _leases(house)
     assert {name for name in first if second[name] != first[name]} == {"sweep", "configuration", "drain"}
 

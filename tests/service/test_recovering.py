@@ -19,7 +19,8 @@ from gateway.model.instants import DAY, MINUTE, SECOND
 from gateway.model.states import DeliveryState
 from gateway.store import recoveries
 from gateway.store.remembered import check_remembered, remember
-from gateway.workers.periodic import ClockWatch, periodic_once
+from gateway.workers.periodic import ClockWatch
+from gateway.workers.upkeep import upkeep_once
 from tests.support.late import land_late
 from tests.support.nodes import Does, House, build_house, organ
 from tests.support.processes import NodeProcesses
@@ -318,12 +319,11 @@ def test_packets_of_the_lost_time_are_told_and_kept_for_weeks(house: House, tmp_
     assert (told.digest, told.size) == (digest, len(body))
     assert organ("sender") in told.sender
     assert told.document
-    watch = ClockWatch(again.node.now)
     recover_once(again.node)
-    periodic_once(again.node, watch, 1.0)
+    upkeep_once(again.node, ClockWatch(again.node.now))
     assert blobs.path(digest).exists(), "the sweep of what nobody needs leaves it alone"
     again.pass_time(31 * DAY)
-    periodic_once(again.node, ClockWatch(again.node.now), 1.0)
+    upkeep_once(again.node, ClockWatch(again.node.now))
     assert not blobs.path(digest).exists()
 
 

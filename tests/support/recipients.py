@@ -76,6 +76,7 @@ class MemoryRecipient:
     during: Callable[[HandOver], object] = _nothing
     after: Callable[[HandOver], object] = _nothing
     after_no: Callable[[], object] = _nothing  #: between a no of `find` and its asker's hearing it
+    during_tidy: Callable[[], object] = _nothing  #: what happens while its old records are forgotten
     forgets: bool = False  #: `find` cannot tell: it raises
     sending_limit: timedelta = timedelta(seconds=20)
     until: float = 0.0  #: by which the last hand-over had to end, on the boot-time clock
@@ -184,6 +185,10 @@ class _Staged:
 class _Channel:
     sink: _Sink
     source: None = None
+
+    def tidy(self) -> int:
+        self.sink.recipient.during_tidy()
+        return 0
 
 
 def memory_kind(recipients: dict[str, MemoryRecipient]) -> Callable[[Mapping[str, object], str], _Channel]:

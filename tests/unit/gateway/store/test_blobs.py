@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ def put(blobs: BlobFolder, body: bytes) -> str:
     digest = hashlib.sha256(body).hexdigest()
     blobs.put(spooled, digest)
     return digest
+
+
+def nobody(_wanted: Sequence[str]) -> set[str]:
+    """No row speaks of any."""
+    return set()
 
 
 def make_old(path: Path, seconds: float = 2 * DAY) -> None:
@@ -59,24 +65,24 @@ def test_a_repeated_put_touches_what_is_there(blobs: BlobFolder) -> None:
     make_old(blobs.path(digest))
     put(blobs, b"goi tin")
     assert time.time() - blobs.path(digest).stat().st_mtime < 60
-    assert blobs.sweep(lambda _digest: False) == (0, 0)
+    assert blobs.sweep(nobody) == (0, 0)
 
 
 def test_what_a_row_needs_is_never_swept(blobs: BlobFolder) -> None:
     digest = put(blobs, b"can")
     make_old(blobs.path(digest))
-    assert blobs.sweep(lambda wanted: wanted == digest) == (0, 0)
+    assert blobs.sweep(lambda _wanted: {digest}) == (0, 0)
     assert blobs.path(digest).exists()
 
 
 def test_unreferenced_for_a_day_goes_to_the_trash_and_after_another_day_is_gone(blobs: BlobFolder) -> None:
     digest = put(blobs, b"thua")
     make_old(blobs.path(digest))
-    assert blobs.sweep(lambda _digest: False) == (1, 0)
+    assert blobs.sweep(nobody) == (1, 0)
     assert not blobs.path(digest).exists()
-    assert blobs.sweep(lambda _digest: False) == (0, 0), "it lies a day in the trash"
+    assert blobs.sweep(nobody) == (0, 0), "it lies a day in the trash"
     make_old(blobs.root / "trash" / digest)
-    assert blobs.sweep(lambda _digest: False) == (0, 1)
+    assert blobs.sweep(nobody) == (0, 1)
     with pytest.raises(BlobMissing):
         blobs.open(digest)
 
@@ -84,18 +90,18 @@ def test_unreferenced_for_a_day_goes_to_the_trash_and_after_another_day_is_gone(
 def test_a_row_that_came_meanwhile_brings_it_back_from_the_trash(blobs: BlobFolder) -> None:
     digest = put(blobs, b"quay lai")
     make_old(blobs.path(digest))
-    blobs.sweep(lambda _digest: False)
+    blobs.sweep(nobody)
     with blobs.open(digest) as body:
         assert body.read() == b"quay lai", "readable also from the trash"
-    blobs.sweep(lambda wanted: wanted == digest)
+    blobs.sweep(lambda _wanted: {digest})
     assert blobs.path(digest).exists()
 
 
 def test_a_row_that_comes_while_it_is_being_moved_keeps_it(blobs: BlobFolder) -> None:
     digest = put(blobs, b"giua chung")
     make_old(blobs.path(digest))
-    answers = iter([False, True])
-    assert blobs.sweep(lambda _digest: next(answers)) == (0, 0)
+    answers = iter([set(), {digest}])
+    assert blobs.sweep(lambda _wanted: next(answers)) == (0, 0)
     assert blobs.path(digest).exists()
 
 
@@ -103,12 +109,12 @@ def test_a_put_while_it_is_being_moved_keeps_it(blobs: BlobFolder) -> None:
     digest = put(blobs, b"dat lai")
     make_old(blobs.path(digest))
 
-    def is_referenced(wanted: str) -> bool:
-        if blobs.path(wanted).exists():
-            put(blobs, b"dat lai")  # between the look and the move
-        return False
+    def needed(wanted: Sequence[str]) -> set[str]:
+        assert wanted == [digest]
+        put(blobs, b"dat lai")  # between the look and the move
+        return set()
 
-    assert blobs.sweep(is_referenced) == (0, 0)
+    assert blobs.sweep(needed) == (0, 0)
     assert blobs.path(digest).exists()
 
 
