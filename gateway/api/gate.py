@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Callable
@@ -35,7 +34,6 @@ class Gate:
         self._lane = lane
         self._clock = clock
         self._known: dict[bytes, tuple[float, Caller]] = {}
-        self._writing: set[asyncio.Future[None]] = set()
 
     async def admit(self, authorization: str) -> Caller:
         """The caller whose token the `Authorization` header carries. Raises Unauthenticated, StoreBusy."""
@@ -49,25 +47,12 @@ class Gate:
         if len(self._known) >= _MOST:
             self._known.clear()
         self._known[digest] = (self._clock() + _REMEMBERED, caller)
-        self._see(Whose.SYSTEM, caller.system_id)
+        self._node.callers.sightings.note(Whose.SYSTEM, caller.system_id)
         return caller
 
     def asked_for(self, agency_id: str) -> None:
         """Somebody lists or fetches what waits for this agency. Written down behind the request."""
-        self._see(Whose.INBOX, agency_id)
-
-    def _see(self, whose: Whose, name: str) -> None:
-        if self._node.callers.sightings.note(whose, name):
-            writing = self._lane.run(self._write_sightings)
-            self._writing.add(writing)
-            writing.add_done_callback(self._writing.discard)
-
-    def _write_sightings(self) -> None:
-        """In a thread. What a busy store does not take now is written a minute later."""
-        try:
-            self._node.callers.sightings.flush()
-        except StoreError as why:
-            _log.warning("sightings.not_written", reason=code_of(why))
+        self._node.callers.sightings.note(Whose.INBOX, agency_id)
 
     async def note(self, why: BaseException, caller: Caller | None) -> None:
         """Write a caller's refusal down; refused packets are the hop's own to note.

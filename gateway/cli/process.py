@@ -46,6 +46,7 @@ from gateway.workers import (
     start_figures,
     start_inspection,
     start_intake,
+    start_noting,
     start_periodic,
     start_recovering,
     start_relay,
@@ -104,6 +105,7 @@ _LOOPS: dict[Role, _Starter] = {
         start_round(node, "account", check_next, settings.sweep),
         start_round(node, "blob-round", check_blobs, settings.sweep),
     ],
+    Role.API: lambda node, settings: [start_noting(node, settings.sweep)],
     Role.INTAKE: lambda node, settings: start_intake(node, settings.look),
     Role.INSPECT: lambda node, settings: [
         start_signatures(node, trust_folder(settings), settings.sweep),

@@ -2,7 +2,7 @@
 
 The first refusal of a kind (reason, system, agency) is written at once.  Identical ones within the next minute are
 counted in this process and written as one event, `reason x<count>`, with the first refusal after that minute or by
-`flush` (the periodic worker calls it).  So a process that is killed forgets at most one minute's repeats of
+`flush` (a loop beside the API calls it).  So a process that is killed forgets at most one minute's repeats of
 something whose first occurrence is written.  At most 256 kinds are told apart in a minute; the rest share one.
 """
 

@@ -9,6 +9,7 @@ from gateway.workers.inspect import start_inspection
 from gateway.workers.intake_round import start_intake
 from gateway.workers.leases import give_back_jobs
 from gateway.workers.loop import Loop
+from gateway.workers.noting import start_noting
 from gateway.workers.periodic import start_periodic
 from gateway.workers.recovering import start_recovering
 from gateway.workers.relay import start_relay
@@ -20,7 +21,7 @@ from gateway.workers.upkeep import start_upkeep
 
 __all__ = [
     "Loop", "check_blobs", "count_all", "figures_once", "give_back_jobs", "run_examiner", "start_counting",
-    "start_delivery", "start_figures", "start_inspection", "start_intake", "start_periodic", "start_recovering",
-    "start_relay", "start_remembering", "start_reporting", "start_round", "start_signatures",
+    "start_delivery", "start_figures", "start_inspection", "start_intake", "start_noting", "start_periodic",
+    "start_recovering", "start_relay", "start_remembering", "start_reporting", "start_round", "start_signatures",
     "start_upkeep",
 ]  # fmt: skip

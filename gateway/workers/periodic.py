@@ -83,7 +83,6 @@ def periodic_once(node: Node, watch: ClockWatch, pause: float, drains: Drains | 
         _note_jump(node, jump)
         watch.told()
         return pause  # leases, limits and verdicts wait a round; nobody's clock is trusted meanwhile
-    node.callers.refusals.flush()
     held = max(3 * pause, _SHORTEST_LEASE)
     do_due(node, {
         Job(name=SWEEP, lease=held): lambda: _sweep(node),
