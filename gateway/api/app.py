@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from edxml.errors import TrucError
+from gateway.api import pages
 from gateway.api.asked import Asked, ClientGone
 from gateway.api.edge import Patience, open_edge
 from gateway.api.faults import BadFields, faults_of
@@ -47,6 +48,7 @@ def create_app(node: Node, settings: Settings, *, patience: Patience = Patience(
     app.state.edge = edge
     for router in ROUTERS:
         app.include_router(router)
+    app.include_router(pages.router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     for kind in (TrucError, RequestValidationError, HTTPException, TimeoutError, ClientGone, Accounted):
         app.add_exception_handler(kind, _refused)
