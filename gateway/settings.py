@@ -9,6 +9,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from datetime import date
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -40,6 +41,11 @@ class Settings(BaseSettings):
     database_password_file: str = Field("", description="File with the password of the database's user")
     port: int = Field(8080, ge=0, le=65535, description="Port that the API listens on; 0 picks a free one")
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics of processes without an API; 0: none")
+    watch_from: str = Field(
+        "127.0.0.0/8,::1",
+        description="Networks, divided by commas, whose machines may read /metrics and why a node is not ready; "
+        "empty: none",
+    )
     log_format: Literal["human", "json"] = Field("human", description="Log lines for people or for programs")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
     language: Literal["vi", "en", "auto"] = Field("auto", description="Language of texts; auto follows the locale")
@@ -106,6 +112,15 @@ class Settings(BaseSettings):
         """Where the packets' bytes lie."""
         return Path(self.blobs) if self.blobs else self.data / "blobs"
 
+    def is_watched_from(self, address: str) -> bool:
+        """Whether a machine with this address watches over the node. What is no address does not."""
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        found = getattr(found, "ipv4_mapped", None) or found
+        return any(found in network for network in _networks(self.watch_from))
+
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment. Raises SettingsWrong naming each variable that is wrong or misspelt."""
@@ -129,6 +144,10 @@ def _wrong_together(settings: Settings) -> Iterator[str]:
         date.fromisoformat(settings.today or "2026-01-01")
     except ValueError:
         yield "today"
+    try:
+        _networks(settings.watch_from)
+    except ValueError:
+        yield "watch_from"
     if settings.data.exists() and not settings.data.is_dir():
         yield "data"
     if "password=" in settings.database.partition("?")[2]:  # also sslpassword: an address is shown and handed on
@@ -140,6 +159,11 @@ def _wrong_together(settings: Settings) -> Iterator[str]:
     if settings.trust and not Path(settings.trust).is_dir():
         yield "trust"
     yield from (name for name in _BROKER_FILES if (path := getattr(settings, name)) and not _is_readable(path))
+
+
+def _networks(text: str) -> list[IPv4Network | IPv6Network]:
+    """Raises ValueError."""
+    return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
 def _is_readable(path: str) -> bool:
@@ -157,7 +181,7 @@ _FORMS = {
     "broker": "settings.broker", **dict.fromkeys(_BROKER_FILES, "settings.broker_file"),
     "node": "settings.node_name", "today": "settings.day", "data": "settings.folder",
     "blobs": "settings.shared_folder", "trust": "settings.existing_folder", "database": "settings.database",
-    "database_password_file": "settings.database_file",
+    "database_password_file": "settings.database_file", "watch_from": "settings.networks",
 }  # fmt: skip
 _LONGEST_SHOWN = 60
 

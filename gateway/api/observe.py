@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from gateway.api.faults import Choice, one_of
 from gateway.api.health import Purpose
 from gateway.api.v1.doors import TheEdge
 from gateway.api.v1.examples import EXAMPLES, answer, refusals
 from gateway.api.v1.shapes import LiveShape
+from gateway.api.watchers import admit_watcher
 from monitoring.metrics import CONTENT_TYPE
 
 __all__ = ["router"]
@@ -65,9 +66,13 @@ async def ready(edge: TheEdge, response: Response, wanted: Wanted = "submit") ->
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"description": "Prometheus", "content": {"text/plain": {"example": "# HELP …"}}}},
+    responses={
+        **refusals(403),
+        200: {"description": "Prometheus", "content": {"text/plain": {"example": "# HELP …"}}},
+    },
     summary="Số đo cho Prometheus / metrics",
 )
-async def metrics(edge: TheEdge) -> Response:
-    """The counters of this process, in Prometheus's text format."""
+async def metrics(edge: TheEdge, request: Request) -> Response:
+    """The counters of this process, in Prometheus's text format, for the machines that watch over the node."""
+    admit_watcher(edge.settings, request.client.host if request.client else "", request.headers)
     return Response(await edge.minding.run(edge.node.metrics.render), media_type=CONTENT_TYPE)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from edxml.messages import Language
+from gateway.api.asked import request_id_of
+from gateway.api.problems import PROBLEM_JSON, problem_of
+from gateway.api.watchers import admit_watcher
+from gateway.model.errors import Forbidden
 from gateway.node import Node
+from gateway.settings import Settings
 from monitoring.metrics import CONTENT_TYPE
 
 __all__ = ["Scrape", "start_scrape"]
@@ -14,8 +20,8 @@ __all__ = ["Scrape", "start_scrape"]
 class Scrape:
     """A small server with /metrics and /health/live, in threads of its own. Close it by `close`."""
 
-    def __init__(self, node: Node, host: str, port: int) -> None:
-        self._server = ThreadingHTTPServer((host, port), _handler(node))
+    def __init__(self, node: Node, settings: Settings) -> None:
+        self._server = ThreadingHTTPServer((settings.host, settings.metrics_port), _handler(node, settings))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="scrape", daemon=True)
         self._thread.start()
@@ -32,13 +38,13 @@ class Scrape:
         self._server.server_close()
 
 
-def _handler(node: Node) -> type[BaseHTTPRequestHandler]:
+def _handler(node: Node, settings: Settings) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
         def do_GET(self) -> None:
             if self.path == "/metrics":
-                self._answer(200, CONTENT_TYPE, node.metrics.render())
+                self._show_metrics()
             elif self.path == "/health/live":
                 self._answer(200, "application/json", b'{"status":"live"}')
             else:
@@ -46,6 +52,15 @@ def _handler(node: Node) -> type[BaseHTTPRequestHandler]:
 
         def do_HEAD(self) -> None:
             self.do_GET()
+
+        def _show_metrics(self) -> None:
+            try:
+                admit_watcher(settings, self.client_address[0], self.headers)
+            except Forbidden as why:
+                request_id = request_id_of(())
+                self._answer(403, PROBLEM_JSON, problem_of(why, request_id).body(Language.VI, request_id))
+            else:
+                self._answer(200, CONTENT_TYPE, node.metrics.render())
 
         def _answer(self, status: int, kind: str, body: bytes) -> None:
             self.send_response(status)
@@ -61,6 +76,6 @@ def _handler(node: Node) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def start_scrape(node: Node, port: int, *, host: str = "127.0.0.1") -> Scrape:
-    """Serve this process's metrics on `port` (0 picks one, see `.port`). Raises OSError where it is taken."""
-    return Scrape(node, host, port)
+def start_scrape(node: Node, settings: Settings) -> Scrape:
+    """Serve this process's metrics on `metrics_port` (0 picks one, see `.port`). Raises OSError where it is taken."""
+    return Scrape(node, settings)

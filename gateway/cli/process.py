@@ -263,7 +263,7 @@ def _serve_until(stop: _Stop, node: Node, settings: Settings, role: Role, ready:
     with ExitStack() as closing:
         port = 0
         if settings.metrics_port:
-            scrape = start_scrape(node, settings.metrics_port, host=settings.host)
+            scrape = start_scrape(node, settings)
             closing.callback(scrape.close)
             port = scrape.port
         ready.tell(settings.host, port)

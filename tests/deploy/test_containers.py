@@ -183,6 +183,7 @@ def test_settings_of_a_province_are_taken(province: dict[str, Any]) -> None:
     settings = Settings(**values)
     assert settings.broker.count("amqp://") == 3
     assert settings.database.startswith("postgresql://")
+    assert all(map(settings.is_watched_from, ("127.0.0.1", "172.18.0.9"))), "the container itself, and Prometheus"
 
 
 def test_a_provinces_machines_share_one_folder_of_packets(secrets_folder: Path) -> None:

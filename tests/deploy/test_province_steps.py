@@ -39,10 +39,13 @@ def lay_secrets(folder: Path, volume: Path) -> None:
         os.chown(path, 10001, 10001)
 
 
-def start_proxy(folder: Path, secrets: Path, apis: list[str]) -> tuple[subprocess.Popen[bytes], str]:
-    """docker/haproxy/haproxy.cfg with this machine's ports in the place of containers' names."""
+def start_proxy(
+    folder: Path, secrets: Path, apis: list[str], without: str = "(?!)"
+) -> tuple[subprocess.Popen[bytes], str]:
+    """docker/haproxy/haproxy.cfg with this machine's ports in the place of containers' names; without some lines."""
     (port,) = free_ports(1)
     text = (HOUSE / "docker/haproxy/haproxy.cfg").read_text("utf-8")
+    text = re.sub(rf"(?m)^.*{without}.*\n", "", text)
     text = text.replace("/run/secrets/tls.pem", str(secrets / "tls.pem")).replace(
         "bind :8443", f"bind 127.0.0.1:{port}"
     )

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.api import start_scrape
 from gateway.api.v1 import shapes
+from gateway.settings import read_settings
 from tests.support.edge import FOREIGN, RECIPIENT, SENDER, RunningApi, running_api
 from tests.support.packets import build_packet, build_status
 from tests.support.patience import until
@@ -175,7 +176,7 @@ def test_there_are_no_pages_from_elsewhere(api: RunningApi) -> None:
 
 
 def test_the_scrape_server_of_other_processes(api: RunningApi) -> None:
-    scrape = start_scrape(api.node, 0)
+    scrape = start_scrape(api.node, read_settings({}))
     try:
         url = f"http://127.0.0.1:{scrape.port}"
         assert httpx2.get(f"{url}/metrics").text.startswith("# HELP")
