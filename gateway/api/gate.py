@@ -10,7 +10,8 @@ from gateway.api.lanes import Lane
 from gateway.api.problems import code_of
 from gateway.exchange.submission import PacketRefusal
 from gateway.identity import Caller
-from gateway.model.errors import Refusal, StoreError
+from gateway.keys import KeysAway
+from gateway.model.errors import Refusal, StoreBusy, StoreError
 from gateway.node import Node
 from gateway.store.sightings import Whose
 from monitoring import log
@@ -24,6 +25,8 @@ _REMEMBERED = 0.25
 so a revoked token ends a second and a quarter later at the latest."""
 
 _MOST = 4_096
+_LOG_AGAIN = 60.0
+"""Seconds after which the log says again that requests are put off for the same reason."""
 
 
 class Gate:
@@ -34,6 +37,7 @@ class Gate:
         self._lane = lane
         self._clock = clock
         self._known: dict[bytes, tuple[float, Caller]] = {}
+        self._logged: dict[str, float] = {}
 
     async def admit(self, authorization: str) -> Caller:
         """The caller whose token the `Authorization` header carries. Raises Unauthenticated, StoreBusy."""
@@ -55,10 +59,13 @@ class Gate:
         self._node.callers.sightings.note(Whose.INBOX, agency_id)
 
     async def note(self, why: BaseException, caller: Caller | None) -> None:
-        """Write a caller's refusal down; refused packets are the hop's own to note.
+        """Write a caller's refusal down; refused packets are the hop's own to note. What is away is logged instead.
 
         A store that cannot take it now is logged: the refusal itself stands.
         """
+        if isinstance(why, StoreBusy | KeysAway) and self._clock() >= self._logged.get(why.reason, 0.0):
+            self._logged[why.reason] = self._clock() + _LOG_AGAIN
+            _log.warning("request.put_off", reason=why.reason, error=type(why).__name__)
         if not isinstance(why, Refusal) or isinstance(why, PacketRefusal):
             return
         system_id = caller.system_id if caller is not None else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -14,8 +14,11 @@ from gateway.api.lanes import Lane
 from gateway.model.errors import GatewayError, StoreBusy
 from gateway.model.instants import as_datetime
 from gateway.node import Node
+from monitoring import log
 
 __all__ = ["Check", "KeyExpired", "Purpose", "Readiness", "TransportClosed"]
+
+_log = log.get("api.health")
 
 _PATIENCE = 2.0
 """Seconds for all looks together: whoever asks gives up soon, and a locked database is not ready."""
@@ -33,6 +36,22 @@ class Check:
     code: str = ""
     vi: str = ""
     en: str = ""
+
+    def for_strangers(self) -> Check:
+        """The same without what its sentences say of servers, folders and variables."""
+        if self.is_ok:
+            return self
+        told = _TOLD_AS[self.name]
+        return replace(self, vi=text(told, Language.VI, {}), en=text(told, Language.EN, {}))
+
+
+_TOLD_AS: Final = {
+    "store": "health.store",
+    "transport": "health.transport",
+    "disk": "health.disk",
+    "keys": "health.keys",
+    "directory": "health.directory",
+}
 
 
 class TransportClosed(GatewayError):
@@ -125,6 +144,7 @@ class Readiness:
         self._node = node
         self._lane = Lane("readiness", len(_LOOKS))
         self._running: dict[str, asyncio.Future[Check]] = {}
+        self._logged: dict[str, str] = {}
 
     async def look(self, purpose: Purpose = Purpose.SUBMIT) -> tuple[Check, ...]:
         """The checks of a purpose after two seconds at the latest; what is not known by then has failed. Changes
@@ -132,7 +152,13 @@ class Readiness:
         asked = [(name, self._begin(name, look)) for name, look in _LOOKS if purpose.needs(name)]
         await asyncio.wait([running for _, running in asked], timeout=_PATIENCE)
         overdue = StoreBusy(why=f"> {_PATIENCE:g} s")
-        return tuple(running.result() if running.done() else _failed(name, overdue) for name, running in asked)
+        found = tuple(running.result() if running.done() else _failed(name, overdue) for name, running in asked)
+        for check in found:
+            if self._logged.get(check.name, "") != check.code:
+                self._logged[check.name] = check.code
+                if check.code:
+                    _log.warning("health.not_ready", state=check.name, reason=check.code)
+        return found
 
     def _begin(self, name: str, look: Callable[[Node], None]) -> asyncio.Future[Check]:
         running = self._running.get(name)

@@ -30,6 +30,7 @@ from gateway.model.errors import (
     NotFound,
     Refusal,
     StoreBusy,
+    StoreUnsure,
     TooLarge,
     Unauthenticated,
 )
@@ -184,6 +185,14 @@ _STATUSES: tuple[tuple[type[TrucError], HTTPStatus], ...] = (
 )
 """The first class that fits decides; what fits none is ours to mend: 500, with an id and nothing from inside."""
 
+_TOLD_AS: tuple[tuple[type[TrucError], str], ...] = (
+    (StoreUnsure, "health.store_unsure"),
+    (StoreBusy, "health.store"),
+    (KeysAway, "health.keys"),
+)
+"""Their own sentences name servers, folders and variables: those are for whoever runs the node, a caller is told which
+part is away."""
+
 RETRY_AFTER = 2
 """Seconds after which a busy store, a full disk or a crowd is worth asking again."""
 
@@ -251,11 +260,12 @@ def problem_of(why: BaseException, request_id: str) -> Problem:
             vi=text("api.internal", Language.VI, params),
             en=text("api.internal", Language.EN, params),
         )
+    told = next((code for kind, code in _TOLD_AS if isinstance(why, kind)), "")
     return Problem(
         status=status,
         code=code_of(why),
-        vi=why.text(Language.VI),
-        en=why.text(Language.EN),
+        vi=text(told, Language.VI, {}) if told else why.text(Language.VI),
+        en=text(told, Language.EN, {}) if told else why.text(Language.EN),
         findings=why.findings if isinstance(why, PacketRefusal) else (),
         faults=why.faults if isinstance(why, BadFields) else (),
         headers=_headers(why),

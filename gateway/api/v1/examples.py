@@ -8,7 +8,7 @@ from edxml.messages import Language, text
 from gateway.api.faults import FieldFault
 from gateway.api.problems import PROBLEM_JSON, title_of
 
-__all__ = ["EXAMPLES", "answer", "refusals"]
+__all__ = ["EXAMPLES", "answer", "refusal", "refusals"]
 
 _ID = "0199b3f0-7c1e-7a52-9d0b-3f6a1c2d4e5f"
 _KEY = "0199b3f0-7c1f-7b11-8a2c-51d0c0de0001"
@@ -180,12 +180,13 @@ _FAULT = FieldFault(code="too_large", part="query", steps=("limit",), value="900
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problems that a route may answer with; 500 and 503 are always among them."""
-    return {status: _refusal(status) for status in (*statuses, 500, 503)}
+    return {status: refusal(status, _CODES[status]) for status in (*statuses, 500, 503)}
 
 
-def _refusal(status: int) -> dict[str, Any]:
-    code = _CODES[status]
-    vi, en = (text(code, each, {**_PARAMS, "faults": _FAULT.text(each)}) for each in (Language.VI, Language.EN))
+def refusal(status: int, code: str) -> dict[str, Any]:
+    """One problem, with this code as its example."""
+    told = "health.store" if code == "store.busy" else code
+    vi, en = (text(told, each, {**_PARAMS, "faults": _FAULT.text(each)}) for each in (Language.VI, Language.EN))
     title = title_of(status, Language.VI)
     example = {
         "type": f"urn:truc:problem:{code}", "title": title, "status": status, "code": code, "detail": vi, "vi": vi,
