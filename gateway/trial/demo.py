@@ -260,9 +260,7 @@ def _watch(stage: _Stage, screen: Console, title: str, expected: int, senders: S
 def _say_where_next(screen: Console, language: Language, folder: Path, keep: bool) -> None:
     data = folder / "nut"
     if language is Language.VI:
-        screen.print(
-            "\n[bold]Xem tiếp[/bold]: docs/tutorial.md (tự tay gửi một văn bản), docs/guarantees.md (cam kết)."
-        )
+        screen.print("\n[bold]Xem tiếp[/bold]: docs/tutorial.vi.md (tự tay gửi một văn bản), README.vi.md (cam kết).")
         if keep:
             screen.print(f"Kho được giữ lại: TRUC_NODE=nghe-an-demo TRUC_DATA={data} truc account")
         else:

@@ -6,6 +6,8 @@ import re
 from datetime import date
 from pathlib import Path
 
+import pytest
+
 from edxml import REPAIRS
 from gateway.channels import Channels, EchoSink
 from gateway.configuration import apply, export, init_rows, parse
@@ -25,8 +27,9 @@ def applied(folder: Path, guide: str) -> Store:
     return store
 
 
-def test_the_echo_guide_makes_four_echo_agencies(tmp_path: Path) -> None:
-    known = Channels(applied(tmp_path, "echo.md"))
+@pytest.mark.parametrize("guide", ["echo.md", "echo.vi.md"])
+def test_the_echo_guide_makes_four_echo_agencies(tmp_path: Path, guide: str) -> None:
+    known = Channels(applied(tmp_path, guide))
     sinks = {channel_id: known.sink(channel_id) for channel_id in known.snapshot().by_id}
     assert len(sinks) == 4
     assert all(isinstance(sink, EchoSink) for sink in sinks.values())
