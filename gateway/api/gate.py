@@ -54,6 +54,14 @@ class Gate:
         self._node.callers.sightings.note(Whose.SYSTEM, caller.system_id)
         return caller
 
+    async def admit_again(self, authorization: str) -> Caller:
+        """As `admit`, by the rows as they are now: for a caller who was admitted and has waited since."""
+        return await self._lane.run(self._authenticate_now, authorization)
+
+    def _authenticate_now(self, authorization: str) -> Caller:
+        self._node.callers.refresh()
+        return self._node.callers.authenticate(authorization)
+
     def asked_for(self, agency_id: str) -> None:
         """Somebody lists or fetches what waits for this agency. Written down behind the request."""
         self._node.callers.sightings.note(Whose.INBOX, agency_id)

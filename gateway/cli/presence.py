@@ -1,8 +1,9 @@
 """Which parts of a node run on this machine: each shows it by a file that it holds locked, for `truc doctor`.
 
-    <data>/run/inspect~1236~5679001    held (flock) by a process of that role, which started at that clock tick
+    <data>/run/inspect~1236~5679001~9f3a1c    held (flock) by a process of that role, which started at that clock tick
 
-The lock goes with its process, however it dies; a number means nothing outside its container.
+Behind them stand any letters: in two containers processes may have the same number, and start at the same tick.  The
+lock goes with its process, however it dies; a number means nothing outside its container.
 What dead processes left behind is cleared away by the next one that starts.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 __all__ = ["Presence", "is_stopped", "present", "show_presence"]
 
@@ -35,7 +37,7 @@ def show_presence(folder: Path, part: str) -> Callable[[], None]:
         for path in run.iterdir():
             if not _is_held(path):
                 path.unlink(missing_ok=True)
-        shown = run / f"{part}~{os.getpid()}~{_fields(os.getpid())[19].decode()}"
+        shown = run / f"{part}~{os.getpid()}~{_fields(os.getpid())[19].decode()}~{token_hex(3)}"
         descriptor = os.open(shown, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
@@ -62,7 +64,8 @@ def present(folder: Path) -> tuple[Presence, ...]:
     run = folder / "run"
     found = []
     for path in sorted(run.iterdir()) if run.is_dir() else ():
-        part, *numbers = path.name.split("~")
+        part, *rest = path.name.split("~")
+        numbers = rest[:2]  # an earlier version wrote no letters behind them
         if len(numbers) == 2 and all(map(str.isdecimal, numbers)) and _is_held(path):
             found.append(Presence(part=part, pid=int(numbers[0]), started=int(numbers[1])))
     return tuple(found)

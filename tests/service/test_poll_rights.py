@@ -37,8 +37,9 @@ def test_whoever_lost_the_right_while_he_waited_is_refused_and_listed_nothing(
         poll = pollers.submit(api.recipient.get, "/v1/inbox", params=asked)
         until(lambda: api.front.edge.bell._waiting)
         lose(api.node.store)
-        until(lambda: api.recipient.get("/v1/inbox", params={"agency": RECIPIENT}).status_code != 200)
         api.send()
-        got, anew = poll.result(), api.recipient.get("/v1/inbox", params=asked)
+        got = poll.result()
         assert got.json()["code"] == code
+        until(lambda: api.recipient.get("/v1/inbox", params={"agency": RECIPIENT}).status_code != 200)
+        anew = api.recipient.get("/v1/inbox", params=asked)
         assert (got.status_code, got.json()["code"]) == (anew.status_code, anew.json()["code"])

@@ -90,7 +90,8 @@ async def _wait(edge: Edge, asked: Asked, caller: Caller, wish: Listing, wait: f
     """Look, sleep until the inbox is called, look again; None where the caller went away meanwhile.
 
     The look after listening began closes the gap in which a wake-up would be lost.  Behind each look the caller is
-    asked again who he is: his token may have ended meanwhile, or his right to this inbox.
+    asked again who he is: his token may have ended meanwhile, or his right to this inbox.  Before he is told of a
+    document, the rows are asked: what was accepted after his token was revoked is never listed.
 
     Raises what a new call of his would be refused with: Unauthenticated, Forbidden; and TooManyPolls, ShareOfPollsHeld
     before it waits.
@@ -102,7 +103,8 @@ async def _wait(edge: Edge, asked: Asked, caller: Caller, wish: Listing, wait: f
         with edge.polls.hold(caller.system_id), edge.bell.listening(f"inbox:{wish.agency_id}") as called:
             while True:
                 listed: Listed = await ask(edge.listing.submit, wish)
-                now = await edge.gate.admit(asked.header(b"authorization"))
+                admit = edge.gate.admit_again if listed.count else edge.gate.admit
+                now = await admit(asked.header(b"authorization"))
                 now.require_agency(wish.agency_id)
                 left = until - loop.time()
                 if listed.count or left <= 0 or edge.bell.is_closed:

@@ -17,3 +17,12 @@ def test_parts_that_start_together_do_not_clear_each_other_away(tmp_path: Path) 
             for each in leave:
                 each()
     assert present(tmp_path) == ()
+
+
+def test_parts_of_two_containers_may_have_the_same_number_and_tick(tmp_path: Path) -> None:
+    leave = [show_presence(tmp_path, "deliver") for _ in range(2)]
+    assert [one.part for one in present(tmp_path)] == ["deliver", "deliver"]
+    leave[0]()
+    assert [one.part for one in present(tmp_path)] == ["deliver"]
+    leave[1]()
+    assert present(tmp_path) == ()
