@@ -15,6 +15,7 @@ from gateway.model.states import DeliveryState
 from gateway.model.step import Pace, Step, with_step
 from gateway.node import Node
 from gateway.store import Connection, attempts, deliveries, notices, transfers
+from gateway.store.chains import put_in_order
 from gateway.store.together import Together
 
 __all__ = ["Effects", "Planned", "advance", "do_moves", "give_wakes"]
@@ -91,6 +92,8 @@ def advance(
         if step.move is not None:
             moves.append(_by(step.move, plan.actor))
         chain = with_step(chain, link, step, now)
+        if step.goes_last:
+            put_in_order(connection, chain)
         following = [_by(move, plan.actor) for move in settle(chain, now, pace)]
         moves += following
         has_following = has_following or bool(following)

@@ -219,6 +219,28 @@ class Chain:
         """The later links that stand behind `link`."""
         return tuple(later for later in self.links[self._place(link) + 1 :] if later.waits_for(link))
 
+    def ahead(self, link: Link) -> tuple[Link, ...]:
+        """The earlier links that `link` waits for: nobody waits behind a parked orphan."""
+        earlier = self.before(link)
+        if all(other.state is not DeliveryState.PARKED for other in earlier):
+            return earlier
+        return tuple(other for other in earlier if not self.is_orphan(other))
+
+    def is_orphan(self, link: Link) -> bool:
+        """A parked update or replacement that surely did not arrive, and whose document had not come before it."""
+        if link.state is not DeliveryState.PARKED or link.may_have_arrived() or self.is_archived:
+            return False
+        came: set[str] = set()
+        for other in self.links:
+            refers = other.kind in (LinkKind.UPDATE, LinkKind.REPLACEMENT) and not other.adds_recipient
+            found = came if other.kind is LinkKind.REPLACEMENT else came & {other.document}
+            is_orphan = refers and not found and other.state is DeliveryState.PARKED and not other.may_have_arrived()
+            if other.delivery_id == link.delivery_id:
+                return is_orphan
+            if other.kind is not LinkKind.RECALL and not is_orphan:
+                came.add(other.document)
+        return False
+
     def _place(self, link: Link) -> int:
         """Where the delivery stands that `link` tells of, whatever it says of its channel."""
         return [other.delivery_id for other in self.links].index(link.delivery_id)
@@ -252,6 +274,12 @@ class Chain:
     def with_link(self, changed: Link) -> Chain:
         """The same chain with one link replaced (matched on its delivery)."""
         return self._with(tuple(changed if old.delivery_id == changed.delivery_id else old for old in self.links))
+
+    def with_last(self, link: Link) -> Chain:
+        """The same chain with one of its links put last; the others move up, so that the first place stays taken."""
+        others = [other for other in self.links if other.delivery_id != link.delivery_id]
+        places = [other.position for other in self.links]
+        return self._with(tuple(altered(k, position=p) for k, p in zip([*others, link], places, strict=True)))
 
     def _with(self, links: tuple[Link, ...]) -> Chain:
         return Chain(self.id, links, self.is_archived, self.ended_recalled)

@@ -49,13 +49,15 @@ def admit(chain: Chain, link: Link, now: int, pace: Pace) -> tuple[Move, ...]:
     """
     earlier = chain.before(link)
     own = [old for old in earlier if old.document == link.document]
+    ahead = chain.ahead(link)
     if link.kind is not LinkKind.RECALL and _are_recalls(own) and not chain.is_archived:
         recalls = [old for old in own if old.is_untouched()]
         return (
             move_of(link, S.WITHDRAWN, Reason.RECALLED_BEFORE),
             *(move_of(old, S.WITHDRAWN, Reason.NOTHING_TO_RECALL) for old in recalls),
         )
-    followed = own if link.kind is LinkKind.UPDATE else earlier  # a replacement follows whatever it is tied to
+    tied = link.kind is LinkKind.REPLACEMENT  # it follows whatever it is tied to
+    followed = [old for old in ahead if tied or old.document == link.document]
     came = any(old.kind is not LinkKind.RECALL for old in followed) or chain.is_archived or link.adds_recipient
     if link.kind in (LinkKind.UPDATE, LinkKind.REPLACEMENT) and not came:
         return (move_of(link, S.PARKED, Reason.DOCUMENT_NEVER_CAME),)
@@ -87,7 +89,7 @@ def settle(chain: Chain, now: int, pace: Pace) -> tuple[Move, ...]:
                 moves[move.delivery_id] = move
                 chain = chain.with_link(chain.find(move.delivery_id).moved(move.after))
     for link in chain.links:
-        if link.kind is not LinkKind.RECALL and link.state is S.WAITING and _may_follow(chain.before(link)):
+        if link.kind is not LinkKind.RECALL and link.state is S.WAITING and _may_follow(chain.ahead(link)):
             move = _at_its_turn(chain, link)
             moves[link.delivery_id] = move
             if link is not chain.links[-1]:  # somebody comes after it
@@ -97,14 +99,23 @@ def settle(chain: Chain, now: int, pace: Pace) -> tuple[Move, ...]:
 
 def _at_its_turn(chain: Chain, link: Link) -> Move:
     """It goes, unless what is newer arrived or may have: nothing old follows the new (rule 6a)."""
-    if any(_arrived_or_may_have(newer) for newer in chain.newer(link)):
+    if _came_too_late(chain, link):
         return move_of(link, S.WITHDRAWN, Reason.SUPERSEDED)
-    return move_of(link, first_state(link), Reason.PROMOTED if chain.before(link) else Reason.PLANNED)
+    return move_of(link, first_state(link), Reason.PROMOTED if chain.ahead(link) else Reason.PLANNED)
+
+
+def _came_too_late(chain: Chain, link: Link) -> bool:
+    return any(_arrived_or_may_have(newer) for newer in chain.newer(link))
 
 
 def _may_follow(earlier: tuple[Link, ...]) -> bool:
     """Nothing before it can still move by itself; a parked head makes successors wait (rule 6)."""
     return all(link.state.is_final for link in earlier)
+
+
+def _goes_on(chain: Chain, link: Link) -> S:
+    """Where an operator lets it go on: behind what it waits for all the same (rule 6)."""
+    return first_state(link) if _may_follow(chain.ahead(link)) else S.WAITING
 
 
 def _settle_recall(chain: Chain, recall: Link, now: int, pace: Pace) -> list[Move]:
@@ -242,18 +253,28 @@ def release(chain: Chain, link: Link, now: int) -> Step | Refused:
     """Let a parked delivery go on; a Refused says why not.
 
     Refused while an attempt is open, when the packet is frozen (in doubt, with a recall behind it) or when a later
-    one has started.  On a blind sink in doubt it permits exactly one attempt.
+    one has started.  On a blind sink in doubt it permits exactly one attempt.  What stands before it goes first; an
+    orphan goes last, behind a document that came since, or no more where what is newer arrived (rule 6a).
     """
     if link.state is not S.PARKED:
         return Refused.NOT_PARKED
     if link.has_open_attempt(now):
         return Refused.ATTEMPT_STILL_OPEN
     later = chain.after(link)
+    if later and chain.is_orphan(link):
+        return _release_last(chain, link, now)
     if any(other.state is not S.WAITING for other in later):
         return Refused.BEHIND_EARLIER
     if link.is_in_doubt() and any(other.kind is LinkKind.RECALL for other in later):
         return Refused.MAY_HAVE_ARRIVED
-    return Step(move=move_of(link, first_state(link), Reason.RELEASED, due_at=now), tries=0, permits=_permit(link))
+    return Step(move=move_of(link, _goes_on(chain, link), Reason.RELEASED, due_at=now), tries=0, permits=_permit(link))
+
+
+def _release_last(chain: Chain, link: Link, now: int) -> Step:
+    if _came_too_late(chain, link):
+        return Step(move=move_of(link, S.WITHDRAWN, Reason.SUPERSEDED))
+    after = _goes_on(chain.with_last(link), link)
+    return Step(move=move_of(link, after, Reason.RELEASED, due_at=now), tries=0, goes_last=True)
 
 
 def resend(chain: Chain, link: Link, now: int, *, channel_id: str = "") -> Step | Refused:
@@ -267,7 +288,7 @@ def resend(chain: Chain, link: Link, now: int, *, channel_id: str = "") -> Step 
         return Refused.ATTEMPT_STILL_OPEN
     if chain.after(link):
         return Refused.BEHIND_EARLIER
-    again = replace(move_of(link, first_state(link), Reason.RESENT, due_at=now), channel_id=channel_id)
+    again = replace(move_of(link, _goes_on(chain, link), Reason.RESENT, due_at=now), channel_id=channel_id)
     return Step(move=again, tries=0, permits=_permit(link))
 
 

@@ -18,9 +18,10 @@ MOVES: dict[S, frozenset[S]] = {
     S.HANDED_OVER: frozenset({S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED, S.PARKED}),
     S.AVAILABLE: frozenset({S.FETCHED, S.DELIVERED, S.WITHDRAWN, S.EXPIRED, S.PARKED, S.REFUSED}),
     S.FETCHED: frozenset({S.DELIVERED, S.REFUSED, S.EXPIRED, S.PARKED}),
-    S.PARKED: frozenset({S.READY, S.AVAILABLE, S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED}),
+    # What an operator lets go on waits for what stands before it in its chain (rule 6).
+    S.PARKED: frozenset({S.WAITING, S.READY, S.AVAILABLE, S.DELIVERED, S.REFUSED, S.WITHDRAWN, S.EXPIRED}),
     # A receipt is a fact whenever it comes; an operator may resend what expired or what could not be routed.
-    S.EXPIRED: frozenset({S.DELIVERED, S.REFUSED, S.READY, S.AVAILABLE}),
+    S.EXPIRED: frozenset({S.DELIVERED, S.REFUSED, S.WAITING, S.READY, S.AVAILABLE}),
     S.WITHDRAWN: frozenset({S.DELIVERED}),
     # A refusal is itself proof of arrival, so a later receipt adds nothing.
     S.REFUSED: frozenset(),

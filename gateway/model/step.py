@@ -58,6 +58,7 @@ class Step:
     is_report: bool = True  #: somebody reported what became of the claim: unreported claims are counted anew (rule 8)
     tries: int | None = None  #: the new count of failures; None: unchanged
     permits: int | None = None  #: the new number of permitted attempts; None: unchanged
+    goes_last: bool = False  #: from now on it stands behind all others of its chain
 
 
 def backoff(tries: int, pace: Pace) -> int:
@@ -94,4 +95,5 @@ def with_step(chain: Chain, link: Link, step: Step, now: int) -> Chain:
     made = link.attempts
     if step.end is not None:
         made = tuple(altered(a, end=step.end, ended_at=now) if ends_attempt(step, a) else a for a in made)
-    return chain.with_link(altered(link, attempts=made, state=link.state if step.move is None else step.move.after))
+    after = altered(link, attempts=made, state=link.state if step.move is None else step.move.after)
+    return chain.with_last(after) if step.goes_last else chain.with_link(after)

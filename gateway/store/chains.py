@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Executable, bindparam, delete, exists, insert, select
+from sqlalchemy import Connection, Executable, bindparam, delete, exists, insert, select, update
 
 from gateway.model.chain import Attempt, Chain, Link, SinkSureness
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind, TransferState
@@ -18,12 +18,20 @@ from gateway.store.months.bounds import among_ids, low_of, of_row, one_of, since
 from gateway.store.months.periods import gone_until
 from gateway.store.reckoning import Reckoning, reckoning_of
 from gateway.store.schema import attempts, chains, channels, deliveries, packets, transfers
-from gateway.store.statements import change_and_select, execute_one, select_one, select_rows, select_together
+from gateway.store.statements import (
+    change_and_select,
+    execute_one,
+    execute_rows,
+    select_one,
+    select_rows,
+    select_together,
+)
 from gateway.store.together import Together
 
 __all__ = [
     "ATTEMPTS", "LINKED", "MADE", "Loaded", "Named", "attempts_of", "chain_of", "chains_of_deliveries", "drop_chains",
-    "ensure_chains", "insert_chains", "link_of", "load", "load_chains", "load_held", "lock_named", "was_sent",
+    "ensure_chains", "insert_chains", "link_of", "load", "load_chains", "load_held", "lock_named", "put_in_order",
+    "was_sent",
     "with_archived",
 ]  # fmt: skip
 
@@ -198,6 +206,25 @@ def drop_chains(connection: Connection, ids: Sequence[str]) -> None:
     """Forget chains that were made in this transaction for links that were not written."""
     if ids:
         execute_one(connection, _DROP, {"ids": list(ids)})
+
+
+_PLACE = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("b_id"))
+    .values(chain_id=bindparam("chain"), position=bindparam("place"))
+)
+_TURN = (
+    update(deliveries)
+    .where(deliveries.c.chain_id == bindparam("chain"), deliveries.c.position < 0, since(deliveries.c.id))
+    .values(position=-deliveries.c.position)
+)
+
+
+def put_in_order(connection: Connection, chain: Chain) -> None:
+    """Write the places of a chain's links, by way of places that nobody has: no two of a chain are alike."""
+    rows = [{"b_id": link.delivery_id, "chain": chain.id, "place": -link.position} for link in chain]
+    execute_rows(connection, _PLACE, rows)
+    execute_one(connection, _TURN, {"chain": chain.id, "low": low_of([chain.id])})
 
 
 def chains_of_deliveries(connection: Connection, delivery_ids: Iterable[str]) -> dict[str, str]:

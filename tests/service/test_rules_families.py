@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.exchange.submission import Answer
 from gateway.model.errors import Conflict
 from gateway.model.instants import DAY
-from tests.support.nodes import House
+from tests.support.nodes import Does, House
 
 
 def test_rule_6a_recalling_the_first_leaves_what_replaced_it(house: House) -> None:
@@ -56,10 +56,48 @@ def test_rule_6a_a_document_never_follows_its_update(house: House) -> None:
 
 def test_rule_6a_a_document_never_follows_its_released_orphan_update(house: House) -> None:
     update = house.update(["inbox-a"])
-    document = house.send(["inbox-a"])
     house.release(update, "inbox-a")
+    document = house.send(["inbox-a"])
     house.collect("inbox-a", house.delivery(update, "inbox-a"))
     assert (house.state(document, "inbox-a"), house.reason(document, "inbox-a")) == ("withdrawn", "superseded")
+
+
+def test_rule_6a_nobody_waits_behind_a_parked_orphan_and_released_it_goes_last(house: House) -> None:
+    """An update came first and waits for a hand; its document goes, then the update that is let go on."""
+    update = house.update(["check"])
+    document = house.send(["check"])
+    assert (house.state(update, "check"), house.state(document, "check")) == ("parked", "ready")
+    house.recipient("check").next(Does.REFUSE)
+    house.work()
+    assert house.release(update, "check") == "waiting"
+    house.run()
+    assert (house.state(document, "check"), house.state(update, "check")) == ("delivered", "delivered")
+    assert house.recipient("check").kinds() == ["new", "update"]
+    house.assert_books_close()
+
+
+def test_rule_6a_a_parked_orphan_stays_behind_what_was_accepted_before_its_release(house: House) -> None:
+    first = house.update(["inbox-a"])
+    second = house.update(["inbox-a"], subject="Lần sau")  # its document did not come either
+    house.send(["inbox-a"])
+    third = house.update(["inbox-a"], subject="Lần cuối")
+    assert [house.state(one, "inbox-a") for one in (first, second, third)] == ["parked", "parked", "waiting"]
+    assert house.release(first, "inbox-a") == "waiting"
+    recall = house.recall(["inbox-a"])
+    states = [house.state(one, "inbox-a") for one in (first, second, third, recall)]
+    assert states == ["withdrawn"] * 4
+    house.assert_books_close()
+
+
+def test_rule_6a_a_released_orphan_never_follows_what_replaced_its_document(house: House) -> None:
+    update = house.update(["inbox-a"])
+    house.send(["inbox-a"])
+    replacement = house.replacement(["inbox-a"])
+    for _ in range(2):
+        (shown,) = house.shown("inbox-a")
+        house.collect("inbox-a", shown)
+    assert house.state(replacement, "inbox-a") == "delivered"
+    assert (house.release(update, "inbox-a"), house.reason(update, "inbox-a")) == ("withdrawn", "superseded")
 
 
 def test_rule_6a_a_revision_after_a_refused_update_goes(house: House) -> None:

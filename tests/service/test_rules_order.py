@@ -345,7 +345,12 @@ def test_rule_6_an_update_or_replacement_whose_document_never_came_is_parked(hou
     assert house.state(sent, "check") == "delivered"
 
 
-def test_rule_6_a_document_after_its_replacement_is_accepted_and_waits(house: House) -> None:
+def test_rule_6_a_document_after_its_replacement_is_accepted_and_goes_before_it(house: House) -> None:
     replacement = house.replacement(["check"])
     document = house.send(["check"])
-    assert (house.state(replacement, "check"), house.state(document, "check")) == ("parked", "waiting")
+    assert (house.state(replacement, "check"), house.state(document, "check")) == ("parked", "ready")
+    house.release(replacement, "check")
+    house.run()
+    assert [landed.packet_id for landed in house.recipient("check").arrivals] == [
+        document.packet_id, replacement.packet_id,
+    ]  # fmt: skip

@@ -125,6 +125,34 @@ def test_resend(drawn: str, expected: str) -> None:
     assert after(machine.resend(made, made.links[0], NOW)) == expected
 
 
+@pytest.mark.parametrize("before", ["ready", "available", "claimed:open", "handed_over:open", "parked"])
+def test_what_an_operator_lets_go_on_waits_for_what_stands_before_it(before: str) -> None:
+    made = chain(f"new:{before} update:parked:lost", is_polled=True)
+    assert after(machine.release(made, made.links[1], NOW)) == "waiting released"
+    made = chain(f"new:{before.removesuffix(':open')} update:expired:lost", is_polled=True)
+    assert after(machine.resend(made, made.links[1], NOW)) == "waiting resent"
+    made = chain("new:expired update:parked:lost", is_polled=True)
+    assert after(machine.release(made, made.links[1], NOW)) == "available released"
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        ("update:parked", "ready released"),
+        ("update:parked new:ready", "waiting released"),
+        ("update:parked:not new:claimed:open", "waiting released"),
+        ("update:parked new:delivered update:waiting", "waiting released"),
+        ("update:parked new:delivered update:delivered", "ready released"),
+        ("update:parked update:parked", "ready released"),
+        ("update:parked:lost new:waiting", "ready released"),
+        ("update:parked:lost new:delivered", "no: behind_earlier"),
+    ],
+)
+def test_a_released_orphan_goes_last(drawn: str, expected: str) -> None:
+    made = chain(drawn)
+    assert after(machine.release(made, made.links[0], NOW)) == expected
+
+
 @pytest.mark.parametrize(
     ("drawn", "expected"),
     [
@@ -158,7 +186,7 @@ def test_the_table_is_complete_and_closed() -> None:
     assert set(MOVES) == set(HOLDERS) == set(S)
     for before, allowed in MOVES.items():
         assert before not in allowed
-        assert S.WAITING not in allowed
+        assert S.WAITING not in allowed or before in (S.PARKED, S.EXPIRED)  # let go on by a person
     assert S.DELIVERED not in FIRST
     assert S.CLAIMED not in FIRST
 
