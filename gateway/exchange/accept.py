@@ -18,10 +18,11 @@ from gateway.exchange.dispatch import Dispatch, dispatch
 from gateway.exchange.submission import Outcome, Prepared
 from gateway.exchange.telling import tell_accepted
 from gateway.exchange.urgency import say_urgent
+from gateway.model.copies import altered
 from gateway.model.errors import StoreConflict, StoreError
 from gateway.model.states import LinkKind
 from gateway.node import Node
-from gateway.store import events, packets
+from gateway.store import Connection, events, families, packets
 from gateway.store.deliveries import StaleMove
 from gateway.store.packets import DocumentRow
 from gateway.store.repeating import repeated_where_undone
@@ -76,12 +77,18 @@ def _accept_members(node: Node, members: Sequence[Prepared], outcomes: dict[int,
 
 
 def _rounds(group: Sequence[Prepared]) -> list[list[Prepared]]:
-    """Members that touch the same document, submission or key go into later rounds, so that a round has no order."""
+    """Members that touch the same document, submission or key go into later rounds, so that a round has no order.
+
+    A replacement goes alone: it may make one family of documents that the others are about.
+    """
     rounds: list[list[Prepared]] = []
     touched: list[set[str]] = []
+    alone = 0
     for prepared in group:
         keys = {prepared.document_key, prepared.root, prepared.submission_key, prepared.idempotency_key} - {""}
         after = max((i + 1 for i, held in enumerate(touched) if held & keys), default=0)
+        after = max(after, alone) if not prepared.replaces else len(rounds)
+        alone = after + 1 if prepared.replaces else alone
         if after == len(rounds):
             rounds.append([])
             touched.append(set())
@@ -101,7 +108,10 @@ def _accept_round(node: Node, members: Sequence[Prepared], *, is_careful: bool =
         outcomes = first.outcomes
         now = node.store.now(connection)
         fresh = [p for p in members if p.packet_id not in outcomes]
-        orders = [_order(one, first.documents) for one in fresh]
+        documents = first.documents
+        for one in fresh:
+            documents = _united(connection, one, documents) if one.replaces else documents
+        orders = [_order(one, documents) for one in fresh]
         done = dispatch(connection, orders, node.pace, now=now, is_careful=is_careful, channels=first.channels)
         refused = done.refused
         packets.drop_claims(connection, list(refused))
@@ -121,12 +131,29 @@ def _accept_round(node: Node, members: Sequence[Prepared], *, is_careful: bool =
 # --- documents: new, known, in conflict (protocol §12) ---------------------------------------------------------
 
 
+def _united(connection: Connection, prepared: Prepared, known: Mapping[str, DocumentRow]) -> Mapping[str, DocumentRow]:
+    """The documents as they are known once all that a replacement names, and itself, are one family (rule 6a)."""
+    if unknown := set(prepared.replaces) - known.keys():
+        packets.name_documents(connection, unknown, prepared.sender_id)
+        known = {**known, **packets.documents_by_key(connection, unknown)}
+    tied = [known[key].root for key in (*prepared.replaces, prepared.document_key) if key in known]
+    lead, *others = dict.fromkeys(tied)
+    if others:
+        packets.name_documents(connection, others, prepared.sender_id)
+        families.unite(connection, lead, others)
+        known = {k: altered(row, root=lead) if row.root in others else row for k, row in known.items()}
+    return known
+
+
 def _order(prepared: Prepared, known: Mapping[str, DocumentRow]) -> Dispatch:
     """Pure: the document as it was known, and one packet, give the document as it will be and what to look for."""
     old = known.get(prepared.document_key)
     brings = prepared.kind is not LinkKind.RECALL
     if old is None:
         return Dispatch(prepared=prepared, document=_new_row(prepared, known, brings), document_is_new=True)
+    if not old.packet_id:  # known by name alone, of what replaces it
+        row = altered(_new_row(prepared, known, brings), root=old.root)
+        return Dispatch(prepared=prepared, document=row, document_is_new=False)
     changed = replace(
         old,
         packet_id=prepared.packet_id,

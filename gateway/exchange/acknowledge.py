@@ -107,8 +107,9 @@ def _match(
     document = packets.documents_by_key(connection, [keys.document_key]).get(keys.document_key)
     if document is None:
         candidates = packets.documents_by_notation(connection, [keys.notation]).get(keys.notation, [])
-        document = candidates[0] if len(candidates) == 1 else None
-    if document is not None:
+        if len(candidates) == 1:
+            document = packets.documents_by_key(connection, [candidates[0]]).get(candidates[0])
+    if document is not None and document.packet_id:
         if status.status_code is StatusCode.TAKE_BACK:
             may_speak = document.issuer_id == reporter_id
         else:
@@ -149,7 +150,7 @@ def _record(connection: Connection, node: Node, matched: _Matched, now: int) -> 
         connection, {chain.id: chain}, plans, pace=node.pace, now=now,
         at=prepared.submission.received_at, actor=prepared.submission.caller.name,
     )  # fmt: skip
-    root = f"status|{document.root}|{prepared.sender_id}"
+    root = f"status|{document.key}|{prepared.sender_id}"
     order = _order(replace(prepared, root=root), document, root)
     done = dispatch(connection, [order], node.pace, now=now)
     statuses.record(connection, _row(matched, about, now))

@@ -59,7 +59,7 @@ def first_answers(connection: Connection, members: Sequence[Prepared]) -> First:
     entered = packets.claim_submissions(
         connection,
         [(p.submission_key, p.packet_id) for p in rest],
-        documents={key for p in others for key in (p.document_key, p.root)},
+        documents={key for p in others for key in (p.document_key, p.root, *p.replaces)},
         channels={leg.channel_id for p in others for leg in p.plan.legs},
     )
     return First(

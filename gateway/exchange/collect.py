@@ -16,7 +16,7 @@ from gateway.exchange.advance import Effects, Planned, advance, give_wakes
 from gateway.exchange.outsiders import parties_to_tell
 from gateway.exchange.telling import tell_collected
 from gateway.identity import Caller
-from gateway.model.chain import Chain, Link, Move, Reason
+from gateway.model.chain import Chain, Link, Move, NotInChain, Reason
 from gateway.model.copies import altered
 from gateway.model.errors import Conflict, Gone, NotFound, Refusal
 from gateway.model.instants import DAY, SECOND, Instant, new_id
@@ -309,12 +309,19 @@ def _load(
     """Who these are, their chains, locked, and the time when that was done."""
     named = None if known is None else known.of(delivery_ids)
     if named is not None:
-        loaded = load(connection, {one.chain_id for one in named.values()})
+        ids = {one.chain_id for one in named.values()}
+        loaded = load(connection, ids, of=named.keys())
         there = {delivery_id: one for delivery_id, one in named.items() if delivery_id in loaded.facts}
+        if loaded.chains.keys() != ids:  # some have gone to another chain since they were fetched
+            now_in = {link.delivery_id: chain.id for chain in loaded.chains.values() for link in chain}
+            there = {delivery_id: altered(one, chain_id=now_in[delivery_id]) for delivery_id, one in there.items()}
         return there, loaded, node.store.now(connection)
     named = lock_named(connection, delivery_ids)
     now = node.store.now(connection)
-    return named, load_held(connection, {one.chain_id for one in named.values()}), now
+    loaded = load_held(connection, {one.chain_id for one in named.values()})
+    if gone := named.keys() - loaded.facts.keys():
+        raise NotInChain(*gone)
+    return named, loaded, now
 
 
 def _decide_all(

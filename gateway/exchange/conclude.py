@@ -70,7 +70,8 @@ def _conclude(node: Node, works: Sequence[Work], *, is_first: bool) -> None:
     """
     with node.store.write(asks_first=True) as connection:
         health = channels.health_asked(work.claimed.channel_id for work in works)
-        loaded = load(connection, {c for work in works for c in work.claimed.chain_ids}, beside=[health])
+        held = {d for work in works for d in work.claimed.delivery_ids}
+        loaded = load(connection, {c for work in works for c in work.claimed.chain_ids}, beside=[health], of=held)
         now = node.store.now(connection)
         chains = loaded.chains
         links = {link.delivery_id: (chain.id, link) for chain in chains.values() for link in chain}

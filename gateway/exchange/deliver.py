@@ -33,7 +33,7 @@ from gateway.model.machine import Act, absent, next_act
 from gateway.model.states import DeliveryState
 from gateway.node import Node
 from gateway.store import attempts, channels, claims
-from gateway.store.chains import load_chains
+from gateway.store.chains import load
 from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Ticket
 
@@ -274,7 +274,7 @@ def _note_absent(node: Node, work: Work, asked: int) -> list[str]:
     then, or a recall waits)."""
     with node.store.write() as connection:
         now = node.store.now(connection)
-        chains = load_chains(connection, work.claimed.chain_ids)
+        chains = load(connection, work.claimed.chain_ids, of=work.claimed.delivery_ids).chains
         ago = node.store.reckoning.clock.boot_now() - asked
         planned = []
         for chain in chains.values():

@@ -120,9 +120,9 @@ def _plan(
 ) -> tuple[dict[str, Chain], list[Planned]]:
     """The chains and what the act does to them, the delivery's own step first. Raises NotFound and Conflict."""
     chain_id = chains_of_deliveries(connection, [delivery_id]).get(delivery_id)
-    chains = {} if chain_id is None else load_chains(connection, [chain_id], lock=lock)
-    if chain_id is None or not chains[chain_id].links:
+    if chain_id in (None, delivery_id):  # whom nobody can reach is in no chain
         raise _not_there(connection, delivery_id)
+    chains = load_chains(connection, [chain_id], lock=lock)
     link = chains[chain_id].find(delivery_id)
     if turn is not None and link.turn != turn:
         raise Conflict(f"{act.name}.moved_on", delivery=delivery_id)

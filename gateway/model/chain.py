@@ -14,7 +14,11 @@ from edxml.values import hasten
 from gateway.model.copies import altered
 from gateway.model.states import AttemptEnd, DeliveryState, LinkKind
 
-__all__ = ["Attempt", "Chain", "Link", "Move", "Reason", "Refused", "SinkSureness"]
+__all__ = ["Attempt", "Chain", "Link", "Move", "NotInChain", "Reason", "Refused", "SinkSureness"]
+
+
+class NotInChain(LookupError):
+    """A delivery is not in the chain in which it was looked for."""
 
 
 class SinkSureness(StrEnum):
@@ -265,11 +269,11 @@ class Chain:
         )
 
     def find(self, delivery_id: str) -> Link:
-        """The link of a delivery. Raises LookupError where it is not in this chain."""
+        """The link of a delivery. Raises NotInChain where there is none: it may have gone to another chain since."""
         for link in self.links:
             if link.delivery_id == delivery_id:
                 return link
-        raise LookupError(delivery_id)
+        raise NotInChain(delivery_id)
 
     def with_link(self, changed: Link) -> Chain:
         """The same chain with one link replaced (matched on its delivery)."""

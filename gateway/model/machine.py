@@ -263,7 +263,8 @@ def release(chain: Chain, link: Link, now: int) -> Step | Refused:
     later = chain.after(link)
     if later and chain.is_orphan(link):
         return _release_last(chain, link, now)
-    if any(other.state is not S.WAITING for other in later):
+    newer = chain.newer(link)  # of another document that nothing tied to this one yet, a later packet may have started
+    if any(k.state is not S.WAITING for k in later if k.document == link.document or k in newer):
         return Refused.BEHIND_EARLIER
     if link.is_in_doubt() and any(other.kind is LinkKind.RECALL for other in later):
         return Refused.MAY_HAVE_ARRIVED

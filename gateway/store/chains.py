@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
@@ -114,16 +114,24 @@ def load(
     *,
     lock: bool = True,
     beside: Sequence[tuple[Executable, Mapping[str, Any]]] = (),
+    of: Collection[str] = (),
 ) -> Loaded:
     """The chains with these ids, their rows locked in sorted order (protocol §6), each link with its attempts.
 
     With their links the transfers that carry these: a claim, a lease and an attempt are written by whoever holds the
     transfer, not the chain, and none of them may come between what is decided by these links and its being written
-    down.  `beside`: what else is to be selected in the same trip, once all is locked.
+    down.  `beside`: what else is to be selected in the same trip, once all is locked.  `of`: the deliveries for whose
+    sake; where one has gone to another chain since its chain's id was read, as families were united, that one is loaded
+    too.
     """
     wanted = sorted(set(ids))
     links, made, *others = _read(connection, wanted, locks=lock, is_held=lock, beside=beside)
-    return replace(_loaded(connection, wanted, links, made), beside=others)
+    loaded = replace(_loaded(connection, wanted, links, made), beside=others)
+    gone = set(of) - loaded.facts.keys()
+    if gone and (now := set(chains_of_deliveries(connection, gone).values()) - loaded.chains.keys()):
+        more = load(connection, now, lock=lock, of=gone)
+        return replace(loaded, chains=loaded.chains | more.chains, facts={**loaded.facts, **more.facts})
+    return loaded
 
 
 def load_held(connection: Connection, ids: Iterable[str]) -> Loaded:

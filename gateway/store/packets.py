@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Executable, bindparam, delete, exists, insert
 
 from edxml.codes import StatusCode
 from edxml.values import hasten
+from gateway.model.copies import altered
 from gateway.model.states import Book, DeliveryState, LinkKind
 from gateway.store.dialect import among, insert_missing, inserting_missing
 from gateway.store.months.bounds import among_ids, low_of, since
@@ -20,9 +21,9 @@ from gateway.store.transfers import ChannelFacts, channel_facts_asked, channel_f
 
 __all__ = [
     "BlobUse", "DocumentRow", "Entered", "PacketRow", "RecipientRow", "blobs_after", "blobs_needed", "by_ids",
-    "claim_idempotency", "claim_submissions", "documents_by_key", "documents_by_notation", "drop_claims", "hand_claims",
-    "has_any", "has_blob", "has_root", "ids_of_blob", "insert_new", "is_held", "packets_asked", "packets_found",
-    "packets_like", "recipients_of", "save_documents",
+    "claim_idempotency", "claim_submissions", "documents_by_key", "documents_by_notation", "drop_claims",
+    "hand_claims", "has_any", "has_blob", "has_root", "ids_of_blob", "insert_new", "is_held", "name_documents",
+    "packets_asked", "packets_found", "packets_like", "recipients_of", "save_documents",
 ]  # fmt: skip
 
 
@@ -157,7 +158,7 @@ def claim_submissions(
         held = {row.key: row.packet_id for row in found}
     if not told:
         return Entered(held=held)
-    return Entered(held=held, documents=_documents_found(told[0]), channels=channel_facts_found(told[1]))
+    return Entered(held=held, documents=_documents_found(connection, told[0]), channels=channel_facts_found(told[1]))
 
 
 def claim_idempotency(connection: Connection, wanted: Sequence[tuple[str, str, str]]) -> dict[str, tuple[str, str]]:
@@ -198,7 +199,7 @@ def hand_claims(connection: Connection, repeats: Mapping[str, str]) -> None:
 # --- documents -----------------------------------------------------------------------------------------------
 
 _KNOWN = select(documents).where(among(documents.c.key, "keys")).order_by(documents.c.key).with_for_update()
-_BY_NOTATION = select(documents).where(among(documents.c.notation, "keys"))
+_BY_NOTATION = select(documents.c.key, documents.c.notation).where(among(documents.c.notation, "keys"))
 _SAVE = (
     update(documents)
     .where(documents.c.key == bindparam("b_key"))
@@ -207,27 +208,50 @@ _SAVE = (
 _INSERT_DOCUMENT = insert(documents)
 
 
+def name_documents(connection: Connection, keys: Iterable[str], issuer_id: str) -> None:
+    """Enter documents that are known by name alone, as somebody's that replaces them; who has one keeps it."""
+    row = DocumentRow(
+        key="", root="", notation="", issuer_id=issuer_id, fingerprint="", packet_id="", packet_fingerprint="",
+        kind=LinkKind.NEW, came=False, is_recalled=False,
+    )  # fmt: skip
+    rows = [{name: getattr(row, name) for name in _DOCUMENT_FIELDS} | {"key": key, "root": key} for key in keys]
+    insert_missing(connection, documents, rows, "key")
+
+
 def documents_by_key(connection: Connection, keys: Iterable[str]) -> dict[str, DocumentRow]:
     """Known documents, by key, their rows locked and as they are under the lock; for a transaction that writes.
 
     Who is making one of the others at this moment is met by `save_documents`.
     """
-    return _documents_found(select_rows(connection, *_documents_asked(keys)))
+    return _documents_found(connection, select_rows(connection, *_documents_asked(keys)))
 
 
 def _documents_asked(keys: Iterable[str]) -> tuple[Executable, Mapping[str, Any]]:
     return _KNOWN, {"keys": sorted(set(keys))}
 
 
-def _documents_found(rows: Iterable[Any]) -> dict[str, DocumentRow]:
-    return {row.key: DocumentRow(**row._asdict()) for row in rows}
+def _documents_found(connection: Connection, rows: Iterable[Any]) -> dict[str, DocumentRow]:
+    """Each with the root that its family has today: a former root's own row says the next, and is locked too."""
+    found = {row.key: DocumentRow(**row._asdict()) for row in rows}
+    nexts = {key: row.root for key, row in found.items()}
+    while unknown := set(nexts.values()) - nexts.keys():
+        nexts |= dict.fromkeys(unknown, "")
+        nexts |= {row.key: row.root for row in select_rows(connection, *_documents_asked(unknown))}
+        nexts |= {key: key for key in unknown if not nexts[key]}
+    return {key: altered(row, root=_end(nexts, row.root)) for key, row in found.items()}
 
 
-def documents_by_notation(connection: Connection, keys: Iterable[str]) -> dict[str, list[DocumentRow]]:
-    """Known documents, by folded issuer, date and number/notation; several where senders reuse a number."""
-    found: dict[str, list[DocumentRow]] = {}
+def _end(nexts: Mapping[str, str], root: str) -> str:
+    while nexts[root] != root:
+        root = nexts[root]
+    return root
+
+
+def documents_by_notation(connection: Connection, keys: Iterable[str]) -> dict[str, list[str]]:
+    """Keys of known documents, by folded issuer, date and number/notation; several where senders reuse a number."""
+    found: dict[str, list[str]] = {}
     for row in select_rows(connection, _BY_NOTATION, {"keys": list(keys)}):
-        found.setdefault(row.notation, []).append(DocumentRow(**row._asdict()))
+        found.setdefault(row.notation, []).append(row.key)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from gateway.model.chain import NotInChain
 from gateway.model.errors import StoreUndone
 from gateway.store.deliveries import StaleMove
 from monitoring import log
@@ -20,7 +21,7 @@ MOST_TRIES: Final = 5
 _FIRST_WAIT: Final = 0.05  # seconds at most before the second try, doubled before each next one
 _LONGEST_WAIT: Final = 0.5
 
-_UNDONE: Final = (StoreUndone, StaleMove)
+_UNDONE: Final = (StoreUndone, StaleMove, NotInChain)
 
 _log = log.get("gateway.store")
 
@@ -35,7 +36,8 @@ def _say(state: RetryCallState) -> None:
 def repeated_where_undone(work: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:
     """For a function that is one write transaction: where it was certainly undone it runs again, five times in all.
 
-    So does one that undid itself because a row was not as it had read it (StaleMove): it reads anew.  Who is told of
+    So does one that undid itself because a row was not as it had read it (StaleMove), or a delivery not in the chain
+    in which it was (NotInChain): it reads anew.  Who is told of
     that in the end has met a defect, not another's work.
 
     Nothing may leave the process before its commit, and it must come out the same from the same arguments.  Where the

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.exchange.submission import Answer
-from gateway.model.errors import Conflict
+from gateway.model.errors import BadRequest, Conflict
 from gateway.model.instants import DAY
 from tests.support.nodes import Does, House
 
@@ -110,6 +112,118 @@ def test_rule_6a_a_revision_after_a_refused_update_goes(house: House) -> None:
     again = _other(house, "inbox-a")
     assert isinstance(again, Answer)
     assert house.state(again, "inbox-a") == "available"
+
+
+# --- documents tied by replacement, directly or through others --------------------------------------------------
+
+
+def _seen(house: House, channel: str) -> list[str]:
+    return [landed.packet_id for landed in house.recipient(channel).arrivals]
+
+
+def test_rule_6a_a_replacement_waits_behind_every_document_that_it_replaces(house: House) -> None:
+    """Trace §14: 3 replaces 1 and 2; 2 is retried; arrival 1, 3, 2."""
+    first = house.send(["check"], "1")
+    house.work()
+    second = house.send(["check"], "2")
+    house.recipient("check").next(Does.REFUSE)
+    house.work()
+    third = house.replacement(["check"], ("1", "2"), "3")
+    assert (house.state(second, "check"), house.state(third, "check")) == ("ready", "waiting")
+    house.run()
+    assert _seen(house, "check") == [one.packet_id for one in (first, second, third)]
+    house.assert_books_close()
+
+
+@pytest.mark.parametrize("named", [("1", "2"), ("2", "1")])
+def test_rule_6a_what_is_sent_of_a_replaced_document_later_is_of_the_family(
+    house: House, named: tuple[str, ...]
+) -> None:
+    house.send(["inbox-a"], "1")
+    first, second = house.send(["check", "idem"], "2"), house.update(["check"], "2")
+    assert house.submit(house.packet(["check", "idem"], "2")).packet_id == first.packet_id  # type: ignore[union-attr]
+    third = house.replacement(["check"], named, "3")
+    update, recall = house.update(["check"], "2", subject="Lần sau"), house.recall(["idem"], "2")
+    again = house.submit(house.packet(["check", "idem"], "2"))
+    assert isinstance(again, Answer)
+    assert again.packet_id == first.packet_id
+    assert [house.state(one, "check") for one in (third, update)] == ["waiting", "waiting"]
+    assert (house.state(first, "idem"), house.state(recall, "idem")) == ("withdrawn", "withdrawn")
+    house.run()
+    assert _seen(house, "check") == [one.packet_id for one in (first, second, third)]
+    assert (house.state(update, "check"), house.reason(update, "check")) == ("withdrawn", "superseded")
+    house.assert_books_close()
+
+
+def test_rule_6a_a_document_that_comes_after_what_replaced_it_and_another_does_not_follow_it(house: House) -> None:
+    house.send(["check"], "1")
+    third = house.replacement(["check"], ("1", "2"), "3")
+    house.run()
+    second = house.send(["check"], "2")
+    assert house.state(third, "check") == "delivered"
+    assert (house.state(second, "check"), house.reason(second, "check")) == ("withdrawn", "superseded")
+
+
+def test_rule_6a_a_status_of_a_document_known_by_name_alone_is_refused(house: House) -> None:
+    house.send(["check"], "1")
+    house.replacement(["check"], ("1", "2"), "3")
+    house.run()
+    assert isinstance(house.tell("check", "01", "2"), BadRequest)
+    assert isinstance(house.tell("check", "01", "1"), Answer)
+
+
+def test_rule_6a_documents_tied_through_others_have_one_order_at_each_recipient(house: House) -> None:
+    """5 replaces 3 and 4, which replace 1 and 2; at another recipient than theirs it waits for 1 and 2 all the same."""
+    sent = [house.send(["check", "idem"], "1"), house.send(["idem", "check"], "2")]
+    house.replacement(["check"], "1", "3")
+    house.replacement(["check"], "2", "4")
+    house.replacement(["inbox-a"], ("4", "3"), "5")
+    last = house.replacement(["idem", "check"], "5", "6")
+    assert house.states(last) == {"idem": "waiting", "check": "waiting"}
+    house.run()
+    assert _seen(house, "idem") == [one.packet_id for one in (*sent, last)]
+    assert len(_seen(house, "check")) == 5
+    house.assert_books_close()
+
+
+def test_rule_6a_what_is_handed_over_while_its_family_is_united_ends_there(house: House) -> None:
+    house.send(["check"], "1")
+    house.run()
+    second, told = house.send(["check"], "2"), []
+    house.recipient("check").next(Does.LOSE)
+    house.recipient("check").during = lambda _item: told.append(house.replacement(["check"], ("1", "2"), "3"))
+    house.work()
+    house.recipient("check").during = lambda _item: None
+    assert (house.state(second, "check"), house.state(told[0], "check")) == ("ready", "waiting")
+    house.run()
+    assert _seen(house, "check")[1:] == [second.packet_id, told[0].packet_id]
+
+
+def test_rule_6a_what_was_fetched_before_its_family_was_united_is_confirmed(house: House) -> None:
+    house.send(["inbox-a"], "1")
+    second = house.send(["inbox-a"], "2")
+    house.fetch("inbox-a", house.delivery(second, "inbox-a"))
+    third = house.replacement(["inbox-a"], ("1", "2"), "3")
+    house.end_response(house.delivery(second, "inbox-a"))
+    assert house.confirm("inbox-a", house.delivery(second, "inbox-a")) == "delivered"
+    assert house.state(third, "inbox-a") == "waiting"
+    (first,) = house.shown("inbox-a")
+    house.collect("inbox-a", first)
+    assert house.state(third, "inbox-a") == "available"
+
+
+def test_rule_9_what_was_parked_before_its_family_was_united_may_be_released(house: House) -> None:
+    """2 arrived when nothing tied it to 1: it is no later packet of that, and 3 waits for 1."""
+    house.recipient("check").next(Does.PARK)
+    first = house.send(["check"], "1")
+    house.work()
+    second = house.send(["check"], "2")
+    house.run()
+    third = house.replacement(["check"], ("1", "2"), "3")
+    assert [house.state(one, "check") for one in (first, second, third)] == ["parked", "delivered", "waiting"]
+    assert house.release(first, "check") == "ready"
+    house.run()
+    assert _seen(house, "check") == [one.packet_id for one in (second, first, third)]
 
 
 # --- conflicts (rule 12) -----------------------------------------------------------------------------------------

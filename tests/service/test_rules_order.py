@@ -327,7 +327,7 @@ def test_rule_6_a_document_after_its_recall_went_out_is_withdrawn_alone(house: H
 @pytest.mark.parametrize("kind", ["update", "replacement"])
 def test_rule_6_an_update_or_replacement_after_an_orphan_recall_never_arrives(house: House, kind: str) -> None:
     house.recall(["check"])
-    late = house.update(["check"]) if kind == "update" else house.replacement(["check"], "99", "1")
+    late = house.update(["check"]) if kind == "update" else house.replacement(["check"], ["99"], "1")
     assert house.state(late, "check") == "withdrawn"
     house.run()
     assert "update" not in house.recipient("check").kinds()

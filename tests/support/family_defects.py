@@ -49,4 +49,20 @@ FAMILY_DEFECTS = (
         new="    return first_state(link)\n",
         tests=(_FAMILIES + "nobody_waits_behind_a_parked_orphan_and_released_it_goes_last[sqlite]",),
     ),
+    Defect(
+        name="a replacement waits behind the first of those that it replaces alone",
+        row="§6a behind every document it replaces",
+        file="gateway/exchange/accept.py",
+        old="    if others:\n",
+        new="    if not tied:\n",
+        tests=(_FAMILIES + "a_replacement_waits_behind_every_document_that_it_replaces[sqlite]",),
+    ),
+    Defect(
+        name="what is handed over while its family is united is lost",
+        row="§4 receipts are facts",
+        file="gateway/store/chains.py",
+        old="    gone = set(of) - loaded.facts.keys()\n",
+        new="    gone = set(of) & set()\n",
+        tests=(_FAMILIES + "what_is_handed_over_while_its_family_is_united_ends_there[sqlite]",),
+    ),
 )

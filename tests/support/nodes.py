@@ -208,12 +208,12 @@ class House:
         }
         return self.send(to, number, **_about(number, BusinessKind.UPDATE, fields | more))
 
-    def replacement(self, to: Iterable[str], replaced: str = "1", number: str = "2", **more: Any) -> Answer:
-        """Submit a replacement (thay thế): document `number` replaces document `replaced`."""
+    def replacement(self, to: Iterable[str], replaced: Sequence[str] = "1", number: str = "2", **more: Any) -> Answer:
+        """Submit a replacement (thay thế): document `number` replaces each of `replaced`."""
         codes = tuple(OrganId.parse(organ(one)) for one in to)
         told = {
             "business_kind": BusinessKind.REPLACEMENT, "business_reason": "Thay thế",
-            "replacements": (Replacement(DocumentId(document_id(replaced)), codes),),
+            "replacements": tuple(Replacement(DocumentId(document_id(one)), codes) for one in replaced),
         }  # fmt: skip
         return self.send(to, number, **(told | more))
 
