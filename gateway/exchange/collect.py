@@ -283,8 +283,8 @@ def confirm(node: Node, group: Sequence[Confirm], known: Known | None = None) ->
 
     Who is not `known` yet is asked for first: a trip to the database more.
 
-    Before any fetch a confirmation is refused; a late one of a fetched item is always taken (rule 10).  A transport
-    failure parks the item and tells the sender.
+    Before any fetch a confirmation is refused, unless it may have come by an earlier channel; a late one of a fetched
+    item is always taken (rule 10).  A transport failure parks the item and tells the sender.
     Crash points: collect.confirmed.
     """
     began = time.monotonic()
@@ -375,7 +375,7 @@ def _decide(node: Node, said: Confirm, link: Link, now: int, *, has_arrived: boo
         return Step(move=None)
     if link.state is DeliveryState.PARKED and not has_arrived:
         return Step(move=None)  # the failure was told before
-    if not link.attempts:
+    if not link.may_have_arrived():  # an attempt of an earlier channel that surely did not arrive is no fetch
         if link.state in (DeliveryState.WITHDRAWN, DeliveryState.EXPIRED):
             return Gone("inbox.gone", state=link.state)
         return Conflict("inbox.not_fetched")

@@ -348,3 +348,32 @@ def test_the_sender_sees_what_a_document_waits_for(house: House) -> None:
     _state(house, "idem", ChannelState.OPEN)
     house.work()
     assert shown() == ("", None), "delivered"
+
+
+def test_rule_10_what_moved_to_an_inbox_is_confirmed_only_once_it_was_fetched(house: House) -> None:
+    """An attempt of the earlier channel that surely did not arrive is no fetch."""
+    sent = house.send(to=["check"])
+    house.recipient("check").next(Does.REFUSE)
+    house.work()
+    _succeed(house, "check", "hop-inbox-a", "check")
+    assert _move(house, "check", "hop-inbox-a") == (1, 0, 0, 0)
+    item = house.delivery(sent, "check")
+    refused = house.confirm("check", item)
+    assert isinstance(refused, Conflict)
+    assert refused.reason == "inbox.not_fetched"
+    assert house.state(sent, "check") == "available"
+    assert house.collect("check", item) == "delivered"
+    house.assert_books_close()
+
+
+def test_rule_10_what_may_have_arrived_on_the_earlier_channel_may_be_confirmed(house: House) -> None:
+    """The recipient's word is a receipt there, as a status of it would be (rule 4); nobody has to fetch it twice."""
+    sent = house.send(to=["check"])
+    house.recipient("check").next(Does.TAKE_SILENTLY)
+    house.work()
+    house.pass_time(MINUTE)
+    _succeed(house, "check", "hop-inbox-a", "check")
+    assert _move(house, "check", "hop-inbox-a") == (0, 1, 0, 0)
+    assert house.resend(sent, "check") == "available"
+    assert house.confirm("check", house.delivery(sent, "check")) == "delivered"
+    house.assert_books_close()

@@ -213,8 +213,8 @@ _TRACES = (
         name="a late confirmation is refused",
         row="§10 fetched first: a true receipt is lost",
         file="gateway/exchange/collect.py",
-        old="    if not link.attempts:\n",
-        new="    if not link.attempts or link.state is DeliveryState.EXPIRED:\n",
+        old="    if not link.may_have_arrived():  #",
+        new="    if not link.may_have_arrived() or link.state is DeliveryState.EXPIRED:  #",
         tests=(_POLLED + "10_a_late_confirmation_of_a_fetched_item_is_always_taken",),
     ),
 )

@@ -1,4 +1,6 @@
-"""Defects of what belongs to one document and what to its family (rule 6a), planted as `tests.support.defects`."""
+"""Defects of what belongs to one document and what to its family (rule 6a), and of what moved to an inbox, planted as
+`tests.support.defects`.
+"""
 
 from __future__ import annotations
 
@@ -64,5 +66,16 @@ FAMILY_DEFECTS = (
         old="    gone = set(of) - loaded.facts.keys()\n",
         new="    gone = set(of) & set()\n",
         tests=(_FAMILIES + "what_is_handed_over_while_its_family_is_united_ends_there[sqlite]",),
+    ),
+    Defect(
+        name="what an earlier channel surely did not bring is confirmed before any fetch",
+        row="§10 done before any fetch is refused",
+        file="gateway/exchange/collect.py",
+        old="    if not link.may_have_arrived():",
+        new="    if not link.attempts:",
+        tests=(
+            "tests/service/test_channel_rests.py::"
+            "test_rule_10_what_moved_to_an_inbox_is_confirmed_only_once_it_was_fetched",
+        ),
     ),
 )
