@@ -6,6 +6,7 @@ Channels(store, KINDS | {"stand_in": open_stand_in})
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 from adapters.contract import Probe, Sink, Source
@@ -15,7 +16,7 @@ from adapters.rest import rest_kind
 from edxml.errors import TrucError
 from gateway.channels.echo import echo_kind
 
-__all__ = ["KINDS", "Kind", "Lookable", "Opened", "Opener", "Strewn", "name_fault"]
+__all__ = ["KINDS", "Forgetful", "Kind", "Lookable", "Opened", "Opener", "Strewn", "forgets", "name_fault"]
 
 
 class Opened(Protocol):
@@ -39,6 +40,22 @@ class Strewn(Protocol):
     """A channel in which things may lie that its source never takes."""
 
     def ignored(self, most: int) -> Ignored: ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """A channel that remembers delivery keys for so long only: a repeat after that would be a second copy (rule 5)."""
+
+    @property
+    def remember(self) -> timedelta: ...
+
+
+def forgets(opened: object, time_limit: timedelta) -> dict[str, str] | None:
+    """Both spans in days where a channel remembers keys for no longer than a delivery may take; else None."""
+    if not isinstance(opened, Forgetful) or opened.remember > time_limit:
+        return None
+    return {name: f"{span / timedelta(days=1):g}" for name, span in
+            (("remembers", opened.remember), ("limit", time_limit))}  # fmt: skip
 
 
 Opener = Callable[[Mapping[str, object], str], Opened]

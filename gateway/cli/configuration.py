@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,8 @@ def apply(
     with open_packet(file) as stream:
         configuration = read_configuration(decode(stream.read()))
     with open_local() as local:
-        changes = apply_configuration(local.store, configuration, dry_run=dry_run, actor=ACTOR)
+        limit = timedelta(days=local.settings.time_limit_days)
+        changes = apply_configuration(local.store, configuration, dry_run=dry_run, actor=ACTOR, time_limit=limit)
     if as_json:
         voice.json({"is_dry_run": dry_run, "changes": changes})
         return

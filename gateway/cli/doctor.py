@@ -10,6 +10,7 @@ from edxml.errors import TrucError
 from gateway.backup import is_unfinished
 from gateway.cli.checks import Check, Level, check_folder, check_node, check_settings
 from gateway.cli.exits import ExitCode
+from gateway.cli.limits import check_time_limit
 from gateway.cli.opening import open_node
 from gateway.cli.output import AsJson, Voice, voice_of
 from gateway.keys import load_ring
@@ -68,6 +69,7 @@ def examine() -> tuple[Check, ...]:
         load_ring(settings.data / "keys")  # only read: opening a node would make keys that are not there
         with open_node() as node:
             checks += [*check_node(node, settings), *_put_back(node, settings), *_recovery(node)]
+            check_time_limit(node, settings)
     except TrucError as why:
         checks.append(Check.of_error(why))
         if why.reason == StoreBusy.code:

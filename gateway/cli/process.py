@@ -25,6 +25,7 @@ from typing import Final, Protocol, runtime_checkable
 from gateway.account import check_next
 from gateway.api import run_api, start_scrape
 from gateway.cli.exits import ExitCode
+from gateway.cli.limits import check_time_limit
 from gateway.cli.lock import NodeLock, take_lock
 from gateway.cli.memory import settle_memory
 from gateway.cli.opening import check_not_lost, has_node, try_folder
@@ -187,6 +188,7 @@ def run_process(voice: Voice, settings: Settings, role: Role, *, ready_fd: int |
         closing.callback(node.callers.sightings.flush)
         closing.callback(give_back_jobs, node)
         check_remembered(node.store, settings.data)
+        check_time_limit(node, settings)
         if role is Role.SERVE and is_new:
             voice.hint("process.initialized", folder=str(settings.data), count=init_rows(node.store))
         if settings.blobs:

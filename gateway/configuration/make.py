@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 from gateway.channels import KINDS, Kind
 from gateway.configuration.changes import Change
@@ -14,6 +14,7 @@ from gateway.configuration.plan import Plan, make_plan
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import VIETNAM, as_datetime
 from gateway.model.states import ChannelState
+from gateway.model.step import Pace
 from gateway.store import Connection, Store, channels, events, profiles, systems
 from gateway.store.agencies import load_directory, put_agencies
 from gateway.store.repeating import repeated_where_undone
@@ -23,16 +24,24 @@ from routing.rows import load_nghe_an
 
 __all__ = ["PROFILES", "apply", "diff", "init_rows"]
 
+_TIME_LIMIT = timedelta(microseconds=Pace().time_limit)
+
 PROFILES: Mapping[str, Callable[[], Directory]] = {"nghe_an": load_nghe_an}
 """Directories that `truc init` can fill a new node with."""
 
 
 def diff(
-    store: Store, configuration: Configuration, *, on: date | None = None, kinds: Mapping[str, Kind] = KINDS
+    store: Store,
+    configuration: Configuration,
+    *,
+    on: date | None = None,
+    kinds: Mapping[str, Kind] = KINDS,
+    time_limit: timedelta = _TIME_LIMIT,
 ) -> tuple[Change, ...]:
     """What `apply` would change, changing nothing. Raises ConfigurationInvalid with every fault."""
     with store.read() as connection:
-        return make_plan(connection, configuration, on=on or _today(store, connection), kinds=kinds).changes
+        day = on or _today(store, connection)
+        return make_plan(connection, configuration, on=day, kinds=kinds, time_limit=time_limit).changes
 
 
 @repeated_where_undone
@@ -44,6 +53,7 @@ def apply(
     actor: str = "cli",
     on: date | None = None,
     kinds: Mapping[str, Kind] = KINDS,
+    time_limit: timedelta = _TIME_LIMIT,
 ) -> tuple[Change, ...]:
     """Make the rows what the configuration says; gives what changed. A repeat changes nothing and gives ().
 
@@ -51,10 +61,11 @@ def apply(
     or channel that it names, `speaks_for` and `serves` are complete lists.  Running processes follow in a second.
     """
     if dry_run:
-        return diff(store, configuration, on=on, kinds=kinds)
+        return diff(store, configuration, on=on, kinds=kinds, time_limit=time_limit)
     with store.write() as connection:
         lock_configuration(connection)
-        plan = make_plan(connection, configuration, on=on or _today(store, connection), kinds=kinds)
+        day = on or _today(store, connection)
+        plan = make_plan(connection, configuration, on=day, kinds=kinds, time_limit=time_limit)
         if plan.changes:
             now = store.now(connection)
             put_agencies(connection, plan.agencies)

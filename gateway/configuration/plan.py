@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 from adapters.contract import AdapterError
 from adapters.settings import without_passwords
 from edxml.findings import Finding, Place
 from edxml.profiles import LENIENT, ProfileInvalid
-from gateway.channels import ChannelRow, Kind
+from gateway.channels import ChannelRow, Kind, forgets
 from gateway.configuration.changes import Change, Noun, changes_between
 from gateway.configuration.entries import ChannelEntry, Configuration, ProfileEntry, SystemEntry
 from gateway.configuration.faults import ConfigurationInvalid, fault
@@ -59,17 +59,22 @@ class _Known:
     channels: dict[str, ChannelRow]
     kinds: Mapping[str, Kind]
     on: date
+    time_limit: timedelta
     unread: frozenset[str]
     faults: list[Finding] = field(default_factory=list)
 
 
-def make_plan(connection: Connection, configuration: Configuration, *, on: date, kinds: Mapping[str, Kind]) -> Plan:
+def make_plan(
+    connection: Connection, configuration: Configuration, *, on: date, kinds: Mapping[str, Kind], time_limit: timedelta
+) -> Plan:
     """What applying `configuration` would write. Codes of agencies are looked up as of the day `on`.
+
+    `time_limit`: of a delivery; a channel must remember its keys for longer.
 
     Raises ConfigurationInvalid with every fault, those of its writing first. Rules between rows are looked at where
     all of the file could be read, and no name is called unknown that may stand where it could not.
     """
-    known = _look(connection, configuration, on, kinds)
+    known = _look(connection, configuration, on, kinds, time_limit)
     is_read = not known.faults
     profiles = [_profile(known, entry) for entry in configuration.profiles]
     usable = BUILT_IN.keys() | known.profiles.keys() | {row.name for row in profiles}
@@ -101,7 +106,9 @@ def make_plan(connection: Connection, configuration: Configuration, *, on: date,
     )
 
 
-def _look(connection: Connection, configuration: Configuration, on: date, kinds: Mapping[str, Kind]) -> _Known:
+def _look(
+    connection: Connection, configuration: Configuration, on: date, kinds: Mapping[str, Kind], time_limit: timedelta
+) -> _Known:
     stored = load_directory(connection)
     faults, unread = list(configuration.faults), configuration.unread
     try:
@@ -117,6 +124,7 @@ def _look(connection: Connection, configuration: Configuration, on: date, kinds:
         channels={row.id: row for row in list_channels(connection)},
         kinds=kinds,
         on=on,
+        time_limit=time_limit,
         unread=unread,
         faults=faults,
     )
@@ -209,6 +217,9 @@ def _sink_of(known: _Known, entry: ChannelEntry) -> SinkSureness | None:
             place = Place(path=f"{entry.where}: settings.{one.params['setting']}")
             known.faults.append(Finding(code=one.code, place=place, params=one.params))
         return None
+    if (days := forgets(opened, known.time_limit)) is not None:
+        where = f"{entry.where}: settings.remember_days"
+        known.faults.append(fault("channel_forgets", where, remembers=days["remembers"], limit=days["limit"]))
     if opened.source is not None and entry.system is None:
         known.faults.append(fault("channel_without_system", entry.where))
     return SinkSureness(opened.sink.kind)

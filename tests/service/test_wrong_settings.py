@@ -175,6 +175,25 @@ def _database_password(ground: Ground) -> Iterator[dict[str, str]]:
     yield {"database": url, "database_password_file": ground.file("db", "sai")}
 
 
+_FOLDER = """
+[[system]]
+name = "so-tp"
+speaks_for = ["na-so-stp"]
+
+[[channel]]
+id = "thu-muc"
+kind = "folder"
+system = "so-tp"
+serves = ["na-so-stp"]
+settings = {{root = "{root}"}}
+"""
+
+
+def _forgetful(ground: Ground) -> Iterator[dict[str, str]]:
+    ground.truc("apply", ground.file("kenh.toml", _FOLDER.format(root=ground.folder)))
+    yield {"time_limit_days": "200"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """`says`: the code that the doctor fails on; `ends`: how a process ends, or STARTS; `check`: how the broker's check
@@ -209,6 +228,7 @@ BROKER = {
     "laid out otherwise": Row(arrange=_laid_otherwise, says="broker.mislaid", ends=STARTS, check=8),
 }
 STORE = {
+    "a time limit beyond a folder's memory": Row(arrange=_forgetful, says="settings.wrong", ends=4),
     "a later schema": Row(arrange=_later_schema, says="store.outdated", ends=5),
     "a half-applied migration": Row(arrange=_half_migrated, says="store.unmigrated", ends=5),
     "another node's folder": Row(arrange=_another_node, says="store.foreign", ends=3),
@@ -246,3 +266,19 @@ def test_what_is_wrong_is_said_where_a_person_looks(
 @contextmanager
 def _arranged(row: Row, ground: Ground) -> Iterator[dict[str, str]]:
     yield from row.arrange(ground)
+
+
+def test_a_channel_that_remembers_keys_for_less_than_the_time_limit_is_not_applied(
+    truc: Terminal, tmp_path: Path
+) -> None:
+    truc("init")
+    truc.set(time_limit_days="200")
+    (tmp_path / "kenh.toml").write_text(_FOLDER.format(root=tmp_path))
+    for words in ([], ["--dry-run"]):
+        truc("apply", str(tmp_path / "kenh.toml"), *words, code=4)
+        assert "[configuration.invalid]" in truc.err or "[configuration.channel_forgets]" in truc.err
+        assert "120" in truc.err
+        assert "200" in truc.err
+        assert "remember_days" in truc.err
+    (tmp_path / "kenh.toml").write_text(_FOLDER.format(root=tmp_path).replace("}", ", remember_days = 201}"))
+    truc("apply", str(tmp_path / "kenh.toml"))
