@@ -141,7 +141,7 @@ def _families(meant: Mapping[str, Meant]) -> list[list[Meant]]:
     """What was sent, in its order, by documents that are tied by replacement, directly or through others."""
     tied = {one.document: frozenset({one.document}) for one in meant.values()}
     for one in meant.values():
-        united = tied[one.document].union(*(tied[meant[name].document] for name in one.replaces))
+        united = tied[one.document].union(*(tied[meant[name].document] for name in one.replaces if name in meant))
         tied |= dict.fromkeys(united, united)
     found: dict[frozenset[str], list[Meant]] = defaultdict(list)
     for one in meant.values():
@@ -314,13 +314,28 @@ class _Case:
     def order(self) -> Iterator[Wrong]:
         """The packets of a document come in the order in which they were accepted, and none without its document.
 
-        So do documents that are tied by replacement, and their updates.
+        So do documents that are tied by replacement, and their updates, from when they are.
         """
-        tied = ([meant for meant in family if meant.act is not Act.RECALL] for family in self.families)
-        for all_meant in (*self.documents.values(), *tied):
-            good = [meant for meant in all_meant if meant.name in self.packets and not meant.conflicts]
+        for all_meant in self.documents.values():
+            good = [meant for meant in all_meant if self._is_good(meant)]
             for agency in sorted({agency for meant in good for agency in meant.to}):
                 yield from self._order_at(agency, [meant for meant in good if agency in meant.to])
+        for family in self.families:
+            yield from self._order_in([one for one in family if self._is_good(one) and one.act is not Act.RECALL])
+
+    def _is_good(self, meant: Meant) -> bool:
+        return meant.name in self.packets and not meant.conflicts
+
+    def _order_in(self, family: list[Meant]) -> Iterator[Wrong]:
+        """What came before something that was accepted earlier, and that belonged with it when it was accepted."""
+        for count, meant in enumerate(family, 1):
+            (earlier,) = (known for known in _families({m.name: m for m in family[:count]}) if meant in known)
+            for agency in meant.to:
+                mine = self.places.get((agency, meant.digest), ())
+                places = {p: one.name for one in earlier[:-1] for p in self.places.get((agency, one.digest), ())}
+                if mine and places and mine[0] < max(places):
+                    found = f"before {places[max(places)]}"
+                    yield Wrong(kind=WrongKind.OVERTAKEN, name=meant.name, agency=agency, found=found)
 
     def _order_at(self, agency: str, family: list[Meant]) -> Iterator[Wrong]:
         latest, last = -1, ""

@@ -1,10 +1,10 @@
 """The seeded generator: who sends what to whom, and in which order. Pure: the same seed and run give the same bytes.
 
 Every road that senders take: documents with one and several recipients, small and large, urgent and not; the same again
-with and without a key; an update, a recall, an update and then a recall; a replacement of a document, which may be
-recalled itself before or after it; on purpose wrong: another packet under a key that was used, and another content
-under a document's id, to the same recipients or to others.  What a packet refers to is sent some documents earlier, so
-that both may be under way at once.
+with and without a key; an update, a recall, an update and then a recall; a replacement of one or two documents, which
+may be recalled themselves before or after it; on purpose wrong: another packet under a key that was used, and another
+content under a document's id, to the same recipients or to others.  What a packet refers to is sent some documents
+earlier, so that both may be under way at once.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class _Plan:
     recipients: tuple[TestAgency, ...]
     day: date
     number: int = 0
+    last: tuple[Sending, tuple[TestAgency, ...]] | None = None  #: the document before, where nothing has replaced it
     due: list[tuple[int, Sending]] = field(default_factory=list)  #: at which document what follows is sent
 
     def steps(self, follows: bool) -> Iterator[Sending]:
@@ -129,17 +130,20 @@ class _Plan:
         yield self._sending(Act.NEW, other, whom, key=key, conflicts=first.meant.name)
 
     def _replacement(self, first: Sending, to: tuple[TestAgency, ...]) -> Iterator[Sending]:
-        """Now and then a document that replaces the last one, to all who got that."""
+        """Now and then a document that replaces the last one, or the last two, to all who got any of these."""
+        before, self.last = self.last, (first, to)
         if self.dice.random() >= 0.12:
             return
-        whom = tuple(one for one in self.recipients if one in to)
+        replaced = [self.last] if before is None or self.dice.random() < 0.5 else [before, self.last]
+        self.last = None
+        whom = tuple(one for one in self.recipients if any(one in to for _, to in replaced))
         self.number += 1
         letter = replacement_of(
-            (first.meant.document,),
+            tuple(old.meant.document for old, _ in replaced),
             sender=self.sender.id, sender_organ=self.sender.organ, sender_name=self.sender.name,
             recipients=_written(whom), number=self._number(), day=self.day,
         )  # fmt: skip
-        names = (first.meant.name,)
+        names = tuple(old.meant.name for old, _ in replaced)
         made = self._sending(Act.REPLACEMENT, letter, whom, replaces=names, times=self.dice.choice((1, 2)))
         yield made
         self._follow(made, whom)

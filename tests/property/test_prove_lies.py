@@ -327,6 +327,25 @@ def test_what_an_earlier_proof_left_in_an_inbox_is_none_of_this_ones() -> None:
         assert found.is_proof is is_proof, f"run {own}: {found.wrongs}"
 
 
+def _of_three(order: str) -> Judgement:
+    """A world of documents 1 and 2 and of 3, which replaces both; they came in this order."""
+    meant = [Meant(name=one, act=Act.NEW, sender="s", digest=one * 3, document=one, to=("a",)) for one in "123"]
+    meant[2] = replace(meant[2], act=Act.REPLACEMENT, replaces=("1", "2"))
+    world = World(
+        meant=meant, told=[Told(name=one.name, status=202, packet_id=one.name) for one in meant],
+        seen=[Seen(agency="a", key=name, digest=name * 3, is_copy=True, document=name) for name in order],
+        account={one.name: {"a": Copy(state="delivered", reason="confirmed")} for one in meant},
+    )  # fmt: skip
+    return judged(world)
+
+
+@pytest.mark.parametrize(("order", "is_proof"), [("123", True), ("213", True), ("132", False), ("312", False)])
+def test_what_replaces_two_comes_after_both_which_nothing_tied_before(order: str, is_proof: bool) -> None:
+    found = _of_three(order)
+    assert found.is_proof is is_proof, found.wrongs
+    assert {wrong.kind for wrong in found.wrongs} == (set() if is_proof else {WrongKind.OVERTAKEN})
+
+
 def test_a_repeat_of_a_known_key_is_no_second_copy() -> None:
     world = honest(2)
     world.seen += [replace(seen, is_copy=False) for seen in world.seen[:3]]
@@ -342,8 +361,9 @@ def test_a_doubt_at_a_blind_recipient_is_seen_once_or_never_and_not_twice() -> N
 
     def wrongs() -> set[WrongKind]:
         found = judge(world.record, world.said, unwatched=world.unwatched, blind=[seen.agency])
-        return {wrong.kind for wrong in found.wrongs if wrong.agency == seen.agency}
+        return {wrong.kind for wrong in found.wrongs if (wrong.agency, wrong.name) == (seen.agency, name)}
 
+    name = next(meant.name for meant in world.meant if meant.digest == seen.digest)
     assert wrongs() == set(), "seen once"
     world.seen.append(replace(seen, key="again"))
     assert wrongs() == {WrongKind.TWICE}
