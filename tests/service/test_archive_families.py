@@ -16,7 +16,7 @@ from gateway.model.instants import DAY, wall_now
 from gateway.store.events import append
 from gateway.store.months.partitions import month_of
 from tests.support.archives import archive, let_go
-from tests.support.nodes import Database, House, build_house
+from tests.support.nodes import Database, Does, House, build_house
 
 
 @pytest.fixture
@@ -134,3 +134,25 @@ def test_hand_overs_of_a_later_month_go_with_that_months_archive(
     assert len(first) + len([row["id"] for row in read_rows(later, "attempts")]) == 2
     assert let_go(house, later, month.later(1)).packets == 1
     assert house.rows("SELECT id FROM attempts") == []
+
+
+@pytest.mark.parametrize("named", ["12", "21"])
+def test_a_family_that_unites_what_is_gone_with_what_is_left_keeps_both(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """1 was archived and went, 2 was refused for now; 3, which replaces both, waits; 1 is still recalled as known."""
+    house.send(["check"], "1")
+    house.work()
+    begin_month(monkeypatch, house, 1)
+    second = house.send(["check"], "2")
+    house.recipient("check").next(Does.REFUSE)
+    house.work()
+    let_first_go(house, tmp_path)
+    third = house.replacement(["check"], named, "3")
+    assert (house.state(second, "check"), house.state(third, "check")) == ("ready", "waiting")
+    recall = house.recall(["check"], "1")
+    assert (house.state(recall, "check"), house.reason(recall, "check")) == ("ready", "recall_archived")
+    house.run(until=DAY)
+    assert house.state(third, "check") == "delivered"
+    assert isinstance(house.submit(house.packet(["check"], "1", subject="Khác")), Conflict)
+    house.assert_books_close()
