@@ -223,7 +223,7 @@ def _shares(settings: Settings, most: int, full: type[Overloaded], own: type[Sha
     """Room for `most` of these units; refusals tell it in units."""
 
     def refusing(kind: type[GatewayError]) -> Refusing:
-        return lambda least: kind(most=least // unit)
+        return lambda least: kind(most=max(1, least // unit))
 
     return Shares(most * unit, settings.share, full=refusing(full), own=refusing(own))
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from gateway.api.lanes import Lane
-from gateway.api.problems import code_of
+from gateway.api.problems import ShareHeld, code_of
 from gateway.exchange.submission import PacketRefusal
 from gateway.identity import Caller
 from gateway.keys import KeysAway
@@ -66,14 +66,23 @@ class Gate:
         """Somebody lists or fetches what waits for this agency. Written down behind the request."""
         self._node.callers.sightings.note(Whose.INBOX, agency_id)
 
+    def _log_put_off(self, why: StoreBusy | KeysAway | ShareHeld, system: str) -> None:
+        """Once a minute for each reason, and for each system that is beyond its share."""
+        key = f"{why.reason} {system}"
+        if self._clock() >= self._logged.get(key, 0.0):
+            self._logged[key] = self._clock() + _LOG_AGAIN
+            named = {"system": system} if system else {}
+            _log.warning("request.put_off", reason=why.reason, error=type(why).__name__, **named)
+
     async def note(self, why: BaseException, caller: Caller | None) -> None:
-        """Write a caller's refusal down; refused packets are the hop's own to note. What is away is logged instead.
+        """Write a caller's refusal down; refused packets are the hop's own to note.
+
+        What is away, and whose share is held, is logged instead: a busy system would fill the store with events.
 
         A store that cannot take it now is logged: the refusal itself stands.
         """
-        if isinstance(why, StoreBusy | KeysAway) and self._clock() >= self._logged.get(why.reason, 0.0):
-            self._logged[why.reason] = self._clock() + _LOG_AGAIN
-            _log.warning("request.put_off", reason=why.reason, error=type(why).__name__)
+        if isinstance(why, StoreBusy | KeysAway | ShareHeld):
+            self._log_put_off(why, caller.name if caller is not None and isinstance(why, ShareHeld) else "")
         if not isinstance(why, Refusal) or isinstance(why, PacketRefusal):
             return
         system_id = caller.system_id if caller is not None else ""

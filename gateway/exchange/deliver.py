@@ -36,8 +36,11 @@ from gateway.store import attempts, channels, claims
 from gateway.store.chains import load
 from gateway.store.repeating import repeated_where_undone
 from gateway.transport.contract import Ticket
+from monitoring import log
 
 __all__ = ["deliver", "open_hands"]
+
+_log = log.get("exchange.deliver")
 
 declare("deliver.claimed", "claimed; nothing was prepared")
 declare("deliver.staged", "staged where the recipient cannot see it; no attempt is written")
@@ -165,7 +168,7 @@ def open_hands(
         node.transport.wake("relay")  # places of their channels are free again
         for work in works:
             if work.outcome is None and work.failure is not None:
-                raise work.failure
+                _log.warning("delivery.late_failed", transfer=work.claimed.transfer_id, exc_info=work.failure)
 
     @repeated_where_undone
     def note_slow(channel_id: str) -> None:

@@ -72,7 +72,8 @@ class Hands(Generic[Item]):
     """The hands of one process: at most `most` hand-overs are under way in it at once.
 
     `conclude` is given, in groups of up to `group`, what ended late; `note_slow` the channel of a hand-over that has
-    lasted for `slow_from` seconds, at that moment.  Both run in threads of their own.  `patience`: seconds within which
+    lasted for `slow_from` seconds, at that moment: its questions to the recipient and its attempt's commit count too.
+    Both run in threads of their own.  `patience`: seconds within which
     a recipient answers whom its group waits for.  `give_way` is called before each lane, when nothing of it is in
     anybody's hands, and before another hand is put to a group: it may wait for a moment.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import socket
 import threading
 import time
@@ -27,7 +29,7 @@ def _waiting(api: RunningApi) -> list[str]:
     return sorted(item["packet_id"] for item in api.waiting())
 
 
-def test_who_finds_no_place_is_told_to_come_again_before_anything_breaks(tmp_path: Path) -> None:
+def test_who_finds_no_place_is_told_to_come_again_before_anything_breaks(tmp_path: Path, lines: io.StringIO) -> None:
     """The writer's place is held, so that nothing can be accepted: as many as fit wait, the others are told at once."""
     with running_api(tmp_path, submissions=str(MOST), share="100") as api, ThreadPoolExecutor(8) as submitters:
         bodies = [api.packet() for _ in range(8)]
@@ -54,6 +56,10 @@ def test_who_finds_no_place_is_told_to_come_again_before_anything_breaks(tmp_pat
         assert _waiting(api) == sorted(got.json()["packet_id"] for got in answers if got.status_code == 202)
         assert api.front.edge.uploads.taken == 0
         assert not api.spooled()
+        put_off = [json.loads(line) for line in lines.getvalue().splitlines() if "request.put_off" in line]
+        (whom,) = {one["system"] for one in put_off}
+        assert whom == SENDER, "the operator sees whose software sends too much"
+        assert len(put_off) == 1, "once a minute, not for each"
 
 
 def _begin(api: RunningApi, body: bytes, sent: int, agency: str = SENDER) -> socket.socket:

@@ -107,19 +107,24 @@ def test_four_hundred_slow_uploads_of_one_system_keep_no_other_one_waiting(
         refused = _answered(crowd)
         slow = [one for one in crowd if one not in refused]
         with _dripping(slow):
-            for number in range(10):
-                body = build_packet(sender=_organ(SENDER), recipients=[_organ(INBOX)], number=str(number))
-                headers = {"authorization": f"Bearer {tokens[SENDER]}", "content-type": "application/xml"}
-                got = httpx2.post(f"{processes.url}/v1/packets", content=body, headers=headers, timeout=PATIENCE)
-                assert got.status_code == 202, got.text
+            _assert_accepted(processes, tokens[SENDER], "0")
             for either in PATHS:
                 with _upload(processes, either, tokens[INBOX], "Content-Length: 20000") as more:
                     _assert_own(_told(more), "api.share_held", f" {SHARE} ")
             assert len(slow) == SHARE
             assert not _answered(slow), "all of them are still under way"
+            for number in range(1, 10):
+                _assert_accepted(processes, tokens[SENDER], str(number))
         for one in refused:
             _assert_own(_told(one), "api.share_held", f" {SHARE} ")
     until(lambda: _is_taken(processes, tokens[INBOX]), "places come back when their connections end")
+
+
+def _assert_accepted(processes: NodeProcesses, token: str, number: str) -> None:
+    body = build_packet(sender=_organ(SENDER), recipients=[_organ(INBOX)], number=number)
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/xml"}
+    got = httpx2.post(f"{processes.url}/v1/packets", content=body, headers=headers, timeout=PATIENCE)
+    assert got.status_code == 202, got.text
 
 
 def _is_taken(processes: NodeProcesses, token: str) -> bool:
