@@ -25,7 +25,7 @@ __all__ = ["Settings", "environment_of", "find_misspelt", "read_settings"]
 class Settings(BaseSettings):
     """What one process of a node is told. Spans in seconds, sizes in MiB, unless the name says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="TRUC_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="TRUC_", frozen=True, extra="forbid", allow_inf_nan=False)
 
     node: str = Field("nut-lien-thong", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Name of this node")
     data: Path = Field(Path("var"), description="Folder of the database, the blobs, the keys and the run-time locks")
@@ -70,7 +70,9 @@ class Settings(BaseSettings):
     longest_wait: float = Field(
         600, gt=0, description="Longest wait between two tries of a document; a faulty channel rests 30 s to 10 min"
     )
-    time_limit_days: float = Field(30, gt=0, description="After how long an unconfirmed delivery expires")
+    time_limit_days: float = Field(
+        30, ge=0.00001, le=3650, description="After how long an unconfirmed delivery expires"
+    )
     orphan_wait: float = Field(900, gt=0, description="How long a recall waits for a document that never came")
     fetched_wait: float = Field(
         900, gt=0, description="How long a recall waits for a confirmation after the last fetch"

@@ -77,7 +77,7 @@ def _docs() -> str:
 @router.api_route("/", methods=_READING)
 async def home(request: Request) -> Response:
     """What this is and where to go: a page for browsers, JSON for others."""
-    if "text/html" in request.headers.get("accept", ""):
+    if "text/html" in request.headers.get("accept", "").lower():
         return HTMLResponse(_home(), headers=_CHOSEN)
     links = [
         {"href": href, "vi": text(code, Language.VI, {}), "en": text(code, Language.EN, {})} for href, code in _LINKS

@@ -9,7 +9,8 @@ from gateway.settings import Settings
 
 __all__ = ["admit_watcher", "is_watcher"]
 
-_OF_PROXIES = frozenset({"forwarded", "x-forwarded-for", "x-real-ip", "via"})
+_OF_PROXIES = ("forwarded", "x-forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip", "via")
+"""How the names of headers begin that proxies put in."""
 
 
 def is_watcher(settings: Settings, peer: str, headers: Iterable[str]) -> bool:
@@ -18,7 +19,7 @@ def is_watcher(settings: Settings, peer: str, headers: Iterable[str]) -> bool:
     Whom a proxy brings is none: its address would be the proxy's. What `headers` (their names) say is never believed
     in the caller's favour.
     """
-    return settings.is_watched_from(peer) and _OF_PROXIES.isdisjoint(name.lower() for name in headers)
+    return settings.is_watched_from(peer) and not any(name.lower().startswith(_OF_PROXIES) for name in headers)
 
 
 def admit_watcher(settings: Settings, peer: str, headers: Iterable[str]) -> None:

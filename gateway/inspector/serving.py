@@ -16,7 +16,7 @@ from edxml.sign.policy import Policy
 from edxml.sign.trust import TrustUnreadable, read_trust
 from gateway.inspector import cage
 from gateway.inspector.jobs import NO_ROOM, NOT_CAGED, READY, Answer, Job, Orders, read_job, read_orders, write_line
-from gateway.inspector.mangled import Mangling
+from gateway.inspector.mangled import Mangling, is_displaced
 from gateway.model.inspection import FileInspection, PdfVerdict
 
 __all__ = ["serve"]
@@ -78,14 +78,15 @@ def _inspect(job: Job, told: Orders, policy: Policy, inspect_pdf: _Inspect) -> F
             if isinstance(why, OSError) and why.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise SystemExit(NO_ROOM) from None
             return FileInspection(verdict=PdfVerdict.DAMAGED)
-        if is_mangled:
+        file.seek(0)
+        if is_mangled and is_displaced(file):
             return FileInspection(verdict=PdfVerdict.DAMAGED, detail=_MANGLED)
         file.seek(0)
         return inspect_pdf(file, policy, job.came_at)
 
 
 def _take_out(job: Job, file: BinaryIO) -> bool:
-    """Stream the attachment out of its packet: whether its bytes had gone through a text encoding before it came.
+    """Stream the attachment out of its packet: whether its bytes may have gone through a text encoding before it came.
 
     Raises AttachmentDamaged where it is not what was accepted.
     """

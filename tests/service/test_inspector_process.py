@@ -22,7 +22,7 @@ from gateway.workers.inspect_process import InspectorProcess, InspectorStopped, 
 from tests.support.certificates import NOW, Authority
 from tests.support.descriptors import many_descriptors
 from tests.support.inspectors import HOUSE, LIMITS, job, pid_of, root, start, trust  # noqa: F401
-from tests.support.pdfs import binary_pdf, bomb_pdf, forge_pdf, plain_pdf, sign_pdf, slow_pdf
+from tests.support.pdfs import add_page, binary_pdf, bomb_pdf, forge_pdf, plain_pdf, sign_pdf, slow_pdf
 from tests.support.processes import SmallDisk
 
 
@@ -92,6 +92,19 @@ def test_a_file_whose_bytes_went_through_a_text_encoding_is_damaged(
     for pdf in (binary_pdf(), sign_pdf(binary_pdf(), root.issue()), binary_pdf(is_compressed=True)):
         found = inspector.ask(job(tmp_path, pdf.decode("utf-8", "replace").encode()))
         assert found == FileInspection(verdict=PdfVerdict.DAMAGED, detail="U+FFFD")
+
+
+def test_a_comment_that_looks_like_damage_hides_no_verdict(tmp_path: Path, start: Any, root: Authority) -> None:
+    """Whoever forged a file may add one: what the signature is worth is told as without it."""
+    inspector, comment = start(), ("\n%" + 6 * "\N{REPLACEMENT CHARACTER}" + "\n").encode()
+    signed = sign_pdf(plain_pdf(), root.issue())
+    for pdf in (forge_pdf(signed), add_page(signed)):
+        plain, marked = (inspector.ask(job(tmp_path, one)) for one in (pdf, pdf + comment))
+        assert plain.verdict.standing == marked.verdict.standing == "bad"
+    body, end = plain_pdf().rsplit(b"startxref", 1)
+    marked = body + comment + b"startxref" + end
+    assert inspector.ask(job(tmp_path, marked)).verdict is PdfVerdict.UNSIGNED
+    assert inspector.ask(job(tmp_path, sign_pdf(marked, root.issue()))).verdict is PdfVerdict.VALID
 
 
 def test_killed_in_the_middle_a_file_is_tried_once_more(tmp_path: Path, start: Any) -> None:

@@ -27,7 +27,9 @@ def test_figures_are_shown_on_the_machine_itself(api: RunningApi) -> None:
     assert httpx2.get(f"{api.url}/metrics").text.startswith("# HELP")
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "CF-Connecting-IP", "Via"]
+)
 def test_who_comes_through_a_proxy_is_no_watcher_whatever_it_says(api: RunningApi, header: str) -> None:
     _assert_refused(httpx2.get(f"{api.url}/metrics", headers={header: "127.0.0.1"}))
 

@@ -61,8 +61,7 @@ def test_a_file_whose_foreign_bytes_were_replaced_is_not() -> None:
     mangled = binary_pdf().decode("utf-8", "replace").encode()
     for cut in range(1, 40):
         assert not is_plainly_unsigned([mangled[:cut], mangled[cut:]])
-    for text in ("Kính gửi", "Ten bi loi: \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"):
-        assert told(plain_pdf().replace(b"Kinh gui", text.encode())), "a text in UTF-8 is no damage"
+    assert told(plain_pdf().replace(b"Kinh gui", "Kính gửi".encode())), "a text in UTF-8 is no damage"
 
 
 def test_no_signed_file_ever_is() -> None:
