@@ -58,7 +58,8 @@ def release(node: Node, delivery_id: str, *, actor: str, turn: int | None = None
     """Let a parked delivery go on; its state afterwards. `turn`: only if nothing happened since that turn was shown.
 
     Raises NotFound, or Conflict saying why not: it is not parked, an attempt is open, it is frozen because a recall
-    stands behind what may have arrived, or a later packet has started.  A repeat is a Conflict: it is not parked.
+    stands behind what may have arrived, a later packet of its document or of what replaces that has started, or it may
+    have arrived and what stands before it is not done.  A repeat is a Conflict: it is not parked.
     NotFound names the archive's file where the month of that id was archived and went.
     Recipients that share a transfer in doubt go on together.
     """
@@ -66,7 +67,7 @@ def release(node: Node, delivery_id: str, *, actor: str, turn: int | None = None
 
 
 def resend(node: Node, delivery_id: str, *, actor: str, turn: int | None = None) -> DeliveryState:
-    """Send again as a new transfer with a new key: only the newest packet of its chain, with nothing open.
+    """Send again as a new transfer with a new key: only the newest packet of its document, with nothing open.
 
     By the channel that serves its agency now, also where what waited was left on an earlier one; where none does, by
     that.  Raises NotFound, or Conflict saying why not.

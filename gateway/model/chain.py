@@ -89,6 +89,7 @@ class Refused(StrEnum):
     NOTHING_IN_DOUBT = "nothing_in_doubt"
     ATTEMPT_STILL_OPEN = "attempt_still_open"
     BEHIND_EARLIER = "behind_earlier"
+    EARLIER_NOT_DONE = "earlier_not_done"
     MAY_HAVE_ARRIVED = "may_have_arrived"
 
 
@@ -172,6 +173,16 @@ class Link:
         held = self.state in (DeliveryState.CLAIMED, DeliveryState.FETCHED, DeliveryState.HANDED_OVER)
         return not self.state.is_final and not held and not self.is_in_doubt()
 
+    def lacks(self, came: set[str]) -> bool:
+        """None of the documents that it updates or replaces came; what adds its recipient needs none."""
+        if self.kind is LinkKind.REPLACEMENT:
+            return not self.adds_recipient and came.isdisjoint(self.replaces)
+        return self.kind is LinkKind.UPDATE and not self.adds_recipient and self.document not in came
+
+    def is_parked_without(self, came: set[str]) -> bool:
+        """It is parked, surely did not arrive, and lacks its document."""
+        return self.state is DeliveryState.PARKED and not self.may_have_arrived() and self.lacks(came)
+
     def waits_for(self, earlier: Link) -> bool:
         """New packets and updates of documents tied by replacement keep one order; a recall is about one document."""
         if LinkKind.RECALL in (self.kind, earlier.kind):
@@ -231,19 +242,21 @@ class Chain:
         return tuple(other for other in earlier if not self.is_orphan(other))
 
     def is_orphan(self, link: Link) -> bool:
-        """A parked update or replacement that surely did not arrive, and whose document had not come before it."""
-        if link.state is not DeliveryState.PARKED or link.may_have_arrived() or self.is_archived:
+        """A parked update or replacement that surely did not arrive, and whose document had not come before it.
+
+        What ties the family of a replacement to others may have come later: only what it names itself counts.
+        """
+        if link.state is not DeliveryState.PARKED or self.is_archived:
             return False
+        return link.is_parked_without(self.came_before(link))
+
+    def came_before(self, link: Link) -> set[str]:
+        """The documents of which a packet stands before `link` that is no orphan."""
         came: set[str] = set()
-        for other in self.links:
-            refers = other.kind in (LinkKind.UPDATE, LinkKind.REPLACEMENT) and not other.adds_recipient
-            found = came if other.kind is LinkKind.REPLACEMENT else came & {other.document}
-            is_orphan = refers and not found and other.state is DeliveryState.PARKED and not other.may_have_arrived()
-            if other.delivery_id == link.delivery_id:
-                return is_orphan
-            if other.kind is not LinkKind.RECALL and not is_orphan:
+        for other in self.links[: self._place(link)]:
+            if other.kind is not LinkKind.RECALL and (self.is_archived or not other.is_parked_without(came)):
                 came.add(other.document)
-        return False
+        return came
 
     def _place(self, link: Link) -> int:
         """Where the delivery stands that `link` tells of, whatever it says of its channel."""

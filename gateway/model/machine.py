@@ -49,17 +49,15 @@ def admit(chain: Chain, link: Link, now: int, pace: Pace) -> tuple[Move, ...]:
     """
     earlier = chain.before(link)
     own = [old for old in earlier if old.document == link.document]
-    ahead = chain.ahead(link)
     if link.kind is not LinkKind.RECALL and _are_recalls(own) and not chain.is_archived:
         recalls = [old for old in own if old.is_untouched()]
         return (
             move_of(link, S.WITHDRAWN, Reason.RECALLED_BEFORE),
             *(move_of(old, S.WITHDRAWN, Reason.NOTHING_TO_RECALL) for old in recalls),
         )
-    tied = link.kind is LinkKind.REPLACEMENT  # it follows whatever it is tied to
-    followed = [old for old in ahead if tied or old.document == link.document]
-    came = any(old.kind is not LinkKind.RECALL for old in followed) or chain.is_archived or link.adds_recipient
-    if link.kind in (LinkKind.UPDATE, LinkKind.REPLACEMENT) and not came:
+    came = chain.came_before(link)
+    follows = link.kind is LinkKind.REPLACEMENT and came  # through others it replaces whatever is in its chain by now
+    if link.lacks(came) and not follows and not chain.is_archived:
         return (move_of(link, S.PARKED, Reason.DOCUMENT_NEVER_CAME),)
     moves = settle(chain, now, pace)
     first = [move for move in moves if move.delivery_id == link.delivery_id]
@@ -111,11 +109,6 @@ def _came_too_late(chain: Chain, link: Link) -> bool:
 def _may_follow(earlier: tuple[Link, ...]) -> bool:
     """Nothing before it can still move by itself; a parked head makes successors wait (rule 6)."""
     return all(link.state.is_final for link in earlier)
-
-
-def _goes_on(chain: Chain, link: Link) -> S:
-    """Where an operator lets it go on: behind what it waits for all the same (rule 6)."""
-    return first_state(link) if _may_follow(chain.ahead(link)) else S.WAITING
 
 
 def _settle_recall(chain: Chain, recall: Link, now: int, pace: Pace) -> list[Move]:
@@ -252,9 +245,10 @@ def expire(chain: Chain, link: Link, now: int, pace: Pace) -> Step:
 def release(chain: Chain, link: Link, now: int) -> Step | Refused:
     """Let a parked delivery go on; a Refused says why not.
 
-    Refused while an attempt is open, when the packet is frozen (in doubt, with a recall behind it) or when a later
-    one has started.  On a blind sink in doubt it permits exactly one attempt.  What stands before it goes first; an
-    orphan goes last, behind a document that came since, or no more where what is newer arrived (rule 6a).
+    Refused while an attempt is open, when it is frozen (in doubt, with a recall behind it) or when a later packet of
+    its document, or of what replaces that, has started.  On a blind sink in doubt it permits exactly one attempt.  What
+    stands before it goes first; what is in doubt is refused until then.  An orphan goes last, behind a document that
+    came since, or no more where what is newer arrived (rule 6a).
     """
     if link.state is not S.PARKED:
         return Refused.NOT_PARKED
@@ -263,23 +257,21 @@ def release(chain: Chain, link: Link, now: int) -> Step | Refused:
     later = chain.after(link)
     if later and chain.is_orphan(link):
         return _release_last(chain, link, now)
-    newer = chain.newer(link)  # of another document that nothing tied to this one yet, a later packet may have started
-    if any(k.state is not S.WAITING for k in later if k.document == link.document or k in newer):
+    if any(other.state is not S.WAITING and _is_newer(chain, other, link) for other in later):
         return Refused.BEHIND_EARLIER
     if link.is_in_doubt() and any(other.kind is LinkKind.RECALL for other in later):
         return Refused.MAY_HAVE_ARRIVED
-    return Step(move=move_of(link, _goes_on(chain, link), Reason.RELEASED, due_at=now), tries=0, permits=_permit(link))
+    return _goes_on(chain, link, Reason.RELEASED, now)
 
 
-def _release_last(chain: Chain, link: Link, now: int) -> Step:
+def _release_last(chain: Chain, link: Link, now: int) -> Step | Refused:
     if _came_too_late(chain, link):
         return Step(move=move_of(link, S.WITHDRAWN, Reason.SUPERSEDED))
-    after = _goes_on(chain.with_last(link), link)
-    return Step(move=move_of(link, after, Reason.RELEASED, due_at=now), tries=0, goes_last=True)
+    return _goes_on(chain.with_last(link), link, Reason.RELEASED, now, goes_last=True)
 
 
 def resend(chain: Chain, link: Link, now: int, *, channel_id: str = "") -> Step | Refused:
-    """Send the newest packet of a chain again, as a new transfer with a new key; a Refused says why not (rule 9).
+    """Send the newest packet of its document again, as a new transfer with a new key; a Refused says why not (rule 9).
 
     On the channel `channel_id`, whose facts `link` has; "": on the one that it had.
     """
@@ -287,10 +279,29 @@ def resend(chain: Chain, link: Link, now: int, *, channel_id: str = "") -> Step 
         return Refused.NOT_RESENDABLE
     if any(other.has_open_attempt(now) for other in chain):
         return Refused.ATTEMPT_STILL_OPEN
-    if chain.after(link):
+    if any(_is_newer(chain, other, link) or _is_newer(chain, link, other) for other in chain.after(link)):
         return Refused.BEHIND_EARLIER
-    again = replace(move_of(link, _goes_on(chain, link), Reason.RESENT, due_at=now), channel_id=channel_id)
-    return Step(move=again, tries=0, permits=_permit(link))
+    return _goes_on(chain, link, Reason.RESENT, now, channel_id=channel_id)
+
+
+def _is_newer(chain: Chain, later: Link, link: Link) -> bool:
+    """It is of the same document, or of what replaced that; others of the family may have gone before the tie."""
+    return later.document == link.document or later in chain.newer(link)
+
+
+def _goes_on(
+    chain: Chain, link: Link, reason: Reason, now: int, *, channel_id: str = "", goes_last: bool = False
+) -> Step | Refused:
+    """It goes on behind what it waits for all the same, but never waits in doubt (rule 6).
+
+    While it waited, its refusal would not count, and a recall of it would stand still behind what it waits for.
+    """
+    ahead, is_recall = chain.ahead(link), link.kind is LinkKind.RECALL
+    waits = not (all(_lets_recall_pass(k, now) for k in ahead) if is_recall else _may_follow(ahead))
+    if waits and link.is_in_doubt():
+        return Refused.EARLIER_NOT_DONE
+    own = move_of(link, S.WAITING if waits else first_state(link), reason, due_at=now)
+    return Step(move=replace(own, channel_id=channel_id), tries=0, permits=_permit(link), goes_last=goes_last)
 
 
 def vouch(link: Link) -> Step | Refused:

@@ -181,8 +181,8 @@ _TRACES = (
         name="the original is resent after its update",
         row="§9 resend only the newest",
         file="gateway/model/machine.py",
-        old="    if chain.after(link):\n",
-        new="    if now < 0:\n",
+        old="    if any(_is_newer(chain, other, link) or _is_newer(chain, link, other) for other in",
+        new="    if any(now < 0 for other in",
         tests=(_LIMITS + "9_resend_only_of_the_newest",),
     ),
     Defect(

@@ -9,6 +9,7 @@ from tests.support.defects import Defect
 __all__ = ["FAMILY_DEFECTS"]
 
 _FAMILIES = "tests/service/test_rules_families.py::test_rule_6a_"
+_OPERATORS = "tests/service/test_rules_families.py::test_rule_9_"
 
 FAMILY_DEFECTS = (
     Defect(
@@ -47,9 +48,33 @@ FAMILY_DEFECTS = (
         name="an update that is released by hand overtakes",
         row="§6a released, it goes last",
         file="gateway/model/machine.py",
-        old="    return first_state(link) if _may_follow(chain.ahead(link)) else S.WAITING\n",
-        new="    return first_state(link)\n",
+        old="    own = move_of(link, S.WAITING if waits else first_state(link), reason",
+        new="    own = move_of(link, first_state(link), reason",
         tests=(_FAMILIES + "nobody_waits_behind_a_parked_orphan_and_released_it_goes_last[sqlite]",),
+    ),
+    Defect(
+        name="what is in doubt waits behind another, and no refusal of it counts",
+        row="§9 what is in doubt never waits",
+        file="gateway/model/machine.py",
+        old="    if waits and link.is_in_doubt():\n",
+        new="    if now < 0:\n",
+        tests=(_OPERATORS + "the_refusal_of_what_is_in_doubt_behind_another_counts[sqlite]",),
+    ),
+    Defect(
+        name="a parked orphan holds up whatever ties its family later",
+        row="§6a nobody waits behind a parked orphan",
+        file="gateway/model/chain.py",
+        old="not self.adds_recipient and came.isdisjoint(self.replaces)\n",
+        new="not self.adds_recipient and not came\n",
+        tests=(_FAMILIES + "a_parked_orphan_holds_nobody_up_whatever_ties_its_family_later[sqlite]",),
+    ),
+    Defect(
+        name="a later packet of another document keeps what expired from being sent again",
+        row="§9 resend only the newest",
+        file="gateway/model/machine.py",
+        old="    return later.document == link.document or later in chain.newer(link)\n",
+        new="    return True\n",
+        tests=(_OPERATORS + "what_expired_before_its_family_was_united_may_be_sent_again[sqlite]",),
     ),
     Defect(
         name="a replacement waits behind the first of those that it replaces alone",

@@ -127,12 +127,23 @@ def test_resend(drawn: str, expected: str) -> None:
 
 @pytest.mark.parametrize("before", ["ready", "available", "claimed:open", "handed_over:open", "parked"])
 def test_what_an_operator_lets_go_on_waits_for_what_stands_before_it(before: str) -> None:
-    made = chain(f"new:{before} update:parked:lost", is_polled=True)
+    made = chain(f"new:{before} update:parked:not", is_polled=True)
     assert after(machine.release(made, made.links[1], NOW)) == "waiting released"
-    made = chain(f"new:{before.removesuffix(':open')} update:expired:lost", is_polled=True)
+    doubtful = chain(f"new:{before} update:parked:lost", is_polled=True)
+    assert after(machine.release(doubtful, doubtful.links[1], NOW)) == "no: earlier_not_done"
+    made = chain(f"new:{before.removesuffix(':open')} update:expired:not", is_polled=True)
     assert after(machine.resend(made, made.links[1], NOW)) == "waiting resent"
+    doubtful = chain(f"new:{before.removesuffix(':open')} update:expired:lost", is_polled=True)
+    assert after(machine.resend(doubtful, doubtful.links[1], NOW)) == "no: earlier_not_done"
     made = chain("new:expired update:parked:lost", is_polled=True)
     assert after(machine.release(made, made.links[1], NOW)) == "available released"
+
+
+@pytest.mark.parametrize("drawn", ["new:parked:lost recall:parked:lost", "new:parked:lost recall:parked:not"])
+def test_a_recall_that_is_let_go_on_passes_what_is_frozen(drawn: str) -> None:
+    made = chain(drawn)
+    assert after(machine.release(made, made.links[1], NOW)) == "ready released"
+    assert after(machine.resend(made, made.links[1], NOW)) == "ready resent"
 
 
 @pytest.mark.parametrize(
