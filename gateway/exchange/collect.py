@@ -309,12 +309,10 @@ def _load(
     """Who these are, their chains, locked, and the time when that was done."""
     named = None if known is None else known.of(delivery_ids)
     if named is not None:
-        ids = {one.chain_id for one in named.values()}
-        loaded = load(connection, ids, of=named.keys())
-        there = {delivery_id: one for delivery_id, one in named.items() if delivery_id in loaded.facts}
-        if loaded.chains.keys() != ids:  # some have gone to another chain since they were fetched
-            now_in = {link.delivery_id: chain.id for chain in loaded.chains.values() for link in chain}
-            there = {delivery_id: altered(one, chain_id=now_in[delivery_id]) for delivery_id, one in there.items()}
+        loaded = load(connection, {one.chain_id for one in named.values()}, of=named.keys())
+        # Where families were united since the fetch, this is another chain than that which is known.
+        now_in = {link.delivery_id: chain.id for chain in loaded.chains.values() for link in chain}
+        there = {i: altered(one, chain_id=now_in[i]) for i, one in named.items() if i in now_in}
         return there, loaded, node.store.now(connection)
     named = lock_named(connection, delivery_ids)
     now = node.store.now(connection)

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 
+from gateway.exchange.collect import Confirm, confirm
 from gateway.exchange.submission import Answer
 from gateway.model.errors import BadRequest, Conflict
 from gateway.model.instants import DAY
@@ -212,6 +213,18 @@ def test_rule_6a_what_was_fetched_before_its_family_was_united_is_confirmed(hous
     (first,) = house.shown("inbox-a")
     house.collect("inbox-a", first)
     assert house.state(third, "inbox-a") == "available"
+
+
+def test_rule_6a_two_that_were_fetched_before_they_were_united_are_confirmed_in_one_group(house: House) -> None:
+    """One of them lies in the other's chain by then."""
+    items = [house.delivery(house.send(["inbox-a"], number), "inbox-a") for number in "12"]
+    for item in items:
+        house.fetch("inbox-a", item)
+        house.end_response(item)
+    house.replacement(["inbox-a"], ("1", "2"), "3")
+    said = [Confirm(caller=house.caller("inbox-a"), delivery_id=item) for item in items]
+    assert confirm(house.node, said, house.known) == ("delivered", "delivered")
+    house.assert_books_close()
 
 
 def test_rule_6a_a_parked_orphan_holds_nobody_up_whatever_ties_its_family_later(house: House) -> None:
