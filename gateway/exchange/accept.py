@@ -108,12 +108,15 @@ def _accept_round(node: Node, members: Sequence[Prepared], *, is_careful: bool =
         outcomes = first.outcomes
         now = node.store.now(connection)
         fresh = [p for p in members if p.packet_id not in outcomes]
-        documents = first.documents
-        for one in fresh:
-            documents = _united(connection, one, documents) if one.replaces else documents
+        documents, point = first.documents, None
+        if fresh and fresh[0].replaces:  # it is alone in its round; where it is refused nothing is united
+            point = connection.begin_nested()
+            documents = _united(connection, fresh[0], documents)
         orders = [_order(one, documents) for one in fresh]
         done = dispatch(connection, orders, node.pace, now=now, is_careful=is_careful, channels=first.channels)
         refused = done.refused
+        if point is not None:
+            point.rollback() if refused else point.commit()
         packets.drop_claims(connection, list(refused))
         packets.hand_claims(connection, {i: answer.packet_id for i, answer in done.repeats.items()})
         events.append(

@@ -215,6 +215,24 @@ def test_rule_6a_what_was_fetched_before_its_family_was_united_is_confirmed(hous
     assert house.state(third, "inbox-a") == "available"
 
 
+def test_rule_6a_a_refused_replacement_ties_nothing(house: House) -> None:
+    """3 is out with other content, so it may not replace 1 and 2; an update of 2 does not wait for 1."""
+    house.recipient("check").next(Does.PARK)
+    first = house.send(["check"], "1")
+    house.work()
+    for number in "23":
+        house.send(["check"], number)
+    house.run()
+    with pytest.raises(AssertionError, match=r"document\.conflict"):
+        house.replacement(["check"], ("1", "2"), "3")
+    update = house.update(["check"], "2")
+    house.run()
+    assert (house.state(first, "check"), house.state(update, "check")) == ("parked", "delivered")
+    third = house.replacement(["check"], ("1", "2"), "4")
+    assert house.state(third, "check") == "waiting"
+    house.assert_books_close()
+
+
 def test_rule_6a_two_that_were_fetched_before_they_were_united_are_confirmed_in_one_group(house: House) -> None:
     """One of them lies in the other's chain by then."""
     items = [house.delivery(house.send(["inbox-a"], number), "inbox-a") for number in "12"]
