@@ -12,8 +12,8 @@ from edxml.codes import StatusCode
 from edxml.values import hasten
 from gateway.model.copies import altered
 from gateway.model.states import Book, DeliveryState, LinkKind
-from gateway.store.dialect import among, insert_missing, inserting_missing
-from gateway.store.months.bounds import among_ids, low_of, since
+from gateway.store.dialect import among, insert_missing, inserting_missing, writes_beside_others
+from gateway.store.months.bounds import among_ids, low_of, one_of, since
 from gateway.store.schema import deliveries, documents, idempotency, packets, submissions
 from gateway.store.statements import change_and_select, execute_rows, select_one, select_rows
 from gateway.store.together import Together
@@ -150,7 +150,7 @@ def claim_submissions(
         return Entered()
     rows = [{"key": key, "packet_id": packet_id} for key, packet_id in wanted]
     statement, ordered = inserting_missing(connection, submissions, rows, "key")
-    asked = [_documents_asked(documents), channel_facts_asked(channels)] if documents or channels else []
+    asked = [_documents_asked(connection, documents), channel_facts_asked(channels)] if documents or channels else []
     count, told = change_and_select(connection, statement, ordered, asked)
     held = dict(wanted)
     if count < len(rows):
@@ -198,7 +198,12 @@ def hand_claims(connection: Connection, repeats: Mapping[str, str]) -> None:
 
 # --- documents -----------------------------------------------------------------------------------------------
 
-_KNOWN = select(documents).where(among(documents.c.key, "keys")).order_by(documents.c.key).with_for_update()
+_KNOWN = select(documents).where(among(documents.c.key, "keys"))
+_tied = select(documents.c.key).where(among(documents.c.key, "keys")).cte(recursive=True, nesting=True)
+_root = select(documents.c.root).where(documents.c.key == _tied.c.key).scalar_subquery()
+_TIED = select(_tied.union(select(_root).select_from(_tied)))
+_LOCKED = select(documents).where(one_of(documents.c.key, _TIED)).order_by(documents.c.key).with_for_update()
+"""On PostgreSQL: with the roots of their families, all locked in one order, so that never two wait for each other."""
 _BY_NOTATION = select(documents.c.key, documents.c.notation).where(among(documents.c.notation, "keys"))
 _SAVE = (
     update(documents)
@@ -221,22 +226,25 @@ def name_documents(connection: Connection, keys: Iterable[str], issuer_id: str) 
 def documents_by_key(connection: Connection, keys: Iterable[str]) -> dict[str, DocumentRow]:
     """Known documents, by key, their rows locked and as they are under the lock; for a transaction that writes.
 
-    Who is making one of the others at this moment is met by `save_documents`.
+    Roots of their families may be among them.  Who is making one of the others meanwhile is met by `save_documents`.
     """
-    return _documents_found(connection, select_rows(connection, *_documents_asked(keys)))
+    return _documents_found(connection, select_rows(connection, *_documents_asked(connection, keys)))
 
 
-def _documents_asked(keys: Iterable[str]) -> tuple[Executable, Mapping[str, Any]]:
-    return _KNOWN, {"keys": sorted(set(keys))}
+def _documents_asked(connection: Connection, keys: Iterable[str]) -> tuple[Executable, Mapping[str, Any]]:
+    return _LOCKED if writes_beside_others(connection) else _KNOWN, {"keys": sorted(set(keys))}
 
 
 def _documents_found(connection: Connection, rows: Iterable[Any]) -> dict[str, DocumentRow]:
-    """Each with the root that its family has today: a former root's own row says the next, and is locked too."""
+    """Each with the root that its family has today: a former root's own row says the next, and is locked too.
+
+    Where families were united while these were being locked, the new root is read, and locked, after them.
+    """
     found = {row.key: DocumentRow(**row._asdict()) for row in rows}
     nexts = {key: row.root for key, row in found.items()}
     while unknown := set(nexts.values()) - nexts.keys():
         nexts |= dict.fromkeys(unknown, "")
-        nexts |= {row.key: row.root for row in select_rows(connection, *_documents_asked(unknown))}
+        nexts |= {row.key: row.root for row in select_rows(connection, *_documents_asked(connection, unknown))}
         nexts |= {key: key for key in unknown if not nexts[key]}
     return {key: altered(row, root=_end(nexts, row.root)) for key, row in found.items()}
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from psycopg.errors import DeadlockDetected
 from sqlalchemy import event
 
+from edxml import BusinessKind, DocumentId
+from gateway.exchange.accept import accept
 from gateway.exchange.claims import claim_group
+from gateway.exchange.examine import prepare
 from gateway.exchange.resting import move_backlog
+from gateway.exchange.submission import Answer, Prepared
 from gateway.model.errors import StoreBusy, StoreUndone
 from gateway.model.states import ChannelState
 from gateway.store import Connection
@@ -19,8 +25,8 @@ from gateway.store.transfers import forget_announced
 from gateway.transport.contract import Ticket
 from gateway.workers.months import keep_months
 from gateway.workers.relay import relay_once
-from tests.support.nodes import Database, House
-from tests.support.patience import until
+from tests.support.nodes import Database, House, document_id
+from tests.support.patience import PATIENCE, until
 from tests.support.stores import tell
 
 
@@ -242,3 +248,33 @@ def test_a_month_whose_making_is_undone_is_made_at_once(house: House) -> None:
     assert made > 0
     assert house.rows("SELECT last_value AS n FROM thu_asked")[0]["n"] == made + 1
     assert keep_months(house.node.store, 3) == 0
+
+
+def test_two_who_write_in_one_family_undo_neither(house: House) -> None:
+    """2 replaces 1, whose row says when the family's turn is. Who names both stands before who names 2 alone."""
+    house.send(["check"], "1")
+    house.replacement(["check"], "1", "2")
+    both, second = ([_update(house, number, who) for number in numbers] for who, numbers in (("a", "12"), ("b", "2")))
+    faults: list[type[BaseException]] = []
+    event.listen(house.node.store.engine, "handle_error", lambda why: faults.append(type(why.original_exception)))
+    with ThreadPoolExecutor(2) as pool:
+        other = house.another_store()
+        with other.write() as first:
+            tell(first, "SELECT key FROM documents ORDER BY key LIMIT 1 FOR UPDATE").all()
+            working = [pool.submit(accept, house.node, both)]
+            until(lambda: len(house.rows(_WAITERS)) == 1)
+            working.append(pool.submit(accept, house.node, second))
+            until(lambda: len(house.rows(_WAITERS)) == len(working))
+        other.close()
+        outcomes = [outcome for one in working for outcome in one.result(PATIENCE)]
+    assert [type(outcome) for outcome in outcomes] == [Answer] * 3
+    assert DeadlockDetected not in faults
+    house.assert_books_close()
+
+
+def _update(house: House, number: str, subject: str) -> Prepared:
+    told: dict[str, Any] = {
+        "business_kind": BusinessKind.UPDATE, "business_reason": "Cập nhật", "document_changed": True,
+        "business_document_id": DocumentId(document_id(number)), "receivers_changed": False, "receiver_changes": (),
+    }  # fmt: skip
+    return prepare(house.node, house.submission(house.packet(["check"], number, subject=subject, **told)))
