@@ -13,10 +13,11 @@ from gateway.model import instants
 from gateway.model.errors import Conflict
 from gateway.model.events import Event, EventKind
 from gateway.model.instants import DAY, wall_now
+from gateway.store import views
 from gateway.store.events import append
 from gateway.store.months.partitions import month_of
 from tests.support.archives import archive, let_go
-from tests.support.nodes import Database, Does, House, build_house
+from tests.support.nodes import Database, Does, House, build_house, document_id
 
 
 @pytest.fixture
@@ -156,3 +157,22 @@ def test_a_family_that_unites_what_is_gone_with_what_is_left_keeps_both(
     assert house.state(third, "check") == "delivered"
     assert isinstance(house.submit(house.packet(["check"], "1", subject="Khác")), Conflict)
     house.assert_books_close()
+
+
+@pytest.mark.parametrize("named", ["13", "31"])
+def test_who_got_what_is_gone_is_told_so_though_its_family_was_united_since(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """3 replaced 2 and is gone with it; 4 replaces 1 and 3, so that the family has another root than 2."""
+    house.send(["check"], "1")
+    house.send(["check"], "2")
+    house.replacement(["check"], "2", "3")
+    house.run()
+    begin_month(monkeypatch, house, 1)
+    house.replacement(["check"], named, "4")
+    house.run()
+    let_first_go(house, tmp_path)
+    with house.node.store.read() as connection:
+        for who, month in (("check", month_of(wall_now()).name), ("idem", None)):
+            told = views.archived(connection, document_id("3"), issuers={"sender"}, seen_by=frozenset({who}))
+            assert (told and told.month) == month

@@ -21,6 +21,7 @@ _PERIOD = select(periods).where(periods.c.month == bindparam("wanted"), periods.
 _DOCUMENTS = select(documents.c.root, documents.c.issuer_id, documents.c.packet_id).where(
     documents.c.key.in_(bindparam("keys", expanding=True))
 )
+_NEXT = select(documents.c.root).where(documents.c.key == bindparam("root"))
 _WAS_SENT = select(
     exists().where(chains.c.root == bindparam("root"), chains.c.agency_id.in_(bindparam("agencies", expanding=True)))
 )
@@ -49,7 +50,13 @@ def archived(
         return found
     keys = document_keys(text, issuers)
     for row in connection.execute(_DOCUMENTS, {"keys": keys}) if keys else ():
-        may_know = seen_by is None or row.issuer_id in seen_by
-        if may_know or connection.execute(_WAS_SENT, {"root": row.root, "agencies": sorted(seen_by or ())}).scalar():
+        if seen_by is None or row.issuer_id in seen_by or _was_sent(connection, row.root, seen_by):
             return archived_id(connection, row.packet_id)
     return None
+
+
+def _was_sent(connection: Connection, root: str, agency_ids: Iterable[str]) -> bool:
+    """Whether one of these was sent anything of the family: its chains bear the root that it has today."""
+    while (after := connection.execute(_NEXT, {"root": root}).scalar() or root) != root:
+        root = after
+    return bool(connection.execute(_WAS_SENT, {"root": root, "agencies": sorted(agency_ids)}).scalar())
