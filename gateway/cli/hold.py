@@ -8,10 +8,12 @@ import typer
 
 from gateway.cli.archive import parse_month
 from gateway.cli.lookup import find_agency
-from gateway.cli.opening import ACTOR, Local, open_local, today
+from gateway.cli.opening import ACTOR, open_local, today
 from gateway.cli.output import AsJson, voice_of
 from gateway.model.errors import BadRequest, NotFound
 from gateway.model.instants import local_iso, wall_now
+from gateway.settings import Settings
+from gateway.store import Connection
 from gateway.store.agencies import load_directory
 from gateway.store.months import holds
 from gateway.store.months.holds import HoldKind
@@ -41,25 +43,27 @@ def add(
     voice = voice_of(ctx)
     if sum(map(bool, (document, agency, period))) != 1 or not reason.strip():
         raise BadRequest("hold.one_thing")
-    with open_local() as local:
-        kind, value = _meant(local, document, agency, period)
-        with local.store.write() as connection:
-            now = local.store.now(connection)
-            made = holds.add(connection, kind, value, reason.strip(), actor=ACTOR, at=wall_now(), now=now)
+    with open_local() as local, local.store.write() as connection:
+        holds.lock(connection)
+        kind, value = _meant(connection, local.settings, document, agency, period)
+        now = local.store.now(connection)
+        made = holds.add(connection, kind, value, reason.strip(), actor=ACTOR, at=wall_now(), now=now)
     voice.tell("hold.added", id=made.id, value=made.value)
 
 
-def _meant(local: Local, document: str, agency: str, period: str) -> tuple[HoldKind, str]:
+def _meant(
+    connection: Connection, settings: Settings, document: str, agency: str, period: str
+) -> tuple[HoldKind, str]:
+    """What a hold is to be on; a family's root stays what it is while `holds.lock` is held."""
     if period:
         first, _, last = period.partition("/")
         months = parse_month(first).name, parse_month(last or first).name
         if months[0] > months[1]:
             raise BadRequest("archive.bad_month", text=period)
         return HoldKind.PERIOD, "/".join(months)
-    with local.store.read() as connection:
-        if agency:
-            return HoldKind.AGENCY, find_agency(load_directory(connection), agency, today(local.settings)).id
-        roots = holds.root_of(connection, document)
+    if agency:
+        return HoldKind.AGENCY, find_agency(load_directory(connection), agency, today(settings)).id
+    roots = holds.root_of(connection, document)
     if not roots:
         raise NotFound("hold.document_unknown", document=document)
     if len(roots) > 1:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from gateway.model.chain import Chain, Link
 from gateway.model.copies import altered
 from gateway.store.chains import load_chains, put_in_order, with_archived
-from gateway.store.dialect import among
+from gateway.store.dialect import AloneAt, among, lock_alone
 from gateway.store.months.holds import HoldKind
 from gateway.store.schema import chains, documents, packets
 from gateway.store.schema_periods import holds
@@ -37,8 +37,10 @@ def unite(connection: Connection, lead: str, others: Sequence[str]) -> None:
     """Make one family of those with these roots, whose rows in `documents` this transaction has locked.
 
     What an agency has of several becomes one chain, in the order of acceptance, under the earliest of their ids: no row
-    lies in a month before it.  The others stay as empty rows, for whoever has read their ids.
+    lies in a month before it.  The others stay as empty rows, for whoever has read their ids.  Whoever puts a hold on
+    meanwhile reads its family's root afterwards.
     """
+    lock_alone(connection, AloneAt.HOLDING)
     found = select_rows(connection, _CHAINS, {"roots": [lead, *others]})
     loaded = load_chains(connection, [row.id for row in found])
     loaded |= {chain.id: chain for chain in with_archived(connection, loaded.values())}

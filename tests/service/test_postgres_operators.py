@@ -7,15 +7,18 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.archive import months
 from gateway.exchange.resting import begin_drain, set_channel_state
 from gateway.model.states import ChannelState
 from gateway.node import Node
-from gateway.store import Connection
+from gateway.store import Connection, families, packets
 from gateway.store.backlog import drained
 from gateway.store.channels import ChannelRow, list_channels, put_channel, set_windows
 from gateway.store.versions import lock_configuration
+from tests.support.archives import KEPT, pass_month
 from tests.support.nodes import Database, House
 from tests.support.patience import PATIENCE, until
+from tests.support.terminal import Terminal
 
 _WAITERS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
@@ -69,3 +72,20 @@ def _row(connection: Connection) -> ChannelRow:
 _STATES = {
     _rest: ChannelState.OPEN, _drain: ChannelState.DRAINING, _end_drain: ChannelState.PAUSED, _resume: ChannelState.OPEN
 }  # fmt: skip
+
+
+def test_a_hold_that_is_put_on_while_its_family_is_united_holds_all_of_it(house: House, truc: Terminal) -> None:
+    """The root that was read before would name nothing afterwards, and the month could go."""
+    house.send(["check"], "1")
+    second = house.send(["check"], "2")
+    house.work()
+    with ThreadPoolExecutor(1) as pool:
+        with house.node.store.write() as connection:
+            lead, other = (row["root"] for row in house.rows("SELECT root FROM documents ORDER BY key"))
+            packets.documents_by_key(connection, [lead, other])
+            families.unite(connection, lead, [other])
+            holding = pool.submit(truc, "hold", "add", "--document", second.packet_id, "--reason", "vụ 12/2026")
+            until(lambda: house.rows(_WAITERS) or holding.done())
+        holding.result(PATIENCE)
+    pass_month(house)
+    assert [one.reason for one in months(house.node.store, KEPT)[0].obstacles.holds] == ["vụ 12/2026"]

@@ -47,7 +47,8 @@ class Hold:
 
 
 def lock(connection: Connection) -> None:
-    """Let nobody put a hold on until this transaction ends: what it looked at to let rows go is all that holds them."""
+    """Let nobody put a hold on, or unite families, until this transaction ends: what it looked at to let rows go is all
+    that holds them, and a root that it read is its family's."""
     lock_alone(connection, AloneAt.HOLDING)
 
 
