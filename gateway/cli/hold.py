@@ -51,9 +51,7 @@ def add(
     voice.tell("hold.added", id=made.id, value=made.value)
 
 
-def _meant(
-    connection: Connection, settings: Settings, document: str, agency: str, period: str
-) -> tuple[HoldKind, str]:
+def _meant(connection: Connection, settings: Settings, document: str, agency: str, period: str) -> tuple[HoldKind, str]:
     """What a hold is to be on; a family's root stays what it is while `holds.lock` is held."""
     if period:
         first, _, last = period.partition("/")
