@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pytest
 
 from gateway.exchange.collect import Confirm, confirm
@@ -120,10 +118,6 @@ def test_rule_6a_a_revision_after_a_refused_update_goes(house: House) -> None:
 # --- documents tied by replacement, directly or through others --------------------------------------------------
 
 
-def _seen(house: House, channel: str) -> list[str]:
-    return [landed.packet_id for landed in house.recipient(channel).arrivals]
-
-
 def test_rule_6a_a_replacement_waits_behind_every_document_that_it_replaces(house: House) -> None:
     """Trace §14: 3 replaces 1 and 2; 2 is retried; arrival 1, 3, 2."""
     first = house.send(["check"], "1")
@@ -134,7 +128,7 @@ def test_rule_6a_a_replacement_waits_behind_every_document_that_it_replaces(hous
     third = house.replacement(["check"], ("1", "2"), "3")
     assert (house.state(second, "check"), house.state(third, "check")) == ("ready", "waiting")
     house.run()
-    assert _seen(house, "check") == [one.packet_id for one in (first, second, third)]
+    assert house.recipient("check").landed() == [one.packet_id for one in (first, second, third)]
     house.assert_books_close()
 
 
@@ -153,7 +147,7 @@ def test_rule_6a_what_is_sent_of_a_replaced_document_later_is_of_the_family(
     assert [house.state(one, "check") for one in (third, update)] == ["waiting", "waiting"]
     assert (house.state(first, "idem"), house.state(recall, "idem")) == ("withdrawn", "withdrawn")
     house.run()
-    assert _seen(house, "check") == [one.packet_id for one in (first, second, third)]
+    assert house.recipient("check").landed() == [one.packet_id for one in (first, second, third)]
     assert (house.state(update, "check"), house.reason(update, "check")) == ("withdrawn", "superseded")
     house.assert_books_close()
 
@@ -184,8 +178,8 @@ def test_rule_6a_documents_tied_through_others_have_one_order_at_each_recipient(
     last = house.replacement(["idem", "check"], "5", "6")
     assert house.states(last) == {"idem": "waiting", "check": "waiting"}
     house.run()
-    assert _seen(house, "idem") == [one.packet_id for one in (*sent, last)]
-    assert len(_seen(house, "check")) == 5
+    assert house.recipient("idem").landed() == [one.packet_id for one in (*sent, last)]
+    assert len(house.recipient("check").landed()) == 5
     house.assert_books_close()
 
 
@@ -199,7 +193,7 @@ def test_rule_6a_what_is_handed_over_while_its_family_is_united_ends_there(house
     house.recipient("check").during = lambda _item: None
     assert (house.state(second, "check"), house.state(told[0], "check")) == ("ready", "waiting")
     house.run()
-    assert _seen(house, "check")[1:] == [second.packet_id, told[0].packet_id]
+    assert house.recipient("check").landed()[1:] == [second.packet_id, told[0].packet_id]
 
 
 def test_rule_6a_what_was_fetched_before_its_family_was_united_is_confirmed(house: House) -> None:
@@ -254,108 +248,6 @@ def test_rule_6a_a_parked_orphan_holds_nobody_up_whatever_ties_its_family_later(
     house.run()
     assert (house.state(third, "check"), house.state(fourth, "check")) == ("parked", "delivered")
     house.assert_books_close()
-
-
-# --- operators, where a family was united after its packets went (rule 9) ----------------------------------------
-
-
-def test_rule_9_what_was_parked_before_its_family_was_united_may_be_released(house: House) -> None:
-    """2 arrived when nothing tied it to 1: it is no later packet of that, and 3 waits for 1."""
-    house.recipient("check").next(Does.PARK)
-    first = house.send(["check"], "1")
-    house.work()
-    second = house.send(["check"], "2")
-    house.run()
-    third = house.replacement(["check"], ("1", "2"), "3")
-    assert [house.state(one, "check") for one in (first, second, third)] == ["parked", "delivered", "waiting"]
-    assert house.release(first, "check") == "ready"
-    house.run()
-    assert _seen(house, "check") == [one.packet_id for one in (second, first, third)]
-
-
-def test_rule_9_what_expired_before_its_family_was_united_may_be_sent_again(house: House) -> None:
-    """2 is no later packet of 1: what ties the two went to somebody else."""
-    house.recipient("check").default = Does.REFUSE
-    first = house.send(["check"], "1")
-    house.work()
-    house.pass_time(31 * DAY)
-    house.sweep()
-    assert house.state(first, "check") == "expired"
-    house.recipient("check").default = Does.TAKE
-    second = house.send(["check"], "2")
-    house.run()
-    house.replacement(["inbox-a"], ("1", "2"), "3")
-    house.resend(first, "check")
-    house.run()
-    assert _seen(house, "check") == [one.packet_id for one in (second, first)]
-    house.assert_books_close()
-
-
-def test_rule_9_what_was_replaced_since_is_not_sent_again(house: House) -> None:
-    house.recipient("check").next(Does.PARK)
-    first = house.send(["check"], "1")
-    house.work()
-    house.replacement(["check"], "1", "2")
-    with pytest.raises(Conflict, match=r"resend\.behind_earlier"):
-        house.resend(first, "check")
-
-
-def test_rule_9_what_came_before_the_document_that_it_replaces_is_not_sent_again_beside_it(house: House) -> None:
-    second = house.replacement(["check"], "1", "2")
-    house.send(["check"], "1")
-    with pytest.raises(Conflict, match=r"resend\.behind_earlier"):
-        house.resend(second, "check")
-
-
-def _in_doubt_behind_a_parked_one(house: House) -> tuple[Answer, Answer]:
-    """1 surely did not arrive, 2 may have; a replacement at another agency puts the two in one order."""
-    house.recipient("blind").next(Does.PARK)
-    first = house.send(["blind"], "1")
-    house.work()
-    house.recipient("blind").next(Does.TAKE_SILENTLY)
-    second = house.send(["blind"], "2")
-    house.work()
-    house.replacement(["inbox-a"], ("1", "2"), "3")
-    house.pass_time(DAY)
-    assert (house.state(first, "blind"), house.state(second, "blind")) == ("parked", "parked")
-    return first, second
-
-
-def test_rule_9_what_is_in_doubt_goes_on_only_after_what_stands_before_it(house: House) -> None:
-    first, second = _in_doubt_behind_a_parked_one(house)
-    with pytest.raises(Conflict, match=r"release\.earlier_not_done"):
-        house.release(second, "blind")
-    with pytest.raises(Conflict, match=r"resend\.earlier_not_done"):
-        house.resend(second, "blind")
-    house.release(first, "blind")
-    house.run()
-    assert house.release(second, "blind") == "ready"
-    house.run()
-    assert (house.state(first, "blind"), house.state(second, "blind")) == ("delivered", "delivered")
-    house.assert_books_close()
-
-
-def test_rule_9_the_refusal_of_what_is_in_doubt_behind_another_counts(house: House) -> None:
-    """The recipient has 2 and refuses it: it is not sent a second time."""
-    first, second = _in_doubt_behind_a_parked_one(house)
-    with suppress(Conflict):
-        house.release(second, "blind")
-    house.tell("blind", "02", "2", description="Sai thể thức")
-    house.release(first, "blind")
-    house.run()
-    assert (house.state(first, "blind"), house.state(second, "blind")) == ("delivered", "refused")
-    assert house.recipient("blind").seen(second.packet_id) == 1
-
-
-def test_rule_9_a_recall_of_what_is_in_doubt_behind_another_goes_on(house: House) -> None:
-    """It waits for its own document alone, which is frozen."""
-    first, second = _in_doubt_behind_a_parked_one(house)
-    with suppress(Conflict):
-        house.release(second, "blind")
-    recall = house.recall(["blind"], "2")
-    house.run()
-    states = [house.state(one, "blind") for one in (first, second, recall)]
-    assert states == ["parked", "parked", "delivered"]
 
 
 # --- conflicts (rule 12) -----------------------------------------------------------------------------------------

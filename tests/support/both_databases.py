@@ -32,6 +32,7 @@ MODULES: Final = frozenset(
         "test_rules_clocks",
         "test_rules_clocks_doubts",
         "test_rules_families",
+        "test_rules_united",
         "test_rules_limits",
         "test_rules_order",
         "test_rules_polled",

@@ -9,7 +9,7 @@ from tests.support.defects import Defect
 __all__ = ["FAMILY_DEFECTS"]
 
 _FAMILIES = "tests/service/test_rules_families.py::test_rule_6a_"
-_OPERATORS = "tests/service/test_rules_families.py::test_rule_9_"
+_OPERATORS = "tests/service/test_rules_united.py::test_rule_9_"
 
 FAMILY_DEFECTS = (
     Defect(

@@ -98,6 +98,10 @@ class MemoryRecipient:
         """The business kinds that arrived, in order."""
         return [landed.kind for landed in self.arrivals if landed.is_copy]
 
+    def landed(self) -> list[str]:
+        """The packets in the order in which they landed, repeats and all."""
+        return [landed.packet_id for landed in self.arrivals]
+
     def land(self, item: HandOver) -> None:
         """The bytes are there."""
         known = any(landed.key == item.key for landed in self.arrivals)
